@@ -1,0 +1,205 @@
+"""The ground every module stands on: platform, files that are never half-written, digests, seeds, progress, devices.
+
+Nothing here happens at import: no folders, no seeds, no TensorFlow.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import random
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import birdlib
+
+REPORTED_PACKAGES = (
+    "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
+)
+
+
+class BirdlibError(Exception):
+    """Something the reader can mend; the message says what is wrong, where, and what to do."""
+
+
+def platform():
+    """Where this runs: ``"kaggle"``, ``"colab"`` or ``"local"``."""
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return "kaggle"
+    return "colab" if "COLAB_RELEASE_TAG" in os.environ else "local"
+
+
+def repository():
+    """The folder that holds ``birdlib/``, ``notebooks/`` and ``data/``."""
+    return Path(birdlib.__file__).resolve().parent.parent
+
+
+def cache_dir():
+    """Where downloads and derived weights are kept: ``BIRDLIB_CACHE``, else the user's cache folder; made when missing."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("BIRDLIB_CACHE") or Path(home) / "birdlib")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# Files
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give a temporary path beside ``path`` to write to; rename it onto ``path`` when the block ends well.
+
+    A reader sees the old file or the whole new one, never half of it. The temporary name keeps the suffix.
+
+    Raises:
+        BirdlibError: if the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise BirdlibError(f"{path}: the disk is full; free some space or choose another outputs folder") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(value, path):
+    """Write ``value`` as indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(table, path):
+    """Write a DataFrame as ``.parquet`` or ``.csv`` (by the suffix), whole or not at all."""
+    with replacing(path) as temporary:
+        if temporary.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def digest_file(path):
+    """sha256 of a file's bytes, as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value):
+    """sha256 of a JSON-able value, as hex; the order of dictionary keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+# Randomness and progress
+
+
+def set_seed(seed):
+    """Seed Python, NumPy and, where it is loaded later, Keras; return the generator to hand on.
+
+    Args:
+        seed: int.
+
+    Returns:
+        np.random.Generator seeded with ``seed``.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    os.environ["PYTHONHASHSEED"] = str(seed)
+    return np.random.default_rng(seed)
+
+
+def progress(iterable, total=None, desc=""):
+    """Iterate with a progress bar: tqdm on a terminal or in a notebook, a small file for the runner when it is headless."""
+    total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+    report = os.environ.get("BIRDLIB_PROGRESS")
+    if not report:
+        from tqdm import tqdm
+
+        yield from tqdm(iterable, total=total, desc=desc, mininterval=0.5, dynamic_ncols=True)
+        return
+    last = 0.0
+    for n, item in enumerate(iterable, start=1):
+        yield item
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            write_json({"desc": desc, "n": n, "total": total}, report)
+
+
+# Devices and versions
+
+
+def tensorflow_strategy(strategy="auto", precision="float32"):
+    """Make TensorFlow ready for this machine and return the distribution strategy to build models under.
+
+    GPU memory grows on demand. ``precision`` is a Keras policy, ``"float32"`` or ``"mixed_float16"``/``"mixed_bfloat16"``.
+
+    Args:
+        strategy: ``"auto"`` (all GPUs when there are several, else the one device), ``"default"``, ``"mirrored"`` or ``"tpu"``.
+
+    Raises:
+        ValueError: if the strategy is not one of these.
+    """
+    import keras
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):  # already in use: growth was settled by whoever came first
+            tf.config.experimental.set_memory_growth(gpu, True)
+    keras.mixed_precision.set_global_policy(precision) if hasattr(keras, "mixed_precision") else None
+    if strategy == "mirrored" or (strategy == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy()
+    if strategy == "tpu":
+        return tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver.connect())
+    if strategy in ("auto", "default"):
+        return tf.distribute.get_strategy()
+    raise ValueError(f"strategy {strategy!r} is unknown: use auto, default, mirrored or tpu")
+
+
+def devices():
+    """Names of the devices TensorFlow computes on, e.g. ``["CPU"]`` or ``["GPU: NVIDIA L4"]``."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return [f"GPU: {name}" for name in names] or ["CPU"]
+
+
+def versions():
+    """Installed versions of Python's packages that change numbers, for the receipt."""
+    found = {"birdlib": birdlib.__version__}
+    for package in REPORTED_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def missing_requirements(requirements):
+    """Lines of a requirements file whose package is not installed at all; what is there stays as it is.
+
+    Colab and Kaggle come with their own TensorFlow and torch, which must not be replaced.
+    """
+    missing = []
+    for line in Path(requirements).read_text(encoding="utf-8").splitlines():
+        name = re.match(r"[A-Za-z0-9._-]+", line)
+        if name:
+            try:
+                importlib.metadata.version(name.group())
+            except importlib.metadata.PackageNotFoundError:
+                missing.append(line.split("#")[0].strip())
+    return missing
