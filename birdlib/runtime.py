@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def digest(value):
 
 
 def set_seed(seed):
-    """Seed Python, NumPy and, where it is loaded later, Keras; return the generator to hand on.
+    """Seed Python, NumPy and, where it is already imported, Keras; return the generator to hand on.
 
     Args:
         seed: int.
@@ -119,7 +120,8 @@ def set_seed(seed):
     """
     random.seed(seed)
     np.random.seed(seed)
-    os.environ["PYTHONHASHSEED"] = str(seed)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(seed)
     return np.random.default_rng(seed)
 
 
@@ -161,7 +163,7 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
     for gpu in gpus:
         with contextlib.suppress(RuntimeError):  # already in use: growth was settled by whoever came first
             tf.config.experimental.set_memory_growth(gpu, True)
-    keras.mixed_precision.set_global_policy(precision) if hasattr(keras, "mixed_precision") else None
+    keras.config.set_dtype_policy(precision)
     if strategy == "mirrored" or (strategy == "auto" and len(gpus) > 1):
         return tf.distribute.MirroredStrategy()
     if strategy == "tpu":
