@@ -1,0 +1,230 @@
+"""Which recordings a model may see. A group (recordist + place + date) is never cut between splits.
+
+A *stratum* is a species in one kind of medium: recordings with sound, videos, and photos are shared out separately,
+so that a species has sound to train on and sound to be tested on. A species with too few independent groups
+is repeated in the splits it would miss, and every repeated row is marked, so that a score can be given without it.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from birdlib.runtime import BirdlibError
+
+SPLITS = ("train", "validation", "test")
+RARE_GROUPS = 4  # up to so many independent groups the number in each split is laid down
+RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
+MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
+WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, against those of each stratum
+N_SWEEPS = 10  # of improvement after the greedy pass; it stops sooner when nothing moves
+
+
+class SplitError(BirdlibError):
+    """A table that cannot be split as asked."""
+
+
+def strata(table):
+    """(rows,) str, ``species/sound``, ``species/video`` or ``species/photo``: what is counted and shared out."""
+    kind = np.select([table["audio_path"] != "", table["video_path"] != ""], ["sound", "video"], "photo")
+    return (table["species"].astype(str) + "/" + pd.Series(kind, index=table.index)).to_numpy(dtype=object)
+
+
+def assign(table, rng, validation_share=0.2, test_share=0.2):
+    """Share recordings out to train, validation and test, by whole groups and evenly by species.
+
+    Greedy iterative stratification over groups, rarest stratum first (Sechidis, Tsoumakas & Vlahavas, "On the
+    Stratification of Multi-label Data", 2011), then single moves while they bring the shares nearer. Rows that
+    name the same file count as one group. The rule for few independent groups, per stratum:
+    4: two in train, one in validation, one in test; 3: one each; 2: train and validation, the latter
+    repeated in test; 1: train, repeated in both others. Where a group of several species cannot serve all of
+    them, the species left out of a split is repeated there too.
+
+    Args:
+        table: normalised manifest.
+        validation_share, test_share: of the recordings of each common stratum, in [0, 1), below 1 together.
+            A share of 0 leaves that split away.
+
+    Returns:
+        DataFrame: the manifest's columns, ``split`` and ``is_repeated``, one row per recording and split, sorted by
+        recording_id. Exactly one row of a recording is not repeated; the order of the input does not matter.
+
+    Raises:
+        SplitError: if shares make no sense or recording_ids are not unique.
+    """
+    shares = np.array([1.0 - validation_share - test_share, validation_share, test_share])
+    if min(validation_share, test_share) < 0 or shares[0] <= 0:
+        raise SplitError(f"shares of {validation_share} and {test_share} leave nothing to train on")
+    if table["recording_id"].duplicated().any():
+        raise SplitError("recording_ids are not unique: run manifest.check on the table first")
+    table = table.sort_values("recording_id", kind="stable").reset_index(drop=True)
+    if table.empty:
+        return table.assign(split=pd.Series(dtype=object), is_repeated=pd.Series(dtype=bool))
+    group, stratum = pd.factorize(units(table))[0], pd.factorize(strata(table))[0]
+    home = _share_out(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
+
+    rows, split, is_repeated = [np.arange(len(table))], [home], [np.zeros(len(table), dtype=bool)]
+    present = np.zeros((stratum.max() + 1, 3), dtype=bool)
+    present[stratum, home] = True
+    by_stratum = np.split(np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1])
+    for lacking, missing in np.argwhere(~present & (shares > 0)):
+        donor = 1 if missing == 2 and present[lacking, 1] else 0
+        repeated = by_stratum[lacking][home[by_stratum[lacking]] == donor]
+        groups, counts = np.unique(group[repeated], return_counts=True)
+        repeated = repeated[group[repeated] == groups[counts.argmin()]]  # one group is enough
+        rows.append(repeated)
+        split.append(np.full(repeated.size, missing))
+        is_repeated.append(np.ones(repeated.size, dtype=bool))
+    rows, split = np.concatenate(rows), np.concatenate(split)
+    result = table.iloc[rows].assign(
+        split=np.array(SPLITS, dtype=object)[split], is_repeated=np.concatenate(is_repeated)
+    )
+    return result.iloc[np.lexsort([split, rows])].reset_index(drop=True)
+
+
+def units(table):
+    """(rows,) int: what must stay together. Rows of one group_id, and rows that name the same media file."""
+    keys = [table["group_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]
+    first = pd.factorize(keys[0])[0]
+    pairs = []
+    for values in keys[1:]:
+        given = np.flatnonzero((values != "").to_numpy())
+        codes, names = pd.factorize(values.iloc[given])
+        owner = np.zeros(len(names), dtype=int)
+        owner[codes] = first[given]
+        pairs.append(np.stack([first[given], owner[codes]]))
+    return _connected(first.max() + 1, np.concatenate(pairs, axis=1))[first]
+
+
+def folds(table, n_folds, rng):
+    """Folds for cross-validation: whole groups, strata as even as they go (scikit-learn's StratifiedGroupKFold).
+
+    Returns:
+        (rows,) int in [0, n_folds): the fold that holds each row out. Independent of the order of the rows.
+
+    Raises:
+        SplitError: if there are fewer groups than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    order = np.argsort(table["recording_id"].to_numpy(dtype=str), kind="stable")
+    table = table.iloc[order]
+    group = units(table)
+    if not 2 <= n_folds <= len(set(group)):
+        raise SplitError(f"{len(set(group))} independent groups cannot make {n_folds} folds")
+    _, label, counts = np.unique(strata(table).astype(str), return_inverse=True, return_counts=True)
+    if counts.max() < n_folds:  # scikit-learn refuses; with so few of each there is nothing to stratify
+        label = np.zeros(len(table), dtype=int)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    fold = np.empty(len(table), dtype=int)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for index, (_, held_out) in enumerate(splitter.split(label, label, group)):
+            fold[order[held_out]] = index
+    return fold
+
+
+def leaks(splits):
+    """Name what is wrong with a table made by ``assign``; an empty list means that it keeps its promises.
+
+    Rows not marked as repeated must never share a group, a file or a recording across splits; each recording has
+    exactly one such row; train repeats nothing; every species is in every split there is.
+    """
+    found = []
+    present = [name for name in SPLITS if (splits["split"] == name).any()]
+    unknown = sorted(set(splits["split"]) - set(SPLITS))
+    if unknown:
+        found.append(f"unknown splits: {', '.join(map(str, unknown))}")
+    own = splits[~splits["is_repeated"]]
+    for unit in ("recording_id", "group_id", "audio_path", "image_path", "video_path"):
+        n_splits = own[own[unit] != ""].groupby(unit)["split"].nunique()
+        found.extend(f"{unit} {name} lies in {n} splits" for name, n in n_splits[n_splits > 1].items())
+    times = own["recording_id"].value_counts()
+    found.extend(f"recording {name} is there {n} times, not marked as repeated" for name, n in times[times > 1].items())
+    never = sorted(set(splits["recording_id"]) - set(times.index))
+    found.extend(f"recording {name} has only repeated rows" for name in never)
+    if (splits["is_repeated"] & (splits["split"] == "train")).any():
+        found.append("train has rows marked as repeated")
+    seen = pd.crosstab(strata(splits), splits["split"].to_numpy())
+    for name in present:
+        found.extend(f"{stratum} is not in {name}" for stratum in seen.index[seen[name] == 0])
+    return found
+
+
+def _share_out(group, stratum, shares, rng):
+    """(groups,) index into SPLITS. See ``assign``; ``group`` and ``stratum`` are (rows,) codes from 0."""
+    n_strata, n_groups = stratum.max() + 1, group.max() + 1
+    cells, counts = np.unique(group * n_strata + stratum, return_counts=True)
+    cell_group, cell_stratum = cells // n_strata, cells % n_strata
+    bounds = np.searchsorted(cell_group, np.arange(n_groups + 1))
+    groups_of = np.bincount(cell_stratum, minlength=n_strata)
+    is_rare = groups_of <= RARE_GROUPS
+    required = np.minimum(groups_of, 3)[:, None] > np.arange(3)  # (strata, 3): one group can only be in train
+    quota = np.array([RARE_QUOTAS.get(n, (0, 0, 0)) for n in groups_of])
+    if shares[1] == 0:
+        quota, required = quota[:, [0, 2, 1]], required[:, [0, 2, 1]]
+    quota[:, 0] += quota[:, shares == 0].sum(axis=1)
+    quota[:, shares == 0], required[:, shares == 0] = 0, False
+    target = np.bincount(stratum)[:, None] * shares  # (strata, 3) recordings
+    options = np.flatnonzero(shares > 0)
+    filled, n_in, n_rows = np.zeros((n_strata, 3)), np.zeros((n_strata, 3)), np.zeros(3)
+    home = np.full(n_groups, -1)
+
+    def cells_of(one):
+        here = slice(bounds[one], bounds[one + 1])
+        return cell_stratum[here], counts[here]
+
+    def put(one, split, sign):
+        which, size = cells_of(one)
+        filled[which, split] += sign * size
+        n_in[which, split] += sign
+        n_rows[split] += sign * size.sum()
+
+    def costs(one, strict):
+        """(options,) what each split costs the strata of a group; ``strict``: common strata too must be everywhere."""
+        which, size = cells_of(one)
+        place = np.eye(3)[options][:, None, :]  # (options, 1, 3)
+        rows, groups = filled[which] + place * size[:, None], n_in[which] + place  # (options, strata here, 3)
+        rare = is_rare[which]
+        cost = ((rows - target[which]) ** 2).sum(axis=2) / target[which].sum(axis=1)
+        cost = np.where(rare, 100 * ((groups - quota[which]) ** 2).sum(axis=2) + 0.01 * cost, cost)
+        missing = required[which] & (groups == 0) & (strict | rare)[:, None]
+        whole = n_rows + place[:, 0] * size.sum() - shares * len(stratum)
+        balance = WHOLE_WEIGHT * (whole**2).sum(axis=1) / len(stratum)
+        return (cost + missing @ MISSING_COST).sum(axis=1) + balance
+
+    order = rng.permutation(n_groups)
+    size_of = np.bincount(group)
+    rarest = np.full(n_groups, n_strata + n_groups)
+    np.minimum.at(rarest, cell_group, groups_of[cell_stratum])
+    for one in order[np.lexsort([-size_of[order], rarest[order]])]:
+        home[one] = options[costs(one, strict=False).argmin()]
+        put(one, home[one], 1)
+    for _ in range(N_SWEEPS):
+        n_moved = 0
+        for one in rng.permutation(n_groups):
+            put(one, home[one], -1)
+            cost = costs(one, strict=True)
+            if cost.min() < cost[options == home[one]][0] - 1e-9:
+                home[one] = options[cost.argmin()]
+                n_moved += 1
+            put(one, home[one], 1)
+        if not n_moved:
+            break
+    for lacking in np.flatnonzero(n_in[:, 0] == 0):  # nothing may be tested that could not be learnt
+        if n_in[lacking, 0] == 0:
+            candidates = cell_group[cell_stratum == lacking]
+            one = candidates[size_of[candidates].argmin()]
+            put(one, home[one], -1)
+            home[one] = 0
+            put(one, 0, 1)
+    return home
+
+
+def _connected(n, pairs):
+    """(n,) int: the connected component of each node, given (2, edges) node numbers."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_matrix((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(n, n))
+    return connected_components(links, directed=False)[1]
