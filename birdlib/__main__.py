@@ -1,0 +1,88 @@
+"""The command line: ``python -m birdlib run | weights | bench``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import birdlib
+from birdlib import runtime
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options)
+    except runtime.BirdlibError as error:
+        print(f"\nbirdlib: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nbirdlib: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m birdlib", description="Which species, which individual, how many.")
+    parser.add_argument("--version", action="version", version=f"birdlib {birdlib.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the notebooks in order; what is current is skipped")
+    source = run.add_mutually_exclusive_group()
+    source.add_argument("--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)")
+    source.add_argument("--data", metavar="DIR", help="a folder laid out as BirdCLEF ships its data")
+    run.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages write (default: outputs)")
+    part = run.add_mutually_exclusive_group()
+    part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook")
+    part.add_argument("--only", default="", metavar="NN", help="run this notebook alone")
+    run.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a notebook parameter")
+    run.add_argument("--force", action="store_true", help="run also what is current")
+    run.set_defaults(command=_run)
+
+    weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
+    weights.add_argument("--fetch", action="store_true", help="bring what is missing")
+    weights.set_defaults(command=_weights)
+
+    bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
+    bench.add_argument("what", choices=["embed", "clean"])
+    bench.set_defaults(command=_bench)
+    return parser
+
+
+def _run(options):
+    from birdlib import pipeline
+
+    given = {}
+    for setting in options.given:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise runtime.BirdlibError(f"-p {setting}: write it as name=value")
+        given[name] = pipeline.parse_value(text)
+    for name, path in (("manifest", options.manifest), ("data_dir", options.data)):
+        if path:
+            given[name] = str(Path(path).resolve())
+    pipeline.run(options.outputs, options.first, options.only, given, options.force)
+    print(Path(options.outputs) / "report.html")
+    return 0
+
+
+def _weights(options):
+    from birdlib import weights
+
+    if options.fetch:
+        for name in weights.MODELS:
+            print(f"{name}: {weights.fetch(name).source}")
+    print(weights.listing().to_string(index=False))
+    return 0
+
+
+def _bench(options):
+    from birdlib import cleaning, embedders
+
+    module = {"embed": embedders, "clean": cleaning}[options.what]
+    print(module.benchmark().to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

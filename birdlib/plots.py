@@ -1,0 +1,175 @@
+"""One figure an idea. Every function draws on the ``ax`` it is given (or a new one) and returns it."""
+
+import numpy as np
+
+SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
+SPEECH_COLOUR = "#ff4d4d"
+
+
+def new_axes(width=10.0, height=4.0, rows=1, columns=1, **options):
+    """A figure with ``rows`` x ``columns`` axes, ``width`` x ``height`` inches in all; returns the axes alone."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)[1]
+
+
+def split_balance(splits, ax=None):
+    """Recordings of each species in each split, one stacked bar a species; repeated rows are hatched.
+
+    Args:
+        splits: the table of stage 01, with ``species``, ``split`` and ``is_repeated``.
+    """
+    counts = splits.groupby(["species", "split", "is_repeated"]).size().unstack([1, 2], fill_value=0)
+    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index]
+    ax = ax or new_axes(10, 1.5 + 0.22 * len(counts))
+    left = np.zeros(len(counts))
+    for split, colour in SPLIT_COLOURS.items():
+        for repeated in (False, True):
+            if (split, repeated) in counts:
+                widths = counts[split, repeated].to_numpy()
+                label = split + (", repeated" if repeated else "")
+                ax.barh(
+                    counts.index, widths, left=left, color=colour, label=label,
+                    hatch="////" if repeated else None, edgecolor="white",
+                )  # fmt: skip
+                left += widths
+    ax.set(xlabel="recordings", title="Recordings of each species in each split")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=None):
+    """Log-frequency-power picture of a waveform, 80 dB deep; ``spans`` (n, 2) in seconds are marked as speech."""
+    import librosa
+
+    n_fft = 512 if sample_rate_hz <= 16_000 else 1024
+    power = np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=n_fft // 2)) ** 2  # (bins, frames)
+    level_db = librosa.power_to_db(power, ref=np.max, top_db=80)
+    ax = ax or new_axes(10, 2.6)
+    extent = (0, len(waveform) / sample_rate_hz, 0, sample_rate_hz / 2000)
+    ax.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    for start_s, end_s in spans:
+        ax.axvspan(start_s, end_s, color=SPEECH_COLOUR, alpha=0.25)
+        ax.hlines(0.97 * sample_rate_hz / 2000, start_s, end_s, color=SPEECH_COLOUR, linewidth=4)
+    ax.set(xlabel="time, s", ylabel="kHz", title=title)
+    if max_hz:
+        ax.set_ylim(0, max_hz / 1000)
+    return ax
+
+
+def embedding_map(points, labels, ax=None, title="", legend=True):
+    """Points of a two-dimensional projection, coloured by label.
+
+    Args:
+        points: (n, 2).
+        labels: (n,) str.
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or new_axes(8, 6)
+    names = sorted(set(labels))
+    colours = plt.get_cmap("turbo")(np.linspace(0.03, 0.97, len(names)))
+    for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        mine = np.asarray(labels) == name
+        marker = "osD^vP*X"[i % 8]
+        ax.scatter(*points[mine].T, color=colour, s=28, label=name, marker=marker, linewidths=0.4, edgecolors="white")
+    ax.set(xticks=[], yticks=[], title=title)
+    if legend and len(names) <= 40:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, ncols=1 + len(names) // 21)
+    return ax
+
+
+def history(table, ax=None):
+    """Training history: losses on the left axis, validation macro ROC-AUC on the right, the kept epoch marked.
+
+    Args:
+        table: DataFrame with ``epoch``, ``loss``, ``validation_loss`` and ``validation_macro_auc``.
+    """
+    ax = ax or new_axes(10, 3.2)
+    ax.plot(table["epoch"], table["loss"], label="train loss", color=SPLIT_COLOURS["train"])
+    ax.plot(table["epoch"], table["validation_loss"], label="validation loss", color=SPLIT_COLOURS["validation"])
+    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
+    right = ax.twinx()
+    auc = table["validation_macro_auc"]
+    right.plot(table["epoch"], auc, color="#2e7d32", label="validation macro ROC-AUC")
+    best = int(auc.to_numpy().argmax())
+    right.plot(table["epoch"].iloc[best], auc.iloc[best], "o", color="#2e7d32", label=f"kept: {auc.iloc[best]:.3f}")
+    right.set_ylabel("macro ROC-AUC")
+    handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
+    ax.legend(handles=handles, loc="center right")
+    return ax
+
+
+def per_species(table, ax=None):
+    """ROC-AUC of each species as a dot, with the macro mean as a line.
+
+    Args:
+        table: DataFrame with ``species``, ``roc_auc`` and ``n_positives``; undefined AUCs are left out.
+    """
+    table = table.dropna(subset=["roc_auc"]).sort_values("roc_auc")
+    ax = ax or new_axes(9, 1.2 + 0.22 * len(table))
+    names = [f"{row.species} ({row.n_positives})" for row in table.itertuples()]
+    ax.hlines(names, 0.5, table["roc_auc"], color="#c9d3de", linewidth=2)
+    ax.plot(table["roc_auc"], names, "o", color=SPLIT_COLOURS["train"])
+    ax.axvline(table["roc_auc"].mean(), color="#333333", linestyle="--", label=f"mean {table['roc_auc'].mean():.3f}")
+    ax.axvline(0.5, color=SPLIT_COLOURS["test"], linewidth=1, label="chance")
+    ax.set(xlabel="ROC-AUC", title="Each species (recordings)")
+    ax.legend(loc="lower left")
+    return ax
+
+
+def confusion(truth, predicted, classes, ax=None):
+    """Confusion table: share of each true species (row) that was called each species (column)."""
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(truth, predicted, labels=classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 3.0 + 0.3 * len(classes)
+    ax = ax or new_axes(size + 1.0, size)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.figure.colorbar(image, ax=ax, label="share of the true species", shrink=0.7)
+    if len(classes) <= 40:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
+        ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
+        ax.set_yticks(range(len(classes)), classes, fontsize=8)
+    ax.set(xlabel="called", ylabel="true", title="Which species is taken for which")
+    return ax
+
+
+def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
+    """A soundscape's spectrogram, and below it the likeliest species in each window; truth, where known, is outlined.
+
+    Args:
+        probabilities: (windows, classes).
+        truth: (windows, classes) of 0 and 1, or None.
+        n_species: how many species to show: those with the highest single window.
+
+    Returns:
+        the two axes, spectrogram first.
+    """
+    top, bottom = new_axes(12, 5.5, rows=2, sharex=True, height_ratios=[2, 2])
+    spectrogram(waveform, sample_rate_hz, ax=top, title=title)
+    top.set_xlabel("")
+    # Ranked against the other windows of the same species: a rare species' probabilities are all small.
+    strength = probabilities.max(axis=0) + (0 if truth is None else truth.any(axis=0))
+    shown = np.sort(np.argsort(-strength, kind="stable")[:n_species])
+    duration_s = len(waveform) / sample_rate_hz
+    extent = (0, window_s * len(probabilities), len(shown) - 0.5, -0.5)
+    image = bottom.imshow(probabilities[:, shown].T, aspect="auto", extent=extent, cmap="Greens", vmin=0)
+    bottom.figure.colorbar(image, ax=bottom, label="probability", pad=0.01)
+    if truth is not None:
+        for window, i in zip(*np.nonzero(truth[:, shown]), strict=True):
+            box = bottom.add_patch(_outline(window * window_s, i - 0.5, window_s))
+        if truth[:, shown].any():
+            bottom.legend([box], ["truly there"], loc="upper right", fontsize=8)
+    bottom.set_yticks(range(len(shown)), [classes[i] for i in shown], fontsize=8)
+    bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
+    return top, bottom
+
+
+def _outline(x, y, width):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), width, 1.0, fill=False, edgecolor=SPEECH_COLOUR, linewidth=1.6)

@@ -1,0 +1,75 @@
+"""The report: headline results of every finished stage, then the story of the executed notebooks without their code."""
+
+import html
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import runtime, stages
+
+CSS = """<style>
+body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
+.jp-Cell { padding: 2px 0 !important; }
+</style>"""
+
+
+def write(outputs):
+    """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks that are there.
+
+    Returns:
+        Path of the report.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    cells = [nbformat.v4.new_markdown_cell(CSS + _summary(outputs))]
+    for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*[!d].ipynb")):
+        cells += _story(nbformat.read(path, as_version=4))
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
+    whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "birdlib report"})
+    page, _ = exporter.from_notebook_node(whole, resources={"metadata": {"name": "birdlib report"}})
+    target = Path(outputs) / "report.html"
+    with runtime.replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return target
+
+
+def skipped(outputs):
+    """All skipped tables of the finished stages in one: ``path``, ``stage``, ``reason``."""
+    tables = [pd.read_parquet(path) for path in sorted(Path(outputs).glob("[0-9][0-9]_*/skipped.parquet"))]
+    return pd.concat(tables, ignore_index=True) if tables else stages.skipped_table([], "")
+
+
+def _summary(outputs):
+    rows = []
+    for name in stages.READS:
+        if (Path(outputs) / name / stages.RECEIPT).is_file():
+            receipt = stages.receipt(outputs, name)
+            results = "<br>".join(f"{html.escape(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items())
+            rows.append(f"<tr><td><b>{name}</b></td><td>{results}</td><td>{receipt['seconds']:.0f} s</td></tr>")
+    table = "<table><tr><th>stage</th><th>headline results</th><th>time</th></tr>" + "".join(rows) + "</table>"
+    left_out = skipped(outputs)
+    told = f"**{len(left_out)} files were skipped.**"
+    if len(left_out):
+        told += "\n\n" + left_out.head(50).to_html(index=False)
+    return f"\n\n# birdlib report\n\n{table}\n\n{told}\n"
+
+
+def _show(value):
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
+        return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+    return html.escape(str(value))
+
+
+def _story(notebook):
+    """The cells people look at: text, and code cells that printed or drew something (their code is left out)."""
+    kept = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            if not cell.outputs:
+                continue
+        kept.append(cell)
+    return kept

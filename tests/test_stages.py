@@ -1,0 +1,138 @@
+"""Facts about stages: a receipt is written last, and is current only while nothing it rests on has changed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from birdlib import runtime, stages
+
+
+def finish_split(outputs, content="birds", **parameters):
+    stage = stages.start("01_split", outputs, **({"seed": 0} | parameters))
+    (stage.folder / "splits.csv").write_text(content)
+    return stages.finish(stage, {"root": "."}, watched=[outputs / "recordings.csv"])
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    (tmp_path / "recordings.csv").write_text("a,b")
+    return tmp_path
+
+
+def test_an_unfinished_stage_names_the_notebook_to_run(outputs):
+    with pytest.raises(stages.MissingStageError, match="notebooks/01_split.ipynb"):
+        stages.start("02_clean", outputs)
+
+
+def test_a_receipt_is_current_until_something_changes(outputs):
+    finish_split(outputs)
+    assert stages.why_stale(outputs, "01_split", {"seed": 0, "n_jobs": 4}) == ""
+    assert "seed" in stages.why_stale(outputs, "01_split", {"seed": 1})
+
+
+def test_starting_a_stage_again_takes_its_receipt_away(outputs):
+    finish_split(outputs)
+    stages.start("01_split", outputs, seed=0)
+    assert stages.why_stale(outputs, "01_split", {"seed": 0}) == "not finished yet"
+
+
+def test_a_changed_file_outside_makes_a_stage_stale(outputs):
+    finish_split(outputs)
+    (outputs / "recordings.csv").write_text("a,b,c")
+    assert "recordings.csv has changed" in stages.why_stale(outputs, "01_split", {"seed": 0})
+
+
+def test_a_truncated_output_makes_a_stage_stale(outputs):
+    finish_split(outputs)
+    (outputs / "01_split" / "splits.csv").write_text("bir")
+    assert "splits.csv is missing or damaged" in stages.why_stale(outputs, "01_split", {"seed": 0})
+
+
+def test_an_earlier_stage_with_the_same_result_leaves_the_later_one_current(outputs):
+    finish_split(outputs)
+    stages.finish(stages.start("02_clean", outputs, policy="keep"), {})
+    finish_split(outputs)
+    assert stages.why_stale(outputs, "02_clean", {"policy": "keep"}) == ""
+    finish_split(outputs, content="other birds")
+    assert stages.why_stale(outputs, "02_clean", {"policy": "keep"}) == "01_split has changed"
+
+
+def test_other_weights_make_a_stage_stale(outputs):
+    finish_split(outputs)
+    weights = {"yamnet": {"source": "cache", "sha256": "aa", "licence": "Apache-2.0"}}
+    stages.finish(stages.start("02_clean", outputs), {}, weights=weights)
+    assert stages.why_stale(outputs, "02_clean", {}, {"yamnet": "aa"}.get) == ""
+    assert stages.why_stale(outputs, "02_clean", {}, {"yamnet": "bb"}.get) == "the weights of yamnet have changed"
+    assert stages.why_stale(outputs, "02_clean", {}, {}.get) == ""
+
+
+def test_paths_are_recorded_relative_to_the_outputs(outputs):
+    written = finish_split(outputs, manifest=str(outputs.parent / "mine.csv"))
+    assert written["parameters"]["manifest"] == os.path.join("..", "mine.csv")
+
+
+def double(n, calls):
+    with open(calls, "a") as file:
+        file.write(f"{n}\n")
+    if n == 3:
+        raise runtime.BirdlibError("3 is no good")
+    return {"n": 2 * n}
+
+
+def run_doubles(tmp_path, numbers, **options):
+    tasks = {str(n): {"n": n, "calls": str(tmp_path / "calls")} for n in numbers}
+    return stages.map_resumable(double, tasks, tmp_path / "journal.jsonl", **options)
+
+
+def test_done_work_is_not_done_again_and_a_bad_file_is_a_row(tmp_path):
+    rows = run_doubles(tmp_path, [1, 2, 3])
+    assert rows == {"1": {"n": 2}, "2": {"n": 4}, "3": {"skipped_reason": "3 is no good"}}
+    assert run_doubles(tmp_path, [4, 3, 2, 1]) == {"4": {"n": 8}, **dict(reversed(rows.items()))}
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3", "4"]
+
+
+def test_a_line_cut_short_is_done_again(tmp_path):
+    whole = run_doubles(tmp_path, [1, 2])
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    assert run_doubles(tmp_path, [1, 2]) == whole
+    assert len(journal.read_text().splitlines()) == 2
+
+
+def test_a_row_whose_file_is_gone_is_done_again(tmp_path):
+    run_doubles(tmp_path, [1, 2])
+    run_doubles(tmp_path, [1, 2], is_whole=lambda row: row["n"] != 4)
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "2"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    """SIGKILL in the middle: what was journalled is kept, the rest is done, nothing twice but the task under way."""
+    script = (
+        "import time; from birdlib import stages\n"
+        "def slow(n):\n"
+        "    time.sleep(0.05)\n"
+        "    return {'n': n}\n"
+        f"stages.map_resumable(slow, {{str(n): {{'n': n}} for n in range(200)}}, r'{tmp_path / 'journal.jsonl'}')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=runtime.repository(), stderr=subprocess.DEVNULL)
+    journal = tmp_path / "journal.jsonl"
+    deadline = time.monotonic() + 30
+    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(journal.read_text().splitlines())
+    assert 0 < before < 200
+    calls = []
+
+    def quick(n):
+        calls.append(n)
+        return {"n": n}
+
+    rows = stages.map_resumable(quick, {str(n): {"n": n} for n in range(200)}, journal)
+    assert [row["n"] for row in rows.values()] == list(range(200))
+    assert before - 1 <= 200 - len(calls) <= before
