@@ -1,0 +1,269 @@
+"""Scores, as pure functions on arrays.
+
+``truth`` is (recordings, classes), 0 or 1; ``scores`` has the same shape, larger meaning surer; ``labels`` is
+(recordings,), a class number each. A figure that is not defined (no positives, say) is NaN, never an error;
+NaN among the scores is an error that says where, because every ranking would silently be wrong.
+"""
+
+import numpy as np
+import pandas as pd
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def roc_auc(truth, scores):
+    """Area under the ROC curve of each class: how often a positive is ranked above a negative, ties counting half.
+
+    By ranks (Mann & Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger", 1947).
+
+    Returns:
+        (classes,) float64 in [0, 1]; NaN for a class without positives or without negatives.
+
+    Raises:
+        ValueError: for unequal shapes, truth other than 0 and 1, or NaN scores.
+    """
+    truth, scores = _checked(truth, scores)
+    ascending = np.sort(scores.T, axis=1)  # (classes, recordings)
+    n_positives = truth.sum(axis=0)
+    rank_sums = np.empty(len(ascending))
+    for column, everything in enumerate(ascending):
+        positives = scores[truth[:, column] == 1, column]
+        below, upto = (np.searchsorted(everything, positives, side) for side in ("left", "right"))
+        rank_sums[column] = (below + upto + 1).sum() / 2  # ranks from 1, ties by average
+    wins = rank_sums - n_positives * (n_positives + 1) / 2
+    return _divide(wins, n_positives * (len(truth) - n_positives))
+
+
+def macro_roc_auc(truth, scores):
+    """The BirdCLEF metric since 2024: the mean ROC-AUC over classes with positives.
+
+    A class in which everything is positive has no ROC curve and is left out as well (scikit-learn refuses it).
+
+    Returns:
+        float in [0, 1]; NaN when no class is left.
+    """
+    return _mean(roc_auc(truth, scores))
+
+
+def average_precision(truth, scores):
+    """Average precision of each class, as scikit-learn's: the sum over thresholds of (R_n - R_n-1) P_n.
+
+    Returns:
+        (classes,) float64 in [0, 1]; NaN for a class without positives.
+
+    Raises:
+        ValueError: as ``roc_auc``.
+    """
+    truth, scores = _checked(truth, scores)
+    n_kept, hits, _ = _cuts(truth, scores)
+    new_hits = np.diff(hits, axis=0, prepend=0)
+    return _divide((new_hits * hits / n_kept).sum(axis=0), truth.sum(axis=0))
+
+
+def cmap(truth, scores, padding=0):
+    """Class mean average precision.
+
+    Args:
+        padding: rows added to each class that are positive and scored highest of all, so that classes with few or no
+            positives count and weigh little: 5 in BirdCLEF-2023. With 0, classes without positives are left out.
+
+    Returns:
+        float in [0, 1]; NaN when no class has positives.
+    """
+    truth, scores = _checked(truth, scores)
+    if padding:
+        added = np.ones((padding, truth.shape[1]))
+        truth = np.concatenate([truth, added])
+        scores = np.concatenate([scores, np.maximum(scores.max(axis=0, initial=1.0), 1.0) * added])
+    return _mean(average_precision(truth, scores))
+
+
+def f1(truth, scores, thresholds=DEFAULT_THRESHOLD):
+    """F1 in the three ways of averaging, as scikit-learn's with ``zero_division=0``.
+
+    Args:
+        thresholds: one number or (classes,); a score at the threshold counts as yes.
+
+    Returns:
+        dict of float: ``samples`` (mean over recordings), ``micro`` (all decisions pooled),
+        ``macro`` (mean over classes, those without positives included).
+    """
+    truth, scores = _checked(truth, scores)
+    said = scores >= thresholds
+    return {
+        "samples": float(np.mean(_f1(truth, said, axis=1))) if len(truth) else np.nan,
+        "micro": float(_f1(truth, said, axis=None)),
+        "macro": float(np.mean(_f1(truth, said, axis=0))),
+    }
+
+
+def accuracy(labels, scores, top_k=1):
+    """How often the label is among the ``top_k`` highest scores. Ties count as if broken by lot.
+
+    Args:
+        labels: (recordings,) int, the true class.
+
+    Returns:
+        float in [0, 1]; NaN without recordings.
+    """
+    labels, scores = np.asarray(labels, dtype=int), np.asarray(scores, dtype=np.float64)
+    _refuse_nan(scores)
+    own = scores[np.arange(len(scores)), labels][:, None]
+    n_above = (scores > own).sum(axis=1)
+    n_level = (scores == own).sum(axis=1)
+    return _mean(np.clip((top_k - n_above) / n_level, 0.0, 1.0))
+
+
+def per_species_table(truth, scores, classes, thresholds=DEFAULT_THRESHOLD):
+    """What each species gets.
+
+    Args:
+        classes: names, in column order.
+        thresholds: as in ``f1``; for precision, recall and F1.
+
+    Returns:
+        DataFrame, one row a class: ``species, n_positives, roc_auc, average_precision, precision, recall, f1``;
+        NaN where a figure is not defined.
+    """
+    truth, scores = _checked(truth, scores, classes)
+    said = scores >= thresholds
+    hits, n_positives = (truth * said).sum(axis=0), truth.sum(axis=0)
+    return pd.DataFrame(
+        {
+            "species": list(classes),
+            "n_positives": n_positives.astype(int),
+            "roc_auc": roc_auc(truth, scores),
+            "average_precision": average_precision(truth, scores),
+            "precision": _divide(hits, said.sum(axis=0)),
+            "recall": _divide(hits, n_positives),
+            "f1": np.where(n_positives > 0, _f1(truth, said, axis=0), np.nan),
+        }
+    )
+
+
+def confusion(labels, predicted, classes):
+    """Confusion table: a row per true class, a column per predicted class, in recordings.
+
+    Args:
+        labels, predicted: (recordings,) int.
+        classes: names, in the order of the numbers.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
+    return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
+
+
+def best_thresholds(truth, scores, fallback=None):
+    """The threshold of each class that gives it the highest F1, halfway to the next lower score.
+
+    Args:
+        fallback: threshold for classes without positives; None takes the one best for all decisions pooled.
+
+    Returns:
+        (classes,) float64.
+    """
+    truth, scores = _checked(truth, scores)
+    if fallback is None:
+        pooled = _best_cut(truth.reshape(-1, 1), scores.reshape(-1, 1))[0]
+        fallback = pooled if truth.any() else DEFAULT_THRESHOLD
+    if not truth.any():
+        return np.full(truth.shape[1], float(fallback))
+    return np.where(truth.any(axis=0), _best_cut(truth, scores), fallback)
+
+
+def bootstrap_interval(statistic, *arrays, groups=None, n=1000, level=0.9, rng):
+    """A percentile bootstrap interval (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979).
+
+    Recordings of one group are not independent, so whole groups are drawn: with recordings drawn one by one the
+    interval would be too narrow. Draws in which the statistic is not defined are left out.
+
+    Args:
+        statistic: function of the arrays, giving a float; NaN where it is not defined.
+        arrays: row-aligned.
+        groups: (rows,) what is drawn together; None draws rows.
+        n: number of draws.
+        level: share of the draws inside the interval.
+
+    Returns:
+        (value, low, high): the statistic of the arrays themselves, and the ends; the ends are NaN if there is but one
+        group or fewer than half the draws are defined.
+    """
+    arrays = [np.asarray(array) for array in arrays]
+    n_rows = len(arrays[0])
+    if any(len(array) != n_rows for array in arrays) or (groups is not None and len(groups) != n_rows):
+        raise ValueError("arrays and groups are not of equal length")
+    value = float(statistic(*arrays))
+    number = np.arange(n_rows) if groups is None else pd.factorize(np.asarray(groups))[0]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    if len(members) < 2:
+        return value, np.nan, np.nan
+    draws = np.empty(n)
+    for index in range(n):
+        rows = np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
+        draws[index] = statistic(*(array[rows] for array in arrays))
+    defined = draws[~np.isnan(draws)]
+    if 2 * len(defined) < n:
+        return value, np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return value, float(low), float(high)
+
+
+def _checked(truth, scores, classes=None):
+    truth, scores = np.asarray(truth, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if truth.ndim != 2 or truth.shape != scores.shape:
+        raise ValueError(f"truth {truth.shape} and scores {scores.shape} are not the same (recordings, classes)")
+    if classes is not None and len(classes) != truth.shape[1]:
+        raise ValueError(f"{len(classes)} classes for {truth.shape[1]} columns")
+    if not np.isin(truth, (0.0, 1.0)).all():
+        raise ValueError("truth has values other than 0 and 1: decide first what a part label means")
+    _refuse_nan(scores, classes)
+    return truth, scores
+
+
+def _refuse_nan(scores, classes=None):
+    rows, columns = np.nonzero(np.isnan(scores))
+    if len(rows):
+        names = [f"{classes[column]!r}" if classes is not None else str(column) for column in np.unique(columns)]
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        raise ValueError(f"{len(rows)} scores are NaN, the first in row {rows[0]}; in the columns {shown}")
+
+
+def _divide(above, below):
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
+
+
+def _mean(values):
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _f1(truth, said, axis):
+    hits = (truth * said).sum(axis=axis)
+    return 2 * hits / np.maximum(truth.sum(axis=axis) + said.sum(axis=axis), 1)
+
+
+def _cuts(truth, scores):
+    """Every way to cut the ranking of each class, best score first; a cut within ties is moved to their end.
+
+    Returns:
+        (n_kept, hits, scores): (recordings, classes) how many are above the cut, how many of them are positive,
+        and the sorted scores.
+    """
+    order = np.argsort(-scores, axis=0, kind="stable")
+    scores = np.take_along_axis(scores, order, axis=0)
+    hits = np.cumsum(np.take_along_axis(truth, order, axis=0), axis=0)
+    last = np.where(scores[:-1] > scores[1:], np.arange(len(scores) - 1)[:, None], len(scores) - 1)
+    last = np.concatenate([last, np.full((1, scores.shape[1]), len(scores) - 1)])[: len(scores)]
+    last = np.minimum.accumulate(last[::-1], axis=0)[::-1]  # (recordings, classes) index at which the ties end
+    return last + 1, np.take_along_axis(hits, last, axis=0), scores
+
+
+def _best_cut(truth, scores):
+    n_kept, hits, scores = _cuts(truth, scores)
+    best = (2 * hits / (n_kept + truth.sum(axis=0))).argmax(axis=0)
+    column = np.arange(scores.shape[1])
+    last = n_kept[best, column] - 1
+    kept, below = scores[last, column], scores[np.minimum(last + 1, len(scores) - 1), column]
+    middle = kept / 2 + below / 2
+    return np.where(middle > below, middle, kept)
