@@ -17,6 +17,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from birdlib import runtime
@@ -149,7 +150,7 @@ def listing(folder=""):
     """One row per model: where it was found ("" = missing), licence, format, size in MB, sha256."""
     rows = []
     for name, model in MODELS.items():
-        row = {"model": name, "found": "", "licence": model.licence, "format": "", "size_mb": float("nan"), "sha256": ""}
+        row = {"model": name, "found": "", "licence": model.licence, "format": "", "size_mb": np.nan, "sha256": ""}
         if found := find(name, folder):
             files = [found.path] if found.path.is_file() else [p for p in found.path.rglob("*") if p.is_file()]
             size_mb = sum(file.stat().st_size for file in files) / 1e6
@@ -204,7 +205,8 @@ def _from_kagglehub(handle, new):
         from kagglehub import exceptions
     except ImportError as error:
         raise WeightsError("kagglehub is not installed") from error
-    refusals = tuple(kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type)]
+    refusals = tuple(kind for kind in kinds if issubclass(kind, Exception))
     try:
         shutil.copytree(kagglehub.model_download(handle), new)
     except (*refusals, ValueError) as error:
@@ -249,12 +251,13 @@ def _one_line(error):
 
 def _remedies(name, failures, allow_network):
     model = MODELS[name]
-    tried = "".join(f"\n  - {failure}" for failure in failures) or "\n  - downloads were not allowed" * (not allow_network)
+    failures = failures if allow_network else ["downloads were not allowed"]
+    tried = "".join(f"\n  - {failure}" for failure in failures)
     files = " and ".join(model.files)
     return (
         f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
         f"Do one of these:\n"
         f"  1. put {files} or the official SavedModel into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
-        f"  2. on Kaggle, attach the model {model.kaggle_handle or name} (Add Input), or a dataset that holds {files};\n"
+        f"  2. on Kaggle, attach the model {model.kaggle_handle or name}, or a dataset that holds {files};\n"
         f"  3. on a machine with network run `python -m birdlib weights --fetch`, then copy its folder {_cache(name)}."
     )

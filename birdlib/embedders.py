@@ -1,0 +1,246 @@
+"""Embedders: a recording in, one embedding per patch out, with the score that a bird is heard in the patch.
+
+Every embedder has ``name``, ``sample_rate_hz`` (of the waveforms it wants), ``patch_s``, ``hop_s``, ``dim``, ``key`` (a
+digest of everything that changes the numbers), ``weights`` (for the receipt), ``embed`` and ``embed_stream``. Patch i
+begins at ``i * hop_s``. An embedding depends on its own patch only: not on its neighbours in a batch, on padding or on
+the number of threads.
+"""
+
+import contextlib
+import io
+import tempfile
+
+import numpy as np
+
+from birdlib import runtime, weights, yamnet
+
+MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
+BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
+
+
+class EmbedderError(runtime.BirdlibError):
+    """An embedder that does not exist or cannot run as asked."""
+
+
+def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2):
+    """Load an embedder with its weights, which are fetched if need be.
+
+    Args:
+        name: "yamnet".
+        folder: where the weights are, see ``weights.find``.
+        octave_down: hear each recording also at half speed, an octave lower, where YAMNet knows more; takes 32 kHz.
+        backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where it agrees with TensorFlow, else TensorFlow.
+        n_threads: of LiteRT.
+
+    Raises:
+        EmbedderError: an unknown name or backend, or one that these weights or this machine cannot serve.
+        weights.MissingWeightsError: see ``weights.fetch``.
+    """
+    if name != "yamnet":
+        raise EmbedderError(f"there is no embedder called {name!r}: choose yamnet")
+    if backend not in ("auto", "tensorflow", "litert"):
+        raise EmbedderError(f"backend is {backend!r}: choose auto, tensorflow or litert")
+    source = weights.fetch(name, folder)
+    return YamnetEmbedder(source, yamnet.load(source), octave_down, backend, n_threads)
+
+
+class YamnetEmbedder:
+    """YAMNet's 1024-d embedding of each patch, or 2048-d with the octave-down view beside it.
+
+    Patch i of the recording is joined with the mean of patches 2i, 2i + 1 and 2i + 2 of the recording at half speed,
+    which begin, halve and end it.
+    """
+
+    name = "yamnet"
+    patch_s, hop_s = yamnet.PATCH_S, yamnet.HOP_S
+
+    def __init__(self, source, model, octave_down=True, backend="auto", n_threads=2):
+        self.octave_down = octave_down
+        self.sample_rate_hz = yamnet.SAMPLE_RATE_HZ * (2 if octave_down else 1)
+        self.dim = yamnet.EMBEDDING_DIM * (2 if octave_down else 1)
+        self.class_names = model.class_names
+        self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "octave_down": octave_down, "recipe": 1})
+        self._birds = np.isin(model.class_names, yamnet.BIRD_CLASSES)
+        self._hear, computed = _listener(model, source, backend, n_threads)
+        self.weights = {**source.receipt(), **computed}
+
+    def embed(self, waveform):
+        """Embed a recording.
+
+        Args:
+            waveform: (samples,) float32 at ``sample_rate_hz``.
+
+        Returns:
+            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest of
+            YAMNet's bird classes, in [0, 1]. There is at least one patch; the last is zero-padded.
+        """
+        pieces = list(self.embed_stream([waveform]))
+        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+
+    def embed_stream(self, blocks):
+        """Embed a recording that comes in consecutive blocks of any length, in little memory.
+
+        Yields:
+            (embeddings, bird_score) of consecutive patches; together they are what ``embed`` gives.
+        """
+        for embeddings, scores in self._pieces(blocks):
+            yield embeddings, scores[:, self._birds].max(axis=1)
+
+    def scores(self, waveform):
+        """Scores of the AudioSet classes in ``class_names``, (patches, 521) float32 in [0, 1]."""
+        return np.concatenate([scores for _, scores in self._pieces([waveform])])
+
+    def _pieces(self, blocks):
+        """(embeddings, scores) of some patches at a time; what is left of the waveform waits for the next block."""
+        n_at_once = 21 if self.octave_down else 64  # 21 and 2 * 21 + 1 at half speed fill a batch of 64
+        views = _octave_views(blocks) if self.octave_down else ((block,) for block in blocks)
+        waiting = [np.zeros(0, np.float32)] * (2 if self.octave_down else 1)
+        for new in views:
+            waiting = [np.concatenate(pair) for pair in zip(waiting, new, strict=True)]
+            while (len(waiting[0]) - yamnet.PATCH_SAMPLES) // yamnet.HOP_SAMPLES >= n_at_once:  # one stays for the end
+                yield self._first_patches(waiting, n_at_once)
+                waiting = _without_first(waiting, n_at_once)
+        n_left = yamnet.n_patches(len(waiting[0]))
+        while n_left > 0:
+            n = min(n_left, n_at_once)
+            yield self._first_patches(waiting, n)
+            waiting, n_left = _without_first(waiting, n), n_left - n
+
+    def _first_patches(self, views, n):
+        if not self.octave_down:
+            [(scores, embeddings)] = self._hear([yamnet.pad(views[0], n)])
+            return embeddings, scores
+        heard = self._hear([yamnet.pad(views[0], n), yamnet.pad(views[1], 2 * n + 1)])
+        (scores, embeddings), (_, slow) = heard
+        lower = (slow[0:-1:2] + slow[1::2] + slow[2::2]) / 3.0  # (n, 1024)
+        return np.concatenate([embeddings, lower], axis=1), scores
+
+
+def _octave_views(blocks):
+    """Blocks at 32 kHz → (the same at 16 kHz, the same samples taken for 16 kHz: half speed, an octave lower)."""
+    import soxr
+
+    halver = soxr.ResampleStream(2, 1, 1, dtype="float32", quality="soxr_hq")
+    for block in blocks:
+        block = np.asarray(block, np.float32)
+        yield halver.resample_chunk(block), block
+    nothing = np.zeros(0, np.float32)
+    yield halver.resample_chunk(nothing, last=True), nothing
+
+
+def _without_first(views, n):
+    return [view[n * yamnet.HOP_SAMPLES * speed :] for speed, view in enumerate(views, start=1)]
+
+
+# The two ways to compute: TensorFlow and LiteRT
+
+
+def _listener(model, source, backend, n_threads):
+    """(hear, facts for the receipt); hear: waveforms of whole patches → a list of (scores, embeddings)."""
+    import tensorflow as tf
+
+    if model.body is None:
+        if backend == "litert":
+            raise EmbedderError("the official SavedModel of YAMNet runs in TensorFlow only: choose another backend")
+        return lambda waveforms: [model.hear(waveform)[:2] for waveform in waveforms], {"backend": "tensorflow"}
+
+    front_end = tf.function(model.front_end, input_signature=[tf.TensorSpec((1, None), tf.float32)])
+    chosen, facts = "tensorflow", {}
+    if backend == "litert" or (backend == "auto" and not tf.config.list_physical_devices("GPU")):
+        path, parity = _litert_model(model.body, source)
+        facts = {"litert_parity": parity}
+        if _agree(parity):
+            chosen = "litert"
+        elif backend == "litert":
+            raise EmbedderError(f"LiteRT does not agree with TensorFlow on this machine: {parity}")
+    listen = _litert(path, n_threads) if chosen == "litert" else _tensorflow(model.body)
+
+    def hear(waveforms):
+        spectrograms = [front_end(waveform[None]).numpy()[0] for waveform in waveforms]  # (frames, 64) each
+        patches = [_patches(log_mel) for log_mel in spectrograms]
+        scores, embeddings = listen(np.concatenate(patches))
+        ends = np.cumsum([len(some) for some in patches])[:-1]
+        return list(zip(np.split(scores, ends), np.split(embeddings, ends), strict=True))
+
+    return hear, {"backend": chosen, **facts}
+
+
+def _patches(log_mel):
+    windows = np.lib.stride_tricks.sliding_window_view(log_mel, yamnet.PATCH_FRAMES, axis=0)[:: yamnet.HOP_FRAMES]
+    return windows.transpose(0, 2, 1)  # (patches, 96, 64)
+
+
+def _in_batches(listen, size):
+    """Make ``listen``, which takes exactly ``size`` patches and returns a dict, take any number."""
+
+    def listen_to_all(patches):
+        n = len(patches)
+        patches = np.concatenate([patches, np.zeros((-n % size, *patches.shape[1:]), np.float32)])
+        heard = [listen(patches[start : start + size]) for start in range(0, n, size)]
+        return tuple(np.concatenate([some[name] for some in heard])[:n] for name in ("scores", "embeddings"))
+
+    return listen_to_all
+
+
+def _tensorflow(body):
+    return _in_batches(_traced(body, BATCH["tensorflow"]), BATCH["tensorflow"])
+
+
+def _litert(path, n_threads):
+    interpreter = yamnet.open_interpreter(path, n_threads=n_threads)
+    run = interpreter.get_signature_runner()
+    return _in_batches(lambda patches: run(patches=patches), BATCH["litert"])
+
+
+def _traced(body, size):
+    import tensorflow as tf
+
+    patches = tf.TensorSpec((size, yamnet.PATCH_FRAMES, yamnet.MEL_BANDS), name="patches")
+    return tf.function(lambda patches: body(patches, training=False), input_signature=[patches])
+
+
+def _litert_model(body, source):
+    """(path of the float TFLite model, parity): converted and compared with TensorFlow once per weights."""
+    path = runtime.cache_dir() / "litert" / f"{source.name}-{source.sha256[:16]}-{BATCH['litert']}.tflite"
+    facts_path = path.with_suffix(".json")
+    if path.is_file() and facts_path.is_file():
+        facts = runtime.read_json(facts_path)
+        if facts.pop("sha256") == runtime.digest_file(path) and _agree(facts):
+            return path, facts
+    with runtime.replacing(path) as temporary:
+        temporary.write_bytes(_convert(body))
+    facts = parity(_tensorflow(body), _litert(path, n_threads=2))
+    runtime.write_json({**facts, "sha256": runtime.digest_file(path)}, facts_path)
+    return path, facts
+
+
+def _agree(parity):
+    return parity["max_difference"] <= MAX_DIFFERENCE and parity["min_cosine"] >= MIN_COSINE
+
+
+def _convert(body):
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()  # the one way to a TFLite file that keeps Keras 3 variables in every version
+    archive.track(body)
+    archive.add_endpoint("serve", _traced(body, BATCH["litert"]))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
+        archive.write_out(folder)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+def parity(listen, other):
+    """How far two ways to compute are apart on 64 random log-mel patches from silence to loud.
+
+    Returns:
+        dict: ``max_difference`` (of scores and embeddings) and ``min_cosine`` (of embeddings).
+    """
+    rng = np.random.default_rng(0)
+    level = np.linspace(-6.9, 3.0, 64, dtype=np.float32)[:, None, None]  # -6.9 = log(0.001) is digital silence
+    patches = np.maximum(level + rng.standard_normal((64, 96, 64), dtype=np.float32), -6.9)
+    (scores, embeddings), (other_scores, other_embeddings) = listen(patches), other(patches)
+    norms = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(other_embeddings, axis=1)
+    cosines = np.sum(embeddings * other_embeddings, axis=1) / np.maximum(norms, 1e-12)
+    differences = np.abs(scores - other_scores).max(), np.abs(embeddings - other_embeddings).max()
+    return {"max_difference": float(max(differences)), "min_cosine": float(cosines.min())}
