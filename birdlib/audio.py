@@ -63,8 +63,7 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
     """
     file_rate_hz, pieces = _open(path, start_s, end_s)
     sample_rate_hz = sample_rate_hz or file_rate_hz
-    if sample_rate_hz != file_rate_hz:
-        pieces = _resampled(pieces, file_rate_hz, sample_rate_hz)
+    pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz)
     for block in regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0)
 
@@ -96,6 +95,23 @@ def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
     resampled = librosa.resample(waveform, orig_sr=from_hz, target_sr=to_hz, res_type=resampler, fix=False)
     resampled = librosa.util.fix_length(resampled, size=_n_resampled(len(waveform), from_hz, to_hz))
     return resampled.astype(np.float32, copy=False)
+
+
+def resample_blocks(pieces, from_hz, to_hz):
+    """``resample`` for consecutive pieces of a waveform of any length: the same samples, cut elsewhere."""
+    if from_hz == to_hz:
+        return (yield from pieces)
+    import soxr
+
+    converter = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="soxr_hq")
+    n_in = n_out = 0
+    for piece in pieces:
+        resampled = converter.resample_chunk(piece)
+        n_in, n_out = n_in + len(piece), n_out + len(resampled)
+        yield resampled
+    n_last = _n_resampled(n_in, from_hz, to_hz) - n_out
+    last = converter.resample_chunk(np.zeros(0, np.float32), last=True)[:n_last]
+    yield np.pad(last, (0, n_last - len(last)))  # soxr rounds the length, resample() gives its ceiling
 
 
 def frame(waveform, frame_length, hop_length):
@@ -278,20 +294,6 @@ def _settle_ogg(path):
         pages[start + 22 : start + 26] = crc.to_bytes(4, "little").translate(reversed_bits)[::-1]
         start = end
     path.write_bytes(pages)
-
-
-def _resampled(pieces, from_hz, to_hz):
-    import soxr
-
-    converter = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="soxr_hq")
-    n_in = n_out = 0
-    for piece in pieces:
-        resampled = converter.resample_chunk(piece)
-        n_in, n_out = n_in + len(piece), n_out + len(resampled)
-        yield resampled
-    n_last = _n_resampled(n_in, from_hz, to_hz) - n_out
-    last = converter.resample_chunk(np.zeros(0, np.float32), last=True)[:n_last]
-    yield np.pad(last, (0, n_last - len(last)))  # soxr rounds the length, resample() gives its ceiling
 
 
 def _n_resampled(n_samples, from_hz, to_hz):
