@@ -9,6 +9,7 @@ the number of threads.
 import contextlib
 import io
 import tempfile
+import time
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class YamnetEmbedder:
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "octave_down": octave_down, "recipe": 1})
         self._birds = np.isin(model.class_names, yamnet.BIRD_CLASSES)
         self._hear, computed = _listener(model, source, backend, n_threads)
-        self.weights = {**source.receipt(), **computed}
+        self.weights = {self.name: {**source.receipt(), **computed}}
 
     def embed(self, waveform):
         """Embed a recording.
@@ -234,7 +235,7 @@ def parity(listen, other):
     """How far two ways to compute are apart on 64 random log-mel patches from silence to loud.
 
     Returns:
-        dict: ``max_difference`` (of scores and embeddings) and ``min_cosine`` (of embeddings).
+        dict of ``max_difference`` (of scores and embeddings) and ``min_cosine`` (of embeddings).
     """
     rng = np.random.default_rng(0)
     level = np.linspace(-6.9, 3.0, 64, dtype=np.float32)[:, None, None]  # -6.9 = log(0.001) is digital silence
@@ -244,3 +245,38 @@ def parity(listen, other):
     cosines = np.sum(embeddings * other_embeddings, axis=1) / np.maximum(norms, 1e-12)
     differences = np.abs(scores - other_scores).max(), np.abs(embeddings - other_embeddings).max()
     return {"max_difference": float(max(differences)), "min_cosine": float(cosines.min())}
+
+
+def benchmark(seconds=2.0, n_threads=2):
+    """Time YAMNet's body in the three ways one may call it.
+
+    Args:
+        seconds: spent on each, after a first call that is not counted.
+        n_threads: of LiteRT.
+
+    Returns:
+        DataFrame: way, patches_per_s, and times_predict, the ratio to Keras ``predict`` of one patch.
+    """
+    import pandas as pd
+
+    source = weights.fetch("yamnet")
+    model = yamnet.load(source)
+    if model.body is None:
+        raise EmbedderError("the official SavedModel has one way only: there is nothing to compare")
+    patches = np.random.default_rng(0).standard_normal((64, 96, 64), dtype=np.float32)
+    path, _ = _litert_model(model.body, source)
+    ways = {
+        "Keras predict, one patch": (lambda some: model.body.predict(some, verbose=0), 1),
+        f"tf.function, {BATCH['tensorflow']} patches": (_tensorflow(model.body), 64),
+        f"LiteRT, {BATCH['litert']} patches, {n_threads} threads": (_litert(path, n_threads), 64),
+    }
+    rows = []
+    for way, (listen, n) in ways.items():
+        listen(patches[:n])
+        begun, n_heard = time.perf_counter(), 0
+        while (spent := time.perf_counter() - begun) < seconds:
+            listen(patches[:n])
+            n_heard += n
+        rows.append({"way": way, "patches_per_s": n_heard / spent})
+    table = pd.DataFrame(rows)
+    return table.assign(times_predict=table["patches_per_s"] / table["patches_per_s"].iloc[0])

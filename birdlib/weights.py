@@ -63,7 +63,7 @@ class Source:
 
     def receipt(self):
         """What the stage receipt says about them."""
-        return {"model": self.name, "source": self.source, "sha256": self.sha256, "licence": self.licence}
+        return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
 
 
 MODELS = {
@@ -144,6 +144,12 @@ def fetch(name, folder="", allow_network=True):
             os.replace(new, target)
         return find(name, folder)
     raise MissingWeightsError(_remedies(name, failures, allow_network))
+
+
+def digest_in_use(name):
+    """sha256 of the weights that ``find`` finds now, or None; what was made with others is stale."""
+    found = find(name) if name in MODELS else None
+    return found.sha256 if found else None
 
 
 def listing(folder=""):

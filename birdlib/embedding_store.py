@@ -1,0 +1,125 @@
+"""The embedding store: what was embedded once is not embedded again.
+
+Two files for each embedder: float32 rows one after the other (an embedding and its bird score), and an index of JSON
+lines, one per recording, written when its rows are complete. Both only grow. A process killed in the middle leaves an
+unfinished tail, which the next writer drops. There is one writer at a time; any number may read.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from birdlib import runtime
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock: there, start one writer only
+    fcntl = None
+
+
+class StoreError(runtime.BirdlibError):
+    """The store cannot be written."""
+
+
+class EmbeddingStore:
+    """Embeddings by key; make the key of all that the embedder heard, e.g. audio digest + cleaning parameters.
+
+    Args:
+        folder: made when missing.
+        embedder_key: ``key`` of the embedder. Another embedder or other weights have files of their own.
+    """
+
+    def __init__(self, folder, embedder_key):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._data_path = folder / f"{embedder_key[:16]}.float32"
+        self._index_path = self._data_path.with_suffix(".jsonl")
+        self._data = self._index = None  # open in the writer only
+        self._entries, self._end, _ = self._read_index()
+
+    def __contains__(self, key):
+        return key in self._entries
+
+    def __len__(self):
+        return len(self._entries)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def get(self, key):
+        """(embeddings (patches, dim), bird_score (patches,)) as read-only memory maps, or None."""
+        if key not in self._entries:
+            return None
+        entry = self._entries[key]
+        shape = (entry["rows"], entry["columns"])
+        rows = np.memmap(self._data_path, np.float32, mode="r", offset=entry["start"], shape=shape)
+        return rows[:, :-1], rows[:, -1]
+
+    def put(self, key, embeddings, bird_score):
+        """Keep the embeddings of a recording; an older entry of that key is hidden by it."""
+        self.put_stream(key, [(embeddings, bird_score)])
+
+    def put_stream(self, key, pieces):
+        """Keep what ``embed_stream`` yields, piece by piece, in little memory; nothing is kept if it raises.
+
+        Raises:
+            StoreError: if another process is writing.
+        """
+        self._open()
+        self._data.seek(self._end)
+        self._data.truncate()  # what a failed put left
+        n_rows, n_columns = 0, 0
+        for embeddings, bird_score in pieces:
+            rows = np.column_stack([embeddings, bird_score]).astype("<f4", copy=False)
+            self._data.write(rows.tobytes())
+            n_rows, n_columns = n_rows + len(rows), rows.shape[1]
+        self._data.flush()
+        os.fsync(self._data.fileno())  # the rows are safe before the line that promises them
+        entry = {"key": key, "start": self._end, "rows": n_rows, "columns": n_columns}
+        self._index.write((json.dumps(entry) + "\n").encode())
+        self._index.flush()
+        self._entries[key] = entry
+        self._end = self._data.tell()
+
+    def close(self):
+        """Let another process write."""
+        for file in (self._index, self._data):
+            if file:
+                file.close()
+        self._data = self._index = None
+
+    def _open(self):
+        if self._data:
+            return
+        data = self._data_path.open("ab+")
+        if fcntl:
+            try:
+                fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies
+            except BlockingIOError as error:
+                data.close()
+                raise StoreError(f"{self._data_path}: another process is writing to this store") from error
+        self._entries, self._end, index_end = self._read_index()
+        self._data, self._index = data, self._index_path.open("ab")
+        self._index.truncate(index_end)
+
+    def _read_index(self):
+        """(entries, end of the last complete rows, end of the last complete line), in bytes."""
+        entries, data_end, index_end = {}, 0, 0
+        if not (self._index_path.is_file() and self._data_path.is_file()):
+            return entries, data_end, index_end
+        size = self._data_path.stat().st_size
+        for line in self._index_path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            entry = json.loads(line)
+            end = entry["start"] + 4 * entry["rows"] * entry["columns"]
+            if end > size:
+                break
+            entries[entry["key"]] = entry
+            data_end, index_end = end, index_end + len(line)
+        return entries, data_end, index_end
