@@ -7,6 +7,7 @@ the number of threads.
 """
 
 import contextlib
+import importlib.util
 import io
 import tempfile
 import time
@@ -30,8 +31,9 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
         name: "yamnet".
         folder: where the weights are, see ``weights.find``.
         octave_down: hear each recording also at half speed, an octave lower, where YAMNet knows more; takes 32 kHz.
-        backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where it agrees with TensorFlow, else TensorFlow.
-        n_threads: of LiteRT.
+        backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where the package ai-edge-litert is installed and
+            agrees with TensorFlow, else TensorFlow. The interpreter inside older TensorFlows is slow on a busy machine.
+        n_threads: of LiteRT; 1 where several processes share the machine.
 
     Raises:
         EmbedderError: an unknown name or backend, or one that these weights or this machine cannot serve.
@@ -147,7 +149,8 @@ def _listener(model, source, backend, n_threads):
 
     front_end = tf.function(model.front_end, input_signature=[tf.TensorSpec((1, None), tf.float32)])
     chosen, facts = "tensorflow", {}
-    if backend == "litert" or (backend == "auto" and not tf.config.list_physical_devices("GPU")):
+    has_litert = importlib.util.find_spec("ai_edge_litert") is not None
+    if backend == "litert" or (backend == "auto" and has_litert and not tf.config.list_physical_devices("GPU")):
         path, parity = _litert_model(model.body, source)
         facts = {"litert_parity": parity}
         if _agree(parity):

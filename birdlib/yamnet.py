@@ -104,15 +104,15 @@ def pad(waveform, patches=0):
     return np.pad(np.asarray(waveform[:length], np.float32), (0, max(0, length - len(waveform))))
 
 
-def open_interpreter(model_path=None, model_content=None, n_threads=1):
+def open_interpreter(path, n_threads=1):
     """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow."""
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:  # no wheel for this machine, e.g. macOS on Intel
-        from tensorflow.lite import Interpreter
+    except ImportError:  # there is no wheel for some machines, e.g. macOS on Intel
+        import tensorflow as tf
 
-    path = str(model_path) if model_path else None
-    interpreter = Interpreter(model_path=path, model_content=model_content, num_threads=n_threads)
+        Interpreter = tf.lite.Interpreter
+    interpreter = Interpreter(model_path=str(path), num_threads=n_threads)
     interpreter.allocate_tensors()
     return interpreter
 
