@@ -185,7 +185,9 @@ def multi_hot(table, classes, secondary_weight=1.0):
         raise ValueError(f"{len(unknown)} species are not among the classes: {', '.join(unknown[:EXAMPLES_SHOWN])}")
     truth = np.zeros((len(table), len(column)), dtype=np.float32)
     for row, labels in enumerate(secondary_labels(table)):
-        truth[row, [column[label] for label in labels if label in column]] = secondary_weight
+        for label in labels:
+            if label in column:
+                truth[row, column[label]] = secondary_weight
     labelled = np.flatnonzero((primary != "").to_numpy())
     truth[labelled, primary.iloc[labelled].map(column).to_numpy(dtype=int)] = 1.0
     return truth
