@@ -1,0 +1,380 @@
+"""The synthetic aviary: a BirdCLEF-2025 folder of invented animals whose truth is known.
+
+    train.csv  taxonomy.csv  sample_submission.csv  recording_location.txt
+    train_audio/<label>/<collection><id>.ogg  train_soundscapes/*.ogg  test_soundscapes/*.ogg
+    images/<label>/*.jpg  videos/*.mp4
+    truth/individuals.csv  soundscape_labels.csv  speech.csv  video_tracks.csv  README.md
+
+Everything is synthetic: species, people, places, songs, voices, pictures. ``truth/`` is for tests and scores; no stage
+that trains or predicts may read it. The same seed gives the same waveforms, pictures and tables everywhere, and the
+same bytes of ogg, jpg and mp4 wherever the same versions of libsndfile, OpenCV and FFmpeg encode them.
+"""
+
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import fieldwork, films, plumage, runtime, songs
+
+VERSION = 1
+WINDOW_S = 5
+FPS = 15
+FILM_SIZE = (320, 240)
+
+SPECIES = (  # label, common name, scientific name, class, recordings (0: as many as are asked for)
+    ("grywag1", "Grey Wagfinch", "Synthornis cinereus", "Aves", 0),
+    ("yelsin1", "Yellow Singlet", "Synthornis flavus", "Aves", 0),
+    ("ruflut1", "Rufous Flutist", "Melosynthus rufus", "Aves", 0),
+    ("cobflu1", "Cobalt Flutist", "Melosynthus cobaltinus", "Aves", 0),
+    ("grebuz1", "Green Buzzer", "Bombosynthus viridis", "Aves", 0),
+    ("redcha1", "Red-crested Chatterer", "Garrulosynthus cristatus", "Aves", 0),
+    ("12050063", "Pixel Treefrog", "Synthyla palustris", "Amphibia", 0),
+    ("9304117", "Brown Vector Cricket", "Synthogryllus fuscus", "Insecta", 0),
+    ("blkwhi1", "Black Whistler", "Melosynthus ater", "Aves", 1),
+    ("goltri1", "Golden Triller", "Synthornis aureus", "Aves", 2),
+    ("tawcuc1", "Tawny Cuckling", "Cuculosynthus fulvus", "Aves", 3),
+    ("9304482", "Green Vector Cricket", "Synthogryllus viridis", "Insecta", 4),
+)
+LABELS = tuple(sorted(label for label, *_ in SPECIES))
+_COMMON = tuple(label for label, *_, n in SPECIES if n == 0)
+_NAMES = {label: name for label, name, *_ in SPECIES}
+
+_FILMS = (  # the casts: species, which of its individuals, visits
+    (("ruflut1", 0, 1),),
+    (("grywag1", 0, 1), ("grywag1", 1, 1)),
+    (("ruflut1", 0, 1), ("cobflu1", 1, 1), ("redcha1", 0, 1)),
+    (("grywag1", 0, 1), ("yelsin1", 0, 1), ("grebuz1", 0, 1), ("grywag1", 1, 1)),
+    (("redcha1", 0, 2), ("redcha1", 1, 1)),
+    (("cobflu1", 1, 2), ("yelsin1", 0, 1), ("grebuz1", 1, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Individual:
+    """One animal: the same voice in all its recordings, the same marks in all its pictures."""
+
+    label: str
+    individual_id: str
+    voice: songs.Voice
+    marks: plumage.Marks
+
+
+@dataclass(frozen=True)
+class Outing:
+    """One recordist at one place: the group that a split must not cut. Gear, weather and a neighbour are shared."""
+
+    recordist: fieldwork.Recordist
+    place: fieldwork.Place
+    rains: bool
+    neighbour: Individual  # the species that is heard behind others on that day
+
+
+def ensure(folder=None, seed=0, **sizes):
+    """The folder of a whole sample of this version, seed and size: made when it is not there.
+
+    Args:
+        folder: where; None is ``data/sample`` of the repository, or the cache where that cannot be written.
+        seed, sizes: as in ``generate``.
+    """
+    folder = _default_folder() if folder is None else Path(folder)
+    stamp = folder / "sample.json"
+    if stamp.is_file() and runtime.read_json(stamp) == _stamp(seed, sizes):
+        return folder
+    return generate(folder, seed, **sizes)
+
+
+def generate(folder, seed=0, **sizes):
+    """Make the sample: some 15 MB at its default size. It appears under its name only when it is whole.
+
+    Args:
+        folder: where; a sample that is already there is replaced.
+        seed: int.
+        sizes: ``n_recordings`` of a common species, more or less one (13); ``n_outings`` (22); ``n_photos`` of a common
+            species (8); ``n_films`` (6, at most); ``n_train_soundscapes`` (4); ``n_test_soundscapes`` (3);
+            ``soundscape_s`` (60).
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        BirdlibError: the folder holds something else, or espeakng-loader is missing.
+        TypeError: a size is unknown.
+    """
+    folder = Path(folder)
+    stamp = _stamp(seed, sizes)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "sample.json").is_file():
+        raise runtime.BirdlibError(f"{folder} is not empty and not a sample: choose another folder, or empty it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        whole = Path(temporary) / "new"
+        _Aviary(whole, seed, **stamp["sizes"]).build()
+        runtime.write_json(stamp, whole / "sample.json")
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        whole.rename(folder)
+    return folder
+
+
+def _default_folder():
+    home = runtime.repository() / "data"
+    try:
+        home.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return home / "sample"
+    except OSError:  # an attached code folder is read-only
+        return runtime.cache_dir() / "sample"
+
+
+def _stamp(seed, sizes):
+    known = {"n_recordings": 13, "n_outings": 22, "n_photos": 8, "n_films": len(_FILMS), "n_train_soundscapes": 4,
+             "n_test_soundscapes": 3, "soundscape_s": 60}  # fmt: skip
+    unknown = sorted(set(sizes) - set(known))
+    if unknown:
+        raise TypeError(f"unknown sizes: {', '.join(unknown)}; known are {', '.join(known)}")
+    return {"synthetic": True, "version": VERSION, "seed": seed, "sizes": known | sizes}
+
+
+class _Aviary:
+    """One sample in the making: who lives where, and the tables that grow with every file."""
+
+    def __init__(self, folder, seed, *, n_recordings, n_outings, n_photos, n_films, n_train_soundscapes,
+                 n_test_soundscapes, soundscape_s):  # fmt: skip
+        self.folder, self.seed = folder, seed
+        self.train, self.individuals, self.speech, self.windows, self.tracks = [], [], [], [], []
+        rng = self.rng("who lives where")
+        pairs = [(fieldwork.RECORDISTS[k % 8], k * 3 % 11) for k in range(n_outings)]
+        self.outings, self.places = [], [place for _, place in pairs]
+        for recordist, place in pairs:
+            there = fieldwork.PLACES[place]
+            neighbour = self.individual(str(rng.choice(_COMMON)), place)
+            self.outings.append(Outing(recordist, there, bool(rng.random() < there.rain), neighbour))
+        recordings = self._deal(n_recordings, rng)
+        self.residents = {label: [] for label in LABELS}  # by species, each once, in order of recording
+        for label, outing in recordings:
+            resident = self.individual(label, self.places[outing])
+            if resident not in self.residents[label]:
+                self.residents[label].append(resident)
+        announced = set(rng.permutation(len(recordings))[: round(0.15 * len(recordings))].tolist())
+        self.jobs = [(self.record, label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
+        n_decks = 1 + (n_train_soundscapes + n_test_soundscapes) // 3
+        deck = np.concatenate([rng.permutation(LABELS) for _ in range(n_decks)])
+        kinds = ["test"] * n_test_soundscapes + ["train"] * n_train_soundscapes
+        for k, kind in enumerate(kinds):
+            self.jobs.append((self.soundscape, kind, k, deck[4 * k : 4 * k + 4].tolist(), soundscape_s))
+        for label, *_, n_rare in SPECIES:
+            self.jobs += [(self.photograph, label, k) for k in range(n_rare or n_photos)]
+        self.jobs += [(self.film, k) for k in range(n_films)]
+
+    def rng(self, *key):
+        """A generator for one purpose: what is made does not depend on what was made before it."""
+        return np.random.default_rng([self.seed, zlib.crc32("/".join(map(str, key)).encode())])
+
+    def individual(self, label, place):
+        """The animal of a species that lives at a place."""
+        name = f"{label}-{'abcdefghijk'[place]}"
+        rng = self.rng("individual", name)
+        return Individual(label, name, songs.voice(label, rng), plumage.marks(rng))
+
+    def _deal(self, n_recordings, rng):
+        """(label, outing) of every recording: common species in up to eight outings, rare ones in one each."""
+        n_outings = len(self.outings)
+        deck = np.concatenate([rng.permutation(n_outings) for _ in range(1 + 8 * len(_COMMON) // n_outings)]).tolist()
+        rare = rng.permutation(n_outings).tolist()  # no two rare species share an outing, if there are ten outings
+        recordings = []
+        for label, *_, n_rare in SPECIES:
+            if n_rare:
+                recordings += [(label, rare.pop()) for _ in range(n_rare)]
+                continue
+            n = int(rng.integers(n_recordings - 1, n_recordings + 2))
+            own = [deck.pop() for _ in range(min(8, n_recordings - 1))]
+            recordings += [(label, outing) for outing in sorted(own + rng.choice(own, n - len(own)).tolist())]
+        return recordings
+
+    def build(self):
+        """Make every file, then the tables."""
+        for part in ("truth", "train_soundscapes", "test_soundscapes", "videos"):
+            (self.folder / part).mkdir(parents=True)
+        for label in LABELS:
+            (self.folder / "train_audio" / label).mkdir(parents=True)
+            (self.folder / "images" / label).mkdir(parents=True)
+        for make, *what in runtime.progress(self.jobs, desc="synthetic aviary"):
+            make(*what)
+        self._write_tables()
+
+    def record(self, label, outing, number, is_announced):
+        """One training recording: a songster near by, perhaps others behind it, weather, gear, a spoken note."""
+        outing, singer = self.outings[outing], self.individual(label, self.places[outing])
+        collection = ("XCsyn", "iNatsyn")[number % 2]
+        name = f"{label}/{collection}{100_000 + 37 * number}.ogg"
+        rng = self.rng("recording", name)
+        duration_s = rng.uniform(6, 12)
+        person, place = outing.recordist, outing.place
+        air = self._hear(singer, duration_s, rng.uniform(*person.distance_m), place, rng)[0]
+        behind = [outing.neighbour] * (rng.random() < 0.55)
+        if rng.random() < 0.2:
+            behind.append(self.individual(str(rng.choice(_COMMON)), fieldwork.PLACES.index(place)))
+        secondary = []
+        for bird in behind:
+            if bird.label not in [label, *secondary]:
+                air += self._hear(bird, duration_s, rng.uniform(1.1, 2.2) * person.distance_m[1], place, rng)[0]
+                if rng.random() < 0.55:  # many recordists do not list what sings in the background
+                    secondary.append(bird.label)
+        air += self._weather(len(air), place.wind_db, outing.rains, rng)
+        if is_announced:
+            air = self._announce(air, name, f"{_NAMES[label]}, {place.name}, recorded by {person.name}.", person, rng)
+        self._save(fieldwork.through_gear(air, person, rng=rng), f"train_audio/{name}")
+        _, common, scientific, *_ = next(species for species in SPECIES if species[0] == label)
+        self.individuals.append({"file": f"train_audio/{name}", "kind": "audio", "label": label,
+                                 "individual_id": singer.individual_id})  # fmt: skip
+        self.train.append({
+            "primary_label": label, "secondary_labels": str(secondary or [""]), "type": str(["song"]), "filename": name,
+            "collection": collection, "rating": round(2 * rng.uniform(1, 5)) / 2,
+            "url": f"https://aviary.invalid/{name}", "latitude": place.latitude, "longitude": place.longitude,
+            "scientific_name": scientific, "common_name": common, "author": person.name, "license": "cc0 1.0",
+        })  # fmt: skip
+
+    def _hear(self, singer, duration_s, distance_m, place, rng):
+        song, notes = songs.sing(singer.label, singer.voice, duration_s=duration_s,
+                                 sample_rate_hz=fieldwork.SAMPLE_RATE_HZ, rng=rng)  # fmt: skip
+        return fieldwork.carry(song, distance_m=distance_m, reverb_s=place.reverb_s, rng=rng), notes
+
+    def _weather(self, n_samples, wind_db, rains, rng):
+        air = fieldwork.wind(n_samples, level_db=wind_db + rng.normal(0, 3), rng=rng)
+        if rains:
+            air += fieldwork.rain(n_samples, drops_per_s=rng.uniform(15, 70), level_db=rng.uniform(-54, -44), rng=rng)
+        return air
+
+    def _announce(self, air, name, text, person, rng):
+        """Speak over the beginning or the end; the recording is drawn out by half the speech or more."""
+        habit = zlib.crc32(person.name.encode())  # a person's voice does not change
+        speech = fieldwork.speak(text, voice=fieldwork.VOICES[habit % 4], pitch=30 + habit % 50,
+                                 words_per_minute=145 + habit % 40)  # fmt: skip
+        lead = round(len(speech) * rng.uniform(0.4, 1.0))
+        is_first = rng.random() < 0.5
+        drawn_out = np.pad(air, (lead, 0) if is_first else (0, lead), mode="wrap")
+        start = round(0.2 * fieldwork.SAMPLE_RATE_HZ) if is_first else len(drawn_out) - len(speech) - 3_200
+        drawn_out[start : start + len(speech)] += rng.uniform(0.12, 0.3) * speech
+        start_s, end_s = (round(n / fieldwork.SAMPLE_RATE_HZ, 3) for n in (start, start + len(speech)))
+        self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s, "text": text})
+        return drawn_out
+
+    def _save(self, waveform, name):
+        fieldwork.write_ogg(waveform, self.folder / name, serial=zlib.crc32(name.encode()))
+
+    def soundscape(self, kind, number, labels, duration_s):
+        """A minute of one place: bouts of several species, some at once, and a stretch in which nobody sings."""
+        rng = self.rng("soundscape", number)
+        place = fieldwork.PLACES[int(rng.integers(len(fieldwork.PLACES)))]
+        day, hour, minute = rng.integers(1, 29), rng.integers(5, 9), 10 * rng.integers(0, 6)
+        stem = f"S{number + 1:02d}_2025{4 + number % 3:02d}{day:02d}_{hour:02d}{minute:02d}00"
+        air = self._weather(duration_s * fieldwork.SAMPLE_RATE_HZ, place.wind_db, number % 3 == 1, rng)
+        quiet_from = WINDOW_S * int(rng.integers(0, max(1, duration_s // WINDOW_S - 2)))
+        quiet_to = quiet_from + 2 * WINDOW_S
+        heard = []
+        for label in labels:
+            singer = self.individual(label, int(rng.integers(len(fieldwork.PLACES))))
+            for _ in range(rng.integers(1, 4)):
+                bout_s = rng.uniform(6, 14)
+                start_s = rng.uniform(0, max(0.1, duration_s - bout_s))
+                distance_m = rng.uniform(*fieldwork.SOUNDSCAPE_RECORDER.distance_m)
+                sound, notes = self._hear(singer, bout_s, distance_m, place, rng)
+                notes = notes + start_s
+                if (notes[:, 1] > quiet_from).any() and (notes[:, 0] < quiet_to).any():
+                    continue
+                first = round(start_s * fieldwork.SAMPLE_RATE_HZ)
+                sound = sound[: len(air) - first]
+                air[first : first + len(sound)] += sound
+                heard += [(label, start, end) for start, end in notes]
+        recorded = fieldwork.through_gear(air, fieldwork.SOUNDSCAPE_RECORDER, rng=rng)
+        self._save(recorded, f"{kind}_soundscapes/{stem}.ogg")
+        for end_s in range(WINDOW_S, duration_s + 1, WINDOW_S):
+            sung_s = dict.fromkeys(labels, 0.0)
+            for label, start, end in heard:
+                sung_s[label] += max(0.0, min(end, end_s) - max(start, end_s - WINDOW_S))
+            birds = sorted(label for label, seconds in sung_s.items() if seconds >= 0.2)
+            self.windows.append({"row_id": f"{stem}_{end_s}", "which": kind, "birds": ";".join(birds)})
+
+    def photograph(self, label, number):
+        """One photo; two in a row show the same individual, where a species has more than four photos."""
+        import cv2
+
+        residents = self.residents[label]
+        resident = residents[(number // 2 if label in _COMMON else number) % len(residents)]
+        name = f"images/{label}/{label}_photo{number + 1:02d}.jpg"
+        image, quality = films.photo(plumage.PLUMAGES[label], resident.marks, self.rng("photo", name))
+        cv2.imwrite(str(self.folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        self.individuals.append({"file": name, "kind": "image", "label": label,
+                                 "individual_id": resident.individual_id})  # fmt: skip
+
+    def film(self, number):
+        """One film and its truth: a row a bird, and a row for each bird in each frame."""
+        name = f"videos/aviary_{number + 1:02d}.mp4"
+        rng = self.rng("film", number)
+        cast = []
+        for label, which, visits in _FILMS[number]:
+            resident = self.residents[label][which % len(self.residents[label])]
+            cast.append(films.Bird(label, resident.individual_id, resident.voice, resident.marks, visits))
+        width, height = FILM_SIZE
+        duration_s = rng.uniform(8, 12)
+        frames, soundtrack = films.film(cast, duration_s=duration_s, fps=FPS, width=width, height=height, rng=rng)
+        tracks = []
+
+        def images():
+            for frame, (image, rows) in enumerate(frames):
+                tracks.extend({"video": name, "frame": frame, "time_s": round(frame / FPS, 3)} | row for row in rows)
+                yield image
+
+        films.write_film(images(), soundtrack, self.folder / name, fps=FPS)
+        self.tracks += tracks
+        for bird in cast:
+            seen = [row["time_s"] for row in tracks if row["individual_id"] == bird.individual_id]
+            self.individuals.append({
+                "file": name, "kind": "video", "label": bird.label, "individual_id": bird.individual_id,
+                "enter_s": seen[0], "exit_s": round(seen[-1] + 1 / FPS, 3),
+            })  # fmt: skip
+
+    def _write_tables(self):
+        train = pd.DataFrame(self.train).sort_values(["primary_label", "filename"])
+        runtime.write_table(train, self.folder / "train.csv")
+        taxonomy = pd.DataFrame(SPECIES, columns=["primary_label", "common_name", "scientific_name", "class_name", "n"])
+        numbers = [label if label.isdigit() else str(99_000_000 + k) for k, label in enumerate(taxonomy.primary_label)]
+        taxonomy = taxonomy.assign(inat_taxon_id=numbers).sort_values("primary_label")
+        columns = ["primary_label", "inat_taxon_id", "scientific_name", "common_name", "class_name"]
+        runtime.write_table(taxonomy[columns], self.folder / "taxonomy.csv")
+        windows = pd.DataFrame(self.windows)
+        submission = pd.DataFrame({"row_id": windows.row_id[windows.which == "test"]})
+        submission[list(LABELS)] = 1 / len(LABELS)
+        runtime.write_table(submission, self.folder / "sample_submission.csv")
+        truth = self.folder / "truth"
+        runtime.write_table(windows.drop(columns="which"), truth / "soundscape_labels.csv")
+        columns = ["file", "kind", "label", "individual_id", "enter_s", "exit_s"]
+        runtime.write_table(pd.DataFrame(self.individuals, columns=columns), truth / "individuals.csv")
+        columns = ["file", "start_s", "end_s", "text"]
+        runtime.write_table(pd.DataFrame(self.speech, columns=columns), truth / "speech.csv")
+        columns = ["video", "frame", "time_s", "individual_id", "label", "x", "y", "width", "height", "sings"]
+        runtime.write_table(pd.DataFrame(self.tracks, columns=columns), truth / "video_tracks.csv")
+        (truth / "README.md").write_text(_TRUTH, encoding="utf-8")
+        (self.folder / "recording_location.txt").write_text(_LOCATION, encoding="utf-8")
+
+
+_LOCATION = """The synthetic aviary: no place on Earth. Every sound and picture was computed.
+
+Coordinates:
+
+Latitude: 12.40
+Longitude: -45.15
+"""
+
+_TRUTH = """What is true of this synthetic sample. For tests and scores: nothing that trains or predicts reads it.
+
+- soundscape_labels.csv: row_id (soundscape, `_`, END second of a 5-s window), birds (`;` between labels; empty:
+  nobody). A species counts when its syllables sound for 0.2 s or longer in the window, however faint.
+- individuals.csv: which individual is in which file (audio: the main singer; video: one row a bird, and when it is
+  first and last seen).
+- speech.csv: where a synthetic voice speaks, and what it says.
+- video_tracks.csv: boxes in pixels of the part of each bird inside the frame, and whether it sings (0 or 1).
+"""
