@@ -49,6 +49,34 @@ def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
     return prints
 
 
+def digest_media(table, root):
+    """What tells one recording's bytes from another's: sha256 of its file, with the part of it that the row means.
+
+    Args:
+        table: normalised manifest.
+        root: folder of its paths.
+
+    Returns:
+        list of str, a row each.
+    """
+    paths = table["audio_path"].where(table["audio_path"] != "", table["image_path"])
+    paths = paths.where(paths != "", table["video_path"])
+    rows = list(zip(paths, table["start_s"], table["end_s"], strict=True))
+    return [f"{runtime.digest_file(root / path)} {start}-{end}" for path, start, end in runtime.progress(rows, desc="digests")]
+
+
+def unreadable(table, root, prints):
+    """(path, reason) of each recording whose sound could not be read when its fingerprint was taken."""
+    faults = []
+    for path in table["audio_path"][np.isnan(prints[:, 0]) & (table["audio_path"] != "").to_numpy()]:
+        try:
+            audio.read(root / path, end_s=FINGERPRINT_S)
+            faults.append((path, "its part between start_s and end_s cannot be read"))
+        except audio.AudioError as error:
+            faults.append((path, error.reason))
+    return faults
+
+
 def find_duplicates(digests, prints):
     """Pair recordings that hold the same sound.
 

@@ -153,6 +153,12 @@ def normalise(table):
     return pd.concat([full, table[others].reset_index(drop=True)], axis=1)
 
 
+def watched_paths(source, table, root):
+    """What a stage that read the manifest watches: its file, every media file, and the folders they lie in."""
+    paths = [Path(root) / path for name in PATH_COLUMNS for path in table[name] if path]
+    return [Path(source), *sorted({path.parent for path in paths}), *sorted(set(paths))]
+
+
 def class_names(table):
     """The primary labels in string order, the order of columns of every score table."""
     return sorted(set(table["species"].astype(str)) - {""})

@@ -57,6 +57,16 @@ def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=No
     return ax
 
 
+def histogram(values, label, ax=None):
+    """How a quantity is distributed over recordings or patches; ``label`` names it with its unit."""
+    ax = ax or new_axes(8, 2.6)
+    ax.hist(values, bins=30, color=SPLIT_COLOURS["train"])
+    ax.axvline(np.median(values), color="#333333", linestyle="--", label=f"median {np.median(values):.3g}")
+    ax.set(xlabel=label, ylabel="count")
+    ax.legend()
+    return ax
+
+
 def embedding_map(points, labels, ax=None, title="", legend=True):
     """Points of a two-dimensional projection, coloured by label.
 

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,21 @@ def cache_dir():
     folder = Path(os.environ.get("BIRDLIB_CACHE") or Path(home) / "birdlib")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def prepare_notebook(root):
+    """Make a notebook's kernel ready, wherever it was opened: the set-up cell calls this.
+
+    Relative paths in parameters then mean the repository (``/kaggle/working`` on Kaggle, where the attached code cannot be
+    written to). On Colab, packages that are missing are installed; nothing that is there is replaced.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    where = platform()
+    if where == "colab":
+        missing = missing_requirements(Path(root) / "requirements.txt")
+        if missing:
+            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+    os.chdir("/kaggle/working" if where == "kaggle" else root)
 
 
 # Files

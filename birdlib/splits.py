@@ -24,10 +24,14 @@ class SplitError(BirdlibError):
     """A table that cannot be split as asked."""
 
 
+def kinds(table):
+    """(rows,) str: ``sound``, ``video`` or ``photo``; a row with several counts as the first of them."""
+    return np.select([table["audio_path"] != "", table["video_path"] != ""], ["sound", "video"], "photo")
+
+
 def strata(table):
     """(rows,) str, ``species/sound``, ``species/video`` or ``species/photo``: what is counted and shared out."""
-    kind = np.select([table["audio_path"] != "", table["video_path"] != ""], ["sound", "video"], "photo")
-    return (table["species"].astype(str) + "/" + pd.Series(kind, index=table.index)).to_numpy(dtype=object)
+    return (table["species"].astype(str) + "/" + pd.Series(kinds(table), index=table.index)).to_numpy(dtype=object)
 
 
 def assign(table, rng, validation_share=0.2, test_share=0.2):

@@ -21,7 +21,7 @@ WATCHED = ".watched.parquet"
 READS = {  # which stages a stage reads; the order of the keys is the order of the chain
     "01_split": [],
     "02_clean": ["01_split"],
-    "03_embed": ["02_clean"],
+    "03_embed": ["01_split", "02_clean"],
     "07_classify": ["01_split", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
 }
@@ -157,33 +157,39 @@ def normalise_parameters(parameters, outputs_dir):
 # Work that can be killed and goes on
 
 
-def map_resumable(function, tasks, journal, n_jobs=1, desc=""):
+def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     """Call ``function(**task)`` for every task, in parallel, and keep each result in a journal as soon as it is there.
 
-    A task whose result the journal holds is not done again. A bad file does not stop the run: a ``BirdlibError`` becomes the
-    row ``{"skipped_reason": ...}``. The tasks go through joblib, so ``joblib.parallel_config`` may send them to a cluster.
+    A task that the journal holds with the same arguments is not done again. A bad file does not stop the run: a
+    ``BirdlibError`` becomes the row ``{"skipped_reason": ...}``. The tasks go through joblib, so ``joblib.parallel_config``
+    may send them to a cluster.
 
     Args:
         function: picklable; keyword arguments in, JSON-able dict out.
-        tasks: list of JSON-able dicts; equal tasks give equal results.
+        tasks: {name: JSON-able dict of arguments}; one name's task always writes the same file.
         journal: path of the ``.jsonl`` file; a line that a kill cut short is dropped.
+        is_whole: function of a journalled row; False sends its task through again (its file is gone, say).
 
     Returns:
-        list of dicts, in the order of the tasks.
+        {name: row}, in the order of the tasks.
     """
     from joblib import Parallel, delayed
 
-    keys = [runtime.digest(task) for task in tasks]
-    done = _read_journal(journal)
-    todo = [(key, task) for key, task in zip(keys, tasks, strict=True) if key not in done]
-    jobs = (delayed(_attempt)(function, key, task) for key, task in todo)
+    keys = {name: runtime.digest(task) for name, task in tasks.items()}
+    done = {
+        name: row
+        for name, (key, row) in _read_journal(journal).items()
+        if keys.get(name) == key and ("skipped_reason" in row or is_whole is None or is_whole(row))
+    }
+    todo = [name for name in tasks if name not in done]
+    jobs = (delayed(_attempt)(function, name, tasks[name]) for name in todo)
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs) if todo else []
     with open(journal, "a", encoding="utf-8") as file:
-        for key, row in runtime.progress(results, total=len(todo), desc=desc):
-            file.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
+        for name, row in runtime.progress(results, total=len(todo), desc=desc):
+            file.write(json.dumps({"name": name, "key": keys[name], "row": row}, ensure_ascii=False) + "\n")
             file.flush()
-            done[key] = row
-    return [done[key] for key in keys]
+            done[name] = row
+    return {name: done[name] for name in tasks}
 
 
 def skipped_table(rows, stage):
@@ -193,15 +199,15 @@ def skipped_table(rows, stage):
     return table
 
 
-def _attempt(function, key, task):
+def _attempt(function, name, task):
     try:
-        return key, function(**task)
+        return name, function(**task)
     except runtime.BirdlibError as error:
-        return key, {"skipped_reason": str(error)}
+        return name, {"skipped_reason": str(error)}
 
 
 def _read_journal(journal):
-    """Rows by key; cut a last line that was not written whole off the file."""
+    """The last (key, row) of each name; a last line that was not written whole is cut off the file."""
     journal = Path(journal)
     journal.parent.mkdir(parents=True, exist_ok=True)
     rows, whole = {}, 0
@@ -211,7 +217,7 @@ def _read_journal(journal):
                 if not line.endswith(b"\n"):
                     break
                 entry = json.loads(line)
-                rows[entry["key"]] = entry["row"]
+                rows[entry["name"]] = entry["key"], entry["row"]
                 whole += len(line)
         os.truncate(journal, whole)
     return rows

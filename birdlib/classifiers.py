@@ -1,0 +1,366 @@
+"""Which species: classifiers on the patch embeddings of a frozen embedder.
+
+A recording, or a window of a soundscape, is a set of patch embeddings, shape (patches, dim), with a weight for each patch (its
+bird score). Pooling turns any number of patches into one feature vector; a small network, or logistic regression as the honest
+baseline, turns that into probabilities. The saved Keras model holds the pooling: embeddings and weights in, probabilities out.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import metrics, runtime
+
+LEAST_WEIGHT = 0.05  # of a patch in which no bird was heard: weights must not vanish, and silence tells a little too
+MODES = ("single", "multi")  # one species a recording (softmax), or any number of them (sigmoid)
+FILES = ("classifier.keras", "classes.json", "preprocessing.json")
+
+
+class ClassifierError(runtime.BirdlibError):
+    """A classifier that cannot be trained or loaded as asked."""
+
+
+# Features
+
+
+def patch_weights(bird_scores):
+    """Weights of patches for the pooling, (patches,) float32: the bird score, but never below ``LEAST_WEIGHT``."""
+    return np.maximum(bird_scores, LEAST_WEIGHT).astype(np.float32)
+
+
+def recording_slices(patches):
+    """The rows of each recording in the patch table, which lie together.
+
+    Returns:
+        DataFrame: ``recording_id, first, last``; its patches are rows ``first`` to ``last`` - 1.
+    """
+    rows = pd.Series(np.arange(len(patches))).groupby(patches["recording_id"].to_numpy(), sort=False)
+    slices = rows.agg(["min", "max"]).rename_axis("recording_id").reset_index()
+    return pd.DataFrame({"recording_id": slices["recording_id"], "first": slices["min"], "last": slices["max"] + 1})
+
+
+def window_slices(slices, n_patches, hop):
+    """Cut every recording into windows of ``n_patches`` patches, ``hop`` apart; a shorter recording is one window."""
+    rows = [
+        (row.recording_id, first, min(first + n_patches, row.last))
+        for row in slices.itertuples()
+        for first in range(row.first, max(row.first, row.last - n_patches) + 1, hop)
+    ]
+    return pd.DataFrame(rows, columns=["recording_id", "first", "last"])
+
+
+def training_set(embeddings, patches, pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
+    """What a head learns: every training recording whole, and up to ``n_windows`` windows of it.
+
+    Args:
+        embeddings, patches: of stage 03.
+        recordings, truth: rows of the training split and their (n, classes) truth.
+        window_patches: patches in a window; 0 leaves the windows away.
+        class_weight: see ``class_weights``.
+        rng: chooses the windows where a recording has more.
+
+    Returns:
+        (features, truth, sample_weight): row-aligned; the windows of a recording weigh as much together as the whole.
+    """
+    slices = recording_slices(patches)
+    slices = slices[slices["recording_id"].isin(recordings["recording_id"])].assign(weight=1.0)
+    if window_patches:
+        windows = window_slices(slices, window_patches, max(1, window_patches // 2))
+        windows = windows.iloc[rng.permutation(len(windows))].groupby("recording_id").head(n_windows)
+        share = 1.0 / windows.groupby("recording_id")["first"].transform("size")
+        slices = pd.concat([slices, windows.assign(weight=share)], ignore_index=True)
+    slices = slices.sort_values(["first", "last"], kind="stable")
+    rows = pd.Index(recordings["recording_id"]).get_indexer(slices["recording_id"])
+    labels = truth.argmax(axis=1)
+    sample_weight = slices["weight"].to_numpy() * class_weights(labels, class_weight)[rows]
+    features = pool(embeddings, patch_weights(patches["bird_score"].to_numpy()), slices, pooling)
+    return features, truth[rows], sample_weight.astype(np.float32)
+
+
+def pool(embeddings, weights, slices, pooling):
+    """Pool the patches of each slice.
+
+    Args:
+        embeddings: (patches, dim), may be memory-mapped.
+        weights: (patches,), from ``patch_weights``.
+        slices: with ``first`` and ``last``.
+        pooling: a layer from ``build_pooling``.
+
+    Returns:
+        (slices, features) float32.
+    """
+    pooled = []
+    for first, last in runtime.progress(list(zip(slices["first"], slices["last"], strict=True)), desc="pooling"):
+        pooled.append(np.asarray(pooling(np.array(embeddings[None, first:last]), weights[None, first:last]))[0])
+    return np.stack(pooled)
+
+
+# The network
+
+
+@functools.cache
+def _layers():
+    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
+    import keras
+    from keras import ops
+
+    @keras.saving.register_keras_serializable("birdlib")
+    class PatchPooling(keras.layers.Layer):
+        """Any number of patch embeddings to one vector: their weighted mean and standard deviation.
+
+        Inputs: embeddings (batch, patches, dim) and weights (batch, patches); a patch of weight 0 is padding and changes nothing.
+        Output: (batch, statistics * dim), each statistic of each view of ``view_dim`` numbers scaled to unit length.
+        """
+
+        def __init__(self, view_dim, statistics="mean_std", **options):
+            super().__init__(**options)
+            self.view_dim, self.statistics = view_dim, statistics
+
+        def call(self, embeddings, weights):
+            weights = ops.cast(weights, embeddings.dtype)[..., None]  # (batch, patches, 1)
+            weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1e-6)
+            pooled = ops.sum(weights * embeddings, axis=1)  # (batch, dim)
+            if self.statistics == "mean_std":
+                variance = ops.sum(weights * ops.square(embeddings - pooled[:, None]), axis=1)
+                pooled = ops.concatenate([pooled, ops.sqrt(variance + 1e-8)], axis=-1)  # (batch, 2 * dim)
+            views = ops.reshape(pooled, (-1, pooled.shape[-1] // self.view_dim, self.view_dim))
+            views = views / ops.maximum(ops.norm(views, axis=-1, keepdims=True), 1e-3)
+            return ops.reshape(views, (-1, pooled.shape[-1]))
+
+        def compute_output_shape(self, embeddings_shape, weights_shape):
+            return (embeddings_shape[0], embeddings_shape[-1] * (2 if self.statistics == "mean_std" else 1))
+
+        def get_config(self):
+            return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
+
+    class MacroAuc(keras.callbacks.Callback):
+        """Adds ``validation_macro_auc`` to the logs; it stands before EarlyStopping, which watches it."""
+
+        def __init__(self, features, truth):
+            super().__init__()
+            self.features, self.truth = features, truth
+
+        def on_epoch_end(self, epoch, logs=None):
+            scores = self.model.predict(self.features, batch_size=1024, verbose=0)
+            logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
+
+    class Progress(keras.callbacks.Callback):
+        """A progress bar over epochs, seen by the runner too."""
+
+        def __init__(self, n_epochs):
+            super().__init__()
+            self.bar = iter(runtime.progress(range(n_epochs), desc="epochs"))
+
+        def on_epoch_begin(self, epoch, logs=None):
+            next(self.bar)
+
+        def on_train_end(self, logs=None):
+            self.bar.close()
+
+    return {"PatchPooling": PatchPooling, "MacroAuc": MacroAuc, "Progress": Progress}
+
+
+def build_pooling(view_dim=1024, statistics="mean_std"):
+    """The pooling layer; ``statistics="mean"`` with one view is the adaptive average pooling of the seed.
+
+    Args:
+        view_dim: size of one view of an embedding (YAMNet: 1024; with the octave-down view an embedding has two).
+        statistics: ``"mean"`` or ``"mean_std"``.
+    """
+    return _layers()["PatchPooling"](view_dim, statistics, name="patch_pooling", dtype="float32")
+
+
+def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=0.3):
+    """Features to probabilities: dense ReLU layers with dropout, then softmax (``single``) or sigmoid (``multi``).
+
+    Returns:
+        keras.Model, (batch, n_features) → (batch, n_classes).
+    """
+    import keras
+
+    features = keras.Input((n_features,), name="features")
+    x = keras.layers.Rescaling(n_features**0.5 / 2)(features)  # unit-length views have tiny numbers
+    for i, units in enumerate(hidden):
+        x = keras.layers.Dense(units, activation="relu", name=f"dense_{i}")(x)
+        x = keras.layers.Dropout(dropout)(x)
+    activation = {"single": "softmax", "multi": "sigmoid"}[mode]
+    probabilities = keras.layers.Dense(n_classes, activation=activation, dtype="float32", name="probabilities")(x)
+    return keras.Model(features, probabilities, name="head")
+
+
+def join(pooling, head, dim):
+    """The whole classifier as one Functional model, fit to be saved.
+
+    Returns:
+        keras.Model, {"embeddings": (batch, patches, dim), "weights": (batch, patches)} → (batch, classes).
+    """
+    import keras
+
+    embeddings = keras.Input((None, dim), name="embeddings")
+    weights = keras.Input((None,), name="weights")
+    return keras.Model({"embeddings": embeddings, "weights": weights}, head(pooling(embeddings, weights)), name="classifier")
+
+
+def fit_head(head, features, truth, sample_weight, validation, *, mode, epochs, patience, learning_rate, batch_size=32):
+    """Train a head; keep the epoch with the best macro ROC-AUC on validation.
+
+    Args:
+        features, truth, sample_weight: from ``training_set``.
+        validation: (features, truth).
+
+    Returns:
+        DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
+    """
+    import keras
+
+    loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[mode]
+    head.compile(keras.optimizers.Adam(learning_rate), loss=loss)
+    stop = keras.callbacks.EarlyStopping("validation_macro_auc", mode="max", patience=patience, restore_best_weights=True)
+    bars = _layers()["Progress"](epochs)
+    history = head.fit(
+        features, truth, sample_weight=sample_weight, batch_size=batch_size, epochs=epochs, validation_data=validation,
+        callbacks=[_layers()["MacroAuc"](*validation), stop, bars], verbose=0,
+    ).history  # fmt: skip
+    table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    return table[["epoch", "loss", "validation_loss", "validation_macro_auc"]]
+
+
+# The baseline
+
+
+def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 300.0)):
+    """Logistic regression on the same features, its regularisation chosen by macro ROC-AUC on validation.
+
+    Args:
+        features, labels: (n, features) and (n,) int of the training set.
+        validation: (features, truth).
+        strengths: values of scikit-learn's C to try.
+
+    Returns:
+        (predict, C): a function (m, features) → (m, classes), classes never seen scored 0; and the value chosen.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = {}
+    for strength in strengths:
+        model = LogisticRegression(C=strength, max_iter=2000).fit(features, labels)
+        fitted[strength] = functools.partial(_predict_all, model, validation[1].shape[1])
+    best = max(strengths, key=lambda c: metrics.macro_roc_auc(validation[1], fitted[c](validation[0])))
+    return fitted[best], best
+
+
+def _predict_all(model, n_classes, features):
+    scores = np.zeros((len(features), n_classes), np.float32)
+    scores[:, model.classes_] = model.predict_proba(features)
+    return scores
+
+
+def require_same_embedder(preprocessing, listener):
+    """Refuse an embedder other than the one a classifier was trained on: other weights, other numbers.
+
+    Raises:
+        ClassifierError: it names both.
+    """
+    if preprocessing["key"] != listener.key:
+        source = listener.weights[listener.name]["source"]
+        raise ClassifierError(
+            f"the classifier was trained on {preprocessing['embedder']} with key {preprocessing['key'][:12]}, but {source} gives "
+            f"{listener.key[:12]}: attach the same weights, or run 03_embed and 07_classify again with these"
+        )
+
+
+# Scores
+
+
+def class_weights(labels, power):
+    """Weight of each training row, mean 1: (1 / recordings of its class) ** power; power 0 treats rows alike, 1 classes."""
+    counts = np.bincount(labels)
+    weights = (1.0 / counts[labels]) ** power
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def evaluate(truth, labels, scores, thresholds, groups, rng):
+    """Headline figures with 90 % intervals, bootstrapped by groups.
+
+    Args:
+        truth: (n, classes) of 0 and 1.
+        labels: (n,) int, the primary species.
+        scores: (n, classes).
+        thresholds: (classes,), chosen on validation; for the F1s.
+        groups: (n,) what is drawn together.
+
+    Returns:
+        dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high].
+    """
+    figures = {
+        "macro_auc": lambda t, _, s: metrics.macro_roc_auc(t, s),
+        "accuracy": lambda _, y, s: metrics.accuracy(y, s),
+        "cmap": lambda t, _, s: metrics.cmap(t, s),
+        "f1_macro": lambda t, _, s: metrics.f1(t, s, thresholds)["macro"],
+        "f1_micro": lambda t, _, s: metrics.f1(t, s, thresholds)["micro"],
+        "f1_samples": lambda t, _, s: metrics.f1(t, s, thresholds)["samples"],
+    }
+    return {
+        name: [float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)]
+        for name, figure in figures.items()
+    }
+
+
+def scores_table(predictors, splits, truth, labels, features, thresholds, rng):
+    """Evaluate several classifiers on the test split, with the repeated rows and without them.
+
+    Args:
+        predictors: {name: function (n, features) → (n, classes)}.
+        splits: row-aligned with the arrays; ``split``, ``is_repeated``, ``group_id``.
+        thresholds: {name: (classes,)}.
+
+    Returns:
+        DataFrame: ``classifier, rows, n`` and the figures of ``evaluate``.
+    """
+    is_test = (splits["split"] == "test").to_numpy()
+    chosen = {"test": is_test, "test without repeated rows": is_test & ~splits["is_repeated"].to_numpy()}
+    rows = []
+    for name, predict in predictors.items():
+        for which, mask in chosen.items():
+            groups = splits["group_id"].to_numpy()[mask]
+            figures = evaluate(truth[mask], labels[mask], predict(features[mask]), thresholds[name], groups, rng)
+            rows.append({"classifier": name, "rows": which, "n": int(mask.sum()), **figures})
+    return pd.DataFrame(rows)
+
+
+# Files
+
+
+def save(folder, model, classes, preprocessing):
+    """Save a classifier beside its classes and all that must be done to a sound before it.
+
+    Args:
+        model: from ``join``.
+        classes: labels in the order of its outputs.
+        preprocessing: dict: embedder and its key, thresholds, prior, ...
+    """
+    folder = Path(folder)
+    with runtime.replacing(folder / "classifier.keras") as temporary:
+        model.save(temporary)
+    runtime.write_json(list(classes), folder / "classes.json")
+    runtime.write_json(preprocessing, folder / "preprocessing.json")
+
+
+def load(folder):
+    """Load what ``save`` wrote: (model, classes, preprocessing).
+
+    Raises:
+        ClassifierError: if a file is missing.
+    """
+    import keras
+
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ClassifierError(f"{folder} has no {', '.join(missing)}: run notebooks/07_classify.ipynb first")
+    _layers()  # registers PatchPooling
+    model = keras.saving.load_model(folder / "classifier.keras", compile=False)
+    return model, runtime.read_json(folder / "classes.json"), runtime.read_json(folder / "preprocessing.json")

@@ -1,0 +1,60 @@
+"""The walls of the house: which room may import which, and what every module owes its reader."""
+
+import ast
+
+import pytest
+
+from birdlib import runtime
+
+GROUND = {"runtime"}  # every module may import it
+FLOORS = [
+    {"manifest", "audio", "metrics", "plots", "stages", "weights", "yamnet", "songs", "fieldwork", "plumage", "embedding_store"},
+    {"speech", "noise", "films"},
+    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders"},
+    {"clips", "classifiers"},
+    {"soundscapes"},
+    {"report", "pipeline", "__main__"},
+]
+MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
+
+
+def floor(module):
+    return -1 if module in GROUND else next(i for i, names in enumerate(FLOORS) if module in names)
+
+
+def imported(tree):
+    """Names of the birdlib modules that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "birdlib":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("birdlib."):
+            yield node.module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_only_lower_floors(path):
+    """The top floor holds the runner, its report and the command line, which lean on each other."""
+    if path.stem == "__init__":
+        return
+    mine = floor(path.stem)
+    for name in imported(ast.parse(path.read_text())):
+        assert floor(name) < mine or mine == len(FLOORS) - 1, f"{path.stem} imports {name}"
+
+
+def test_every_room_has_a_floor_and_every_floor_only_rooms():
+    assert GROUND.union(*FLOORS) == {path.stem for path in MODULES} - {"__init__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_public_functions_say_what_they_do(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.stem}.{node.name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_pickle(path):
+    """Tables, arrays and models only: a pickle runs code when it is opened."""
+    assert "pickle" not in {name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for name in [a.name for a in node.names]}

@@ -1,0 +1,78 @@
+"""Facts about the notebooks as files: one shape, one set-up, no outputs stored."""
+
+import ast
+import json
+import re
+
+import pytest
+
+from birdlib import pipeline, stages
+
+NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in pipeline.notebooks()}
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def cell(notebook, cell_id):
+    return next(cell for cell in notebook["cells"] if cell["id"] == cell_id)
+
+
+def test_every_stage_has_its_notebook():
+    assert set(stages.READS) == set(NOTEBOOKS) - {"00_index"}
+    assert list(stages.READS) == sorted(stages.READS)
+
+
+def test_the_set_up_cell_is_the_same_everywhere():
+    assert len({source(cell(notebook, "set-up")) for notebook in NOTEBOOKS.values()}) == 1
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_stored_clean(name):
+    notebook = NOTEBOOKS[name]
+    assert all(not c["outputs"] and c["execution_count"] is None for c in code_cells(notebook))
+    ids = [c["id"] for c in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert max(len(source(c).splitlines()) for c in code_cells(notebook)) <= 20
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_opens_with_its_question_then_set_up_then_parameters(name):
+    notebook = NOTEBOOKS[name]
+    heading, set_up, parameters = notebook["cells"][:3]
+    assert all(word in source(heading) for word in ("?", "**Reads**", "**Writes**", "**Needs**", "Colab", "Kaggle"))
+    assert set_up["id"] == "set-up" and parameters["metadata"]["tags"] == ["parameters"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_parameters_are_plain_values_with_a_word_on_each(name):
+    text = source(cell(NOTEBOOKS[name], "parameters"))
+    for node, line in zip(ast.parse(text).body, text.splitlines(), strict=True):
+        assert type(ast.literal_eval(node.value)) in (str, int, float, bool), line
+        assert re.search(r"  # \S", line), f"{line}: says not what it is"
+
+
+@pytest.mark.parametrize("name", stages.READS)
+def test_a_stage_starts_with_its_parameters_and_names_what_it_needs(name):
+    """Everything in the parameters cell goes into the receipt, but where to write, how parallel, and what may be asked of a device."""
+    notebook = NOTEBOOKS[name]
+    declared = {node.targets[0].id for node in ast.parse(source(cell(notebook, "parameters"))).body}
+    calls = [n for n in ast.walk(ast.parse(source(cell(notebook, "open")))) if isinstance(n, ast.Call)]
+    start = next(n for n in calls if getattr(n.func, "attr", "") == "start")
+    assert start.args[0].value == name
+    recorded = {keyword.arg for keyword in start.keywords}
+    assert declared - recorded <= {"outputs_dir", "n_jobs", "strategy", "weights_dir"}
+    assert recorded <= declared
+    heading = source(notebook["cells"][0])
+    assert all(needed[:2] in heading.split("**Needs**")[1] for needed in stages.READS[name])
+
+
+@pytest.mark.parametrize("name", stages.READS)
+def test_a_stage_ends_with_assertions_and_its_receipt(name):
+    text = "\n".join(source(c) for c in code_cells(NOTEBOOKS[name])[-2:])
+    assert "assert " in text and "stages.finish(" in text
