@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 from birdlib import runtime
 
@@ -88,7 +88,7 @@ def carry(waveform, *, distance_m, reverb_s, rng):
 
 def noise(n_samples, *, level_db, slope, rng):
     """Steady noise with a power spectrum of frequency ** -slope and an RMS of ``level_db`` re full scale."""
-    n = max(64, n_samples)
+    n = fft.next_fast_len(max(64, n_samples), real=True)
     hz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ)
     spectrum = rng.standard_normal(len(hz)) + 1j * rng.standard_normal(len(hz))
     spectrum *= np.maximum(hz, 60) ** (-slope / 2)
@@ -154,7 +154,7 @@ def _espeak():
         ) from error
 
 
-VOICES = ("Andy", "Storm", "Lee", "Hugo")  # espeak-ng's voices without flutter: it would differ from call to call
+VOICES = ("Storm", "Hugo", "Henrique", "Denis")  # of espeak-ng: without flutter, which differs from call to call
 
 
 def speak(text, *, voice, pitch, words_per_minute):

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from birdlib import fieldwork, plumage, songs
+from birdlib import fieldwork, plumage, runtime, songs
 
 SCENES = ("branches", "foliage", "sky", "water")
 _BASES = {  # colours at the top and at the bottom
@@ -30,14 +30,14 @@ def scenery(scene, *, width, height, rng):
     """
     import cv2
 
-    top, bottom = (np.asarray(colour) * rng.uniform(0.75, 1.15, 3) for colour in _BASES[scene])
+    top, bottom = (np.asarray(colour) * rng.uniform(0.75, 1.15) * rng.uniform(0.9, 1.1, 3) for colour in _BASES[scene])
     share = np.linspace(0, 1, height)[:, None, None]
     image = np.clip(np.broadcast_to(top + (bottom - top) * share, (height, width, 3)), 0, 255).astype(np.uint8).copy()
     for sharp in (False, True):
         for _ in range({"branches": 22, "foliage": 90, "sky": 6, "water": 40}[scene]):
             at = (int(rng.integers(0, width)), int(rng.integers(0, height)))
             here = image[at[1], at[0]].astype(float)
-            colour = tuple(np.clip(here * rng.uniform(0.6, 1.35) + rng.normal(0, 10, 3), 0, 255))
+            colour = tuple(np.clip(here * rng.uniform(0.6, 1.35) + rng.normal(0, 7, 3), 0, 255))
             size = rng.uniform(0.03, 0.13) * width * (0.5 if sharp else 1.2)
             flat = {"water": 0.12, "sky": 0.4}.get(scene, rng.uniform(0.3, 0.9))
             turn = 0 if scene in ("water", "sky") else rng.uniform(0, 180)
@@ -170,7 +170,7 @@ def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
     def outside(from_s, to_s):
         return Stop(from_s, to_s, rng.choice((-0.25, 1.25)) * width, rng.uniform(0.05, 0.5) * height, is_perch=False)
 
-    starts_inside = first == 0 and bird.visits == 1 and rng.random() < 0.5
+    starts_inside = first == 0 and bird.visits == 1 and rng.random() < 0.7
     now_s = -2.0 if starts_inside else 0.3 + 0.7 * first + rng.uniform(0, 0.5)
     stops, share = [], duration_s / bird.visits
     for visit in range(bird.visits):
@@ -257,7 +257,7 @@ def _pose(stops, now_s, length_px, sings, number):
 
 
 def write_film(frames, soundtrack, path, *, fps):
-    """Encode frames (BGR) and sound as H.264 and AAC; one thread: the bytes must not depend on the machine's cores.
+    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes.
 
     Raises:
         BirdlibError: if PyAV was built without an H.264 encoder.
@@ -269,10 +269,16 @@ def write_film(frames, soundtrack, path, *, fps):
         picture = sound = None
         for image in frames:
             if picture is None:
-                picture = container.add_stream("libx264", rate=fps)
+                try:
+                    picture = container.add_stream("libx264", rate=fps)
+                except ValueError as error:  # av.codec.codec.UnknownCodecError
+                    raise runtime.BirdlibError(
+                        "this PyAV cannot encode H.264: take its wheel from PyPI, pip install --force-reinstall av"
+                    ) from error
                 picture.height, picture.width = image.shape[:2]
                 picture.pix_fmt, picture.time_base = "yuv420p", Fraction(1, fps)
-                picture.options = {"crf": "27", "preset": "medium", "threads": "1"}
+                # mbtree=0: x264's macroblock tree differs from run to run, even in one thread
+                picture.options = {"crf": "27", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
                 sound = container.add_stream("aac", rate=rate_hz, layout="mono")
                 sound.bit_rate = 64_000
             container.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))

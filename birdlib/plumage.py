@@ -145,17 +145,18 @@ class _Brush:
         import cv2
 
         mask = np.zeros(self.alpha.shape, np.uint8)
-        cv2.fillPoly(mask, [np.round(self.pixels(points, turned) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        return self._paint(mask, colour, within)
+        outline = self.pixels(points, turned)
+        cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        return self._paint(mask, outline, 2, colour, within)
 
     def line(self, points, colour, thickness, within=None, turned=True):
         import cv2
 
         mask = np.zeros(self.alpha.shape, np.uint8)
         width = max(1, round(thickness * self.pose.length_px))
-        ends = np.round(self.pixels(points, turned) * 16).astype(np.int32)
-        cv2.polylines(mask, [ends], False, 255, width, cv2.LINE_AA, 4)
-        return self._paint(mask, colour, within)
+        ends = self.pixels(points, turned)
+        cv2.polylines(mask, [np.round(ends * 16).astype(np.int32)], False, 255, width, cv2.LINE_AA, 4)
+        return self._paint(mask, ends, width + 2, colour, within)
 
     def ellipse(self, centre, radii, colour, within=None, turn_deg=0.0, turned=True):
         around = np.linspace(0, 2 * np.pi, 28, endpoint=False)
@@ -164,12 +165,15 @@ class _Brush:
         points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], 1)
         return self.fill(points + centre, colour, within, turned)
 
-    def _paint(self, mask, colour, within):
+    def _paint(self, mask, points, margin, colour, within):
         if within is not None:
             mask = np.minimum(mask, within)
-        share = mask[..., None].astype(np.float32) / 255
-        self.colour += share * (np.asarray(colour, np.float32) * self.shade - self.colour)
-        self.alpha = np.maximum(self.alpha, mask)
+        x0, y0 = np.maximum(0, np.floor(points.min(axis=0)).astype(int) - margin)
+        x1, y1 = np.maximum(0, np.ceil(points.max(axis=0)).astype(int) + margin + 1)
+        box = (slice(y0, y1), slice(x0, x1))  # only what the shape can cover: this is the film's inner loop
+        share = mask[box][..., None].astype(np.float32) / 255
+        self.colour[box] += share * (np.asarray(colour, np.float32) * self.shade - self.colour[box])
+        self.alpha[box] = np.maximum(self.alpha[box], mask[box])
         return mask
 
 

@@ -12,65 +12,19 @@ same bytes of ogg, jpg and mp4 wherever the same versions of libsndfile, OpenCV 
 
 import tempfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import fieldwork, films, plumage, runtime, songs
+from birdlib import aviary, fieldwork, films, plumage, runtime, songs
 
 VERSION = 1
 WINDOW_S = 5
 FPS = 15
 FILM_SIZE = (320, 240)
-
-SPECIES = (  # label, common name, scientific name, class, recordings (0: as many as are asked for)
-    ("grywag1", "Grey Wagfinch", "Synthornis cinereus", "Aves", 0),
-    ("yelsin1", "Yellow Singlet", "Synthornis flavus", "Aves", 0),
-    ("ruflut1", "Rufous Flutist", "Melosynthus rufus", "Aves", 0),
-    ("cobflu1", "Cobalt Flutist", "Melosynthus cobaltinus", "Aves", 0),
-    ("grebuz1", "Green Buzzer", "Bombosynthus viridis", "Aves", 0),
-    ("redcha1", "Red-crested Chatterer", "Garrulosynthus cristatus", "Aves", 0),
-    ("12050063", "Pixel Treefrog", "Synthyla palustris", "Amphibia", 0),
-    ("9304117", "Brown Vector Cricket", "Synthogryllus fuscus", "Insecta", 0),
-    ("blkwhi1", "Black Whistler", "Melosynthus ater", "Aves", 1),
-    ("goltri1", "Golden Triller", "Synthornis aureus", "Aves", 2),
-    ("tawcuc1", "Tawny Cuckling", "Cuculosynthus fulvus", "Aves", 3),
-    ("9304482", "Green Vector Cricket", "Synthogryllus viridis", "Insecta", 4),
-)
-LABELS = tuple(sorted(label for label, *_ in SPECIES))
-_COMMON = tuple(label for label, *_, n in SPECIES if n == 0)
-_NAMES = {label: name for label, name, *_ in SPECIES}
-
-_FILMS = (  # the casts: species, which of its individuals, visits
-    (("ruflut1", 0, 1),),
-    (("grywag1", 0, 1), ("grywag1", 1, 1)),
-    (("ruflut1", 0, 1), ("cobflu1", 1, 1), ("redcha1", 0, 1)),
-    (("grywag1", 0, 1), ("yelsin1", 0, 1), ("grebuz1", 0, 1), ("grywag1", 1, 1)),
-    (("redcha1", 0, 2), ("redcha1", 1, 1)),
-    (("cobflu1", 1, 2), ("yelsin1", 0, 1), ("grebuz1", 1, 1)),
-)
-
-
-@dataclass(frozen=True)
-class Individual:
-    """One animal: the same voice in all its recordings, the same marks in all its pictures."""
-
-    label: str
-    individual_id: str
-    voice: songs.Voice
-    marks: plumage.Marks
-
-
-@dataclass(frozen=True)
-class Outing:
-    """One recordist at one place: the group that a split must not cut. Gear, weather and a neighbour are shared."""
-
-    recordist: fieldwork.Recordist
-    place: fieldwork.Place
-    rains: bool
-    neighbour: Individual  # the species that is heard behind others on that day
+LABELS = aviary.LABELS
+_NAMES = {label: (common, scientific) for label, common, scientific, *_ in aviary.SPECIES}
 
 
 def ensure(folder=None, seed=0, **sizes):
@@ -111,7 +65,7 @@ def generate(folder, seed=0, **sizes):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         whole = Path(temporary) / "new"
-        _Aviary(whole, seed, **stamp["sizes"]).build()
+        _Expedition(whole, seed, **stamp["sizes"]).build()
         runtime.write_json(stamp, whole / "sample.json")
         if folder.exists():
             folder.rename(Path(temporary) / "old")
@@ -130,7 +84,7 @@ def _default_folder():
 
 
 def _stamp(seed, sizes):
-    known = {"n_recordings": 13, "n_outings": 22, "n_photos": 8, "n_films": len(_FILMS), "n_train_soundscapes": 4,
+    known = {"n_recordings": 13, "n_outings": 22, "n_photos": 8, "n_films": len(aviary.CASTS), "n_train_soundscapes": 4,
              "n_test_soundscapes": 3, "soundscape_s": 60}  # fmt: skip
     unknown = sorted(set(sizes) - set(known))
     if unknown:
@@ -138,61 +92,37 @@ def _stamp(seed, sizes):
     return {"synthetic": True, "version": VERSION, "seed": seed, "sizes": known | sizes}
 
 
-class _Aviary:
+class _Expedition:
     """One sample in the making: who lives where, and the tables that grow with every file."""
 
     def __init__(self, folder, seed, *, n_recordings, n_outings, n_photos, n_films, n_train_soundscapes,
                  n_test_soundscapes, soundscape_s):  # fmt: skip
         self.folder, self.seed = folder, seed
         self.train, self.individuals, self.speech, self.windows, self.tracks = [], [], [], [], []
-        rng = self.rng("who lives where")
-        pairs = [(fieldwork.RECORDISTS[k % 8], k * 3 % 11) for k in range(n_outings)]
-        self.outings, self.places = [], [place for _, place in pairs]
-        for recordist, place in pairs:
-            there = fieldwork.PLACES[place]
-            neighbour = self.individual(str(rng.choice(_COMMON)), place)
-            self.outings.append(Outing(recordist, there, bool(rng.random() < there.rain), neighbour))
-        recordings = self._deal(n_recordings, rng)
+        self.outings = aviary.outings(n_outings, seed=seed)
+        recordings = aviary.deal(n_recordings, n_outings, seed=seed)
         self.residents = {label: [] for label in LABELS}  # by species, each once, in order of recording
         for label, outing in recordings:
-            resident = self.individual(label, self.places[outing])
+            resident = self.individual(label, self.outings[outing].place)
             if resident not in self.residents[label]:
                 self.residents[label].append(resident)
+        rng = self.rng("jobs")
         announced = set(rng.permutation(len(recordings))[: round(0.15 * len(recordings))].tolist())
         self.jobs = [(self.record, label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
         n_decks = 1 + (n_train_soundscapes + n_test_soundscapes) // 3
-        deck = np.concatenate([rng.permutation(LABELS) for _ in range(n_decks)])
+        deck = np.concatenate([rng.permutation(LABELS) for _ in range(n_decks)]).tolist()
         kinds = ["test"] * n_test_soundscapes + ["train"] * n_train_soundscapes
         for k, kind in enumerate(kinds):
-            self.jobs.append((self.soundscape, kind, k, deck[4 * k : 4 * k + 4].tolist(), soundscape_s))
-        for label, *_, n_rare in SPECIES:
+            self.jobs.append((self.soundscape, kind, k, deck[4 * k : 4 * k + 4], soundscape_s))
+        for label, *_, n_rare in aviary.SPECIES:
             self.jobs += [(self.photograph, label, k) for k in range(n_rare or n_photos)]
         self.jobs += [(self.film, k) for k in range(n_films)]
 
-    def rng(self, *key):
-        """A generator for one purpose: what is made does not depend on what was made before it."""
-        return np.random.default_rng([self.seed, zlib.crc32("/".join(map(str, key)).encode())])
+    def rng(self, *purpose):
+        return aviary.rng_for(self.seed, *purpose)
 
     def individual(self, label, place):
-        """The animal of a species that lives at a place."""
-        name = f"{label}-{'abcdefghijk'[place]}"
-        rng = self.rng("individual", name)
-        return Individual(label, name, songs.voice(label, rng), plumage.marks(rng))
-
-    def _deal(self, n_recordings, rng):
-        """(label, outing) of every recording: common species in up to eight outings, rare ones in one each."""
-        n_outings = len(self.outings)
-        deck = np.concatenate([rng.permutation(n_outings) for _ in range(1 + 8 * len(_COMMON) // n_outings)]).tolist()
-        rare = rng.permutation(n_outings).tolist()  # no two rare species share an outing, if there are ten outings
-        recordings = []
-        for label, *_, n_rare in SPECIES:
-            if n_rare:
-                recordings += [(label, rare.pop()) for _ in range(n_rare)]
-                continue
-            n = int(rng.integers(n_recordings - 1, n_recordings + 2))
-            own = [deck.pop() for _ in range(min(8, n_recordings - 1))]
-            recordings += [(label, outing) for outing in sorted(own + rng.choice(own, n - len(own)).tolist())]
-        return recordings
+        return aviary.individual(label, place, seed=self.seed)
 
     def build(self):
         """Make every file, then the tables."""
@@ -207,16 +137,18 @@ class _Aviary:
 
     def record(self, label, outing, number, is_announced):
         """One training recording: a songster near by, perhaps others behind it, weather, gear, a spoken note."""
-        outing, singer = self.outings[outing], self.individual(label, self.places[outing])
+        outing = self.outings[outing]
+        singer = self.individual(label, outing.place)
         collection = ("XCsyn", "iNatsyn")[number % 2]
         name = f"{label}/{collection}{100_000 + 37 * number}.ogg"
         rng = self.rng("recording", name)
-        duration_s = rng.uniform(6, 12)
-        person, place = outing.recordist, outing.place
+        person, place = outing.recordist, fieldwork.PLACES[outing.place]
+        speech = _speak_as(outing.recordist, _introduction(label, outing)) if is_announced else np.zeros(0, np.float32)
+        duration_s = rng.uniform(6, 12) + 0.7 * len(speech) / fieldwork.SAMPLE_RATE_HZ  # it overlaps with some song
         air = self._hear(singer, duration_s, rng.uniform(*person.distance_m), place, rng)[0]
         behind = [outing.neighbour] * (rng.random() < 0.55)
         if rng.random() < 0.2:
-            behind.append(self.individual(str(rng.choice(_COMMON)), fieldwork.PLACES.index(place)))
+            behind.append(self.individual(str(rng.choice(aviary.COMMON_LABELS)), outing.place))
         secondary = []
         for bird in behind:
             if bird.label not in [label, *secondary]:
@@ -225,9 +157,14 @@ class _Aviary:
                     secondary.append(bird.label)
         air += self._weather(len(air), place.wind_db, outing.rains, rng)
         if is_announced:
-            air = self._announce(air, name, f"{_NAMES[label]}, {place.name}, recorded by {person.name}.", person, rng)
+            margin = round(0.2 * fieldwork.SAMPLE_RATE_HZ)
+            start = margin if rng.random() < 0.5 else len(air) - len(speech) - margin
+            air[start : start + len(speech)] += rng.uniform(0.8, 1.3) * max(0.2, np.abs(air).max()) * speech
+            start_s, end_s = (round(n / fieldwork.SAMPLE_RATE_HZ, 3) for n in (start, start + len(speech)))
+            self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s,
+                                "text": _introduction(label, outing)})  # fmt: skip
         self._save(fieldwork.through_gear(air, person, rng=rng), f"train_audio/{name}")
-        _, common, scientific, *_ = next(species for species in SPECIES if species[0] == label)
+        common, scientific = _NAMES[label]
         self.individuals.append({"file": f"train_audio/{name}", "kind": "audio", "label": label,
                                  "individual_id": singer.individual_id})  # fmt: skip
         self.train.append({
@@ -248,20 +185,6 @@ class _Aviary:
             air += fieldwork.rain(n_samples, drops_per_s=rng.uniform(15, 70), level_db=rng.uniform(-54, -44), rng=rng)
         return air
 
-    def _announce(self, air, name, text, person, rng):
-        """Speak over the beginning or the end; the recording is drawn out by half the speech or more."""
-        habit = zlib.crc32(person.name.encode())  # a person's voice does not change
-        speech = fieldwork.speak(text, voice=fieldwork.VOICES[habit % 4], pitch=30 + habit % 50,
-                                 words_per_minute=145 + habit % 40)  # fmt: skip
-        lead = round(len(speech) * rng.uniform(0.4, 1.0))
-        is_first = rng.random() < 0.5
-        drawn_out = np.pad(air, (lead, 0) if is_first else (0, lead), mode="wrap")
-        start = round(0.2 * fieldwork.SAMPLE_RATE_HZ) if is_first else len(drawn_out) - len(speech) - 3_200
-        drawn_out[start : start + len(speech)] += rng.uniform(0.12, 0.3) * speech
-        start_s, end_s = (round(n / fieldwork.SAMPLE_RATE_HZ, 3) for n in (start, start + len(speech)))
-        self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s, "text": text})
-        return drawn_out
-
     def _save(self, waveform, name):
         fieldwork.write_ogg(waveform, self.folder / name, serial=zlib.crc32(name.encode()))
 
@@ -272,23 +195,25 @@ class _Aviary:
         day, hour, minute = rng.integers(1, 29), rng.integers(5, 9), 10 * rng.integers(0, 6)
         stem = f"S{number + 1:02d}_2025{4 + number % 3:02d}{day:02d}_{hour:02d}{minute:02d}00"
         air = self._weather(duration_s * fieldwork.SAMPLE_RATE_HZ, place.wind_db, number % 3 == 1, rng)
-        quiet_from = WINDOW_S * int(rng.integers(0, max(1, duration_s // WINDOW_S - 2)))
-        quiet_to = quiet_from + 2 * WINDOW_S
+        n_windows = duration_s // WINDOW_S
+        n_quiet = min(2, n_windows // 3)
+        quiet_from = WINDOW_S * int(rng.integers(0, n_windows - n_quiet + 1))
+        quiet_to = quiet_from + WINDOW_S * n_quiet
+        stretches = [(0, quiet_from), (quiet_to, duration_s)]
         heard = []
         for label in labels:
             singer = self.individual(label, int(rng.integers(len(fieldwork.PLACES))))
-            for _ in range(rng.integers(1, 4)):
-                bout_s = rng.uniform(6, 14)
-                start_s = rng.uniform(0, max(0.1, duration_s - bout_s))
+            for _ in range(rng.integers(2, 4)):
+                lengths = np.array([end - start for start, end in stretches], float)
+                start, end = stretches[rng.choice(2, p=lengths / lengths.sum())]
+                bout_s = min(end - start, rng.uniform(6, 14))
+                start_s = rng.uniform(start, end - bout_s)
                 distance_m = rng.uniform(*fieldwork.SOUNDSCAPE_RECORDER.distance_m)
                 sound, notes = self._hear(singer, bout_s, distance_m, place, rng)
-                notes = notes + start_s
-                if (notes[:, 1] > quiet_from).any() and (notes[:, 0] < quiet_to).any():
-                    continue
                 first = round(start_s * fieldwork.SAMPLE_RATE_HZ)
                 sound = sound[: len(air) - first]
                 air[first : first + len(sound)] += sound
-                heard += [(label, start, end) for start, end in notes]
+                heard += [(label, start_s + note_start, start_s + note_end) for note_start, note_end in notes]
         recorded = fieldwork.through_gear(air, fieldwork.SOUNDSCAPE_RECORDER, rng=rng)
         self._save(recorded, f"{kind}_soundscapes/{stem}.ogg")
         for end_s in range(WINDOW_S, duration_s + 1, WINDOW_S):
@@ -303,7 +228,7 @@ class _Aviary:
         import cv2
 
         residents = self.residents[label]
-        resident = residents[(number // 2 if label in _COMMON else number) % len(residents)]
+        resident = residents[(number // 2 if label in aviary.COMMON_LABELS else number) % len(residents)]
         name = f"images/{label}/{label}_photo{number + 1:02d}.jpg"
         image, quality = films.photo(plumage.PLUMAGES[label], resident.marks, self.rng("photo", name))
         cv2.imwrite(str(self.folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -315,8 +240,9 @@ class _Aviary:
         name = f"videos/aviary_{number + 1:02d}.mp4"
         rng = self.rng("film", number)
         cast = []
-        for label, which, visits in _FILMS[number]:
-            resident = self.residents[label][which % len(self.residents[label])]
+        for label, which, visits in aviary.CASTS[number]:
+            never_recorded = [self.individual(label, place) for place in range(len(fieldwork.PLACES))]
+            resident = list(dict.fromkeys(self.residents[label] + never_recorded))[which]  # a small sample has few
             cast.append(films.Bird(label, resident.individual_id, resident.voice, resident.marks, visits))
         width, height = FILM_SIZE
         duration_s = rng.uniform(8, 12)
@@ -340,7 +266,8 @@ class _Aviary:
     def _write_tables(self):
         train = pd.DataFrame(self.train).sort_values(["primary_label", "filename"])
         runtime.write_table(train, self.folder / "train.csv")
-        taxonomy = pd.DataFrame(SPECIES, columns=["primary_label", "common_name", "scientific_name", "class_name", "n"])
+        columns = ["primary_label", "common_name", "scientific_name", "class_name", "n_recordings"]
+        taxonomy = pd.DataFrame(aviary.SPECIES, columns=columns)
         numbers = [label if label.isdigit() else str(99_000_000 + k) for k, label in enumerate(taxonomy.primary_label)]
         taxonomy = taxonomy.assign(inat_taxon_id=numbers).sort_values("primary_label")
         columns = ["primary_label", "inat_taxon_id", "scientific_name", "common_name", "class_name"]
@@ -359,6 +286,16 @@ class _Aviary:
         runtime.write_table(pd.DataFrame(self.tracks, columns=columns), truth / "video_tracks.csv")
         (truth / "README.md").write_text(_TRUTH, encoding="utf-8")
         (self.folder / "recording_location.txt").write_text(_LOCATION, encoding="utf-8")
+
+
+def _introduction(label, outing):
+    return f"{_NAMES[label][0]}, {fieldwork.PLACES[outing.place].name}, recorded by {outing.recordist.name}."
+
+
+def _speak_as(person, text):
+    habit = zlib.crc32(person.name.encode())  # a person's voice does not change
+    voice = fieldwork.VOICES[habit % len(fieldwork.VOICES)]
+    return fieldwork.speak(text, voice=voice, pitch=30 + habit % 50, words_per_minute=145 + habit % 40)
 
 
 _LOCATION = """The synthetic aviary: no place on Earth. Every sound and picture was computed.
