@@ -262,10 +262,9 @@ def _legs(brush, marks):
     lean = np.deg2rad(brush.pose.lean_deg)
     for k, x in enumerate((-0.02, 0.10)):
         hip = (x * np.cos(lean) + 0.18 * np.sin(lean), -0.18 * np.cos(lean) + x * np.sin(lean))
-        foot = (hip[0] + 0.03, -0.46)
+        foot = np.array([hip[0] + 0.03, -0.46])
         brush.line([hip, foot], (60, 75, 100), 0.03, turned=False)
-        toes = [(foot[0] - 0.05, foot[1] - 0.01), (foot[0] + 0.09, foot[1] - 0.01)]
-        brush.line(toes, (60, 75, 100), 0.03, turned=False)
+        brush.line([foot + (-0.05, -0.01), foot + (0.09, -0.01)], (60, 75, 100), 0.03, turned=False)
         ring = marks.rings[k]
         y = hip[1] + 0.72 * (foot[1] - hip[1])
         brush.line([(hip[0] + 0.02, y - 0.025), (hip[0] + 0.02, y + 0.025)], ring, 0.06, turned=False)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from birdlib import aviary, fieldwork, films, plumage, runtime, songs
 
-VERSION = 1
+VERSION = 2  # of what is made: a sample of another version is made again
 WINDOW_S = 5
 FPS = 15
 FILM_SIZE = (320, 240)
