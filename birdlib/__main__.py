@@ -77,10 +77,13 @@ def _weights(options):
 
 
 def _bench(options):
-    from birdlib import cleaning, embedders
+    from birdlib import audio, birdclef, cleaning, embedders, sample
 
-    module = {"embed": embedders, "clean": cleaning}[options.what]
-    print(module.benchmark().to_string(index=False))
+    if options.what == "embed":
+        table = embedders.benchmark()
+    else:
+        table = cleaning.benchmark(*audio.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
+    print(table.round(1).to_string(index=False))
     return 0
 
 

@@ -299,7 +299,7 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         "macro_auc": lambda t, _, s: metrics.macro_roc_auc(t, s),
         "accuracy": lambda _, y, s: metrics.accuracy(y, s),
         "cmap": lambda t, _, s: metrics.cmap(t, s),
-        "f1_macro": lambda t, _, s: metrics.f1(t, s, thresholds)["macro"],
+        "f1_macro": lambda t, _, s: _f1_macro(t, s, thresholds),
         "f1_micro": lambda t, _, s: metrics.f1(t, s, thresholds)["micro"],
         "f1_samples": lambda t, _, s: metrics.f1(t, s, thresholds)["samples"],
     }
@@ -307,6 +307,12 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         name: [float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)]
         for name, figure in figures.items()
     }
+
+
+def _f1_macro(truth, scores, thresholds):
+    """Mean F1 of the species that are there; in a bootstrap draw some are not, and would count as 0."""
+    there = truth.any(axis=0)
+    return metrics.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
 
 
 def scores_table(predictors, splits, truth, labels, features, thresholds, rng):

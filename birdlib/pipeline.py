@@ -1,7 +1,6 @@
 """The chain: which notebooks there are, which have to run, and running them headless with papermill."""
 
 import ast
-import json
 import os
 import sys
 import threading
@@ -10,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from birdlib import report, runtime, stages, weights
-
-PARAMETER_HINT = "see the parameters cell of the notebooks, or `papermill --help-notebook notebooks/NN_name.ipynb`"
 
 
 class ChainError(runtime.BirdlibError):
@@ -39,20 +36,20 @@ def parse_value(text):
         return text
 
 
-def choose_parameters(chosen, given):
+def choose_parameters(chain, given):
     """The parameters each notebook gets: its defaults, and the given values it declares.
 
     Args:
-        chosen: notebook paths.
+        chain: notebook paths.
         given: {name: value} from the command line.
 
     Returns:
         {notebook path: {name: value}}.
 
     Raises:
-        ChainError: if no chosen notebook declares a given name, or a value has another type than the default.
+        ChainError: if no notebook declares a given name, or a value has another type than the default.
     """
-    defaults = {notebook: declared_parameters(notebook) for notebook in chosen}
+    defaults = {notebook: declared_parameters(notebook) for notebook in chain}
     unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
     if unknown:
         known = sorted({name for declared in defaults.values() for name in declared})
@@ -83,8 +80,12 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
     chosen = [n for n in notebooks() if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
     if not chosen:
         raise ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
-    parameters = choose_parameters(chosen, {**(given or {}), "outputs_dir": str(outputs)})
+    parameters = choose_parameters(notebooks(), {**(given or {}), "outputs_dir": str(outputs)})
     done = {}
+    for notebook in notebooks():
+        if notebook < chosen[0] and notebook.stem in stages.READS:
+            if reason := _why_run(notebook, parameters[notebook], outputs, force=False):
+                print(f"{notebook.stem} is left as it is, though: {reason}", file=sys.stderr)
     with _progress_bars(len(chosen)) as (bar, progress_file):
         for notebook in chosen:
             bar.set_description(notebook.stem)
@@ -167,13 +168,14 @@ def _progress_bars(n_stages):
         with tqdm(total=n_stages, unit="stage", position=0) as bar, tqdm(total=1, position=1, leave=False) as inner:
 
             def follow():
+                shown = ""
                 while not ended.wait(0.5):
-                    try:
-                        now = json.loads(file.read_text())
-                    except (FileNotFoundError, json.JSONDecodeError):
-                        continue
-                    inner.total, inner.n = now["total"], now["n"]
-                    inner.set_description(f"  {now['desc']}")
+                    now = runtime.read_json(file) if file.is_file() else {"desc": shown}
+                    if now["desc"] != shown:
+                        shown = now["desc"]
+                        inner.reset(now["total"])
+                        inner.set_description(f"  {shown}", refresh=False)
+                    inner.update(now.get("n", inner.n) - inner.n)
 
             thread = threading.Thread(target=follow, daemon=True)
             thread.start()

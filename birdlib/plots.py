@@ -106,7 +106,7 @@ def history(table, ax=None):
     right.plot(table["epoch"].iloc[best], auc.iloc[best], "o", color="#2e7d32", label=f"kept: {auc.iloc[best]:.3f}")
     right.set_ylabel("macro ROC-AUC")
     handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
-    ax.legend(handles=handles, loc="center right")
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
     return ax
 
 

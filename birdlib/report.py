@@ -22,11 +22,12 @@ def write(outputs):
     import nbformat
     from nbconvert import HTMLExporter
 
-    cells = [nbformat.v4.new_markdown_cell(CSS + _summary(outputs))]
-    for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*[!d].ipynb")):
-        cells += _story(nbformat.read(path, as_version=4))
+    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": CSS + _summary(outputs)})]
+    for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            cells += _story(nbformat.read(path, as_version=4))
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
-    whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "birdlib report"})
+    whole = nbformat.v4.new_notebook(cells=cells, nbformat_minor=4)
     page, _ = exporter.from_notebook_node(whole, resources={"metadata": {"name": "birdlib report"}})
     target = Path(outputs) / "report.html"
     with runtime.replacing(target) as temporary:
@@ -67,6 +68,7 @@ def _story(notebook):
     """The cells people look at: text, and code cells that printed or drew something (their code is left out)."""
     kept = []
     for cell in notebook.cells:
+        cell.pop("id", None)  # the same in several notebooks
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             if not cell.outputs:

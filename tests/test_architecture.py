@@ -9,7 +9,7 @@ from birdlib import runtime
 GROUND = {"runtime"}  # every module may import it
 FLOORS = [
     {"manifest", "audio", "metrics", "plots", "stages", "weights", "yamnet", "songs", "fieldwork", "plumage", "embedding_store"},
-    {"speech", "noise", "films"},
+    {"speech", "noise", "films", "aviary"},
     {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders"},
     {"clips", "classifiers"},
     {"soundscapes"},
