@@ -29,13 +29,17 @@ def _parser():
 
     run = commands.add_parser("run", help="run the notebooks in order; what is current is skipped")
     source = run.add_mutually_exclusive_group()
-    source.add_argument("--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)")
+    source.add_argument(
+        "--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)"
+    )
     source.add_argument("--data", metavar="DIR", help="a folder laid out as BirdCLEF ships its data")
     run.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages write (default: outputs)")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook")
     part.add_argument("--only", default="", metavar="NN", help="run this notebook alone")
-    run.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a notebook parameter")
+    run.add_argument(
+        "-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a notebook parameter"
+    )
     run.add_argument("--force", action="store_true", help="run also what is current")
     run.set_defaults(command=_run)
 

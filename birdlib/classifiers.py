@@ -143,23 +143,10 @@ def _layers():
             self.features, self.truth = features, truth
 
         def on_epoch_end(self, epoch, logs=None):
-            scores = self.model.predict(self.features, batch_size=1024, verbose=0)
+            scores = self.model.predict_on_batch(self.features)
             logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
 
-    class Progress(keras.callbacks.Callback):
-        """A progress bar over epochs, seen by the runner too."""
-
-        def __init__(self, n_epochs):
-            super().__init__()
-            self.bar = iter(runtime.progress(range(n_epochs), desc="epochs"))
-
-        def on_epoch_begin(self, epoch, logs=None):
-            next(self.bar)
-
-        def on_train_end(self, logs=None):
-            self.bar.close()
-
-    return {"PatchPooling": PatchPooling, "MacroAuc": MacroAuc, "Progress": Progress}
+    return {"PatchPooling": PatchPooling, "MacroAuc": MacroAuc}
 
 
 def build_pooling(view_dim=1024, statistics="mean_std"):
@@ -187,7 +174,7 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
         x = keras.layers.Dropout(dropout)(x)
     activation = {"single": "softmax", "multi": "sigmoid"}[mode]
     probabilities = keras.layers.Dense(n_classes, activation=activation, dtype="float32", name="probabilities")(x)
-    return keras.Model(features, probabilities, name="head")
+    return keras.Model(features, probabilities)
 
 
 def join(pooling, head, dim):
@@ -200,32 +187,68 @@ def join(pooling, head, dim):
 
     embeddings = keras.Input((None, dim), name="embeddings")
     weights = keras.Input((None,), name="weights")
-    return keras.Model({"embeddings": embeddings, "weights": weights}, head(pooling(embeddings, weights)), name="classifier")
+    return keras.Model(
+        {"embeddings": embeddings, "weights": weights}, head(pooling(embeddings, weights)), name="classifier"
+    )
 
 
-def fit_head(head, features, truth, sample_weight, validation, *, mode, epochs, patience, learning_rate, batch_size=32):
+def average(heads, weights):
+    """One head that gives the weighted mean of the probabilities of several."""
+    import keras
+
+    features = keras.Input(heads[0].input_shape[1:], name="features")
+    weighted = [
+        keras.layers.Rescaling(weight / sum(weights))(head(features))
+        for head, weight in zip(heads, weights, strict=True)
+    ]
+    mean = keras.layers.Add(dtype="float32")(weighted) if len(weighted) > 1 else weighted[0]
+    return keras.Model(features, mean)
+
+
+def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=32):
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Args:
-        features, truth, sample_weight: from ``training_set``.
+        head: from ``build_head``.
+        train: (features, truth, sample_weight), from ``training_set``.
         validation: (features, truth).
+        learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
     """
     import keras
 
+    features, truth, sample_weight = train
     loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[mode]
-    head.compile(keras.optimizers.Adam(learning_rate), loss=loss)
-    stop = keras.callbacks.EarlyStopping("validation_macro_auc", mode="max", patience=patience, restore_best_weights=True)
-    bars = _layers()["Progress"](epochs)
+    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
+    stop = keras.callbacks.EarlyStopping(
+        "validation_macro_auc", mode="max", patience=patience, restore_best_weights=True
+    )
     history = head.fit(
         features, truth, sample_weight=sample_weight, batch_size=batch_size, epochs=epochs, validation_data=validation,
-        callbacks=[_layers()["MacroAuc"](*validation), stop, bars], verbose=0,
+        callbacks=[_layers()["MacroAuc"](*validation), stop], verbose=0,
     ).history  # fmt: skip
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table[["epoch", "loss", "validation_loss", "validation_macro_auc"]]
+
+
+def fit_networks(n_networks, build, train, validation, **options):
+    """Train several heads that differ in their random start only; their mean is steadier than any of them.
+
+    Args:
+        build: function without arguments, gives a new head.
+        train, validation, options: as in ``fit_head``.
+
+    Returns:
+        (head, history): the mean of the networks, and their histories with a column ``network``.
+    """
+    heads, histories = [], []
+    for network in runtime.progress(range(n_networks), desc="training networks"):
+        heads.append(build())
+        histories.append(fit_head(heads[-1], train, validation, **options).assign(network=network))
+    return average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
 
 
 # The baseline
@@ -235,27 +258,45 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     """Logistic regression on the same features, its regularisation chosen by macro ROC-AUC on validation.
 
     Args:
-        features, labels: (n, features) and (n,) int of the training set.
+        features, labels: (n, features) and (n,) int of the training set, in which every class has to be.
         validation: (features, truth).
         strengths: values of scikit-learn's C to try.
 
     Returns:
-        (predict, C): a function (m, features) → (m, classes), classes never seen scored 0; and the value chosen.
+        (head, C): the regression as a Keras model like those of ``build_head``, and the value chosen.
+
+    Raises:
+        ClassifierError: if there are not two species to tell apart.
     """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = {}
-    for strength in strengths:
-        model = LogisticRegression(C=strength, max_iter=2000).fit(features, labels)
-        fitted[strength] = functools.partial(_predict_all, model, validation[1].shape[1])
-    best = max(strengths, key=lambda c: metrics.macro_roc_auc(validation[1], fitted[c](validation[0])))
-    return fitted[best], best
+    if len(set(labels)) < 2:
+        raise ClassifierError("there is one species only: classification needs two")
+    heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels)) for c in strengths}
+    best = max(strengths, key=lambda c: metrics.macro_roc_auc(validation[1], predict(heads[c], validation[0])))
+    return heads[best], best
 
 
-def _predict_all(model, n_classes, features):
-    scores = np.zeros((len(features), n_classes), np.float32)
-    scores[:, model.classes_] = model.predict_proba(features)
-    return scores
+def predict(head, features):
+    """(n, features) → (n, classes) probabilities."""
+    return head.predict(features, batch_size=1024, verbose=0)
+
+
+def _as_head(model):
+    """A fitted scikit-learn LogisticRegression as a Keras model: one dense layer with softmax."""
+    import keras
+
+    kernel, bias = model.coef_.T, model.intercept_
+    if kernel.shape[1] == 1:  # two classes: scikit-learn keeps one column, for the second
+        kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    features = keras.Input((len(kernel),), name="features")
+    dense = keras.layers.Dense(kernel.shape[1], activation="softmax", dtype="float32", name="probabilities")
+    head = keras.Model(features, dense(features))
+    dense.set_weights([kernel, bias])
+    return head
+
+
+# Scores
 
 
 def require_same_embedder(preprocessing, listener):
@@ -304,7 +345,9 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         "f1_samples": lambda t, _, s: metrics.f1(t, s, thresholds)["samples"],
     }
     return {
-        name: [float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)]
+        name: [
+            float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
+        ]
         for name, figure in figures.items()
     }
 
@@ -315,11 +358,11 @@ def _f1_macro(truth, scores, thresholds):
     return metrics.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
 
 
-def scores_table(predictors, splits, truth, labels, features, thresholds, rng):
+def scores_table(scores, splits, truth, labels, thresholds, rng):
     """Evaluate several classifiers on the test split, with the repeated rows and without them.
 
     Args:
-        predictors: {name: function (n, features) → (n, classes)}.
+        scores: {name: (n, classes)}.
         splits: row-aligned with the arrays; ``split``, ``is_repeated``, ``group_id``.
         thresholds: {name: (classes,)}.
 
@@ -329,10 +372,10 @@ def scores_table(predictors, splits, truth, labels, features, thresholds, rng):
     is_test = (splits["split"] == "test").to_numpy()
     chosen = {"test": is_test, "test without repeated rows": is_test & ~splits["is_repeated"].to_numpy()}
     rows = []
-    for name, predict in predictors.items():
+    for name in scores:
         for which, mask in chosen.items():
             groups = splits["group_id"].to_numpy()[mask]
-            figures = evaluate(truth[mask], labels[mask], predict(features[mask]), thresholds[name], groups, rng)
+            figures = evaluate(truth[mask], labels[mask], scores[name][mask], thresholds[name], groups, rng)
             rows.append({"classifier": name, "rows": which, "n": int(mask.sum()), **figures})
     return pd.DataFrame(rows)
 

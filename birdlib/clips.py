@@ -78,7 +78,9 @@ def cut_clips(cleaned, recipe, seed):
         else:
             clips = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
         names = [f"{row.recording_id}-{i}" for i in range(len(clips))]
-        tables.append(clips.assign(clip_id=names, recording_id=row.recording_id, audio_path=row.audio_path, digest=row.digest))
+        tables.append(
+            clips.assign(clip_id=names, recording_id=row.recording_id, audio_path=row.audio_path, digest=row.digest)
+        )
     columns = ["clip_id", "recording_id", "audio_path", "digest", *cleaning.CLIP_COLUMNS]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
@@ -154,7 +156,12 @@ def bird_losses(talkative, paths, root, n_most=100):
         waveform, rate_hz = audio.read(Path(root) / paths[row.recording_id], listener.sample_rate_hz)
         _, scores = listener.embed(waveform)
         starts_s = np.arange(len(scores)) * listener.hop_s
-        rows.append({"recording_id": row.recording_id, **cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, listener.patch_s)})
+        rows.append(
+            {
+                "recording_id": row.recording_id,
+                **cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, listener.patch_s),
+            }
+        )
     return pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
 
 
@@ -207,7 +214,9 @@ def _clip_blocks(clip, folder, sample_rate_hz):
     if clip.is_noise:
         rng = cleaning.recording_rng(runtime.digest(clip.clip_id))
         return [audio.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, NOISE_LEVEL_DB)]
-    return audio.stream(Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, start_s=clip.start_s, end_s=clip.end_s)
+    return audio.stream(
+        Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, start_s=clip.start_s, end_s=clip.end_s
+    )
 
 
 def _none_for_nan(seconds):

@@ -62,7 +62,10 @@ def digest_media(table, root):
     paths = table["audio_path"].where(table["audio_path"] != "", table["image_path"])
     paths = paths.where(paths != "", table["video_path"])
     rows = list(zip(paths, table["start_s"], table["end_s"], strict=True))
-    return [f"{runtime.digest_file(root / path)} {start}-{end}" for path, start, end in runtime.progress(rows, desc="digests")]
+    return [
+        f"{runtime.digest_file(root / path)} {start}-{end}"
+        for path, start, end in runtime.progress(rows, desc="digests")
+    ]
 
 
 def unreadable(table, root, prints):

@@ -112,11 +112,23 @@ def executed_path(outputs, notebook):
 def _why_run(notebook, parameters, outputs, force):
     if force:
         return "forced"
-    if not executed_path(outputs, notebook).is_file():
+    executed = executed_path(outputs, notebook)
+    if not executed.is_file():
         return "not executed yet"
+    if _code(executed) != _code(notebook):
+        return "the notebook has changed"
     if notebook.stem not in stages.READS:  # 00_index has no stage folder and is quick
         return "always"
     return stages.why_stale(outputs, notebook.stem, parameters, weights.digest_in_use)
+
+
+def _code(notebook):
+    """The code of a notebook, without the parameters that papermill put in."""
+    cells = runtime.read_json(notebook)["cells"]
+    given = "injected-parameters"
+    return [
+        "".join(c["source"]) for c in cells if c["cell_type"] == "code" and given not in c["metadata"].get("tags", [])
+    ]
 
 
 def _execute(notebook, parameters, outputs, progress_file):

@@ -90,23 +90,29 @@ def embedding_map(points, labels, ax=None, title="", legend=True):
 
 
 def history(table, ax=None):
-    """Training history: losses on the left axis, validation macro ROC-AUC on the right, the kept epoch marked.
+    """Training history of one or several networks: losses on the left axis, macro ROC-AUC on the right, kept epochs marked.
 
     Args:
-        table: DataFrame with ``epoch``, ``loss``, ``validation_loss`` and ``validation_macro_auc``.
+        table: DataFrame with ``network, epoch, loss, validation_loss`` and ``validation_macro_auc``.
     """
-    ax = ax or new_axes(10, 3.2)
-    ax.plot(table["epoch"], table["loss"], label="train loss", color=SPLIT_COLOURS["train"])
-    ax.plot(table["epoch"], table["validation_loss"], label="validation loss", color=SPLIT_COLOURS["validation"])
-    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
+    ax = ax or new_axes(10, 3.4)
     right = ax.twinx()
-    auc = table["validation_macro_auc"]
-    right.plot(table["epoch"], auc, color="#2e7d32", label="validation macro ROC-AUC")
-    best = int(auc.to_numpy().argmax())
-    right.plot(table["epoch"].iloc[best], auc.iloc[best], "o", color="#2e7d32", label=f"kept: {auc.iloc[best]:.3f}")
+    for network, one in table.groupby("network"):
+        first = network == table["network"].iloc[0]
+        lines = [
+            ("loss", "train loss", SPLIT_COLOURS["train"]),
+            ("validation_loss", "validation loss", SPLIT_COLOURS["validation"]),
+        ]
+        for column, label, colour in lines:
+            ax.plot(one["epoch"], one[column], color=colour, alpha=0.7, label=label if first else None)
+        auc = one["validation_macro_auc"]
+        label = "validation macro ROC-AUC, kept epoch marked"
+        right.plot(one["epoch"], auc, color="#2e7d32", alpha=0.5, label=label if first else None)
+        right.plot(one["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
+    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
     right.set_ylabel("macro ROC-AUC")
     handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return ax
 
 
@@ -148,7 +154,9 @@ def confusion(truth, predicted, classes, ax=None):
     return ax
 
 
-def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
+def soundscape_timeline(
+    waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8
+):
     """A soundscape's spectrogram, and below it the likeliest species in each window; truth, where known, is outlined.
 
     Args:

@@ -46,7 +46,9 @@ def _summary(outputs):
     for name in stages.READS:
         if (Path(outputs) / name / stages.RECEIPT).is_file():
             receipt = stages.receipt(outputs, name)
-            results = "<br>".join(f"{html.escape(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items())
+            results = "<br>".join(
+                f"{html.escape(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items()
+            )
             rows.append(f"<tr><td><b>{name}</b></td><td>{results}</td><td>{receipt['seconds']:.0f} s</td></tr>")
     table = "<table><tr><th>stage</th><th>headline results</th><th>time</th></tr>" + "".join(rows) + "</table>"
     left_out = skipped(outputs)

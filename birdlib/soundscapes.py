@@ -100,9 +100,7 @@ def projection(timings):
         return "no soundscape was timed"
     seconds = float((timings["seconds"] / timings["minutes"]).median())
     total_min = seconds * COMPETITION_FILES * COMPETITION_S / 3600.0
-    return (
-        f"{seconds:.2f} s per minute of audio: {COMPETITION_FILES} one-minute files would take {total_min:.0f} of {BUDGET_MIN:.0f} minutes"
-    )
+    return f"{seconds:.2f} s per minute of audio: {COMPETITION_FILES} one-minute files would take {total_min:.0f} of {BUDGET_MIN:.0f} minutes"
 
 
 def read_truth(path, row_ids, classes):

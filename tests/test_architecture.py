@@ -8,7 +8,19 @@ from birdlib import runtime
 
 GROUND = {"runtime"}  # every module may import it
 FLOORS = [
-    {"manifest", "audio", "metrics", "plots", "stages", "weights", "yamnet", "songs", "fieldwork", "plumage", "embedding_store"},
+    {
+        "manifest",
+        "audio",
+        "metrics",
+        "plots",
+        "stages",
+        "weights",
+        "yamnet",
+        "songs",
+        "fieldwork",
+        "plumage",
+        "embedding_store",
+    },
     {"speech", "noise", "films", "aviary"},
     {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders"},
     {"clips", "classifiers"},
@@ -57,4 +69,9 @@ def test_public_functions_say_what_they_do(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_no_pickle(path):
     """Tables, arrays and models only: a pickle runs code when it is opened."""
-    assert "pickle" not in {name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for name in [a.name for a in node.names]}
+    assert "pickle" not in {
+        name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for name in [a.name for a in node.names]
+    }

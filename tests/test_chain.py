@@ -66,7 +66,16 @@ def test_a_run_killed_in_03_goes_on_and_gives_the_same(outputs, tmp_path):
 
 def test_papermill_runs_one_notebook_with_another_parameter(outputs, tmp_path):
     copy = shutil.copytree(outputs, tmp_path / "outputs")
-    arguments = ["notebooks/02_clean.ipynb", str(tmp_path / "out.ipynb"), "-p", "outputs_dir", str(copy), "-p", "policy", "keep"]
+    arguments = [
+        "notebooks/02_clean.ipynb",
+        str(tmp_path / "out.ipynb"),
+        "-p",
+        "outputs_dir",
+        str(copy),
+        "-p",
+        "policy",
+        "keep",
+    ]
     subprocess.run([sys.executable, "-m", "papermill", *arguments], cwd=runtime.repository(), check=True)
     assert stages.receipt(copy, "02_clean")["parameters"]["policy"] == "keep"
     kept = pd.read_parquet(copy / "02_clean" / "recordings.parquet")
@@ -75,7 +84,9 @@ def test_papermill_runs_one_notebook_with_another_parameter(outputs, tmp_path):
 
 def make_bad_data(folder, sample_folder):
     """A small copy of the sample with every kind of bad recording in it; gives the names of those that cannot be used."""
-    shutil.copytree(sample_folder, folder, ignore=shutil.ignore_patterns("images", "videos", "truth", "test_soundscapes"))
+    shutil.copytree(
+        sample_folder, folder, ignore=shutil.ignore_patterns("images", "videos", "truth", "test_soundscapes")
+    )
     train = pd.read_csv(folder / "train.csv", dtype=str, keep_default_na=False)
     common = train["primary_label"].value_counts().index[:3]
     train = train[train["primary_label"].isin(common)].reset_index(drop=True)
@@ -107,7 +118,10 @@ def make_bad_data(folder, sample_folder):
 def test_bad_recordings_are_listed_and_the_run_ends_well(outputs, tmp_path):
     """With no test soundscapes 08 rehearses on the training ones, of which one is empty: it gets the prior."""
     bad = make_bad_data(tmp_path / "data", stages.recordings_root(outputs))
-    assert __main__.main(["run", "--data", str(tmp_path / "data"), "--outputs", str(tmp_path / "out"), "-p", "epochs=3"]) == 0
+    assert (
+        __main__.main(["run", "--data", str(tmp_path / "data"), "--outputs", str(tmp_path / "out"), "-p", "epochs=3"])
+        == 0
+    )
     skipped = pd.concat(pd.read_parquet(path) for path in (tmp_path / "out").glob("*/skipped.parquet"))
     assert {path.split("/")[-1] for path in skipped["path"]} == bad | {"empty_20250101_000000.ogg"}
     table = pd.read_csv(tmp_path / "out" / "08_submit" / "submission.csv")

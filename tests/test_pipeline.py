@@ -33,7 +33,9 @@ def chain(tmp_path, monkeypatch):
     """Two small notebooks in place of the real ones; gives the outputs folder."""
     (tmp_path / "notebooks").mkdir()
     notebook(tmp_path / "notebooks" / "01_split.ipynb", 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT)
-    notebook(tmp_path / "notebooks" / "02_clean.ipynb", 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', CLEAN)
+    notebook(
+        tmp_path / "notebooks" / "02_clean.ipynb", 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', CLEAN
+    )
     paths = sorted((tmp_path / "notebooks").glob("*.ipynb"))
     monkeypatch.setattr(pipeline, "notebooks", lambda: paths)
     monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"]})
@@ -51,6 +53,13 @@ def test_a_changed_parameter_runs_its_stage_and_what_reads_it(chain):
     pipeline.run(chain)
     assert pipeline.run(chain, given={"policy": "keep"}) == {"01_split": "current", "02_clean": "ran"}
     assert pipeline.run(chain, given={"policy": "keep", "seed": 1}) == {"01_split": "ran", "02_clean": "ran"}
+
+
+def test_a_changed_notebook_runs_again(chain):
+    pipeline.run(chain)
+    first = pipeline.notebooks()[0]
+    notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT + "\nprint(1)")
+    assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "current"}
 
 
 def test_only_and_from_choose_stages(chain):
@@ -80,7 +89,13 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
 
 
 def test_values_on_the_command_line_are_literals_where_they_can_be():
-    assert [pipeline.parse_value(text) for text in ("3", "0.5", "True", "remove", "a b")] == [3, 0.5, True, "remove", "a b"]
+    assert [pipeline.parse_value(text) for text in ("3", "0.5", "True", "remove", "a b")] == [
+        3,
+        0.5,
+        True,
+        "remove",
+        "a b",
+    ]
 
 
 def test_the_report_shows_what_was_skipped(chain):

@@ -23,7 +23,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 
 
 def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
-    with pytest.raises(runtime.BirdlibError, match=r"table\.csv.*disk is full"), runtime.replacing(tmp_path / "table.csv"):
+    with (
+        pytest.raises(runtime.BirdlibError, match=r"table\.csv.*disk is full"),
+        runtime.replacing(tmp_path / "table.csv"),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
