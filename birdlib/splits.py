@@ -86,6 +86,13 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
     return result.iloc[np.lexsort([split, rows])].reset_index(drop=True)
 
 
+def own_rows(splits, split):
+    """(rows,) bool: the rows of a split that repeat nothing; all its rows where every one is repeated."""
+    here = (splits["split"] == split).to_numpy()
+    own = here & ~splits["is_repeated"].to_numpy()
+    return own if own.any() else here
+
+
 def units(table):
     """(rows,) int: what must stay together. Rows of one group_id, and rows that name the same media file."""
     keys = [table["group_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]

@@ -151,3 +151,9 @@ def test_folds_of_rare_species_only():
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(splits.SplitError, match="2 independent groups cannot make 3 folds"):
         splits.folds(recordings(["wren"] * 4, ["a", "a", "b", "b"]), 3, np.random.default_rng(0))
+
+
+def test_a_split_of_repeated_rows_only_is_better_than_none():
+    table = pd.DataFrame({"split": ["train", "test", "test"], "is_repeated": [False, True, False]})
+    assert splits.own_rows(table, "test").tolist() == [False, False, True]
+    assert splits.own_rows(table.iloc[:2], "test").tolist() == [False, True]
