@@ -4,6 +4,7 @@ import numpy as np
 
 SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
 SPEECH_COLOUR = "#ff4d4d"
+MOST_FRAMES = 8000  # of a spectrogram: more than there are pixels; an hour of sound leaves some out
 
 
 def new_axes(width=10.0, height=4.0, rows=1, columns=1, **options):
@@ -39,11 +40,12 @@ def split_balance(splits, ax=None):
 
 
 def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=None):
-    """Log-frequency-power picture of a waveform, 80 dB deep; ``spans`` (n, 2) in seconds are marked as speech."""
+    """Power of a waveform over time and frequency, 80 dB deep; ``spans`` (n, 2) in seconds are marked as speech."""
     import librosa
 
     n_fft = 512 if sample_rate_hz <= 16_000 else 1024
-    power = np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=n_fft // 2)) ** 2  # (bins, frames)
+    hop = max(n_fft // 2, len(waveform) // MOST_FRAMES)
+    power = np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=hop)) ** 2  # (bins, frames)
     level_db = librosa.power_to_db(power, ref=np.max, top_db=80)
     ax = ax or new_axes(10, 2.6)
     extent = (0, len(waveform) / sample_rate_hz, 0, sample_rate_hz / 2000)
@@ -58,12 +60,15 @@ def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=No
 
 
 def histogram(values, label, ax=None):
-    """How a quantity is distributed over recordings or patches; ``label`` names it with its unit."""
+    """How a quantity is distributed over recordings or patches; ``label`` names it with its unit. NaN is left out."""
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
     ax = ax or new_axes(8, 2.6)
     ax.hist(values, bins=30, color=SPLIT_COLOURS["train"])
-    ax.axvline(np.median(values), color="#333333", linestyle="--", label=f"median {np.median(values):.3g}")
     ax.set(xlabel=label, ylabel="count")
-    ax.legend()
+    if len(values):
+        ax.axvline(np.median(values), color="#333333", linestyle="--", label=f"median {np.median(values):.3g}")
+        ax.legend()
     return ax
 
 
@@ -108,7 +113,8 @@ def history(table, ax=None):
         auc = one["validation_macro_auc"]
         label = "validation macro ROC-AUC, kept epoch marked"
         right.plot(one["epoch"], auc, color="#2e7d32", alpha=0.5, label=label if first else None)
-        right.plot(one["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
+        if auc.notna().any():
+            right.plot(one["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
     ax.set(xlabel="epoch", ylabel="loss", title="Training history")
     right.set_ylabel("macro ROC-AUC")
     handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
@@ -136,9 +142,10 @@ def per_species(table, ax=None):
 
 def confusion(truth, predicted, classes, ax=None):
     """Confusion table: share of each true species (row) that was called each species (column)."""
-    from sklearn.metrics import confusion_matrix
-
-    counts = confusion_matrix(truth, predicted, labels=classes)
+    counts = np.zeros((len(classes), len(classes)), dtype=int)  # scikit-learn's refuses an empty test
+    number = {name: i for i, name in enumerate(classes)}
+    for true, called in zip(truth, predicted, strict=True):
+        counts[number[true], number[called]] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 3.0 + 0.3 * len(classes)
     ax = ax or new_axes(size + 1.0, size)

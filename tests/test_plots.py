@@ -1,0 +1,137 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from birdlib import plots
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def drawn():
+    """Every figure has to survive being drawn, without a warning."""
+    import matplotlib.pyplot as plt
+
+    yield
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")
+
+
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def hiss(duration_s, sample_rate_hz=16_000):
+    return 0.1 * np.random.default_rng(0).standard_normal(round(duration_s * sample_rate_hz)).astype(np.float32)
+
+
+def test_a_bar_is_as_long_as_its_recordings_are_many():
+    splits = pd.DataFrame({"species": ["wren"] * 3 + ["crow"], "split": ["train", "train", "test", "train"]})
+    ax = plots.split_balance(splits.assign(is_repeated=[False, False, True, False]))
+    lengths = {label: container.datavalues.tolist() for label, container in zip(texts(ax), ax.containers, strict=True)}
+    assert lengths == {"train": [1, 2], "test, repeated": [0, 1]}  # crow, then wren: the commonest on top
+
+
+def test_one_species_has_one_bar():
+    splits = pd.DataFrame({"species": ["wren"], "split": ["train"], "is_repeated": [False]})
+    assert len(plots.split_balance(splits).patches) == 1
+
+
+def test_axes_that_are_given_are_drawn_on():
+    left, right = plots.new_axes(columns=2)
+    assert plots.histogram([1.0, 2.0], "level, dB", ax=left) is left
+    assert plots.spectrogram(hiss(1), 16_000, ax=right) is right
+
+
+@pytest.mark.parametrize("spans", [(), np.zeros((0, 2)), [[0.1, 0.4]]], ids=["none", "empty", "one"])
+def test_speech_is_marked_where_it_is(spans):
+    ax = plots.spectrogram(hiss(1), 16_000, spans, title="wren")
+    assert len(ax.patches) == len(spans) and ax.get_xlim() == (0, 1)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(16_000, np.float32), hiss(0.04)], ids=["silence", "40 ms"])
+def test_silence_and_a_very_short_clip_have_a_spectrogram(waveform):
+    assert isinstance(plots.spectrogram(waveform, 16_000, max_hz=5000), Axes)
+
+
+def test_an_hour_is_drawn_in_no_more_columns_than_there_are_pixels():
+    image = plots.spectrogram(np.zeros(3600 * 8000, np.float32), 8000).get_images()[0]
+    assert image.get_array().shape[1] <= plots.MOST_FRAMES + 1
+
+
+@pytest.mark.parametrize("values", [[], [3.0], [1.0, np.nan, 3.0], [0.0, -np.inf]])
+def test_a_histogram_counts_what_is_a_number(values):
+    ax = plots.histogram(values, "noise floor, dB")
+    assert sum(patch.get_height() for patch in ax.patches) == np.isfinite(values).sum()
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 60])
+def test_every_point_of_a_map_is_there(n):
+    ax = plots.embedding_map(np.arange(2.0 * n).reshape(n, 2), [f"species {i}" for i in range(n)], legend=n > 0)
+    assert sum(len(points.get_offsets()) for points in ax.collections) == n
+
+
+def history(aucs, network=0):
+    loss = np.linspace(2.0, 1.0, len(aucs))
+    return pd.DataFrame(
+        {"network": network, "epoch": np.arange(1, len(aucs) + 1), "loss": loss, "validation_loss": loss}
+    ).assign(validation_macro_auc=aucs)
+
+
+def test_the_kept_epoch_is_marked_for_every_network():
+    ax = plots.history(pd.concat([history([0.5, 0.9, 0.8]), history([0.7, 0.6], 1)], ignore_index=True))
+    right = ax.figure.axes[1]
+    marked = [tuple(line.get_xydata()[0]) for line in right.lines if line.get_marker() == "o"]
+    assert marked == [(2, 0.9), (1, 0.7)]
+    assert len(texts(ax)) == 3
+
+
+def test_a_history_without_any_auc_is_drawn_without_marks():
+    ax = plots.history(history([np.nan, np.nan]))
+    assert not any(line.get_marker() == "o" for line in ax.figure.axes[1].lines)
+
+
+def test_species_without_positives_have_no_dot():
+    table = pd.DataFrame({"species": ["wren", "crow"], "n_positives": [3, 0], "roc_auc": [0.9, np.nan]})
+    ax = plots.per_species(table)
+    assert ax.lines[0].get_xdata().tolist() == [0.9] and "mean 0.900" in texts(ax)
+
+
+def test_no_species_with_positives_gives_empty_axes():
+    assert isinstance(plots.per_species(pd.DataFrame({"species": [], "n_positives": [], "roc_auc": []})), Axes)
+
+
+def test_a_confusion_table_writes_counts_and_colours_shares():
+    ax = plots.confusion(["wren", "wren", "crow"], ["wren", "crow", "crow"], ["crow", "wren", "tit"])
+    assert sorted(text.get_text() for text in ax.texts) == ["1", "1", "1"]
+    assert ax.get_images()[0].get_array().tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("truth", [["wren"], []], ids=["one species", "no recordings"])
+def test_a_confusion_table_of_next_to_nothing(truth):
+    names = np.array(truth, dtype=object)
+    assert isinstance(plots.confusion(names, names, ["wren"]), Axes)
+
+
+def test_a_timeline_shows_the_likeliest_species_and_outlines_the_true_ones():
+    """12 s are three windows; the crow is never likely, but it is truly there, so it is shown before the tit."""
+    probabilities = np.array([[0.9, 0.01, 0.02], [0.8, 0.01, 0.02], [0.7, 0.01, 0.02]])
+    truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    top, bottom = plots.soundscape_timeline(
+        hiss(12), 16_000, probabilities, ["wren", "crow", "tit"], truth=truth, n_species=2
+    )
+    assert [label.get_text() for label in bottom.get_yticklabels()] == ["wren", "crow"]
+    assert [(box.get_x(), box.get_y()) for box in bottom.patches] == [(0, -0.5), (5, -0.5), (5, 0.5)]
+    assert top.get_xlim() == bottom.get_xlim() == (0, 12)
+
+
+@pytest.mark.parametrize("truth", [None, np.zeros((1, 1))], ids=["unknown", "no bird"])
+def test_a_timeline_of_one_window_and_one_species(truth):
+    _, bottom = plots.soundscape_timeline(hiss(2), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
+    assert not bottom.patches and bottom.get_xlim() == (0, 5)
