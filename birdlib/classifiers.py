@@ -14,6 +14,7 @@ import pandas as pd
 from birdlib import metrics, runtime
 
 LEAST_WEIGHT = 0.05  # of a patch in which no bird was heard: weights must not vanish, and silence tells a little too
+NEVER = -1e9  # bias of a class that was not there to be learnt: its softmax is 0
 MODES = ("single", "multi")  # one species a recording (softmax), or any number of them (sigmoid)
 FILES = ("classifier.keras", "classes.json", "preprocessing.json")
 
@@ -42,13 +43,32 @@ def recording_slices(patches):
 
 
 def window_slices(slices, n_patches, hop):
-    """Cut every recording into windows of ``n_patches`` patches, ``hop`` apart; a shorter recording is one window."""
+    """Cut every recording into windows of ``n_patches`` patches, ``hop`` apart, the last one flush with its end.
+
+    A shorter recording is one window.
+    """
     rows = [
         (row.recording_id, first, min(first + n_patches, row.last))
         for row in slices.itertuples()
-        for first in range(row.first, max(row.first, row.last - n_patches) + 1, hop)
+        for first in [*range(row.first, row.last - n_patches, hop), max(row.first, row.last - n_patches)]
     ]
     return pd.DataFrame(rows, columns=["recording_id", "first", "last"])
+
+
+def validation_rows(splits):
+    """Rows that the kept epoch, the strength of the regression and the thresholds are chosen on.
+
+    Those of validation that repeat nothing; with so few recordings that there are none, the repeated ones; where the
+    split was left away, the training rows.
+
+    Returns:
+        (rows,) bool.
+    """
+    is_validation = (splits["split"] == "validation").to_numpy()
+    for rows in (is_validation & ~splits["is_repeated"].to_numpy(), is_validation):
+        if rows.any():
+            return rows
+    return (splits["split"] == "train").to_numpy()
 
 
 def training_set(embeddings, patches, pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
@@ -63,7 +83,12 @@ def training_set(embeddings, patches, pooling, recordings, truth, window_patches
 
     Returns:
         (features, truth, sample_weight): row-aligned; the windows of a recording weigh as much together as the whole.
+
+    Raises:
+        ClassifierError: if there are not two species to tell apart.
     """
+    labels = pd.factorize(recordings["species"])[0]
+    _require_two_species(labels)
     slices = recording_slices(patches)
     slices = slices[slices["recording_id"].isin(recordings["recording_id"])].assign(weight=1.0)
     if window_patches:
@@ -73,7 +98,6 @@ def training_set(embeddings, patches, pooling, recordings, truth, window_patches
         slices = pd.concat([slices, windows.assign(weight=share)], ignore_index=True)
     slices = slices.sort_values(["first", "last"], kind="stable")
     rows = pd.Index(recordings["recording_id"]).get_indexer(slices["recording_id"])
-    labels = truth.argmax(axis=1)
     sample_weight = slices["weight"].to_numpy() * class_weights(labels, class_weight)[rows]
     features = pool(embeddings, patch_weights(patches["bird_score"].to_numpy()), slices, pooling)
     return features, truth[rows], sample_weight.astype(np.float32)
@@ -91,10 +115,12 @@ def pool(embeddings, weights, slices, pooling):
     Returns:
         (slices, features) float32.
     """
-    pooled = []
-    for first, last in runtime.progress(list(zip(slices["first"], slices["last"], strict=True)), desc="pooling"):
-        pooled.append(np.asarray(pooling(np.array(embeddings[None, first:last]), weights[None, first:last]))[0])
-    return np.stack(pooled)
+    shape = pooling.compute_output_shape((len(slices), None, embeddings.shape[1]), (len(slices), None))
+    pooled = np.empty(shape, np.float32)
+    ends = list(zip(slices["first"], slices["last"], strict=True))
+    for row, (first, last) in enumerate(runtime.progress(ends, desc="pooling")):
+        pooled[row] = np.asarray(pooling(np.array(embeddings[None, first:last]), weights[None, first:last]))[0]
+    return pooled
 
 
 # The network
@@ -117,6 +143,10 @@ def _layers():
         def __init__(self, view_dim, statistics="mean_std", **options):
             super().__init__(**options)
             self.view_dim, self.statistics = view_dim, statistics
+
+        def build(self, embeddings_shape, weights_shape):
+            if embeddings_shape[-1] % self.view_dim:
+                raise ValueError(f"embeddings of {embeddings_shape[-1]} numbers are not views of {self.view_dim}")
 
         def call(self, embeddings, weights):
             weights = ops.cast(weights, embeddings.dtype)[..., None]  # (batch, patches, 1)
@@ -164,6 +194,9 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
 
     Returns:
         keras.Model, (batch, n_features) → (batch, n_classes).
+
+    Raises:
+        ClassifierError: if the mode is not one of ``MODES``.
     """
     import keras
 
@@ -172,7 +205,7 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
     for i, units in enumerate(hidden):
         x = keras.layers.Dense(units, activation="relu", name=f"dense_{i}")(x)
         x = keras.layers.Dropout(dropout)(x)
-    activation = {"single": "softmax", "multi": "sigmoid"}[mode]
+    activation = {"single": "softmax", "multi": "sigmoid"}[_known(mode)]
     probabilities = keras.layers.Dense(n_classes, activation=activation, dtype="float32", name="probabilities")(x)
     return keras.Model(features, probabilities)
 
@@ -198,7 +231,7 @@ def average(heads, weights):
 
     features = keras.Input(heads[0].input_shape[1:], name="features")
     weighted = [
-        keras.layers.Rescaling(weight / sum(weights))(head(features))
+        keras.layers.Rescaling(weight / sum(weights), dtype="float32")(head(features))
         for head, weight in zip(heads, weights, strict=True)
     ]
     mean = keras.layers.Add(dtype="float32")(weighted) if len(weighted) > 1 else weighted[0]
@@ -207,6 +240,8 @@ def average(heads, weights):
 
 def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=32):
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
+
+    Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
 
     Args:
         head: from ``build_head``.
@@ -220,11 +255,11 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
     import keras
 
     features, truth, sample_weight = train
-    loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[mode]
+    loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[_known(mode)]
     head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
-    stop = keras.callbacks.EarlyStopping(
-        "validation_macro_auc", mode="max", patience=patience, restore_best_weights=True
-    )
+    has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
+    watched, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
+    stop = keras.callbacks.EarlyStopping(watched, mode=best, patience=patience, restore_best_weights=True)
     history = head.fit(
         features, truth, sample_weight=sample_weight, batch_size=batch_size, epochs=epochs, validation_data=validation,
         callbacks=[_layers()["MacroAuc"](*validation), stop], verbose=0,
@@ -258,8 +293,8 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     """Logistic regression on the same features, its regularisation chosen by macro ROC-AUC on validation.
 
     Args:
-        features, labels: (n, features) and (n,) int of the training set, in which every class has to be.
-        validation: (features, truth).
+        features, labels: (n, features) and (n,) int of the training set; a class that is not in it gets probability 0.
+        validation: (features, truth); truth has a column for every class.
         strengths: values of scikit-learn's C to try.
 
     Returns:
@@ -270,9 +305,9 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     """
     from sklearn.linear_model import LogisticRegression
 
-    if len(set(labels)) < 2:
-        raise ClassifierError("there is one species only: classification needs two")
-    heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels)) for c in strengths}
+    _require_two_species(labels)
+    n_classes = validation[1].shape[1]
+    heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels), n_classes) for c in strengths}
     best = max(strengths, key=lambda c: metrics.macro_roc_auc(validation[1], predict(heads[c], validation[0])))
     return heads[best], best
 
@@ -282,35 +317,31 @@ def predict(head, features):
     return head.predict(features, batch_size=1024, verbose=0)
 
 
-def _as_head(model):
+def _as_head(model, n_classes):
     """A fitted scikit-learn LogisticRegression as a Keras model: one dense layer with softmax."""
     import keras
 
-    kernel, bias = model.coef_.T, model.intercept_
-    if kernel.shape[1] == 1:  # two classes: scikit-learn keeps one column, for the second
-        kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    coefficients, intercepts = model.coef_.T, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps one column, for the second
+        coefficients, intercepts = np.hstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
+    kernel, bias = np.zeros((len(coefficients), n_classes), np.float32), np.full(n_classes, NEVER, np.float32)
+    kernel[:, model.classes_], bias[model.classes_] = coefficients, intercepts
     features = keras.Input((len(kernel),), name="features")
-    dense = keras.layers.Dense(kernel.shape[1], activation="softmax", dtype="float32", name="probabilities")
+    dense = keras.layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities")
     head = keras.Model(features, dense(features))
     dense.set_weights([kernel, bias])
     return head
 
 
-# Scores
+def _require_two_species(labels):
+    if len(set(labels)) < 2:
+        raise ClassifierError("the training recordings are of one species only: classification needs two")
 
 
-def require_same_embedder(preprocessing, listener):
-    """Refuse an embedder other than the one a classifier was trained on: other weights, other numbers.
-
-    Raises:
-        ClassifierError: it names both.
-    """
-    if preprocessing["key"] != listener.key:
-        source = listener.weights[listener.name]["source"]
-        raise ClassifierError(
-            f"the classifier was trained on {preprocessing['embedder']} with key {preprocessing['key'][:12]}, but {source} gives "
-            f"{listener.key[:12]}: attach the same weights, or run 03_embed and 07_classify again with these"
-        )
+def _known(mode):
+    if mode not in MODES:
+        raise ClassifierError(f"label mode {mode!r} is unknown: use {' or '.join(MODES)}")
+    return mode
 
 
 # Scores
@@ -334,7 +365,7 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         groups: (n,) what is drawn together.
 
     Returns:
-        dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high].
+        dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high]; NaN without rows.
     """
     figures = {
         "macro_auc": lambda t, _, s: metrics.macro_roc_auc(t, s),
@@ -344,6 +375,8 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         "f1_micro": lambda t, _, s: metrics.f1(t, s, thresholds)["micro"],
         "f1_samples": lambda t, _, s: metrics.f1(t, s, thresholds)["samples"],
     }
+    if not len(truth):
+        return {name: [np.nan] * 3 for name in figures}
     return {
         name: [
             float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
@@ -355,6 +388,8 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
 def _f1_macro(truth, scores, thresholds):
     """Mean F1 of the species that are there; in a bootstrap draw some are not, and would count as 0."""
     there = truth.any(axis=0)
+    if not there.any():
+        return np.nan
     return metrics.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
 
 
@@ -413,3 +448,17 @@ def load(folder):
     _layers()  # registers PatchPooling
     model = keras.saving.load_model(folder / "classifier.keras", compile=False)
     return model, runtime.read_json(folder / "classes.json"), runtime.read_json(folder / "preprocessing.json")
+
+
+def require_same_embedder(preprocessing, listener):
+    """Refuse an embedder other than the one a classifier was trained on: other weights, other numbers.
+
+    Raises:
+        ClassifierError: it names both.
+    """
+    if preprocessing["key"] != listener.key:
+        source = listener.weights[listener.name]["source"]
+        raise ClassifierError(
+            f"the classifier was trained on {preprocessing['embedder']} with key {preprocessing['key'][:12]}, but {source} gives "
+            f"{listener.key[:12]}: attach the same weights, or run 03_embed and 07_classify again with these"
+        )

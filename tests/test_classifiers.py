@@ -1,0 +1,379 @@
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from birdlib import classifiers, metrics
+
+DIM = 8
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def heard(n_patches, seed=0, dim=DIM):
+    """Embeddings (1, patches, dim) and weights (1, patches) of one recording."""
+    return (
+        rng(seed).random((1, n_patches, dim), dtype=np.float32),
+        0.1 + rng(seed + 1).random((1, n_patches), dtype=np.float32),
+    )
+
+
+def patch_table(sizes):
+    """The patch table of stage 03 for recordings of so many patches."""
+    names = np.repeat([f"r{i}" for i in range(len(sizes))], sizes)
+    return pd.DataFrame({"recording_id": names, "bird_score": rng().random(len(names), dtype=np.float32)})
+
+
+def head_of(n_features, n_classes, seed=0):
+    """A small head with random weights."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return classifiers.build_head(n_features, n_classes, hidden=(8,))
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Three species that differ in one number each: (features, truth, labels)."""
+    labels = rng().integers(0, 3, 240)
+    truth = np.eye(3, dtype=np.float32)[labels]
+    features = np.pad(2.0 * truth, ((0, 0), (0, 5))) + rng(1).standard_normal((240, DIM)) * 0.6
+    return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32), truth, labels
+
+
+# Pooling
+
+
+@pytest.mark.parametrize("statistics", ["mean", "mean_std"])
+def test_padding_does_not_change_a_feature(statistics):
+    pooling = classifiers.build_pooling(DIM, statistics)
+    embeddings, weights = heard(5)
+    padded = (
+        np.concatenate([embeddings, 9.0 * np.ones((1, 3, DIM), np.float32)], axis=1),
+        np.pad(weights, [(0, 0), (0, 3)]),
+    )
+    assert np.allclose(pooling(embeddings, weights), pooling(*padded), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_patches", [1, 2, 73])
+def test_any_number_of_patches_gives_a_feature_of_one_length(n_patches):
+    feature = np.asarray(classifiers.build_pooling(DIM)(*heard(n_patches, dim=2 * DIM)))
+    assert feature.shape == (1, 4 * DIM) and np.isfinite(feature).all()
+    means, deviations = np.linalg.norm(feature.reshape(2, 2, DIM), axis=-1)  # of each view
+    assert means == pytest.approx(1.0, abs=1e-5)
+    assert deviations == pytest.approx(1.0, abs=1e-5) or n_patches == 1
+
+
+def test_mean_pooling_of_one_view_points_where_the_plain_average_points():
+    embeddings, weights = heard(6)
+    average = embeddings.mean(axis=1)
+    feature = classifiers.build_pooling(DIM, "mean")(embeddings, np.ones_like(weights))
+    assert np.allclose(feature, average / np.linalg.norm(average), atol=1e-6)
+
+
+def test_only_the_ratio_of_weights_counts():
+    pooling = classifiers.build_pooling(DIM)
+    embeddings, weights = heard(6)
+    assert np.allclose(pooling(embeddings, weights), pooling(embeddings, 7.0 * weights), atol=1e-6)
+
+
+def test_the_order_of_patches_does_not_count():
+    pooling = classifiers.build_pooling(DIM)
+    embeddings, weights = heard(6)
+    assert np.allclose(pooling(embeddings, weights), pooling(embeddings[:, ::-1], weights[:, ::-1]), atol=1e-6)
+
+
+def test_views_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="12 numbers"):
+        classifiers.build_pooling(DIM)(*heard(3, dim=12))
+
+
+def test_pool_gives_each_slice_the_feature_of_its_patches():
+    pooling = classifiers.build_pooling(DIM)
+    (embeddings, weights), slices = heard(9), pd.DataFrame({"first": [0, 3, 3], "last": [3, 9, 4]})
+    pooled = classifiers.pool(embeddings[0], weights[0], slices, pooling)
+    assert pooled.shape == (3, 2 * DIM) and pooled.dtype == np.float32
+    assert np.allclose(pooled[1], pooling(embeddings[:, 3:9], weights[:, 3:9]), atol=1e-6)
+
+
+def test_silence_has_some_weight():
+    assert classifiers.patch_weights(np.array([0.0, 0.6])).tolist() == pytest.approx([classifiers.LEAST_WEIGHT, 0.6])
+
+
+# Windows and the training set
+
+
+def test_windows_cover_every_patch_and_a_short_recording_is_one_window():
+    """23 patches in windows of 10, 5 apart: at 0, 5, 10, and flush with the end at 13."""
+    slices = classifiers.recording_slices(patch_table([23, 4, 10, 11]))
+    assert slices["last"].tolist() == [23, 27, 37, 48]
+    windows = classifiers.window_slices(slices, 10, 5)
+    assert windows.loc[windows["recording_id"] == "r0", "first"].tolist() == [0, 5, 10, 13]
+    assert windows.loc[windows["recording_id"] == "r1", ["first", "last"]].to_numpy().tolist() == [[23, 27]]
+    assert len(windows) == 4 + 1 + 1 + 2
+    for row in slices.itertuples():
+        mine = windows[windows["recording_id"] == row.recording_id]
+        covered = set().union(*(range(first, last) for first, last in zip(mine["first"], mine["last"], strict=True)))
+        assert covered == set(range(row.first, row.last))
+
+
+def training_set(species, sizes, truth=None, **options):
+    patches = patch_table(sizes)
+    recordings = pd.DataFrame({"recording_id": [f"r{i}" for i in range(len(sizes))], "species": species})
+    truth = pd.get_dummies(recordings["species"]).to_numpy(np.float32) if truth is None else truth
+    options = {"window_patches": 4, "class_weight": 0.0, "rng": rng()} | options
+    embeddings = rng(2).random((len(patches), DIM), dtype=np.float32)
+    return classifiers.training_set(embeddings, patches, classifiers.build_pooling(DIM), recordings, truth, **options)
+
+
+def test_the_windows_of_a_recording_weigh_as_much_as_the_whole():
+    """One recording of each species, so rows of different truth are of different recordings: 1 + 1 each."""
+    features, truth, sample_weight = training_set(["crow", "tit", "wren"], [40, 3, 9])
+    assert len(features) == len(truth) == len(sample_weight) == 3 + 6 + 1 + 4
+    assert (truth * sample_weight[:, None]).sum(axis=0) == pytest.approx([2, 2, 2])
+
+
+def test_without_windows_every_recording_is_there_once():
+    features, truth, sample_weight = training_set(["crow", "wren"], [40, 3], window_patches=0)
+    assert features.shape == (2, 2 * DIM) and truth.tolist() == [[1, 0], [0, 1]] and sample_weight.tolist() == [1, 1]
+
+
+def test_the_primary_species_decides_the_weight_when_there_are_secondary_ones():
+    """A wren with a crow behind it is a wren: with three wrens and one crow the crow weighs three times as much."""
+    truth = np.array([[1, 1], [1, 1], [0, 1], [1, 0]], np.float32)  # crow, wren
+    _, _, sample_weight = training_set(
+        ["wren", "wren", "wren", "crow"], [3] * 4, truth, window_patches=0, class_weight=1.0
+    )
+    assert sample_weight[3] / sample_weight[0] == pytest.approx(3.0)
+    assert sample_weight[:3] == pytest.approx(sample_weight[0])
+
+
+def test_one_species_is_refused_before_anything_is_trained():
+    with pytest.raises(classifiers.ClassifierError, match="one species"):
+        training_set(["wren", "wren"], [3, 3])
+
+
+@pytest.mark.parametrize(("power", "ratio"), [(0.0, 1.0), (0.5, 2.0), (1.0, 4.0)])
+def test_class_weights_have_mean_one_and_the_promised_ratio(power, ratio):
+    """Eight recordings of one species and two of another: the rare ones weigh (8 / 2) ** power as much."""
+    weights = classifiers.class_weights(np.array([0] * 8 + [2] * 2), power)
+    assert weights.mean() == pytest.approx(1.0) and weights[-1] / weights[0] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ([("train", 0), ("validation", 0), ("validation", 1), ("test", 0)], [1]),
+        ([("train", 0), ("validation", 1), ("test", 1)], [1]),
+        ([("train", 0), ("train", 0), ("test", 0)], [0, 1]),
+    ],
+    ids=["own recordings", "all repeated", "no validation"],
+)
+def test_validation_takes_what_repeats_nothing_if_there_is_any(rows, chosen):
+    splits = pd.DataFrame(rows, columns=["split", "is_repeated"]).astype({"is_repeated": bool})
+    assert np.flatnonzero(classifiers.validation_rows(splits)).tolist() == chosen
+
+
+# Networks
+
+
+OPTIONS = {"mode": "single", "epochs": 12, "patience": 4, "learning_rate": 0.01, "weight_decay": 0.0}
+
+
+def fit(made, validation=None, n_networks=2, **options):
+    features, truth, _ = made
+    train = features[:160], truth[:160], np.ones(160, np.float32)
+    validation = validation or (features[160:], truth[160:])
+    return classifiers.fit_networks(n_networks, lambda: head_of(DIM, 3), train, validation, **OPTIONS | options)
+
+
+def test_networks_learn_what_can_be_told_apart_and_keep_their_best_epoch(made):
+    """A high learning rate makes later epochs worse; the score of the network is that of the best one."""
+    features, truth, _ = made
+    head, history = fit(made, n_networks=1, learning_rate=0.05)
+    score = metrics.macro_roc_auc(truth[160:], classifiers.predict(head, features[160:]))
+    assert score > 0.95
+    assert score == pytest.approx(history["validation_macro_auc"].max(), abs=1e-6)
+    assert list(history) == ["epoch", "loss", "validation_loss", "validation_macro_auc", "network"]
+
+
+def test_several_species_may_sing_at_once(made):
+    features, truth, _ = made
+    build = lambda: classifiers.build_head(DIM, 3, "multi", (8,))  # noqa: E731
+    train = features[:160], truth[:160], np.ones(160, np.float32)
+    head, _ = classifiers.fit_networks(1, build, train, (features[160:], truth[160:]), **OPTIONS | {"mode": "multi"})
+    scores = classifiers.predict(head, features)
+    assert metrics.macro_roc_auc(truth[160:], scores[160:]) > 0.95
+    assert np.abs(scores.sum(axis=1) - 1.0).max() > 0.01  # not a distribution over species
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_without_an_auc_the_loss_decides(made):
+    """One validation recording: no species has a positive and a negative, and yet later epochs are better than the first."""
+    features, truth, _ = made
+    head, history = fit(made, (features[160:161], truth[160:161]), n_networks=1)
+    assert history["validation_macro_auc"].isna().all()
+    probability = classifiers.predict(head, features[160:161])[truth[160:161] == 1]
+    assert -np.log(probability) == pytest.approx(history["validation_loss"].min(), abs=1e-4)
+    assert history["validation_loss"].min() < history["validation_loss"].iloc[0]
+
+
+def test_an_average_is_the_mean(made):
+    heads = [head_of(DIM, 3, seed) for seed in range(3)]
+    single = [classifiers.predict(head, made[0]) for head in heads]
+    mean = classifiers.predict(classifiers.average(heads, [1.0, 1.0, 1.0]), made[0])
+    assert np.allclose(mean, np.mean(single, axis=0), atol=1e-6)
+    weighted = classifiers.predict(classifiers.average(heads[:2], [1.0, 3.0]), made[0])
+    assert np.allclose(weighted, 0.25 * single[0] + 0.75 * single[1], atol=1e-6)
+
+
+def test_mixed_precision_does_not_round_the_probabilities_of_an_average(made):
+    """float16 knows three decimals only: different probabilities would become ties."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_float16")
+        heads = [head_of(DIM, 3, seed) for seed in range(2)]
+        mean = classifiers.predict(classifiers.average(heads, [1.0, 1.0]), made[0])
+    finally:
+        keras.config.set_dtype_policy(policy)
+    single = [classifiers.predict(head, made[0]) for head in heads]
+    assert mean.dtype == np.float32 and np.allclose(mean, np.mean(single, axis=0), atol=1e-6)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(classifiers.ClassifierError, match="single or multi"):
+        classifiers.build_head(DIM, 3, "both")
+
+
+# The baseline
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_regression_as_a_keras_head_is_that_of_scikit_learn(made, n_classes):
+    from sklearn.linear_model import LogisticRegression
+
+    features, truth, labels = (values[made[2] < n_classes] for values in made)
+    theirs = LogisticRegression(C=3.0, max_iter=2000).fit(features, labels).predict_proba(features)
+    head, strength = classifiers.fit_logistic_regression(features, labels, (features, truth[:, :n_classes]), (3.0,))
+    assert strength == 3.0 and np.allclose(classifiers.predict(head, features), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("there", [(0, 2), (1, 3, 4)], ids=["two species", "three species"])
+def test_a_species_that_could_not_be_learnt_keeps_its_column(made, there):
+    """Five classes, of which some have no recording in train: their probability is 0, the others' columns are right."""
+    features, _, labels = made
+    features, labels = features[labels < len(there)], np.array(there)[labels[labels < len(there)]]
+    truth = np.eye(5, dtype=np.float32)[labels]
+    head, _ = classifiers.fit_logistic_regression(features, labels, (features, truth))
+    scores = classifiers.predict(head, features)
+    assert scores.shape == truth.shape and np.isfinite(scores).all()
+    assert not scores[:, [i for i in range(5) if i not in there]].any()
+    assert metrics.accuracy(labels, scores) > 0.9
+    both = classifiers.average([head, head_of(DIM, 5)], [0.5, 0.5])
+    assert classifiers.predict(both, features).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_strength_is_the_one_best_on_validation(made):
+    features, truth, labels = made
+    fit_one = classifiers.fit_logistic_regression
+    validation = features[160:], truth[160:]
+    scores = {
+        c: metrics.macro_roc_auc(
+            validation[1], classifiers.predict(fit_one(features[:40], labels[:40], validation, (c,))[0], validation[0])
+        )
+        for c in (1e-3, 1.0)
+    }
+    assert fit_one(features[:40], labels[:40], validation, (1e-3, 1.0))[1] == max(scores, key=scores.get)
+
+
+def test_a_regression_of_one_species_is_refused():
+    with pytest.raises(classifiers.ClassifierError, match="one species"):
+        classifiers.fit_logistic_regression(np.ones((2, DIM)), np.zeros(2, int), (np.ones((1, DIM)), np.ones((1, 1))))
+
+
+# Scores
+
+
+def scored(n=60):
+    """Three species, twenty groups; every third row of test repeats a recording that was learnt and is right."""
+    splits = pd.DataFrame({"split": np.where(np.arange(n) % 6 == 0, "train", "test"), "group_id": np.arange(n) // 3})
+    splits["is_repeated"] = (np.arange(n) % 3 == 1) & (splits["split"] == "test")
+    labels = rng(3).integers(0, 3, n)
+    truth = np.eye(3)[labels]
+    scores = np.where(splits["is_repeated"].to_numpy()[:, None], truth, rng(4).random((n, 3)))
+    return splits, truth, labels, scores
+
+
+def figures_of(table):
+    return table.drop(columns=["classifier", "rows", "n"])
+
+
+def test_intervals_hold_their_values():
+    splits, truth, labels, scores = scored()
+    table = classifiers.scores_table(
+        {"a": scores, "b": truth * 1.0}, splits, truth, labels, {"a": np.full(3, 0.5), "b": np.full(3, 0.5)}, rng()
+    )
+    assert len(table) == 4
+    for value, low, high in figures_of(table).to_numpy().ravel():
+        assert 0.0 <= low <= value <= high <= 1.0
+    perfect = figures_of(table[table["classifier"] == "b"]).to_numpy().ravel()
+    assert all(figure == [1.0, 1.0, 1.0] for figure in perfect)
+
+
+def test_rows_without_the_repeated_ones_really_leave_them_out():
+    splits, truth, labels, scores = scored()
+    table = classifiers.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng()).set_index(
+        "rows"
+    )
+    is_test, is_repeated = (splits["split"] == "test").to_numpy(), splits["is_repeated"].to_numpy()
+    mine = is_test & ~is_repeated
+    assert table["n"].tolist() == [is_test.sum(), mine.sum()]
+    assert table.loc["test without repeated rows", "accuracy"][0] == metrics.accuracy(labels[mine], scores[mine])
+    assert table.loc["test", "accuracy"][0] > table.loc["test without repeated rows", "accuracy"][0]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_test_of_repeated_rows_only_has_no_figures_without_them():
+    splits, truth, labels, scores = scored()
+    splits = splits.assign(is_repeated=True)
+    table = classifiers.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng())
+    assert table["n"].tolist() == [50, 0]
+    assert np.isnan(np.array(figures_of(table).iloc[1].tolist())).all()
+
+
+# Files
+
+
+def test_a_classifier_that_was_saved_gives_the_same_numbers(tmp_path):
+    """Padding included: a window with two patches of weight 0 behind it is predicted like the window."""
+    head = classifiers.average([head_of(4 * DIM, 3, 0), head_of(4 * DIM, 3, 1)], [0.5, 0.5])
+    pooling = classifiers.build_pooling(DIM)
+    model = classifiers.join(pooling, head, 2 * DIM)
+    preprocessing = {"embedder": "yamnet", "key": "ab", "prior": [0.5, 0.25, 0.25], "thresholds": [0.1, 0.2, 0.3]}
+    classifiers.save(tmp_path / "new", model, ["1139490", "amekes", "wren"], preprocessing)
+
+    again, classes, read = classifiers.load(tmp_path / "new")
+    embeddings, weights = heard(7, dim=2 * DIM)
+    expected = classifiers.predict(head, np.asarray(pooling(embeddings, weights)))
+    assert classes == ["1139490", "amekes", "wren"] and read == preprocessing
+    assert np.allclose(again.predict({"embeddings": embeddings, "weights": weights}, verbose=0), expected, atol=1e-5)
+    padded = {"embeddings": np.pad(embeddings, [(0, 0), (0, 2), (0, 0)]), "weights": np.pad(weights, [(0, 0), (0, 2)])}
+    assert np.allclose(again.predict(padded, verbose=0), expected, atol=1e-5)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    (tmp_path / "classes.json").write_text("[]")
+    with pytest.raises(classifiers.ClassifierError, match="classifier.keras, preprocessing.json.*07_classify"):
+        classifiers.load(tmp_path)
+
+
+def test_another_embedder_is_refused_and_both_are_named():
+    listener = types.SimpleNamespace(name="yamnet", key="b" * 64, weights={"yamnet": {"source": "package bundle"}})
+    classifiers.require_same_embedder({"embedder": "yamnet", "key": "b" * 64}, listener)
+    with pytest.raises(classifiers.ClassifierError, match=f"{'a' * 12}.*package bundle.*{'b' * 12}"):
+        classifiers.require_same_embedder({"embedder": "yamnet", "key": "a" * 64}, listener)
