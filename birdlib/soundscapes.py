@@ -16,6 +16,8 @@ BUDGET_MIN = 90.0  # of a CPU notebook
 def choose(data_dir, recordings, n_rehearse):
     """Which soundscapes to predict: the test set; where it is empty, some to rehearse on.
 
+    Rows are named by the file's stem, so of several files with one stem the first is taken.
+
     Args:
         data_dir: a BirdCLEF folder, or that of a manifest.
         recordings: splits of stage 01, whose test recordings stand in where there are no soundscapes at all.
@@ -25,10 +27,10 @@ def choose(data_dir, recordings, n_rehearse):
         (paths, what): list of Path, and in words what they are.
     """
     for which, files in (("test", None), ("train", n_rehearse)):
-        if paths := birdclef.soundscapes(data_dir, which)[:files]:
+        if paths := _one_a_stem(birdclef.soundscapes(data_dir, which))[:files]:
             return paths, f"{len(paths)} {which} soundscapes" + (", a rehearsal" if which == "train" else "")
     table = recordings[(recordings["split"] == "test") & (recordings["audio_path"] != "")]
-    paths = [Path(data_dir) / path for path in table["audio_path"].drop_duplicates()[:n_rehearse]]
+    paths = _one_a_stem(Path(data_dir) / path for path in table["audio_path"])[:n_rehearse]
     return paths, f"{len(paths)} test recordings in place of soundscapes, a rehearsal"
 
 
@@ -75,21 +77,21 @@ def predict_all(paths, classes, listener, model, prior, window_s=birdclef.WINDOW
         prior: (classes,) probabilities to give where nothing can be heard.
 
     Returns:
-        (row_ids, probabilities, timings, skipped): list of str; (rows, classes); DataFrame ``soundscape, minutes, seconds``;
-        the skipped table.
+        (row_ids, probabilities, timings, skipped): list of str; (rows, classes); DataFrame ``soundscape, minutes, seconds``
+        of those that were heard; the skipped table.
     """
     row_ids, probabilities, timings, skipped = [], [np.zeros((0, len(classes)), np.float32)], [], []
     for path in runtime.progress(paths, desc="soundscapes"):
         began = time.perf_counter()
         try:
             windows, scores = predict(path, listener, model, window_s, denoise)
+            timings.append((path.stem, windows[-1][1] / 60.0, time.perf_counter() - began))
         except audio.AudioError as error:
             skipped.append((path.name, error.reason))
             windows = birdclef.windows(COMPETITION_S, window_s)
             scores = np.tile(np.asarray(prior, np.float32), (len(windows), 1))
         row_ids += [birdclef.row_id(path, end_s) for _, end_s in windows]
         probabilities.append(scores)
-        timings.append((path.stem, windows[-1][1] / 60.0, time.perf_counter() - began))
     table = pd.DataFrame(timings, columns=["soundscape", "minutes", "seconds"])
     return row_ids, np.concatenate(probabilities), table, stages.skipped_table(skipped, "08_submit")
 
@@ -110,10 +112,19 @@ def read_truth(path, row_ids, classes):
         path: CSV with ``row_id`` and ``birds``, labels separated by ``;``.
 
     Returns:
-        (rows, classes) of 0 and 1; labels outside the classes are left out.
+        (rows, classes) of 0 and 1; labels outside the classes are left out, and rows that the table lacks are empty.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("row_id")["birds"]
-    return np.array([[label in table[row_id].split(";") for label in classes] for row_id in row_ids], dtype=np.float32)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    birds = {row.row_id: set(row.birds.split(";")) for row in table.itertuples()}
+    truth = [[label in birds.get(row_id, ()) for label in classes] for row_id in row_ids]
+    return np.array(truth, dtype=np.float32).reshape(len(row_ids), len(classes))
+
+
+def _one_a_stem(paths):
+    first = {}
+    for path in paths:
+        first.setdefault(path.stem, path)
+    return list(first.values())
 
 
 def _predict_windows(model, embeddings, weights, centres_s, windows):
