@@ -5,8 +5,11 @@ whole. A receipt is current while its parameters, its inputs, its weights and it
 long stage goes through a journal, so that a killed run starts again where it stopped.
 """
 
+import contextlib
 import json
 import os
+import re
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +21,7 @@ from birdlib import runtime
 
 RECEIPT = "stage.json"
 WATCHED = ".watched.parquet"
+HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
 READS = {  # which stages a stage reads; the order of the keys is the order of the chain
     "01_split": [],
     "02_clean": ["01_split"],
@@ -25,7 +29,13 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "07_classify": ["01_split", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
 }
+INSTEAD = {
+    "01_split": "data_dir",
+    "07_classify": "classifier_dir",
+}  # a stage given the parameter need not read the other
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
+FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
+ANY_TIME = 0  # stands for a modification time that does not matter
 
 
 class MissingStageError(runtime.BirdlibError):
@@ -55,7 +65,8 @@ def start(name, outputs_dir, **parameters):
         MissingStageError: if a stage that this one reads is not finished; it names the notebook to run.
     """
     folder = Path(outputs_dir) / name
-    inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in READS[name]}
+    needs = [needed for needed in READS[name] if not parameters.get(INSTEAD.get(needed))]
+    inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needs}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)
     return Stage(name, folder, normalise_parameters(parameters, outputs_dir), inputs)
@@ -74,7 +85,10 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
     Returns:
         the receipt, as a dict.
     """
-    _write_watched(stage.folder, watched)
+    for path in stage.folder.rglob(".*"):
+        if HALF_WRITTEN.fullmatch(path.name):  # by a run that was killed
+            path.unlink(missing_ok=True)
+    runtime.write_table(_watch(stage.folder, watched), stage.folder / WATCHED)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
     written = {
         "stage": stage.name,
@@ -96,17 +110,28 @@ def receipt(outputs_dir, name):
     """The receipt of a finished stage.
 
     Raises:
-        MissingStageError: if the stage is not finished.
+        MissingStageError: if the stage is not finished, or its receipt is damaged.
     """
     path = Path(outputs_dir) / name / RECEIPT
     if not path.is_file():
         raise MissingStageError(f"{path.parent} is not finished: run notebooks/{name}.ipynb first")
-    return runtime.read_json(path)
+    try:
+        found = runtime.read_json(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not FIELDS <= found.keys():
+        raise MissingStageError(f"{path} is damaged: run notebooks/{name}.ipynb again")
+    return found
+
+
+def relative(path, outputs_dir):
+    """``path`` as receipts record it, relative to the outputs folder, which may be a link: ``..`` leads up from where it really is."""
+    return os.path.relpath(path, os.path.realpath(outputs_dir))
 
 
 def recordings_root(outputs_dir):
     """The folder that the manifest's paths are relative to, as stage 01 recorded it."""
-    return (Path(outputs_dir) / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
+    return (Path(outputs_dir).resolve() / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
 
 
 def why_stale(outputs_dir, name, parameters, find_weights=None):
@@ -121,9 +146,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
     try:
         old = receipt(outputs_dir, name)
     except MissingStageError:
-        return "not finished yet"
-    except json.JSONDecodeError:
-        return "its receipt is damaged"
+        return "its receipt is damaged" if (folder / RECEIPT).is_file() else "not finished yet"
     now = normalise_parameters(parameters, outputs_dir)
     changed = [key for key, value in old["parameters"].items() if key not in now or now[key] != value]
     if changed:
@@ -131,9 +154,11 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
     if old["versions"].get("birdlib") != birdlib.__version__:
         return "made by another version of birdlib"
     for needed, digest in old["inputs"].items():
-        path = Path(outputs_dir) / needed / RECEIPT
-        if not path.is_file() or runtime.read_json(path)["digest"] != digest:
-            return f"{needed} has changed"
+        try:
+            if receipt(outputs_dir, needed)["digest"] != digest:
+                return f"{needed} has changed"
+        except MissingStageError:
+            return f"{needed} is missing or damaged"
     for file_name, record in old["files"].items():
         path = folder / file_name
         if not path.is_file() or path.stat().st_size != record["bytes"]:
@@ -147,9 +172,8 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
 
 def normalise_parameters(parameters, outputs_dir):
     """Parameters as the receipt records them: paths relative to the outputs folder, the rest as it is."""
-    outputs = os.path.abspath(outputs_dir)
     return {
-        name: os.path.relpath(os.path.abspath(value), outputs) if name in PATH_PARAMETERS and value else value
+        name: relative(value, outputs_dir) if name in PATH_PARAMETERS and value else value
         for name, value in parameters.items()
     }
 
@@ -161,13 +185,13 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     """Call ``function(**task)`` for every task, in parallel, and keep each result in a journal as soon as it is there.
 
     A task that the journal holds with the same arguments is not done again. A bad file does not stop the run: a
-    ``BirdlibError`` becomes the row ``{"skipped_reason": ...}``. The tasks go through joblib, so ``joblib.parallel_config``
+    ``BirdlibError`` becomes the row ``{"skipped_reason": ...}``; a full disk does stop it. The tasks go through joblib, so ``joblib.parallel_config``
     may send them to a cluster.
 
     Args:
         function: picklable; keyword arguments in, JSON-able dict out.
         tasks: {name: JSON-able dict of arguments}; one name's task always writes the same file.
-        journal: path of the ``.jsonl`` file; a line that a kill cut short is dropped.
+        journal: path of the ``.jsonl`` file; a line that a kill cut short, or that cannot be read, is dropped.
         is_whole: function of a journalled row; False sends its task through again (its file is gone, say).
 
     Returns:
@@ -184,7 +208,7 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     todo = [name for name in tasks if name not in done]
     jobs = (delayed(_attempt)(function, name, tasks[name]) for name in todo)
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs) if todo else []
-    with open(journal, "a", encoding="utf-8") as file:
+    with runtime.telling_full_disk(journal), open(journal, "a", encoding="utf-8") as file:
         for name, row in runtime.progress(results, total=len(todo), desc=desc):
             file.write(json.dumps({"name": name, "key": keys[name], "row": row}, ensure_ascii=False) + "\n")
             file.flush()
@@ -202,12 +226,14 @@ def skipped_table(rows, stage):
 def _attempt(function, name, task):
     try:
         return name, function(**task)
+    except runtime.FullDiskError:
+        raise
     except runtime.BirdlibError as error:
         return name, {"skipped_reason": str(error)}
 
 
 def _read_journal(journal):
-    """The last (key, row) of each name; a last line that was not written whole is cut off the file."""
+    """The last (key, row) of each name; a last line that was not written whole is cut off the file, a garbled one is left."""
     journal = Path(journal)
     journal.parent.mkdir(parents=True, exist_ok=True)
     rows, whole = {}, 0
@@ -216,9 +242,10 @@ def _read_journal(journal):
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                entry = json.loads(line)
-                rows[entry["name"]] = entry["key"], entry["row"]
                 whole += len(line)
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # garbled: its task is done again
+                    entry = json.loads(line)
+                    rows[entry["name"]] = entry["key"], dict(entry["row"])
         os.truncate(journal, whole)
     return rows
 
@@ -231,22 +258,32 @@ def _file_record(path):
     return {"bytes": path.stat().st_size, "sha256": runtime.digest_file(path)}
 
 
-def _write_watched(folder, paths):
-    rows = [(os.path.relpath(path, folder), *_size_and_time(path)) for path in paths]
-    runtime.write_table(pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"]), folder / WATCHED)
+def _watch(folder, paths):
+    """The table of what is watched: files outside with size and time, files in the stage's subfolders with their size."""
+    base = os.path.realpath(folder)
+    rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
+    own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
+    rows += [(os.path.relpath(path, base), path.stat().st_size, ANY_TIME) for path in sorted(own)]
+    return pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"])
 
 
 def _changed_watched(folder):
-    for path, size, modified in pd.read_parquet(folder / WATCHED).itertuples(index=False):
-        if _size_and_time(folder / path) != (size, modified):
-            return f"{(folder / path).resolve()} has changed"
+    base = os.path.realpath(folder)
+    if not os.path.isfile(os.path.join(base, WATCHED)):
+        return f"{WATCHED} is missing"
+    table = pd.read_parquet(os.path.join(base, WATCHED))
+    for name, size, modified_ns in zip(table["path"], table["bytes"], table["modified_ns"], strict=True):
+        path = os.path.join(base, name)
+        size_now, modified_ns_now = _size_and_time(path)
+        if size_now != size or modified_ns not in (ANY_TIME, modified_ns_now):
+            return f"{os.path.normpath(path)} has changed"
     return ""
 
 
 def _size_and_time(path):
     """(bytes, modification time in ns); a folder counts by its time only, a missing path as (-1, -1)."""
     try:
-        stat = os.stat(path)
+        found = os.stat(path)
     except FileNotFoundError:
         return -1, -1
-    return (-1 if os.path.isdir(path) else stat.st_size), stat.st_mtime_ns
+    return (-1 if stat.S_ISDIR(found.st_mode) else found.st_size), found.st_mtime_ns

@@ -75,6 +75,64 @@ def test_paths_are_recorded_relative_to_the_outputs(outputs):
     assert written["parameters"]["manifest"] == os.path.join("..", "mine.csv")
 
 
+def test_a_stage_given_what_another_would_make_does_not_need_it(outputs):
+    """A Kaggle submission: an attached classifier and the competition's data, and no earlier stage."""
+    given = {"data_dir": str(outputs), "classifier_dir": str(outputs)}
+    stages.finish(stages.start("08_submit", outputs, **given), {})
+    assert stages.why_stale(outputs, "08_submit", given) == ""
+    with pytest.raises(stages.MissingStageError, match="notebooks/07_classify.ipynb"):
+        stages.start("08_submit", outputs, data_dir=str(outputs), classifier_dir="")
+
+
+@pytest.mark.parametrize("text", ["{", "3", "{}", "\udcff"])
+def test_a_damaged_receipt_is_as_good_as_none(outputs, text):
+    finish_split(outputs)
+    stages.finish(stages.start("02_clean", outputs), {})
+    (outputs / "01_split" / stages.RECEIPT).write_text(text, errors="surrogateescape")
+    assert stages.why_stale(outputs, "01_split", {"seed": 0}) == "its receipt is damaged"
+    assert stages.why_stale(outputs, "02_clean", {}) == "01_split is missing or damaged"
+    with pytest.raises(stages.MissingStageError, match="damaged: run notebooks/01_split.ipynb again"):
+        stages.start("02_clean", outputs)
+
+
+def test_a_lost_file_in_a_subfolder_makes_a_stage_stale(outputs):
+    """A copied folder, whose files have other times, does not."""
+    stage = stages.start("01_split", outputs)
+    (stage.folder / "audio").mkdir()
+    for name in ("kept.flac", "lost.flac", ".half.12345.flac"):
+        (stage.folder / "audio" / name).write_text("sound")
+    stages.finish(stage, {"root": "."})
+    assert not (stage.folder / "audio" / ".half.12345.flac").exists()
+    os.utime(stage.folder / "audio" / "kept.flac", ns=(1, 1))
+    assert stages.why_stale(outputs, "01_split", {}) == ""
+    (stage.folder / "audio" / "lost.flac").unlink()
+    assert "lost.flac has changed" in stages.why_stale(outputs, "01_split", {})
+
+
+def test_outputs_and_data_move_together(tmp_path):
+    (tmp_path / "a" / "data").mkdir(parents=True)
+    (tmp_path / "a" / "data" / "recordings.csv").write_text("a,b")
+    stage = stages.start("01_split", tmp_path / "a" / "outputs", data_dir=str(tmp_path / "a" / "data"))
+    stages.finish(stage, {"root": "../data"}, watched=[tmp_path / "a" / "data" / "recordings.csv"])
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert stages.why_stale(tmp_path / "b" / "outputs", "01_split", {"data_dir": str(tmp_path / "b" / "data")}) == ""
+    assert stages.recordings_root(tmp_path / "b" / "outputs") == tmp_path / "b" / "data"
+
+
+def test_outputs_may_be_a_link_to_another_disk(tmp_path):
+    """``..`` of a linked folder leads up from where the link points to."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "disk" / "far" / "away").mkdir(parents=True)
+    outputs = tmp_path / "outputs"
+    outputs.symlink_to(tmp_path / "disk" / "far" / "away")
+    (tmp_path / "data" / "recordings.csv").write_text("a,b")
+    stage = stages.start("01_split", outputs, data_dir=str(tmp_path / "data"))
+    root = stages.relative(tmp_path / "data", outputs)
+    stages.finish(stage, {"root": root}, watched=[tmp_path / "data" / "recordings.csv"])
+    assert stages.why_stale(outputs, "01_split", {"data_dir": str(tmp_path / "data")}) == ""
+    assert stages.recordings_root(outputs) == tmp_path / "data"
+
+
 def double(n, calls):
     with open(calls, "a") as file:
         file.write(f"{n}\n")
@@ -101,6 +159,29 @@ def test_a_line_cut_short_is_done_again(tmp_path):
     journal.write_bytes(journal.read_bytes()[:-5])
     assert run_doubles(tmp_path, [1, 2]) == whole
     assert len(journal.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"#!*\n", b"\xff\xfe\n", b"3\n", b'{"name": "1"}\n', b'{"name": "1", "key": "", "row": 1}\n']
+)
+def test_a_garbled_line_in_the_journal_is_passed_over(tmp_path, garbage):
+    whole = run_doubles(tmp_path, [1, 2])
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(garbage + journal.read_bytes())
+    assert run_doubles(tmp_path, [1, 2]) == whole
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2"]
+
+
+def fill_disk(n):
+    raise runtime.FullDiskError("the disk is full")
+
+
+def test_a_full_disk_stops_the_work_and_skips_nothing(tmp_path):
+    """Were it a skipped row, the journal would keep it, and the file would be missing for ever."""
+    journal = tmp_path / "journal.jsonl"
+    with pytest.raises(runtime.FullDiskError):
+        stages.map_resumable(fill_disk, {"a": {"n": 1}}, journal)
+    assert journal.read_text() == ""
 
 
 def test_a_row_whose_file_is_gone_is_done_again(tmp_path):
