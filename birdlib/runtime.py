@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import random
@@ -23,10 +24,19 @@ import birdlib
 REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
+SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
+    "opencv-python-headless": "cv2",
+    "onnxruntime": "onnxruntime",
+    "tensorflow": "tensorflow",
+}
 
 
 class BirdlibError(Exception):
     """Something the reader can mend; the message says what is wrong, where, and what to do."""
+
+
+class FullDiskError(BirdlibError):
+    """No space left: not the fault of the file at hand, so no reason to skip it."""
 
 
 def platform():
@@ -60,8 +70,21 @@ def prepare_notebook(root):
     if where == "colab":
         missing = missing_requirements(Path(root) / "requirements.txt")
         if missing:
-            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+            install(missing)
     os.chdir("/kaggle/working" if where == "kaggle" else root)
+
+
+def install(requirements):
+    """Install packages with pip.
+
+    Raises:
+        BirdlibError: it names the packages and gives pip's last words.
+    """
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *requirements]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        told = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise BirdlibError(f"pip could not install {', '.join(requirements)}:\n{told}")
 
 
 # Files
@@ -74,20 +97,34 @@ def replacing(path):
     A reader sees the old file or the whole new one, never half of it. The temporary name keeps the suffix.
 
     Raises:
-        BirdlibError: if the disk is full.
+        FullDiskError: if the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise BirdlibError(f"{path}: the disk is full; free some space or choose another outputs folder") from error
-        raise
+        with telling_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def telling_full_disk(path):
+    """Turn "no space left" of the block into an error that names the file and the remedy.
+
+    Raises:
+        FullDiskError: if the disk is full, or the user's share of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FullDiskError(
+            f"{path}: the disk is full; free some space and run again, or choose another outputs folder"
+        ) from error
 
 
 def write_json(value, path):
@@ -149,12 +186,18 @@ def progress(iterable, total=None, desc=""):
 
         yield from tqdm(iterable, total=total, desc=desc, mininterval=0.5, dynamic_ncols=True)
         return
-    last = 0.0
+
+    def tell(n):
+        with contextlib.suppress(FullDiskError):  # of the temporary files; no reason to stop the work
+            write_json({"desc": desc, "n": n, "total": total}, report)
+
+    n, last = 0, 0.0
     for n, item in enumerate(iterable, start=1):
         yield item
         if time.monotonic() - last > 0.5:
             last = time.monotonic()
-            write_json({"desc": desc, "n": n, "total": total}, report)
+            tell(n)
+    tell(n)
 
 
 # Devices and versions
@@ -209,14 +252,25 @@ def versions():
 def missing_requirements(requirements):
     """Lines of a requirements file whose package is not installed at all; what is there stays as it is.
 
-    Colab and Kaggle come with their own TensorFlow and torch, which must not be replaced.
+    Colab and Kaggle come with their own TensorFlow, torch and OpenCV, which must not be replaced, nor joined by a second
+    package of the same module (opencv-python and opencv-python-headless, say).
     """
+    from packaging.requirements import Requirement
+
     missing = []
     for line in Path(requirements).read_text(encoding="utf-8").splitlines():
-        name = re.match(r"[A-Za-z0-9._-]+", line)
-        if name:
-            try:
-                importlib.metadata.version(name.group())
-            except importlib.metadata.PackageNotFoundError:
-                missing.append(line.split("#")[0].strip())
+        if line := re.split(r"(^|\s)#", line)[0].strip():
+            wanted = Requirement(line)
+            if (wanted.marker is None or wanted.marker.evaluate()) and not _is_installed(wanted.name):
+                missing.append(line)
     return missing
+
+
+def _is_installed(package):
+    module = SAME_MODULE.get(package)
+    if module and importlib.util.find_spec(module):
+        return True
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False

@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 
 def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
     with (
-        pytest.raises(runtime.BirdlibError, match=r"table\.csv.*disk is full"),
+        pytest.raises(runtime.FullDiskError, match=r"table\.csv.*disk is full"),
         runtime.replacing(tmp_path / "table.csv"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -51,13 +51,49 @@ def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monk
     monkeypatch.setenv("BIRDLIB_PROGRESS", str(tmp_path / "progress.json"))
     assert list(runtime.progress(iter("abc"), total=3, desc="birds")) == ["a", "b", "c"]
     told = json.loads((tmp_path / "progress.json").read_text())
-    assert told["desc"] == "birds" and told["total"] == 3
+    assert told == {"desc": "birds", "n": 3, "total": 3}
 
 
 def test_only_packages_that_are_not_there_count_as_missing(tmp_path):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# comment\nnumpy>=99  # far too new, but there\nno-such-bird-package>=1  # gone\n\n")
     assert runtime.missing_requirements(requirements) == ["no-such-bird-package>=1"]
+
+
+def test_markers_and_other_spellings_of_a_package_are_understood(tmp_path):
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(
+        'no-such-bird-package>=1; python_version < "3"  # not for this Python\n'
+        'no.such-bird[song]>=1; python_version >= "3"\n  # indented comment\nscikit_learn\nSciKit-Learn>=1\n'
+    )
+    assert runtime.missing_requirements(requirements) == ['no.such-bird[song]>=1; python_version >= "3"']
+
+
+def test_a_module_that_another_package_brought_is_not_missing(tmp_path, monkeypatch):
+    """Colab and Kaggle come with opencv-python: the headless one beside it would break both."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("opencv-python-headless>=4.8\n")
+    (tmp_path / "cv2").mkdir()
+    (tmp_path / "cv2" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(runtime.importlib.metadata, "version", refuse)
+    assert runtime.missing_requirements(requirements) == []
+
+
+def refuse(package):
+    raise runtime.importlib.metadata.PackageNotFoundError(package)
+
+
+def test_the_project_s_own_requirements_are_all_installed():
+    assert runtime.missing_requirements(runtime.repository() / "requirements.txt") == []
+
+
+def test_what_pip_cannot_install_is_named(monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(
+        runtime.BirdlibError, match="could not install no-such-bird-package(.|\n)*No matching distribution"
+    ):
+        runtime.install(["no-such-bird-package"])
 
 
 def test_importing_birdlib_is_cheap():
