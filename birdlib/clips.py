@@ -28,8 +28,11 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
         seed: of the padding noise.
 
     Returns:
-        (cleaned, skipped): a table with one row a recording (``recording_id, audio_path, digest, duration_s, ...`` as
-        ``cleaning.clean_recording`` measures them), and the skipped table.
+        (cleaned, skipped): a table with one row a recording (``recording_id``, ``start_s`` and ``end_s`` in the source,
+        ``audio_path, digest, duration_s, ...`` as ``cleaning.clean_recording`` measures them), and the skipped table.
+
+    Raises:
+        BirdlibError: if not one recording can be used.
     """
     folder = Path(folder)
     table = table[table["audio_path"] != ""].drop_duplicates("recording_id")
@@ -47,8 +50,18 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
 
     clean = functools.partial(_clean, str(root), str(folder))
     rows = stages.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
-    good = [{"recording_id": name, **row} for name, row in rows.items() if "skipped_reason" not in row]
-    bad = [(tasks[name]["source"], row["skipped_reason"]) for name, row in rows.items() if "skipped_reason" in row]
+    good, bad = [], []
+    for name, row in rows.items():
+        source, start_s = tasks[name]["source"], tasks[name]["start_s"] or 0.0
+        if "skipped_reason" in row:
+            bad.append((source, row["skipped_reason"].removeprefix(f"{Path(root) / source}: ")))
+        else:
+            good.append({"recording_id": name, "start_s": start_s, "end_s": start_s + row["duration_s"], **row})
+    if not good:
+        example = f", e.g. {': '.join(bad[0])}" if bad else ""
+        raise runtime.BirdlibError(
+            f"none of {len(tasks)} recordings can be used: see the manifest's audio_path{example}"
+        )
     return pd.DataFrame(good), stages.skipped_table(bad, folder.name)
 
 
@@ -120,13 +133,14 @@ def assemble(clips, store, embedder, path):
     Returns:
         DataFrame, a row a patch: ``recording_id, clip_id, patch, start_s, end_s, bird_score``; times in the cleaned audio.
     """
-    found = [(clip, *store.get(_clip_key(clip))) for clip in clips.itertuples() if _clip_key(clip) in store]
-    n_patches = sum(len(scores) for _, _, scores in found)
+    found = [(clip, key) for clip in clips.itertuples() if (key := _clip_key(clip)) in store]
+    n_patches = sum(len(store.get(key)[1]) for _, key in found)  # one open at a time: each is an open file
     tables = []
     with runtime.replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_patches, embedder.dim))
         first = 0
-        for clip, embeddings, bird_scores in found:
+        for clip, key in found:
+            embeddings, bird_scores = store.get(key)
             array[first : first + len(embeddings)] = embeddings
             first += len(embeddings)
             patch = np.arange(len(embeddings))
@@ -153,7 +167,8 @@ def bird_losses(talkative, paths, root, n_most=100):
     rows = []
     listener = embedders.load("yamnet", octave_down=False) if len(talkative) else None
     for row in runtime.progress(list(talkative.head(n_most).itertuples()), desc="bird loss"):
-        waveform, rate_hz = audio.read(Path(root) / paths[row.recording_id], listener.sample_rate_hz)
+        path = Path(root) / paths[row.recording_id]
+        waveform, rate_hz = audio.read(path, listener.sample_rate_hz, row.start_s, row.end_s)
         _, scores = listener.embed(waveform)
         starts_s = np.arange(len(scores)) * listener.hop_s
         rows.append(
@@ -183,9 +198,9 @@ def recording_map(embeddings, patches, seed, n_most=2000):
     names = np.sort(rng.choice(names, min(n_most, len(names)), replace=False))
     means = np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names])
     means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-9
-    if len(names) < 5:  # too few for neighbourhoods
+    if len(names) < 5 or np.allclose(means, means[0], atol=1e-6):  # too few, or too much alike, for neighbourhoods
         return np.pad(means, ((0, 0), (0, 2)))[:, :2], names
-    reduced = PCA(min(50, len(names) - 1), random_state=seed).fit_transform(means)
+    reduced = PCA(min(50, len(names) - 1, means.shape[1]), random_state=seed).fit_transform(means)
     perplexity = min(30.0, (len(names) - 1) / 4)
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced), names
 
