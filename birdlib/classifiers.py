@@ -55,22 +55,6 @@ def window_slices(slices, n_patches, hop):
     return pd.DataFrame(rows, columns=["recording_id", "first", "last"])
 
 
-def validation_rows(splits):
-    """Rows that the kept epoch, the strength of the regression and the thresholds are chosen on.
-
-    Those of validation that repeat nothing; with so few recordings that there are none, the repeated ones; where the
-    split was left away, the training rows.
-
-    Returns:
-        (rows,) bool.
-    """
-    is_validation = (splits["split"] == "validation").to_numpy()
-    for rows in (is_validation & ~splits["is_repeated"].to_numpy(), is_validation):
-        if rows.any():
-            return rows
-    return (splits["split"] == "train").to_numpy()
-
-
 def training_set(embeddings, patches, pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
     """What a head learns: every training recording whole, and up to ``n_windows`` windows of it.
 
@@ -251,10 +235,15 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
+
+    Raises:
+        ClassifierError: if the mode is not one of ``MODES``, or validation is empty.
     """
     import keras
 
     features, truth, sample_weight = train
+    if not len(validation[0]):
+        raise ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
     loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[_known(mode)]
     head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
     has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()

@@ -163,20 +163,6 @@ def test_class_weights_have_mean_one_and_the_promised_ratio(power, ratio):
     assert weights.mean() == pytest.approx(1.0) and weights[-1] / weights[0] == pytest.approx(ratio)
 
 
-@pytest.mark.parametrize(
-    ("rows", "chosen"),
-    [
-        ([("train", 0), ("validation", 0), ("validation", 1), ("test", 0)], [1]),
-        ([("train", 0), ("validation", 1), ("test", 1)], [1]),
-        ([("train", 0), ("train", 0), ("test", 0)], [0, 1]),
-    ],
-    ids=["own recordings", "all repeated", "no validation"],
-)
-def test_validation_takes_what_repeats_nothing_if_there_is_any(rows, chosen):
-    splits = pd.DataFrame(rows, columns=["split", "is_repeated"]).astype({"is_repeated": bool})
-    assert np.flatnonzero(classifiers.validation_rows(splits)).tolist() == chosen
-
-
 # Networks
 
 
@@ -219,6 +205,11 @@ def test_without_an_auc_the_loss_decides(made):
     probability = classifiers.predict(head, features[160:161])[truth[160:161] == 1]
     assert -np.log(probability) == pytest.approx(history["validation_loss"].min(), abs=1e-4)
     assert history["validation_loss"].min() < history["validation_loss"].iloc[0]
+
+
+def test_an_empty_validation_is_refused(made):
+    with pytest.raises(classifiers.ClassifierError, match="01_split"):
+        fit(made, (made[0][:0], made[1][:0]))
 
 
 def test_an_average_is_the_mean(made):
