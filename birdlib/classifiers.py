@@ -222,7 +222,7 @@ def average(heads, weights):
     return keras.Model(features, mean)
 
 
-def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=32):
+def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0):
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
@@ -232,6 +232,7 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
         train: (features, truth, sample_weight), from ``training_set``.
         validation: (features, truth).
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
+        batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
@@ -250,7 +251,7 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
     watched, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
     stop = keras.callbacks.EarlyStopping(watched, mode=best, patience=patience, restore_best_weights=True)
     history = head.fit(
-        features, truth, sample_weight=sample_weight, batch_size=batch_size, epochs=epochs, validation_data=validation,
+        features, truth, sample_weight=sample_weight, batch_size=batch_size or int(np.clip(len(features) // 400, 32, 1024)), epochs=epochs, validation_data=validation,
         callbacks=[_layers()["MacroAuc"](*validation), stop], verbose=0,
     ).history  # fmt: skip
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
@@ -333,75 +334,11 @@ def _known(mode):
     return mode
 
 
-# Scores
-
-
 def class_weights(labels, power):
     """Weight of each training row, mean 1: (1 / recordings of its class) ** power; power 0 treats rows alike, 1 classes."""
     counts = np.bincount(labels)
     weights = (1.0 / counts[labels]) ** power
     return (weights / weights.mean()).astype(np.float32)
-
-
-def evaluate(truth, labels, scores, thresholds, groups, rng):
-    """Headline figures with 90 % intervals, bootstrapped by groups.
-
-    Args:
-        truth: (n, classes) of 0 and 1.
-        labels: (n,) int, the primary species.
-        scores: (n, classes).
-        thresholds: (classes,), chosen on validation; for the F1s.
-        groups: (n,) what is drawn together.
-
-    Returns:
-        dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high]; NaN without rows.
-    """
-    figures = {
-        "macro_auc": lambda t, _, s: metrics.macro_roc_auc(t, s),
-        "accuracy": lambda _, y, s: metrics.accuracy(y, s),
-        "cmap": lambda t, _, s: metrics.cmap(t, s),
-        "f1_macro": lambda t, _, s: _f1_macro(t, s, thresholds),
-        "f1_micro": lambda t, _, s: metrics.f1(t, s, thresholds)["micro"],
-        "f1_samples": lambda t, _, s: metrics.f1(t, s, thresholds)["samples"],
-    }
-    if not len(truth):
-        return {name: [np.nan] * 3 for name in figures}
-    return {
-        name: [
-            float(v) for v in metrics.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
-        ]
-        for name, figure in figures.items()
-    }
-
-
-def _f1_macro(truth, scores, thresholds):
-    """Mean F1 of the species that are there; in a bootstrap draw some are not, and would count as 0."""
-    there = truth.any(axis=0)
-    if not there.any():
-        return np.nan
-    return metrics.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
-
-
-def scores_table(scores, splits, truth, labels, thresholds, rng):
-    """Evaluate several classifiers on the test split, with the repeated rows and without them.
-
-    Args:
-        scores: {name: (n, classes)}.
-        splits: row-aligned with the arrays; ``split``, ``is_repeated``, ``group_id``.
-        thresholds: {name: (classes,)}.
-
-    Returns:
-        DataFrame: ``classifier, rows, n`` and the figures of ``evaluate``.
-    """
-    is_test = (splits["split"] == "test").to_numpy()
-    chosen = {"test": is_test, "test without repeated rows": is_test & ~splits["is_repeated"].to_numpy()}
-    rows = []
-    for name in scores:
-        for which, mask in chosen.items():
-            groups = splits["group_id"].to_numpy()[mask]
-            figures = evaluate(truth[mask], labels[mask], scores[name][mask], thresholds[name], groups, rng)
-            rows.append({"classifier": name, "rows": which, "n": int(mask.sum()), **figures})
-    return pd.DataFrame(rows)
 
 
 # Files

@@ -22,7 +22,7 @@ FLOORS = [
         "embedding_store",
     },
     {"speech", "noise", "films", "aviary"},
-    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders"},
+    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation"},
     {"clips", "classifiers"},
     {"soundscapes"},
     {"report", "pipeline", "__main__"},

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import classifiers, metrics
+from birdlib import classifiers, evaluation, metrics
 
 DIM = 8
 
@@ -306,7 +306,7 @@ def figures_of(table):
 
 def test_intervals_hold_their_values():
     splits, truth, labels, scores = scored()
-    table = classifiers.scores_table(
+    table = evaluation.scores_table(
         {"a": scores, "b": truth * 1.0}, splits, truth, labels, {"a": np.full(3, 0.5), "b": np.full(3, 0.5)}, rng()
     )
     assert len(table) == 4
@@ -318,7 +318,7 @@ def test_intervals_hold_their_values():
 
 def test_rows_without_the_repeated_ones_really_leave_them_out():
     splits, truth, labels, scores = scored()
-    table = classifiers.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng()).set_index(
+    table = evaluation.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng()).set_index(
         "rows"
     )
     is_test, is_repeated = (splits["split"] == "test").to_numpy(), splits["is_repeated"].to_numpy()
@@ -332,7 +332,7 @@ def test_rows_without_the_repeated_ones_really_leave_them_out():
 def test_a_test_of_repeated_rows_only_has_no_figures_without_them():
     splits, truth, labels, scores = scored()
     splits = splits.assign(is_repeated=True)
-    table = classifiers.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng())
+    table = evaluation.scores_table({"a": scores}, splits, truth, labels, {"a": np.full(3, 0.5)}, rng())
     assert table["n"].tolist() == [50, 0]
     assert np.isnan(np.array(figures_of(table).iloc[1].tolist())).all()
 
