@@ -17,6 +17,9 @@ def main(arguments=None):
     except runtime.BirdlibError as error:
         print(f"\nbirdlib: {error}", file=sys.stderr)
         return 1
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        print(f"\nbirdlib: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nbirdlib: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -61,10 +64,12 @@ def _run(options):
         name, equals, text = setting.partition("=")
         if not equals:
             raise runtime.BirdlibError(f"-p {setting}: write it as name=value")
-        given[name] = pipeline.parse_value(text)
+        given[name] = text
     for name, path in (("manifest", options.manifest), ("data_dir", options.data)):
+        if path and not Path(path).exists():
+            raise runtime.BirdlibError(f"there is no {Path(path).absolute()}")
         if path:
-            given[name] = str(Path(path).resolve())
+            given[name] = path
     pipeline.run(options.outputs, options.first, options.only, given, options.force)
     print(Path(options.outputs) / "report.html")
     return 0

@@ -1,6 +1,8 @@
 """The chain: which notebooks there are, which have to run, and running them headless with papermill."""
 
 import ast
+import contextlib
+import functools
 import os
 import sys
 import threading
@@ -28,20 +30,12 @@ def declared_parameters(notebook):
     return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
-def parse_value(text):
-    """A value from the command line: a Python literal where it is one (``3``, ``0.5``, ``True``), else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def choose_parameters(chain, given):
     """The parameters each notebook gets: its defaults, and the given values it declares.
 
     Args:
         chain: notebook paths.
-        given: {name: value} from the command line.
+        given: {name: value}; text, as it comes from the command line, stands for a number or truth value where one is wanted.
 
     Returns:
         {notebook path: {name: value}}.
@@ -50,6 +44,8 @@ def choose_parameters(chain, given):
         ChainError: if no notebook declares a given name, or a value has another type than the default.
     """
     defaults = {notebook: declared_parameters(notebook) for notebook in chain}
+    for declared in defaults.values():  # what a notebook says of paths is relative to the repository
+        declared |= {name: str(runtime.repository() / declared[name]) for name in _paths(declared)}
     unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
     if unknown:
         known = sorted({name for declared in defaults.values() for name in declared})
@@ -67,7 +63,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         outputs_dir: where the stages write.
         first: number of the notebook to begin with, e.g. ``"03"``; empty for all.
         only: number of the one notebook to run.
-        given: {parameter: value}, passed to each notebook that declares it.
+        given: {parameter: value}, passed to each notebook that declares it; relative paths are relative to where you are.
         force: run also what is current.
 
     Returns:
@@ -76,11 +72,25 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
     Raises:
         ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
     """
-    outputs = Path(outputs_dir).resolve()
+    outputs, given = Path(outputs_dir).resolve(), dict(given or {})
+    first, only = (number and number.zfill(2) for number in (first, only))
     chosen = [n for n in notebooks() if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
     if not chosen:
         raise ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
-    parameters = choose_parameters(notebooks(), {**(given or {}), "outputs_dir": str(outputs)})
+    if "outputs_dir" in given:
+        raise ChainError("outputs_dir is the same for the whole run: give it by --outputs")
+    given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
+    parameters = choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
+    with _alone(outputs):
+        return _run(chosen, parameters, outputs, force)
+
+
+def executed_path(outputs, notebook):
+    """Where the executed copy of a notebook lies."""
+    return Path(outputs) / "notebooks" / notebook.name
+
+
+def _run(chosen, parameters, outputs, force):
     done = {}
     for notebook in notebooks():
         if notebook < chosen[0] and notebook.stem in stages.READS:
@@ -94,6 +104,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
                 started = time.monotonic()
                 _execute(notebook, parameters[notebook], outputs, progress_file)
+                progress_file.unlink(missing_ok=True)
                 bar.write(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", file=sys.stderr)
             else:
                 bar.write(f"{notebook.stem}: current", file=sys.stderr)
@@ -104,9 +115,25 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
     return done
 
 
-def executed_path(outputs, notebook):
-    """Where the executed copy of a notebook lies."""
-    return Path(outputs) / "notebooks" / notebook.name
+@contextmanager
+def _alone(outputs):
+    """Hold the outputs folder, so that no second run writes into it; it is free again when this process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    outputs.mkdir(parents=True, exist_ok=True)
+    with open(outputs / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ChainError(
+                f"another run writes into {outputs}: wait for its end, or choose other --outputs"
+            ) from error
+        except OSError:  # some network drives have no locks
+            print(f"{outputs} cannot be locked: let no second run write into it", file=sys.stderr)
+        yield
 
 
 def _why_run(notebook, parameters, outputs, force):
@@ -115,11 +142,15 @@ def _why_run(notebook, parameters, outputs, force):
     executed = executed_path(outputs, notebook)
     if not executed.is_file():
         return "not executed yet"
-    if _code(executed) != _code(notebook):
-        return "the notebook has changed"
+    try:
+        if _code(executed) != _code(notebook):
+            return "the notebook has changed"
+    except (ValueError, KeyError):
+        return "its executed copy is damaged"
     if notebook.stem not in stages.READS:  # 00_index has no stage folder and is quick
         return "always"
-    return stages.why_stale(outputs, notebook.stem, parameters, weights.digest_in_use)
+    find_weights = functools.partial(weights.digest_in_use, folder=parameters.get("weights_dir", ""))
+    return stages.why_stale(outputs, notebook.stem, parameters, find_weights)
 
 
 def _code(notebook):
@@ -132,25 +163,51 @@ def _code(notebook):
 
 
 def _execute(notebook, parameters, outputs, progress_file):
-    """Execute one notebook; the executed copy takes its name only when it ran to the end, else ``.failed.ipynb``."""
+    """Execute one notebook; the executed copy takes its name only when it ran to the end, else ``.failed.ipynb``.
+
+    What the libraries tell on the kernel's own stderr (TensorFlow says much when it starts) goes to a ``.log`` beside it.
+    """
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     target = executed_path(outputs, notebook)
-    unfinished = target.with_suffix(".failed.ipynb")
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, log = target.with_suffix(".failed.ipynb"), target.with_suffix(".log")
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
-    with _environment(environment):
+    options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
+    with _environment(environment), runtime.telling_full_disk(unfinished), open(log, "wb") as kernel_log:
         try:
-            papermill.execute_notebook(
-                str(notebook), str(unfinished), parameters, cwd=str(runtime.repository()), progress_bar=False
-            )
+            papermill.execute_notebook(str(notebook), str(unfinished), parameters, kernel_log=kernel_log, **options)
         except papermill.PapermillExecutionError as error:
             raise ChainError(
                 f"{notebook.stem} failed in cell {error.cell_index} (input {error.exec_count}):\n{error.source}\n\n"
                 f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {unfinished}"
             ) from error
+        except DeadKernelError as error:
+            raise ChainError(
+                f"{notebook.stem}: its kernel died, perhaps for want of memory; the same command goes on from here.\n"
+                f"Its last words: {log}\nThe notebook up to there: {unfinished}"
+            ) from error
+        except KeyboardInterrupt:
+            unfinished.unlink(missing_ok=True)
+            raise
     os.replace(unfinished, target)
+
+
+def _logging_engine():
+    """Name of a papermill engine like its own, that sends what the kernel process prints to the file ``kernel_log``."""
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
+
+    class LoggingEngine(Engine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, kernel_log, start_timeout=60, **_):
+            client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
+            client.execute(stdout=kernel_log, stderr=kernel_log)
+
+    papermill_engines.register("birdlib", LoggingEngine)
+    return "birdlib"
 
 
 @contextmanager
@@ -177,17 +234,24 @@ def _progress_bars(n_stages):
     ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "progress.json"
-        with tqdm(total=n_stages, unit="stage", position=0) as bar, tqdm(total=1, position=1, leave=False) as inner:
+        options = {"disable": None, "dynamic_ncols": True}  # None: no bars where nobody looks
+        with (
+            tqdm(total=n_stages, unit="stage", position=0, **options) as bar,
+            tqdm(total=1, position=1, leave=False, **options) as inner,
+        ):
 
             def follow():
-                shown = ""
+                shown = None
                 while not ended.wait(0.5):
-                    now = runtime.read_json(file) if file.is_file() else {"desc": shown}
-                    if now["desc"] != shown:
-                        shown = now["desc"]
-                        inner.reset(now["total"])
-                        inner.set_description(f"  {shown}", refresh=False)
-                    inner.update(now.get("n", inner.n) - inner.n)
+                    now = {"desc": "at work", "n": 0, "total": None}  # nothing long under way
+                    with contextlib.suppress(FileNotFoundError):
+                        now = runtime.read_json(file)
+                    if (now["desc"], now["total"]) != shown or now["n"] < inner.n:
+                        shown = now["desc"], now["total"]
+                        inner.reset()
+                        inner.set_description(f"  {now['desc']}", refresh=False)
+                    inner.n, inner.total = now["n"], now["total"]
+                    inner.refresh()
 
             thread = threading.Thread(target=follow, daemon=True)
             thread.start()
@@ -198,12 +262,19 @@ def _progress_bars(n_stages):
                 thread.join()
 
 
+def _paths(parameters):
+    return [name for name in stages.PATH_PARAMETERS if parameters.get(name)]
+
+
 def _as_type(value, wanted, where):
     """Keep a parameter's type: a number for a number, text for text; an int may stand for a float."""
-    if wanted is str:
-        return str(value)
-    if wanted is float and type(value) is int:
-        return float(value)
+    try:
+        if wanted is str or (wanted is float and type(value) is int):
+            return wanted(value)
+        if isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()] if wanted is bool else wanted(value)
+    except (ValueError, KeyError) as error:
+        raise ChainError(f"{where} wants {wanted.__name__}, got {value!r}") from error
     if type(value) is not wanted:
         raise ChainError(f"{where} wants {wanted.__name__}, got {value!r}")
     return value

@@ -1,6 +1,8 @@
 """The report: headline results of every finished stage, then the story of the executed notebooks without their code."""
 
+import contextlib
 import html
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +13,15 @@ CSS = """<style>
 body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
 .jp-Cell { padding: 2px 0 !important; }
 </style>"""
+BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)")  # a picture from the network that links to where notebooks are run
+NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to the next notebook, which lies a folder further down
+SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
 
 
 def write(outputs):
     """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks that are there.
+
+    It is one file that needs no network: the page's scripts (mathematics, diagrams) would be fetched from elsewhere, and are left out.
 
     Returns:
         Path of the report.
@@ -29,6 +36,7 @@ def write(outputs):
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
     whole = nbformat.v4.new_notebook(cells=cells, nbformat_minor=4)
     page, _ = exporter.from_notebook_node(whole, resources={"metadata": {"name": "birdlib report"}})
+    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     target = Path(outputs) / "report.html"
     with runtime.replacing(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -44,7 +52,7 @@ def skipped(outputs):
 def _summary(outputs):
     rows = []
     for name in stages.READS:
-        if (Path(outputs) / name / stages.RECEIPT).is_file():
+        with contextlib.suppress(stages.MissingStageError):
             receipt = stages.receipt(outputs, name)
             results = "<br>".join(
                 f"{html.escape(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items()
@@ -54,7 +62,11 @@ def _summary(outputs):
     left_out = skipped(outputs)
     told = f"**{len(left_out)} files were skipped.**"
     if len(left_out):
-        told += "\n\n" + left_out.head(50).to_html(index=False)
+        if len(left_out) > SKIPPED_SHOWN:
+            told += f" The first {SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
+        with pd.option_context("display.max_colwidth", None):
+            shown = left_out.head(SKIPPED_SHOWN).replace(r"\s+", " ", regex=True)  # an empty line would end the table
+            told += "\n\n" + shown.to_html(index=False)
     return f"\n\n# birdlib report\n\n{table}\n\n{told}\n"
 
 
@@ -71,6 +83,8 @@ def _story(notebook):
     kept = []
     for cell in notebook.cells:
         cell.pop("id", None)  # the same in several notebooks
+        if cell.cell_type == "markdown":
+            cell.source = NEIGHBOUR.sub(r"](notebooks/\1", BADGE.sub("", cell.source))
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             if not cell.outputs:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
 import random
 import re
@@ -66,6 +67,9 @@ def prepare_notebook(root):
     written to). On Colab, packages that are missing are installed; nothing that is there is replaced.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").addFilter(
+        lambda record: "retracing" not in str(record.msg)
+    )  # several models: as it should be
     where = platform()
     if where == "colab":
         missing = missing_requirements(Path(root) / "requirements.txt")

@@ -20,15 +20,23 @@ def choose(data_dir, recordings, n_rehearse):
 
     Args:
         data_dir: a BirdCLEF folder, or that of a manifest.
-        recordings: splits of stage 01, whose test recordings stand in where there are no soundscapes at all.
+        recordings: splits of stage 01, whose test recordings stand in where there are no soundscapes at all; None: there is
+            no such stage.
         n_rehearse: how many files to rehearse on.
 
     Returns:
         (paths, what): list of Path, and in words what they are.
+
+    Raises:
+        BirdlibError: if there is nothing to predict.
     """
     for which, files in (("test", None), ("train", n_rehearse)):
         if paths := _one_a_stem(birdclef.soundscapes(data_dir, which))[:files]:
             return paths, f"{len(paths)} {which} soundscapes" + (", a rehearsal" if which == "train" else "")
+    if recordings is None:
+        raise runtime.BirdlibError(
+            f"{data_dir} has no sound in test_soundscapes/ or train_soundscapes/: name another data_dir"
+        )
     table = recordings[(recordings["split"] == "test") & (recordings["audio_path"] != "")]
     paths = _one_a_stem(Path(data_dir) / path for path in table["audio_path"])[:n_rehearse]
     return paths, f"{len(paths)} test recordings in place of soundscapes, a rehearsal"

@@ -146,9 +146,9 @@ def fetch(name, folder="", allow_network=True):
     raise MissingWeightsError(_remedies(name, failures, allow_network))
 
 
-def digest_in_use(name):
+def digest_in_use(name, folder=""):
     """sha256 of the weights that ``find`` finds now, or None; what was made with others is stale."""
-    found = find(name) if name in MODELS else None
+    found = find(name, folder) if name in MODELS else None
     return found.sha256 if found else None
 
 

@@ -1,6 +1,11 @@
 """Facts about the runner, on notebooks made for the purpose."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -88,22 +93,144 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
     assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
 
 
-def test_values_on_the_command_line_are_literals_where_they_can_be():
-    assert [pipeline.parse_value(text) for text in ("3", "0.5", "True", "remove", "a b")] == [
-        3,
-        0.5,
-        True,
-        "remove",
-        "a b",
-    ]
+@pytest.mark.parametrize(
+    "text, default, value",
+    [
+        ("3", 1, 3),
+        ("3", 0.5, 3.0),
+        ("1e-3", 0.5, 0.001),
+        ("true", False, True),
+        ("False", True, False),
+        ("512,256", "", "512,256"),
+        ("256", "512", "256"),
+        ("1e5", "", "1e5"),
+        ("True", "", "True"),
+        ("", "remove", ""),
+        (3, 0.5, 3.0),
+    ],
+)
+def test_a_value_takes_the_type_that_the_notebook_has_there(text, default, value):
+    found = pipeline._as_type(text, type(default), "here")
+    assert found == value and type(found) is type(default)
+
+
+@pytest.mark.parametrize(
+    "text, default", [("3.5", 1), ("yes", True), ("1", False), ("x", 0.5), ("", 1), (True, 1), (1, True)]
+)
+def test_a_value_of_another_type_is_refused(text, default):
+    with pytest.raises(pipeline.ChainError, match=f"here wants {type(default).__name__}, got {text!r}"):
+        pipeline._as_type(text, type(default), "here")
+
+
+def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repository(tmp_path, monkeypatch):
+    path = tmp_path / "01_split.ipynb"
+    notebook(path, 'outputs_dir = "outputs"  # a\nmanifest = ""  # b\ndata_dir = "data/mine"  # c', "")
+    asked = {}
+    monkeypatch.setattr(pipeline, "notebooks", lambda: [path])
+    monkeypatch.setattr(pipeline, "_run", lambda chosen, parameters, outputs, force: asked.update(parameters[path]))
+    monkeypatch.chdir(tmp_path)
+    pipeline.run("out", given={"manifest": "my birds.csv"})
+    assert asked == {
+        "outputs_dir": str(tmp_path / "out"),
+        "manifest": str(tmp_path / "my birds.csv"),
+        "data_dir": str(runtime.repository() / "data" / "mine"),
+    }
+    with pytest.raises(pipeline.ChainError, match="by --outputs"):
+        pipeline.run("out", given={"outputs_dir": "elsewhere"})
+
+
+def test_a_second_run_into_the_same_outputs_is_refused(chain):
+    fcntl = pytest.importorskip("fcntl")
+    chain.mkdir()
+    with open(chain / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(pipeline.ChainError, match=f"another run writes into {chain}"):
+            pipeline.run(chain)
+    assert pipeline.run(chain, only="1") == {"01_split": "ran"}
+
+
+@pytest.mark.parametrize("code", ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print(1)"])
+def test_a_dead_kernel_is_told_with_its_log(chain, code):
+    first = pipeline.notebooks()[0]
+    talk = "import os\nos.write(2, b'loading')\n"
+    notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', talk + code)
+    if "SIGKILL" in code:
+        with pytest.raises(pipeline.ChainError, match="01_split: its kernel died.*\n.*01_split.log"):
+            pipeline.run(chain, only="01")
+    else:
+        pipeline.run(chain, only="01")
+    assert "loading" in (chain / "notebooks" / "01_split.log").read_text()
+
+
+def test_a_damaged_copy_or_receipt_runs_again(chain):
+    pipeline.run(chain)
+    pipeline.executed_path(chain, pipeline.notebooks()[0]).write_text('{"cells": ')
+    assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "current"}
+    (chain / "02_clean" / stages.RECEIPT).write_text("{")
+    report.write(chain)
+    assert pipeline.run(chain) == {"01_split": "current", "02_clean": "ran"}
+
+
+def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp_path):
+    """SIGINT to the whole group, as Ctrl-C sends it."""
+    first = pipeline.notebooks()[0]
+    notebook(
+        first,
+        'outputs_dir = "outputs"  # where',
+        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)",
+    )
+    script = (
+        "import pathlib, sys\nfrom birdlib import __main__, pipeline, runtime\n"
+        f"pipeline.notebooks = lambda: [pathlib.Path(r'{first}')]\n"
+        f"runtime.repository = lambda: pathlib.Path(r'{tmp_path}')\n"
+        f"sys.exit(__main__.main(['run', '--outputs', r'{chain}']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=runtime.repository(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "stopped; the same command goes on from here" in told
+    assert not list((chain / "notebooks").glob("*.ipynb"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_without_a_terminal_only_stages_are_told(chain):
+    script = "from birdlib import pipeline\nwith pipeline._progress_bars(3) as (bar, _):\n    bar.update()\n    bar.write('01_split: done', file=__import__('sys').stderr)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=runtime.repository(), capture_output=True, text=True)
+    assert done.stderr == "01_split: done\n"
 
 
 def test_the_report_shows_what_was_skipped(chain):
     pipeline.run(chain)
-    table = stages.skipped_table([("audio/<bad>.ogg", "is empty (0 bytes)")], "02_clean")
-    runtime.write_table(table, chain / "02_clean" / "skipped.parquet")
+    long = "a" * 200
+    rows = [("audio/<bad>.ogg", "is empty\n\n(0 bytes)")] + [(f"{long}{i}.ogg", "is empty") for i in range(60)]
+    runtime.write_table(stages.skipped_table(rows, "02_clean"), chain / "02_clean" / "skipped.parquet")
     page = report.write(chain).read_text()
-    assert "1 files were skipped" in page and "audio/&lt;bad&gt;.ogg" in page
+    assert "61 files were skipped" in page and "The first 50" in page
+    assert "audio/&lt;bad&gt;.ogg" in page and "is empty (0 bytes)" in page
+    assert f"{long}48.ogg" in page and f"{long}49.ogg" not in page
+
+
+def test_the_report_needs_no_network(chain):
+    pipeline.run(chain)
+    copy = pipeline.executed_path(chain, pipeline.notebooks()[0])
+    badge = "[![Open](https://example.org/badge.svg)](https://example.org/open) [next](02_clean.ipynb)"
+    text = json.loads(copy.read_text())
+    text["cells"][0]["source"] = badge
+    copy.write_text(json.dumps(text))
+    page = report.write(chain).read_text()
+    assert "<script" not in page and "badge.svg" not in page
+    assert 'href="notebooks/02_clean.ipynb"' in page
 
 
 def test_weights_are_listed_without_the_network(capsys, tmp_path, monkeypatch):
@@ -116,3 +243,15 @@ def test_weights_are_listed_without_the_network(capsys, tmp_path, monkeypatch):
 def test_the_progress_file_of_a_notebook_is_followed(tmp_path):
     with pipeline._progress_bars(1) as (_, file):
         file.write_text(json.dumps({"desc": "embedding", "n": 3, "total": 9}))
+
+
+def test_the_bar_of_each_task_begins_at_nought(tmp_path, monkeypatch, capsys):
+    """Two tasks of one name, one after the other, and one whose length is not known."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    with pipeline._progress_bars(1) as (_, file):
+        for told in [("cleaning", 9, 9), ("cleaning", 1, 9), ("listening", 5, None)]:
+            runtime.write_json(dict(zip(("desc", "n", "total"), told, strict=True)), file)
+            time.sleep(0.7)
+    lines = capsys.readouterr().err
+    assert lines.index("9/9") < lines.index("1/9") < lines.index("5it")

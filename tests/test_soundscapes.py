@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import audio, birdclef, classifiers, soundscapes
+from birdlib import audio, birdclef, classifiers, runtime, soundscapes
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -159,6 +159,8 @@ def test_without_soundscapes_test_recordings_stand_in_each_name_once(tmp_path):
     assert paths == [tmp_path / "a" / "2.wav", tmp_path / "a" / "3.wav"]
     assert what == "2 test recordings in place of soundscapes, a rehearsal"
     assert soundscapes.choose(tmp_path, RECORDINGS[:1], 8)[0] == []
+    with pytest.raises(runtime.BirdlibError, match="no sound in test_soundscapes/"):
+        soundscapes.choose(tmp_path, None, 8)
 
 
 # Time and truth
