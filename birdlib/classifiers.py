@@ -157,7 +157,7 @@ def _layers():
             self.features, self.truth = features, truth
 
         def on_epoch_end(self, epoch, logs=None):
-            scores = self.model.predict_on_batch(self.features)
+            scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
             logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
 
     return {"PatchPooling": PatchPooling, "MacroAuc": MacroAuc}

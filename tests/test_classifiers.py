@@ -1,10 +1,12 @@
+import subprocess
+import sys
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import classifiers, evaluation, metrics
+from birdlib import classifiers, evaluation, metrics, runtime
 
 DIM = 8
 
@@ -368,3 +370,32 @@ def test_another_embedder_is_refused_and_both_are_named():
     classifiers.require_same_embedder({"embedder": "yamnet", "key": "b" * 64}, listener)
     with pytest.raises(classifiers.ClassifierError, match=f"{'a' * 12}.*package bundle.*{'b' * 12}"):
         classifiers.require_same_embedder({"embedder": "yamnet", "key": "a" * 64}, listener)
+
+
+TWO_REPLICAS = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from birdlib import classifiers, metrics
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 3, 150)
+features = rng.normal(size=(150, 16)).astype(np.float32)
+features[np.arange(150), labels] += 4.0
+truth = np.eye(3, dtype=np.float32)[labels]
+train, validation = (features[:100], truth[:100], np.ones(100, np.float32)), (features[100:], truth[100:])
+options = dict(mode="single", epochs=6, patience=6, learning_rate=1e-2, weight_decay=0.0)
+with strategy.scope():
+    build = lambda: classifiers.build_head(16, 3, "single", (16,), 0.1)
+    network, _ = classifiers.fit_networks(2, build, train, validation, **options)
+    logistic, _ = classifiers.fit_logistic_regression(train[0], labels[:100], validation)
+    both = classifiers.average([network, logistic], [0.5, 0.5])
+scores = classifiers.predict(both, validation[0])
+assert scores.shape == (50, 3) and metrics.macro_roc_auc(validation[1], scores) > 0.95, scores
+"""
+
+
+@pytest.mark.slow
+def test_a_mirrored_strategy_learns_the_same_way():
+    """Two logical CPU devices stand in for two GPUs; they have to be set up before TensorFlow starts."""
+    subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=runtime.repository(), check=True, capture_output=True)
