@@ -17,9 +17,6 @@ def main(arguments=None):
     except runtime.BirdlibError as error:
         print(f"\nbirdlib: {error}", file=sys.stderr)
         return 1
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        print(f"\nbirdlib: {error.strerror}: {error.filename}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\nbirdlib: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -41,7 +38,12 @@ def _parser():
     part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook")
     part.add_argument("--only", default="", metavar="NN", help="run this notebook alone")
     run.add_argument(
-        "-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a notebook parameter"
+        "-p",
+        dest="given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the notebooks that have it",
     )
     run.add_argument("--force", action="store_true", help="run also what is current")
     run.set_defaults(command=_run)
@@ -51,7 +53,7 @@ def _parser():
     weights.set_defaults(command=_weights)
 
     bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
-    bench.add_argument("what", choices=["embed", "clean"])
+    bench.add_argument("what", choices=["embed", "clean"], help="which stage's work")
     bench.set_defaults(command=_bench)
     return parser
 

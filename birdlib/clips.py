@@ -138,6 +138,7 @@ def assemble(clips, store, embedder, path):
     tables = []
     with runtime.replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_patches, embedder.dim))
+        runtime.reserve(temporary)
         first = 0
         for clip, key in found:
             embeddings, bird_scores = store.get(key)

@@ -69,17 +69,19 @@ class EmbeddingStore:
 
         Raises:
             StoreError: if another process is writing.
+            FullDiskError: if the disk is full.
         """
         self._open()
-        self._data.seek(self._end)
-        self._data.truncate()  # what a failed put left
         n_rows, n_columns = 0, 0
-        for embeddings, bird_score in pieces:
-            rows = np.column_stack([embeddings, bird_score]).astype("<f4", copy=False)
-            self._data.write(rows.tobytes())
-            n_rows, n_columns = n_rows + len(rows), rows.shape[1]
-        self._data.flush()
-        os.fsync(self._data.fileno())  # the rows are safe before the line that promises them
+        with runtime.telling_full_disk(self._data_path):
+            self._data.seek(self._end)
+            self._data.truncate()  # what a failed put left
+            for embeddings, bird_score in pieces:
+                rows = np.column_stack([embeddings, bird_score]).astype("<f4", copy=False)
+                self._data.write(rows.tobytes())
+                n_rows, n_columns = n_rows + len(rows), rows.shape[1]
+            self._data.flush()
+            os.fsync(self._data.fileno())  # the rows are safe before the line that promises them
         entry = {"key": key, "start": self._end, "rows": n_rows, "columns": n_columns}
         self._index.write((json.dumps(entry) + "\n").encode())
         self._index.flush()

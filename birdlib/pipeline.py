@@ -119,11 +119,15 @@ def _run(chosen, parameters, outputs, force):
 def _alone(outputs):
     """Hold the outputs folder, so that no second run writes into it; it is free again when this process ends, however it ends."""
     try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        (outputs / ".lock").touch()
+    except OSError as error:
+        raise ChainError(f"{outputs} cannot be written into: {error.strerror}") from error
+    try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    outputs.mkdir(parents=True, exist_ok=True)
     with open(outputs / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,7 +190,7 @@ def _execute(notebook, parameters, outputs, progress_file):
             ) from error
         except DeadKernelError as error:
             raise ChainError(
-                f"{notebook.stem}: its kernel died, perhaps for want of memory; the same command goes on from here.\n"
+                f"{notebook.stem}: its kernel died, perhaps for want of memory or of disk; the same command goes on from here.\n"
                 f"Its last words: {log}\nThe notebook up to there: {unfinished}"
             ) from error
         except KeyboardInterrupt:

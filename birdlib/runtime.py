@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ import birdlib
 REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
+LITTLE_BYTES = 65_536  # a disk with less is full
 SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
     "opencv-python-headless": "cv2",
     "onnxruntime": "onnxruntime",
@@ -67,15 +69,18 @@ def prepare_notebook(root):
     written to). On Colab, packages that are missing are installed; nothing that is there is replaced.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").addFilter(
-        lambda record: "retracing" not in str(record.msg)
-    )  # several models: as it should be
+    logging.getLogger("tensorflow").addFilter(_is_worth_telling)
     where = platform()
     if where == "colab":
         missing = missing_requirements(Path(root) / "requirements.txt")
         if missing:
             install(missing)
     os.chdir("/kaggle/working" if where == "kaggle" else root)
+
+
+def _is_worth_telling(record):
+    """Notes are not; nor that several models are traced one after the other, which is as it should be."""
+    return record.levelno >= logging.WARNING and "retracing" not in str(record.msg)
 
 
 def install(requirements):
@@ -123,12 +128,21 @@ def telling_full_disk(path):
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError, AssertionError) as error:  # libsndfile and soundfile have other words for it
+        is_told = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        folder = Path(path).parent
+        if not is_told and not (folder.is_dir() and shutil.disk_usage(folder).free < LITTLE_BYTES):
             raise
         raise FullDiskError(
             f"{path}: the disk is full; free some space and run again, or choose another outputs folder"
         ) from error
+
+
+def reserve(path):
+    """Take the space that a new memory-mapped file will need: on a full disk, writing into the map would kill the process."""
+    if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
 
 
 def write_json(value, path):

@@ -2,11 +2,14 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from birdlib import pipeline, stages
+from birdlib import pipeline, runtime, stages
 
 NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in pipeline.notebooks()}
 
@@ -30,6 +33,36 @@ def test_every_stage_has_its_notebook():
 
 def test_the_set_up_cell_is_the_same_everywhere():
     assert len({source(cell(notebook, "set-up")) for notebook in NOTEBOOKS.values()}) == 1
+
+
+def run_set_up(folder, **environment):
+    """The set-up cell in a folder and an environment of its own; gives the finished process."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "git").write_text("#!/bin/sh\necho fatal: unable to access >&2; exit 128\n")
+    (folder / "bin" / "git").chmod(0o755)
+    code = source(cell(NOTEBOOKS["00_index"], "set-up")) + "\nprint(root, Path.cwd())"
+    kept = {name: os.environ[name] for name in os.environ if name not in ("PYTHONPATH", "BIRDLIB_ROOT")}
+    environment = kept | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"} | environment
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_set_up_finds_the_repository_above_or_by_its_name(tmp_path):
+    root = runtime.repository()
+    above = subprocess.run(
+        [sys.executable, "-c", source(cell(NOTEBOOKS["00_index"], "set-up")) + "\nprint(root, Path.cwd())"],
+        cwd=root / "notebooks",
+        capture_output=True,
+        text=True,
+    )
+    assert above.stdout.split() == run_set_up(tmp_path, BIRDLIB_ROOT=str(root)).stdout.split() == [str(root)] * 2
+
+
+@pytest.mark.parametrize("environment", [{}, {"COLAB_RELEASE_TAG": "release"}])
+def test_where_birdlib_is_not_the_set_up_names_the_remedies(tmp_path, environment):
+    """Colab without a network: git fails."""
+    done = run_set_up(tmp_path, **environment)
+    assert done.returncode == 1 and "birdlib is not here" in done.stderr and "BIRDLIB_ROOT" in done.stderr
+    assert ("fatal" in done.stderr) == bool(environment)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -139,6 +139,12 @@ def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repos
         pipeline.run("out", given={"outputs_dir": "elsewhere"})
 
 
+def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(pipeline.ChainError, match="file/outputs cannot be written into: Not a directory"):
+        pipeline.run(tmp_path / "file" / "outputs")
+
+
 def test_a_second_run_into_the_same_outputs_is_refused(chain):
     fcntl = pytest.importorskip("fcntl")
     chain.mkdir()

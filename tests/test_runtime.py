@@ -30,6 +30,16 @@ def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.parametrize("error", [RuntimeError("System error."), AssertionError()])
+def test_libraries_that_do_not_say_so_are_asked_whether_the_disk_is_full(tmp_path, monkeypatch, error):
+    """libsndfile says "System error."; on a disk with room it is another fault, and stays as it is."""
+    with pytest.raises(type(error)), runtime.replacing(tmp_path / "song.flac"):
+        raise error
+    monkeypatch.setattr(runtime, "LITTLE_BYTES", 2**80)
+    with pytest.raises(runtime.FullDiskError, match="song.flac"), runtime.replacing(tmp_path / "song.flac"):
+        raise error
+
+
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
 def test_tables_come_back_as_they_were_written(tmp_path, name):
     table = pd.DataFrame({"species": ["1139490", "amerob"], "n": [1, 2]})
@@ -102,3 +112,11 @@ def test_importing_birdlib_is_cheap():
     code = f"import sys, importlib\nfor m in '{modules}'.split(): importlib.import_module(m)\n"
     code += "heavy = {'tensorflow', 'keras', 'torch', 'librosa', 'cv2', 'matplotlib', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_space_is_reserved_and_the_file_stays_as_it_was(tmp_path):
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(300, 1000))
+    runtime.reserve(tmp_path / "a.npy")
+    array[:] = 1.0
+    array.flush()
+    assert np.load(tmp_path / "a.npy").sum() == 300_000
