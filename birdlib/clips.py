@@ -163,7 +163,8 @@ def bird_losses(talkative, paths, root, n_most=100):
         n_most: listen to so many recordings at most; the first ones.
 
     Returns:
-        DataFrame: ``recording_id, speech_s, energy_share, bird_score_share``; the shares in [0, 1].
+        (losses, weights): DataFrame ``recording_id, speech_s, energy_share, bird_score_share``, the shares in [0, 1]; and the
+        weights used, for the receipt: none where nobody speaks.
     """
     rows = []
     listener = embedders.load("yamnet", octave_down=False) if len(talkative) else None
@@ -178,7 +179,8 @@ def bird_losses(talkative, paths, root, n_most=100):
                 **cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, listener.patch_s),
             }
         )
-    return pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
+    losses = pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
+    return losses, listener.weights if listener else {}
 
 
 def recording_map(embeddings, patches, seed, n_most=2000):

@@ -159,6 +159,8 @@ class Listener:
 
     name, key, sample_rate_hz, patch_s, hop_s, dim = "fake", "f" * 64, 8000, 0.96, 0.48, 3
 
+    weights = {"yamnet": {"source": "made for the test", "sha256": "aa", "licence": "none"}}
+
     def __init__(self):
         self.n_calls = 0
 
@@ -186,10 +188,12 @@ def test_bird_loss_looks_at_the_part_that_was_cleaned(field, monkeypatch):
     talkative = pd.DataFrame(
         {"recording_id": ["song"], "start_s": [1.0], "end_s": [3.0], "speech_spans": [[[1.0, 2.0]]]}
     )
-    loss = clips.bird_losses(talkative, {"song": "song.wav"}, field[0])
+    loss, weights = clips.bird_losses(talkative, {"song": "song.wav"}, field[0])
     assert len(heard[0]) == 2 * listener.sample_rate_hz
     assert loss.loc[0, "speech_s"] == 1.0 and loss.loc[0, "energy_share"] == pytest.approx(0.5, abs=0.05)
-    assert clips.bird_losses(talkative[:0], {}, field[0]).columns.tolist() == list(loss)
+    assert weights == listener.weights
+    nothing, weights = clips.bird_losses(talkative[:0], {}, field[0])
+    assert nothing.columns.tolist() == list(loss) and weights == {}
 
 
 # Clips

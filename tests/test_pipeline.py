@@ -197,6 +197,9 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job would hand on that it is ignored
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
