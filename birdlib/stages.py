@@ -130,8 +130,15 @@ def relative(path, outputs_dir):
 
 
 def recordings_root(outputs_dir):
-    """The folder that the manifest's paths are relative to, as stage 01 recorded it."""
-    return (Path(outputs_dir).resolve() / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
+    """The folder that the manifest's paths are relative to, as stage 01 recorded it.
+
+    Raises:
+        MissingStageError: if it is not there any more, because one of the two folders was moved.
+    """
+    root = (Path(outputs_dir).resolve() / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
+    if not root.is_dir():
+        raise MissingStageError(f"the recordings are no longer in {root}: run notebooks/01_split.ipynb again")
+    return root
 
 
 def why_stale(outputs_dir, name, parameters, find_weights=None):

@@ -65,7 +65,7 @@ def test_a_run_killed_in_03_goes_on_and_gives_the_same(outputs, tmp_path):
 
 
 def test_papermill_runs_one_notebook_with_another_parameter(outputs, tmp_path):
-    copy = shutil.copytree(outputs, tmp_path / "outputs")
+    copy = shutil.copytree(outputs, outputs.with_name("copy"))  # beside it: the way to the recordings is relative
     arguments = [
         "notebooks/02_clean.ipynb",
         str(tmp_path / "out.ipynb"),

@@ -217,3 +217,12 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     rows = stages.map_resumable(quick, {str(n): {"n": n} for n in range(200)}, journal)
     assert [row["n"] for row in rows.values()] == list(range(200))
     assert before - 1 <= 200 - len(calls) <= before
+
+
+def test_outputs_that_lost_their_recordings_say_so(outputs):
+    finish_split(outputs)
+    assert stages.recordings_root(outputs) == outputs
+    stage = stages.start("01_split", outputs)
+    stages.finish(stage, {"root": "../gone"})
+    with pytest.raises(stages.MissingStageError, match="no longer in .*gone"):
+        stages.recordings_root(outputs)
