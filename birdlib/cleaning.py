@@ -51,7 +51,7 @@ def clean_recording(
 
     Returns:
         dict, fit for JSON: ``duration_s``, ``speech_s`` and ``speech_spans`` of the source part; ``policy`` as applied,
-        ``kept_spans`` (with them ``source_time`` finds back), ``cleaned_s``, ``sample_rate_hz``, ``is_padded``,
+        ``kept_spans``, ``cleaned_s``, ``sample_rate_hz``, ``is_padded``,
         ``bird_energy_share`` inside the speech, the measures of ``noise.Measures.summary``, ``digest`` of what was
         written.
 
@@ -162,19 +162,6 @@ def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften
         gains += [1.0, low, low, 1.0]
     time_s = (first_sample + np.arange(len(waveform))) / sample_rate_hz
     return (waveform * np.interp(time_s, knots_s, gains)).astype(np.float32)
-
-
-def source_time(cleaned_time_s, kept):
-    """Where in the recording a time of the cleaned audio lies.
-
-    Args:
-        cleaned_time_s: seconds, a number or an array; beyond the end (padding) it is the end of the last span.
-        kept: (n, 2) seconds, as ``kept_spans`` gives them.
-    """
-    kept = np.asarray(kept, np.float64).reshape(-1, 2)
-    ends_s = np.cumsum(kept[:, 1] - kept[:, 0])
-    index = np.minimum(np.searchsorted(ends_s, cleaned_time_s, side="right"), len(kept) - 1)
-    return np.minimum(kept[index, 1] - ends_s[index] + cleaned_time_s, kept[index, 1])
 
 
 # What is lost, and clips

@@ -141,19 +141,6 @@ def per_species_table(truth, scores, classes, thresholds=DEFAULT_THRESHOLD):
     )
 
 
-def confusion(labels, predicted, classes):
-    """Confusion table: a row per true class, a column per predicted class, in recordings.
-
-    Args:
-        labels, predicted: (recordings,) int.
-        classes: names, in the order of the numbers.
-    """
-    from sklearn.metrics import confusion_matrix
-
-    counts = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
-    return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
-
-
 def best_thresholds(truth, scores, fallback=None):
     """The threshold of each class that gives it the highest F1, halfway to the next lower score.
 
