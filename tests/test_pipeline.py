@@ -263,4 +263,4 @@ def test_the_bar_of_each_task_begins_at_nought(tmp_path, monkeypatch, capsys):
             runtime.write_json(dict(zip(("desc", "n", "total"), told, strict=True)), file)
             time.sleep(1.5)  # three looks
     lines = capsys.readouterr().err
-    assert lines.index("9/9") < lines.index("1/9") < lines.index("listening: 5it")
+    assert lines.index("9/9") < lines.index("1/9") < lines.index(" 5it [")
