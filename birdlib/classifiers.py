@@ -1,8 +1,8 @@
 """Which species: classifiers on the patch embeddings of a frozen embedder.
 
-A recording, or a window of a soundscape, is a set of patch embeddings, shape (patches, dim), with a weight for each patch (its
-bird score). Pooling turns any number of patches into one feature vector; a small network, or logistic regression as the honest
-baseline, turns that into probabilities. The saved Keras model holds the pooling: embeddings and weights in, probabilities out.
+A recording, or a window of a soundscape, is pooled into one feature vector (``pooling``); a small network, or logistic regression
+as the honest baseline, turns that into probabilities. The saved Keras model holds the pooling: embeddings and weights in,
+probabilities out.
 """
 
 import functools
@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import metrics, runtime
+from birdlib import metrics, pooling, runtime
 
-LEAST_WEIGHT = 0.05  # of a patch in which no bird was heard: weights must not vanish, and silence tells a little too
 NEVER = -1e9  # bias of a class that was not there to be learnt: its softmax is 0
 MODES = ("single", "multi")  # one species a recording (softmax), or any number of them (sigmoid)
 FILES = ("classifier.keras", "classes.json", "preprocessing.json")
@@ -23,43 +22,15 @@ class ClassifierError(runtime.BirdlibError):
     """A classifier that cannot be trained or loaded as asked."""
 
 
-# Features
+# What is learnt
 
 
-def patch_weights(bird_scores):
-    """Weights of patches for the pooling, (patches,) float32: the bird score, but never below ``LEAST_WEIGHT``."""
-    return np.maximum(bird_scores, LEAST_WEIGHT).astype(np.float32)
-
-
-def recording_slices(patches):
-    """The rows of each recording in the patch table, which lie together.
-
-    Returns:
-        DataFrame: ``recording_id, first, last``; its patches are rows ``first`` to ``last`` - 1.
-    """
-    rows = pd.Series(np.arange(len(patches))).groupby(patches["recording_id"].to_numpy(), sort=False)
-    slices = rows.agg(["min", "max"]).rename_axis("recording_id").reset_index()
-    return pd.DataFrame({"recording_id": slices["recording_id"], "first": slices["min"], "last": slices["max"] + 1})
-
-
-def window_slices(slices, n_patches, hop):
-    """Cut every recording into windows of ``n_patches`` patches, ``hop`` apart, the last one flush with its end.
-
-    A shorter recording is one window.
-    """
-    rows = [
-        (row.recording_id, first, min(first + n_patches, row.last))
-        for row in slices.itertuples()
-        for first in [*range(row.first, row.last - n_patches, hop), max(row.first, row.last - n_patches)]
-    ]
-    return pd.DataFrame(rows, columns=["recording_id", "first", "last"])
-
-
-def training_set(embeddings, patches, pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
+def training_set(embeddings, patches, patch_pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
     """What a head learns: every training recording whole, and up to ``n_windows`` windows of it.
 
     Args:
         embeddings, patches: of stage 03.
+        patch_pooling: a layer from ``pooling.build_pooling``.
         recordings, truth: rows of the training split and their (n, classes) truth.
         window_patches: patches in a window; 0 leaves the windows away.
         class_weight: see ``class_weights``.
@@ -73,81 +44,28 @@ def training_set(embeddings, patches, pooling, recordings, truth, window_patches
     """
     labels = pd.factorize(recordings["species"])[0]
     _require_two_species(labels)
-    slices = recording_slices(patches)
+    slices = pooling.recording_slices(patches)
     slices = slices[slices["recording_id"].isin(recordings["recording_id"])].assign(weight=1.0)
     if window_patches:
-        windows = window_slices(slices, window_patches, max(1, window_patches // 2))
+        windows = pooling.window_slices(slices, window_patches, max(1, window_patches // 2))
         windows = windows.iloc[rng.permutation(len(windows))].groupby("recording_id").head(n_windows)
         share = 1.0 / windows.groupby("recording_id")["first"].transform("size")
         slices = pd.concat([slices, windows.assign(weight=share)], ignore_index=True)
     slices = slices.sort_values(["first", "last"], kind="stable")
     rows = pd.Index(recordings["recording_id"]).get_indexer(slices["recording_id"])
     sample_weight = slices["weight"].to_numpy() * class_weights(labels, class_weight)[rows]
-    features = pool(embeddings, patch_weights(patches["bird_score"].to_numpy()), slices, pooling)
+    weights = pooling.patch_weights(patches["bird_score"].to_numpy())
+    features = pooling.pool(embeddings, weights, slices, patch_pooling)
     return features, truth[rows], sample_weight.astype(np.float32)
-
-
-def pool(embeddings, weights, slices, pooling):
-    """Pool the patches of each slice.
-
-    Args:
-        embeddings: (patches, dim), may be memory-mapped.
-        weights: (patches,), from ``patch_weights``.
-        slices: with ``first`` and ``last``.
-        pooling: a layer from ``build_pooling``.
-
-    Returns:
-        (slices, features) float32.
-    """
-    shape = pooling.compute_output_shape((len(slices), None, embeddings.shape[1]), (len(slices), None))
-    pooled = np.empty(shape, np.float32)
-    ends = list(zip(slices["first"], slices["last"], strict=True))
-    for row, (first, last) in enumerate(runtime.progress(ends, desc="pooling")):
-        pooled[row] = np.asarray(pooling(np.array(embeddings[None, first:last]), weights[None, first:last]))[0]
-    return pooled
 
 
 # The network
 
 
 @functools.cache
-def _layers():
-    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
+def _macro_auc():
+    """The callback's class, made on first use, so that importing birdlib does not import Keras."""
     import keras
-    from keras import ops
-
-    @keras.saving.register_keras_serializable("birdlib")
-    class PatchPooling(keras.layers.Layer):
-        """Any number of patch embeddings to one vector: their weighted mean and standard deviation.
-
-        Inputs: embeddings (batch, patches, dim) and weights (batch, patches); a patch of weight 0 is padding and changes nothing.
-        Output: (batch, statistics * dim), each statistic of each view of ``view_dim`` numbers scaled to unit length.
-        """
-
-        def __init__(self, view_dim, statistics="mean_std", **options):
-            super().__init__(**options)
-            self.view_dim, self.statistics = view_dim, statistics
-
-        def build(self, embeddings_shape, weights_shape):
-            if embeddings_shape[-1] % self.view_dim:
-                raise ValueError(f"embeddings of {embeddings_shape[-1]} numbers are not views of {self.view_dim}")
-
-        def call(self, embeddings, weights):
-            weights = ops.cast(weights, embeddings.dtype)[..., None]  # (batch, patches, 1)
-            weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1e-6)
-            pooled = ops.sum(weights * embeddings, axis=1)  # (batch, dim)
-            if self.statistics == "mean_std":
-                variance = ops.sum(weights * ops.square(embeddings - pooled[:, None]), axis=1)
-                pooled = ops.concatenate([pooled, ops.sqrt(variance + 1e-8)], axis=-1)  # (batch, 2 * dim)
-            views = ops.reshape(pooled, (-1, pooled.shape[-1] // self.view_dim, self.view_dim))
-            views = views / ops.maximum(ops.norm(views, axis=-1, keepdims=True), 1e-3)
-            return ops.reshape(views, (-1, pooled.shape[-1]))
-
-        def compute_output_shape(self, embeddings_shape, weights_shape):
-            return (embeddings_shape[0], embeddings_shape[-1] * (2 if self.statistics == "mean_std" else 1))
-
-        def get_config(self):
-            return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
 
     class MacroAuc(keras.callbacks.Callback):
         """Adds ``validation_macro_auc`` to the logs; it stands before EarlyStopping, which watches it."""
@@ -160,17 +78,7 @@ def _layers():
             scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
             logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
 
-    return {"PatchPooling": PatchPooling, "MacroAuc": MacroAuc}
-
-
-def build_pooling(view_dim=1024, statistics="mean_std"):
-    """The pooling layer; ``statistics="mean"`` with one view is the adaptive average pooling of the seed.
-
-    Args:
-        view_dim: size of one view of an embedding (YAMNet: 1024; with the octave-down view an embedding has two).
-        statistics: ``"mean"`` or ``"mean_std"``.
-    """
-    return _layers()["PatchPooling"](view_dim, statistics, name="patch_pooling", dtype="float32")
+    return MacroAuc
 
 
 def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=0.3):
@@ -194,7 +102,7 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
     return keras.Model(features, probabilities)
 
 
-def join(pooling, head, dim):
+def join(patch_pooling, head, dim):
     """The whole classifier as one Functional model, fit to be saved.
 
     Returns:
@@ -205,7 +113,7 @@ def join(pooling, head, dim):
     embeddings = keras.Input((None, dim), name="embeddings")
     weights = keras.Input((None,), name="weights")
     return keras.Model(
-        {"embeddings": embeddings, "weights": weights}, head(pooling(embeddings, weights)), name="classifier"
+        {"embeddings": embeddings, "weights": weights}, head(patch_pooling(embeddings, weights)), name="classifier"
     )
 
 
@@ -252,7 +160,7 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
     stop = keras.callbacks.EarlyStopping(watched, mode=best, patience=patience, restore_best_weights=True)
     history = head.fit(
         features, truth, sample_weight=sample_weight, batch_size=batch_size or int(np.clip(len(features) // 400, 32, 1024)), epochs=epochs, validation_data=validation,
-        callbacks=[_layers()["MacroAuc"](*validation), stop], verbose=0,
+        callbacks=[_macro_auc()(*validation), stop], verbose=0,
     ).history  # fmt: skip
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
@@ -371,7 +279,7 @@ def load(folder):
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ClassifierError(f"{folder} has no {', '.join(missing)}: run notebooks/07_classify.ipynb first")
-    _layers()  # registers PatchPooling
+    pooling.build_pooling()  # makes the layer's class known to Keras
     model = keras.saving.load_model(folder / "classifier.keras", compile=False)
     return model, runtime.read_json(folder / "classes.json"), runtime.read_json(folder / "preprocessing.json")
 

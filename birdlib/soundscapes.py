@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, classifiers, noise, runtime, stages
+from birdlib import audio, birdclef, noise, pooling, runtime, stages
 
 COMPETITION_S = 60.0  # of a soundscape; a file that cannot be read gets rows as if it were whole
 COMPETITION_FILES = 700  # of the hidden test set
@@ -74,7 +74,7 @@ def predict(path, listener, model, window_s=birdclef.WINDOW_S, denoise="none"):
     embeddings, bird_scores = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     windows = birdclef.windows(n_samples / listener.sample_rate_hz, window_s)
     centres_s = np.arange(len(embeddings)) * listener.hop_s + listener.patch_s / 2
-    weights = classifiers.patch_weights(bird_scores)
+    weights = pooling.patch_weights(bird_scores)
     return windows, _predict_windows(model, embeddings, weights, centres_s, windows)
 
 

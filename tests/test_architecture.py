@@ -20,6 +20,7 @@ FLOORS = [
         "fieldwork",
         "plumage",
         "embedding_store",
+        "pooling",
     },
     {"speech", "noise", "films", "aviary"},
     {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation"},

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import classifiers, evaluation, metrics, runtime
+from birdlib import classifiers, evaluation, metrics, pooling, runtime
 
 DIM = 8
 
@@ -46,80 +46,7 @@ def made():
     return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32), truth, labels
 
 
-# Pooling
-
-
-@pytest.mark.parametrize("statistics", ["mean", "mean_std"])
-def test_padding_does_not_change_a_feature(statistics):
-    pooling = classifiers.build_pooling(DIM, statistics)
-    embeddings, weights = heard(5)
-    padded = (
-        np.concatenate([embeddings, 9.0 * np.ones((1, 3, DIM), np.float32)], axis=1),
-        np.pad(weights, [(0, 0), (0, 3)]),
-    )
-    assert np.allclose(pooling(embeddings, weights), pooling(*padded), atol=1e-6)
-
-
-@pytest.mark.parametrize("n_patches", [1, 2, 73])
-def test_any_number_of_patches_gives_a_feature_of_one_length(n_patches):
-    feature = np.asarray(classifiers.build_pooling(DIM)(*heard(n_patches, dim=2 * DIM)))
-    assert feature.shape == (1, 4 * DIM) and np.isfinite(feature).all()
-    means, deviations = np.linalg.norm(feature.reshape(2, 2, DIM), axis=-1)  # of each view
-    assert means == pytest.approx(1.0, abs=1e-5)
-    assert deviations == pytest.approx(1.0, abs=1e-5) or n_patches == 1
-
-
-def test_mean_pooling_of_one_view_points_where_the_plain_average_points():
-    embeddings, weights = heard(6)
-    average = embeddings.mean(axis=1)
-    feature = classifiers.build_pooling(DIM, "mean")(embeddings, np.ones_like(weights))
-    assert np.allclose(feature, average / np.linalg.norm(average), atol=1e-6)
-
-
-def test_only_the_ratio_of_weights_counts():
-    pooling = classifiers.build_pooling(DIM)
-    embeddings, weights = heard(6)
-    assert np.allclose(pooling(embeddings, weights), pooling(embeddings, 7.0 * weights), atol=1e-6)
-
-
-def test_the_order_of_patches_does_not_count():
-    pooling = classifiers.build_pooling(DIM)
-    embeddings, weights = heard(6)
-    assert np.allclose(pooling(embeddings, weights), pooling(embeddings[:, ::-1], weights[:, ::-1]), atol=1e-6)
-
-
-def test_views_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="12 numbers"):
-        classifiers.build_pooling(DIM)(*heard(3, dim=12))
-
-
-def test_pool_gives_each_slice_the_feature_of_its_patches():
-    pooling = classifiers.build_pooling(DIM)
-    (embeddings, weights), slices = heard(9), pd.DataFrame({"first": [0, 3, 3], "last": [3, 9, 4]})
-    pooled = classifiers.pool(embeddings[0], weights[0], slices, pooling)
-    assert pooled.shape == (3, 2 * DIM) and pooled.dtype == np.float32
-    assert np.allclose(pooled[1], pooling(embeddings[:, 3:9], weights[:, 3:9]), atol=1e-6)
-
-
-def test_silence_has_some_weight():
-    assert classifiers.patch_weights(np.array([0.0, 0.6])).tolist() == pytest.approx([classifiers.LEAST_WEIGHT, 0.6])
-
-
-# Windows and the training set
-
-
-def test_windows_cover_every_patch_and_a_short_recording_is_one_window():
-    """23 patches in windows of 10, 5 apart: at 0, 5, 10, and flush with the end at 13."""
-    slices = classifiers.recording_slices(patch_table([23, 4, 10, 11]))
-    assert slices["last"].tolist() == [23, 27, 37, 48]
-    windows = classifiers.window_slices(slices, 10, 5)
-    assert windows.loc[windows["recording_id"] == "r0", "first"].tolist() == [0, 5, 10, 13]
-    assert windows.loc[windows["recording_id"] == "r1", ["first", "last"]].to_numpy().tolist() == [[23, 27]]
-    assert len(windows) == 4 + 1 + 1 + 2
-    for row in slices.itertuples():
-        mine = windows[windows["recording_id"] == row.recording_id]
-        covered = set().union(*(range(first, last) for first, last in zip(mine["first"], mine["last"], strict=True)))
-        assert covered == set(range(row.first, row.last))
+# The training set
 
 
 def training_set(species, sizes, truth=None, **options):
@@ -128,7 +55,7 @@ def training_set(species, sizes, truth=None, **options):
     truth = pd.get_dummies(recordings["species"]).to_numpy(np.float32) if truth is None else truth
     options = {"window_patches": 4, "class_weight": 0.0, "rng": rng()} | options
     embeddings = rng(2).random((len(patches), DIM), dtype=np.float32)
-    return classifiers.training_set(embeddings, patches, classifiers.build_pooling(DIM), recordings, truth, **options)
+    return classifiers.training_set(embeddings, patches, pooling.build_pooling(DIM), recordings, truth, **options)
 
 
 def test_the_windows_of_a_recording_weigh_as_much_as_the_whole():
@@ -345,14 +272,14 @@ def test_a_test_of_repeated_rows_only_has_no_figures_without_them():
 def test_a_classifier_that_was_saved_gives_the_same_numbers(tmp_path):
     """Padding included: a window with two patches of weight 0 behind it is predicted like the window."""
     head = classifiers.average([head_of(4 * DIM, 3, 0), head_of(4 * DIM, 3, 1)], [0.5, 0.5])
-    pooling = classifiers.build_pooling(DIM)
-    model = classifiers.join(pooling, head, 2 * DIM)
+    patch_pooling = pooling.build_pooling(DIM)
+    model = classifiers.join(patch_pooling, head, 2 * DIM)
     preprocessing = {"embedder": "yamnet", "key": "ab", "prior": [0.5, 0.25, 0.25], "thresholds": [0.1, 0.2, 0.3]}
     classifiers.save(tmp_path / "new", model, ["1139490", "amekes", "wren"], preprocessing)
 
     again, classes, read = classifiers.load(tmp_path / "new")
     embeddings, weights = heard(7, dim=2 * DIM)
-    expected = classifiers.predict(head, np.asarray(pooling(embeddings, weights)))
+    expected = classifiers.predict(head, np.asarray(patch_pooling(embeddings, weights)))
     assert classes == ["1139490", "amekes", "wren"] and read == preprocessing
     assert np.allclose(again.predict({"embeddings": embeddings, "weights": weights}, verbose=0), expected, atol=1e-5)
     padded = {"embeddings": np.pad(embeddings, [(0, 0), (0, 2), (0, 0)]), "weights": np.pad(weights, [(0, 0), (0, 2)])}

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import audio, birdclef, classifiers, runtime, soundscapes
+from birdlib import audio, birdclef, classifiers, pooling, runtime, soundscapes
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -46,7 +46,7 @@ def soundscape(folder, name, loudness):
 @pytest.fixture
 def model():
     head = classifiers.build_head(2, 3, hidden=())
-    return classifiers.join(classifiers.build_pooling(2, "mean"), head, 2)
+    return classifiers.join(pooling.build_pooling(2, "mean"), head, 2)
 
 
 # Windows
