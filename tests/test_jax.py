@@ -1,0 +1,28 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from birdlib import runtime
+
+RUN = """
+import sys, pytest
+returned = pytest.main(sys.argv[1:])
+import keras
+print("computed on", keras.backend.backend())
+sys.exit(returned)
+"""
+
+
+@pytest.mark.slow
+def test_losses_and_encoders_compute_on_jax_too():
+    """The same tests in a process of its own, because Keras settles its backend once."""
+    root = runtime.repository()
+    files = [file for file in ("tests/test_losses.py", "tests/test_encoders.py") if (root / file).is_file()]
+    command = [sys.executable, "-c", RUN, "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(
+        command, cwd=root, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "computed on jax" in done.stdout
