@@ -48,20 +48,22 @@ def pair(photos, sounds, rng):
     Returns:
         DataFrame: ``photo, sound`` (rows of the library, or -1), ``species``.
     """
-    known = set(photos["individual_id"]) & set(sounds["individual_id"])
-    sides = [_members(table, known - {""}) for table in (photos, sounds)]
+    birds = [pd.MultiIndex.from_frame(table[["species", "individual_id"]]) for table in (photos, sounds)]
+    sides = [_members(photos, birds[0].isin(birds[1])), _members(sounds, birds[1].isin(birds[0]))]
     rows = []
     for key in sorted(set(sides[0]) | set(sides[1])):
         photo, sound = (rng.permutation(side.get(key, [])).astype(int) for side in sides)
         n = max(len(photo), len(sound))
         photo, sound = (np.resize(side, n) if len(side) else np.full(n, ABSENT) for side in (photo, sound))
         rows.append(pd.DataFrame({"photo": photo, "sound": sound, "species": key[0]}))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["photo", "sound", "species"])
+    if not rows:
+        return pd.DataFrame({"photo": np.zeros(0, int), "sound": np.zeros(0, int), "species": np.zeros(0, str)})
+    return pd.concat(rows, ignore_index=True)
 
 
-def _members(table, known):
+def _members(table, is_known):
     """{(species, individual): rows}; the individual only where both sides know it."""
-    who = table["individual_id"].where(table["individual_id"].isin(known), "")
+    who = table["individual_id"].where(is_known, "")
     return table.groupby([table["species"], who]).groups
 
 
@@ -184,5 +186,7 @@ def thin_species(whole, without=()):
         if n_photos + n_sounds == 1:
             found.append((f"species {name}", "one sample only in training: it serves as a negative"))
         elif len(photos) and len(sounds) and not (n_photos and n_sounds):
-            found.append((f"species {name}", f"no {'sound' if n_photos else 'photo'} in training: the other is learnt alone"))
+            found.append(
+                (f"species {name}", f"no {'sound' if n_photos else 'photo'} in training: the other is learnt alone")
+            )
     return found
