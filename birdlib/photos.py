@@ -1,6 +1,6 @@
 """Photos: what the frozen part of VGG16 makes of them, computed once for each picture and kept by its content.
 
-A photo has two views, as it is and mirrored. Its shorter side is scaled to 224 pixels and the middle is cut out.
+A photo has two views, as it is and mirrored. Its middle, a square, is cut out and scaled to 224 pixels.
 """
 
 import dataclasses
@@ -28,11 +28,10 @@ def as_input(image):
 
     size = encoders.IMAGE_SIZE
     height, width = image.shape[:2]
-    scale = size / min(height, width)
-    shape = max(size, round(width * scale)), max(size, round(height * scale))  # (width, height), as OpenCV has it
-    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
-    return image[top : top + size, left : left + size]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = image[top : top + side, left : left + side]  # cut first, for a thin strip, scaled, would fill the memory
+    return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
 
 
 @dataclasses.dataclass(frozen=True)
