@@ -1,4 +1,4 @@
-"""The command line: ``python -m birdlib run | weights | bench``."""
+"""The command line: ``python -m birdlib run | nearest | weights | bench``."""
 
 import argparse
 import sys
@@ -48,12 +48,20 @@ def _parser():
     run.add_argument("--force", action="store_true", help="run also what is current")
     run.set_defaults(command=_run)
 
+    nearest = commands.add_parser(
+        "nearest", help="list the recordings and photos that lie nearest to a photo or a sound"
+    )
+    nearest.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
+    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
+    nearest.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
+    nearest.set_defaults(command=_nearest)
+
     weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
     weights.add_argument("--fetch", action="store_true", help="bring what is missing")
     weights.set_defaults(command=_weights)
 
     bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
-    bench.add_argument("what", choices=["embed", "clean"], help="which stage's work")
+    bench.add_argument("what", choices=["embed", "clean", "triplet"], help="which stage's work")
     bench.set_defaults(command=_bench)
     return parser
 
@@ -77,6 +85,13 @@ def _run(options):
     return 0
 
 
+def _nearest(options):
+    from birdlib import nearest
+
+    print(nearest.find(options.query, options.outputs, options.n).round(3).to_string(index=False))
+    return 0
+
+
 def _weights(options):
     from birdlib import weights
 
@@ -88,12 +103,14 @@ def _weights(options):
 
 
 def _bench(options):
-    from birdlib import audio, birdclef, cleaning, embedders, sample
+    from birdlib import audio, benchmarks, birdclef, cleaning, embedders, sample
 
     if options.what == "embed":
         table = embedders.benchmark()
-    else:
+    elif options.what == "clean":
         table = cleaning.benchmark(*audio.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
+    else:
+        table = benchmarks.triplet()
     print(table.round(1).to_string(index=False))
     return 0
 

@@ -184,7 +184,7 @@ def bird_losses(talkative, paths, root, n_most=100):
 
 
 def recording_map(embeddings, patches, seed, n_most=2000):
-    """Lay the mean embeddings of recordings out in two dimensions by t-SNE ("Visualizing Data using t-SNE", 2008).
+    """Lay the mean embeddings of recordings out in two dimensions.
 
     Args:
         n_most: so many recordings at most, chosen at random.
@@ -192,20 +192,31 @@ def recording_map(embeddings, patches, seed, n_most=2000):
     Returns:
         (points, recording_ids): (n, 2) and (n,).
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     rng = np.random.default_rng(seed)
     rows_of = patches.groupby("recording_id", sort=True).indices
     names = np.array(sorted(rows_of), dtype=object)
     names = np.sort(rng.choice(names, min(n_most, len(names)), replace=False))
-    means = np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names])
-    means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-9
-    if len(names) < 5 or np.allclose(means, means[0], atol=1e-6):  # too few, or too much alike, for neighbourhoods
-        return np.pad(means, ((0, 0), (0, 2)))[:, :2], names
-    reduced = PCA(min(50, len(names) - 1, means.shape[1]), random_state=seed).fit_transform(means)
-    perplexity = min(30.0, (len(names) - 1) / 4)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced), names
+    return layout(np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names]), seed), names
+
+
+def layout(vectors, seed):
+    """Two dimensions for a map, by t-SNE of the directions ("Visualizing Data using t-SNE", 2008).
+
+    Args:
+        vectors: (n, dim).
+
+    Returns:
+        (n, 2).
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    vectors = vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)
+    n = len(vectors)
+    if n < 5 or np.allclose(vectors, vectors[0], atol=1e-6):  # too few, or too much alike, for neighbourhoods
+        return np.pad(vectors, ((0, 0), (0, 2)))[:, :2]
+    reduced = PCA(min(50, n - 1, vectors.shape[1]), random_state=seed).fit_transform(vectors)
+    return TSNE(perplexity=min(30.0, (n - 1) / 4), init="pca", random_state=seed).fit_transform(reduced)
 
 
 def _clean(root, folder, source, version, target, start_s, end_s, policy, denoise, threshold, seed):

@@ -122,6 +122,61 @@ def history(table, ax=None):
     return ax
 
 
+def triplet_history(table, ax=None):
+    """Training of a triplet network: loss on the left axis, shares between 0 and 1 on the right one.
+
+    Vertical lines tell the kept epoch, and where the mining was switched.
+
+    Args:
+        table: DataFrame with ``epoch, loss, active_share, spread, validation_map_at_r, mining`` (name of the mining of that epoch)
+            and ``is_kept`` (true in one row).
+    """
+    ax = ax or new_axes(10, 3.6)
+    right = ax.twinx()
+    ax.plot(table["epoch"], table["loss"], color=SPLIT_COLOURS["train"], label="loss")
+    for column, label, colour in [
+        ("validation_map_at_r", "validation MAP@R", "#2e7d32"),
+        ("active_share", "active triplets", SPLIT_COLOURS["validation"]),
+        ("spread", "embedding spread", "#7b5ea7"),
+    ]:
+        right.plot(table["epoch"], table[column], color=colour, label=label, marker="." if len(table) == 1 else None)
+    for epoch in table.loc[table["is_kept"], "epoch"]:
+        right.axvline(epoch, color="#2e7d32", linewidth=1, label=f"kept epoch: {epoch}")
+    before = table["mining"].shift().fillna(table["mining"])
+    for row in table.assign(before=before)[table["mining"] != before].itertuples():
+        label = f"mining: {row.before} \N{RIGHTWARDS ARROW} {row.mining}"
+        right.axvline(row.epoch - 0.5, color="#333333", linestyle=":", label=label)
+    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
+    right.set(ylabel="share", ylim=(0, 1.02))
+    handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    return ax
+
+
+def modality_bars(table, ax=None):
+    """Precision at 1 of each modality, with its 90 % interval, side by side for each set.
+
+    Args:
+        table: DataFrame with ``set``, ``modality`` and ``p_at_1`` ([value, low, high]); what is NaN has no bar.
+    """
+    sets, modalities = table["set"].unique().tolist(), table["modality"].unique().tolist()
+    width = 0.8 / max(len(modalities), 1)
+    ax = ax or new_axes(max(6.0, 1.5 + 0.8 * len(sets) * len(modalities)), 3.6)
+    for i, modality in enumerate(modalities):
+        mine = table[table["modality"] == modality]
+        places = np.array([sets.index(name) for name in mine["set"]]) + (i + 0.5) * width - 0.4
+        value, low, high = np.array(mine["p_at_1"].tolist(), dtype=float).T
+        whiskers = np.maximum([value - low, high - value], 0)
+        ax.bar(places, value, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=modality)
+        for place, figure, top in zip(places, value, high, strict=True):
+            if np.isfinite(figure):
+                ax.text(place, top + 0.02, f"{figure:.2f}", ha="center", va="bottom", fontsize=8)
+    ax.set_xticks(range(len(sets)), sets)
+    ax.set(ylim=(0, 1.1), ylabel="precision at 1", title="Is the nearest of the same species? (90 % intervals)")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
 def per_species(table, ax=None):
     """ROC-AUC of each species as a dot, with the macro mean as a line.
 

@@ -21,12 +21,15 @@ FLOORS = [
         "plumage",
         "embedding_store",
         "pooling",
+        "losses",
+        "vgg16",
+        "video",
     },
-    {"speech", "noise", "films", "aviary"},
-    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation"},
-    {"clips", "classifiers"},
+    {"speech", "noise", "films", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval"},
+    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplets"},
+    {"clips", "classifiers", "modalities", "nearest"},
     {"soundscapes"},
-    {"report", "pipeline", "__main__"},
+    {"report", "pipeline", "benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
 

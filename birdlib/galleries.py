@@ -1,0 +1,105 @@
+"""Pictures and sounds side by side. A card is one sample: its photo above the spectrogram of its sound.
+
+A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or None), ``waveform`` ((samples,) float32, or None) and
+``sample_rate_hz`` (None without a waveform). Every function makes a figure of its own and returns its axes, shape
+(rows, columns, 2): the photo and the sound of each card.
+"""
+
+import textwrap
+
+from birdlib import audio, plots, video
+
+RIGHT, WRONG, ASKED = (
+    ("#2e7d32", "solid"),
+    ("#d32f2f", "dashed"),
+    ("#333333", "solid"),
+)  # borders: colour, and line for the colour-blind
+ROLES = {"anchor": ASKED, "positive": RIGHT, "negative": WRONG}
+ABSENT = "#e6e6e6"
+LINE_LENGTH = 30  # of a title, in letters: what fits above a card
+
+
+def card(library, pair, root, cosine=None, is_right=None):
+    """The card of a pair of a library.
+
+    Args:
+        library: ``pairs.Library``.
+        pair: a row of ``pairs.pair``.
+        root: folder of the media's paths.
+        cosine: to the anchor or query, for the title.
+        is_right: whether its species is that of the query; None for the query itself.
+    """
+    photo = library.photos.iloc[pair["photo"]] if pair["photo"] >= 0 else None
+    sound = library.sounds.iloc[pair["sound"]] if pair["sound"] >= 0 else None
+    waveform, rate_hz = (None, None) if sound is None else audio.read(root / sound["audio_path"])
+    return {
+        "title": pair["species"] + ("" if cosine is None else f"\ncosine {cosine:.2f}"),
+        "image": None if photo is None else video.read_image(root / photo["image_path"]),
+        "waveform": waveform,
+        "sample_rate_hz": rate_hz,
+        "is_right": is_right,
+    }
+
+
+def triplet_cards(triplets):
+    """What a network learns from: one row a triplet, with the columns anchor, positive and negative.
+
+    Args:
+        triplets: rows of three cards; the role is put before the title.
+    """
+    titled = [
+        [card | {"title": f"{role}: {card['title']}"} for role, card in zip(ROLES, row, strict=True)]
+        for row in triplets
+    ]
+    return _grid(titled, [list(ROLES.values())] * len(triplets), card_width=3.2)
+
+
+def retrieval_gallery(rows):
+    """What a network finds: one row a query, on the left, and the nearest of the gallery, the likest first.
+
+    Args:
+        rows: rows of cards, of any length, that also tell ``is_right``: whether the species is that of the query (solid green
+            border) or not (dashed red); None for the query itself.
+    """
+    borders = {None: ASKED, True: RIGHT, False: WRONG}
+    return _grid(rows, [[borders[card["is_right"]] for card in row] for row in rows], card_width=2.3)
+
+
+def _grid(rows, borders, card_width):
+    """Draw the cards; where a row is shorter than others its end is left blank."""
+    n_rows, n_columns = max(len(rows), 1), max(map(len, rows), default=1)
+    axes = plots.new_axes(
+        card_width * n_columns, 1.2 * card_width * n_rows, 2 * n_rows, n_columns, squeeze=False, height_ratios=[3, 2] * n_rows
+    )  # fmt: skip
+    axes[0, 0].figure.get_layout_engine().set(w_pad=0.06, h_pad=0.015, wspace=0, hspace=0)
+    axes = axes.reshape(n_rows, 2, n_columns).swapaxes(1, 2)  # (rows, columns, 2)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for places, cards, row_borders in zip(axes, rows, borders, strict=False):
+        for (photo, sound), card, border in zip(places, cards, row_borders, strict=False):
+            _draw(photo, sound, card, *border)
+    return axes
+
+
+def _draw(photo, sound, card, colour, line):
+    lines = [textwrap.fill(text, LINE_LENGTH) for text in card["title"].splitlines()]
+    photo.set_title("\n".join(lines), fontsize=8, color=colour)
+    if card["image"] is None:
+        _say_absent(photo, "no photo")
+    else:
+        photo.imshow(card["image"])
+        photo.set_aspect("equal", adjustable="datalim")  # all cards are as wide, whatever the photo
+    if card["waveform"] is None:
+        _say_absent(sound, "no sound")
+    else:
+        plots.spectrogram(card["waveform"], card["sample_rate_hz"], ax=sound)
+        size = f"{len(card['waveform']) / card['sample_rate_hz']:.3g} s, to {card['sample_rate_hz'] / 2000:g} kHz"
+        sound.text(0.98, 0.95, size, transform=sound.transAxes, ha="right", va="top", fontsize=6, color="white")
+    for ax in (photo, sound):
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=ABSENT)
+        ax.spines[:].set(color=colour, linestyle=line, linewidth=2.5)
+
+
+def _say_absent(ax, text):
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=9, color="#777777")

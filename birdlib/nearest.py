@@ -1,0 +1,101 @@
+"""The nearest recordings and photos to a query: the index that stage 04 leaves, for use.
+
+The index has a row for every photo and every sound of the manifest, each embedded alone, so that a photo finds sounds and a sound
+finds photos.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import audio, embedders, encoders, pairs, photos, pooling, runtime, stages, video
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class NearestError(runtime.BirdlibError):
+    """A query or an index that cannot be used."""
+
+
+def index(encoder, library):
+    """Embed every photo and every sound alone.
+
+    Returns:
+        (embeddings, table): (n, dim) unit vectors and, row-aligned, ``recording_id, kind, species, split, path``.
+    """
+    tables, vectors = [], []
+    for kind, media, column in (("photo", library.photos, "image_path"), ("sound", library.sounds, "audio_path")):
+        if not len(media):
+            continue
+        one = media.drop_duplicates("recording_id")
+        rows = pd.DataFrame({"photo": pairs.ABSENT, "sound": pairs.ABSENT, "species": one["species"]})
+        rows[kind] = one.index
+        vectors.append(pairs.embed(encoder, library, rows))
+        facts = one[["recording_id", "species", "split"]].assign(kind=kind, path=one[column])
+        tables.append(facts[["recording_id", "kind", "species", "split", "path"]])
+    return np.concatenate(vectors), pd.concat(tables, ignore_index=True)
+
+
+def find(queries, outputs_dir, n=10, weights_dir=""):
+    """List what lies nearest to a photo, to a sound, or to both together.
+
+    Args:
+        queries: one path of a picture or a sound, or one of each.
+        outputs_dir: where stage 04 is.
+        n: rows to list.
+        weights_dir: as in ``weights.find``.
+
+    Returns:
+        DataFrame: ``cosine, kind, species, recording_id, path``, nearest first; paths as in the manifest.
+
+    Raises:
+        NearestError: if there is no such file, two of one kind, or a kind that the encoder did not learn.
+        MissingStageError: if stage 04 is not finished.
+        ImageError, AudioError: if a file cannot be read.
+    """
+    folder = Path(outputs_dir) / "04_triplet"
+    stages.receipt(outputs_dir, "04_triplet")
+    kinds = {("photo" if Path(query).suffix.lower() in IMAGE_SUFFIXES else "sound"): Path(query) for query in queries}
+    if len(kinds) < len(queries):
+        raise NearestError("a query is one picture, one sound, or one of each")
+    for path in kinds.values():
+        if not path.is_file():
+            raise NearestError(f"there is no {path}")
+    encoder = encoders.load(folder / "fused_encoder.keras")
+    arrays = _inputs(encoder, kinds, runtime.read_json(folder / "preprocessing.json"), weights_dir)
+    embedding = encoder.predict(arrays, verbose=0)[0]
+    table = pd.read_parquet(folder / "index.parquet")
+    table.insert(0, "cosine", np.load(folder / "embeddings.npy") @ embedding)
+    columns = ["cosine", "kind", "species", "recording_id", "path"]
+    return table.sort_values("cosine", ascending=False, kind="stable").head(n)[columns].reset_index(drop=True)
+
+
+def _inputs(encoder, kinds, preprocessing, weights_dir):
+    wanted = {name: x.shape for name, x in encoder.input.items()}
+    learnt = {"photo": "image" in wanted, "sound": "embeddings" in wanted}
+    for kind in kinds:
+        if not learnt[kind]:
+            raise NearestError(f"stage 04 had no {kind}s to learn from: it cannot place {kinds[kind]}")
+    arrays = {"presence": np.array([["photo" in kinds, "sound" in kinds]], np.float32)}
+    if learnt["photo"]:
+        arrays["image"] = np.zeros((1, *wanted["image"][1:]), np.float32)
+        if "photo" in kinds:
+            arrays["image"][0] = photos.as_input(video.read_image(kinds["photo"]))
+    if learnt["sound"]:
+        arrays["embeddings"], arrays["weights"] = (
+            np.zeros((1, 1, wanted["embeddings"][2]), np.float32),
+            np.ones((1, 1), np.float32),
+        )
+        if "sound" in kinds:
+            listener = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"])
+            if listener.key != preprocessing["key"]:
+                raise NearestError(
+                    f"stage 04 heard with other weights of {listener.name}: attach the same, or run 03 and 04 again"
+                )
+            waveform, _ = audio.read(kinds["sound"], listener.sample_rate_hz)
+            embeddings, bird_scores = listener.embed(waveform)
+            weights = pooling.patch_weights(bird_scores)
+            first, last = pairs.window(weights, 0, len(weights), preprocessing["n_patches"])
+            arrays["embeddings"], arrays["weights"] = embeddings[None, first:last], weights[None, first:last]
+    return {name: arrays[name] for name in wanted}

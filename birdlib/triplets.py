@@ -1,0 +1,370 @@
+"""Learning from triplets: an anchor, a positive of its species and a negative of another; and a guard against collapse.
+
+A network that lays everything on one point pays exactly the margin, for ever: hard negatives too early do that. So the training is watched,
+epoch by epoch: how far the embeddings are spread, how many triplets still cost something, whether the loss sits at the margin.
+"""
+
+import functools
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from birdlib import losses, pairs, retrieval, runtime
+
+OBJECTIVES = {  # name: (loss, how offline triplets are mined; "" where the batch itself is mined)
+    "triplet_hard": ("triplet", "hard"),
+    "triplet_semi_hard": ("triplet", "semi_hard"),
+    "batch_hard": ("batch_hard", ""),
+    "batch_semi_hard": ("batch_semi_hard", ""),
+    "multi_similarity": ("multi_similarity", ""),
+    "arcface": ("arcface", ""),
+}
+SOFTER = {"triplet_hard": "triplet_semi_hard", "batch_hard": "batch_semi_hard", "multi_similarity": "batch_semi_hard"}
+COST_THE_MARGIN = ("triplet_hard", "batch_hard")  # of embeddings that have collapsed
+MOST_WATCHED = 2000  # pairs that are embedded after an epoch, on either side
+
+
+class TripletError(runtime.BirdlibError):
+    """A training that cannot be done as asked."""
+
+
+class CollapseWarning(UserWarning):
+    """All embeddings come to lie on one point."""
+
+
+def hardest_negatives(embeddings, labels, below=None, block=1024):
+    """The other species' sample with the highest cosine, for each anchor; exact, and never an n × n matrix.
+
+    Args:
+        embeddings: (n, dim) unit vectors.
+        labels: (n,).
+        below: (n,), only negatives of a smaller cosine count (semi-hard, "FaceNet", 2015); where there is none, the least alike is taken.
+        block: anchors at a time.
+
+    Returns:
+        (n,) int, -1 where there is no other species.
+    """
+    order = np.argsort(labels, kind="stable")
+    sorted_labels, vectors = np.asarray(labels)[order], np.asarray(embeddings, np.float32)[order]
+    if not len(order) or sorted_labels[0] == sorted_labels[-1]:
+        return np.full(len(order), -1)
+    first, last = (np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right"))
+    found = np.empty(len(order), int)
+    for start in range(0, len(order), block):
+        cosines = vectors[start : start + block] @ vectors.T  # (block, n)
+        for row, (own_first, own_last) in enumerate(zip(first[start:], last[start : start + block], strict=False)):
+            cosines[row, own_first:own_last] = -np.inf
+        if below is not None:
+            limit = np.asarray(below)[order[start : start + block], None]
+            too_near = cosines >= limit
+            has_none = (too_near | np.isneginf(cosines)).all(axis=1)
+            cosines[has_none] = np.where(np.isneginf(cosines[has_none]), -np.inf, -cosines[has_none])
+            cosines[too_near & ~has_none[:, None]] = -np.inf
+        found[start : start + block] = cosines.argmax(axis=1)
+    negatives = np.empty_like(found)
+    negatives[order] = order[found]
+    return negatives
+
+
+def mine(embeddings, labels, mining, rng):
+    """Offline triplets: every sample that has another of its species is an anchor once, in random order.
+
+    Args:
+        embeddings, labels: as in ``hardest_negatives``.
+        mining: ``"hard"``, the negative is the hardest of all, or ``"semi_hard"``, the hardest that is further than the positive.
+        rng: draws the positives and the order.
+
+    Returns:
+        (triplets, 3) int, rows of the embeddings: anchor, positive, negative.
+    """
+    positives = _other_of_the_same(labels, rng)
+    has_positive = positives >= 0
+    towards = np.einsum("ij,ij->i", embeddings, embeddings[positives]) if mining == "semi_hard" else None
+    negatives = hardest_negatives(embeddings, labels, below=towards)
+    triplets = np.stack([np.arange(len(labels)), positives, negatives], axis=1)[has_positive & (negatives >= 0)]
+    return rng.permutation(triplets)
+
+
+def _other_of_the_same(labels, rng):
+    """(n,) a random other sample of the same label; -1 where there is none."""
+    chosen = np.full(len(labels), -1)
+    for rows in pd.Series(np.arange(len(labels))).groupby(np.asarray(labels)).indices.values():
+        if len(rows) > 1:
+            shuffled = rng.permutation(rows)
+            chosen[shuffled] = np.roll(shuffled, 1)
+    return chosen
+
+
+def spread(embeddings):
+    """Mean cosine distance between two unit vectors drawn at random, in [0, 1]: 0 where all have collapsed onto one point."""
+    return float(1.0 - np.sum(np.mean(embeddings, axis=0, dtype=np.float64) ** 2))
+
+
+def fit(encoder, library, train, validation, *, objective="multi_similarity", margin=0.2, n_species=8, n_samples=6, modality_dropout=0.5,
+        epochs=60, patience=10, learning_rate=1e-3, weight_decay=1e-3, remine_every=3, least_spread=0.05, seed=0):  # fmt: skip
+    """Train an encoder; keep the epoch with the best MAP@R on validation, meaned over photo, sound and both.
+
+    Args:
+        encoder: from ``encoders``.
+        library: ``pairs.Library``.
+        train, validation: (photos, sounds), rows of the library's tables; validation queries look for their like in train.
+        objective: one of ``OBJECTIVES``.
+        margin: of triplets, in cosine distance.
+        n_species, n_samples: P × K of a batch.
+        modality_dropout: share of pairs that lose their photo or their sound, in halves.
+        epochs: at most; one sees as many pairs as there are.
+        patience: epochs without a better validation.
+        learning_rate, weight_decay: of AdamW.
+        remine_every: epochs after which offline triplets are mined anew.
+        least_spread: see ``collapse_guard``; 0 leaves the training unguarded.
+        seed: of batches.
+
+    Returns:
+        DataFrame, a row an epoch: ``epoch, mining, loss, spread, active_share, validation_map_at_r, is_kept``.
+
+    Raises:
+        TripletError: for an unknown objective, or where there are not two species to tell apart.
+    """
+    if objective not in OBJECTIVES:
+        raise TripletError(f"objective is {objective!r}: choose {', '.join(OBJECTIVES)}")
+    rng = np.random.default_rng(seed)
+    classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
+    if len(classes) < 2:
+        raise TripletError(f"only {len(classes)} species to train on: triplets need two")
+    watched = _sample(pairs.pair(*train, rng), rng)
+    labels = pd.Index(classes).get_indexer(watched["species"])
+    best = _validation(encoder, library, watched, _sample(pairs.pair(*validation, rng), rng), patience)
+    guard = collapse_guard(
+        lambda: (labels, pairs.embed(encoder, library, watched)), encoder, margin, objective, least_spread
+    )
+    options = {"n_species": min(n_species, len(classes)), "n_samples": n_samples, "modality_dropout": modality_dropout}
+    tables, done = [], 0
+    while done < epochs and not best.is_over:
+        model = compiled(encoder, objective, len(classes), margin, learning_rate, weight_decay)
+        while done < epochs and not best.is_over and not guard.has_collapsed:
+            data = batches(encoder, library, train, classes, guard.objective, seed=[seed, done], **options)
+            n = min(epochs - done, remine_every if OBJECTIVES[guard.objective][1] else epochs)
+            history = model.fit(data, epochs=n, callbacks=[guard, best], verbose=0).history
+            tables.append(pd.DataFrame(history).assign(mining=guard.objective))
+            done += len(tables[-1])
+        if guard.has_collapsed and not guard.soften():
+            break
+        objective = guard.objective
+    best.restore()
+    table = pd.concat(tables, ignore_index=True)
+    table["epoch"] = np.arange(1, len(table) + 1)
+    table["is_kept"] = table["epoch"] == best.kept
+    return table[["epoch", "mining", "loss", "spread", "active_share", "validation_map_at_r", "is_kept"]]
+
+
+def collapse_guard(measure, encoder, margin, objective, least_spread=0.05, patience=2):
+    """A Keras callback that sees a collapse coming, says so, goes back to healthy weights and stops, to go on with softer mining.
+
+    It adds ``spread`` and ``active_share`` (of anchors with their hardest triplet) to the logs. Collapsed is who, ``patience`` epochs running, spreads less than
+    ``least_spread`` and no more than before, or whose loss lies within a twentieth of the margin with nearly every triplet active.
+
+    Args:
+        measure: function without arguments → (labels, embeddings) of some training pairs.
+        encoder: whose weights are kept while they are healthy.
+        margin, objective: of the training.
+
+    Returns:
+        keras.callbacks.Callback with ``has_collapsed``, ``objective`` and ``soften()``, which moves on to softer mining and
+        is False where there is none.
+    """
+    return _classes()["CollapseGuard"](measure, encoder, margin, objective, least_spread, patience)
+
+
+def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weight_decay=1e-3):
+    """The model that is trained, which shares its weights with the encoder: for arcface it has class centres on top."""
+    import keras
+
+    name, _ = OBJECTIVES[objective]
+    outputs = losses.cosine_head(n_classes)(encoder.output) if name == "arcface" else encoder.output
+    model = keras.Model(encoder.input, outputs)
+    options = {"margin": margin} if name in ("triplet", "batch_hard", "batch_semi_hard") else {}
+    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=1.0)
+    model.compile(optimizer, loss=losses.get(name, **options))
+    return model
+
+
+def batches(encoder, library, train, classes, objective, *, n_species=8, n_samples=6, modality_dropout=0.5, seed):
+    """What ``model.fit`` learns from: P × K batches, or triplets mined offline.
+
+    Args:
+        encoder, library, train, objective, n_species, n_samples, modality_dropout: as in ``fit``.
+        classes: species, in the order of the labels.
+        seed: list of int.
+
+    Returns:
+        keras.utils.PyDataset of (inputs, labels).
+
+    Raises:
+        TripletError: if there is nothing to mine.
+    """
+    names, mining = list(encoder.input), OBJECTIVES[objective][1]
+    if not mining:
+        return _classes()["SpeciesBatches"](
+            library, train, classes, names, n_species, n_samples, modality_dropout, seed
+        )
+    rng = np.random.default_rng(seed)
+    pool = pairs.drop_modalities(pairs.pair(*train, rng), modality_dropout, rng)
+    labels = pd.Index(classes).get_indexer(pool["species"])
+    triplets = mine(pairs.embed(encoder, library, pool), labels, mining, rng)
+    if not len(triplets):
+        raise TripletError("no species has two samples to make a triplet of")
+    n_triplets = max(1, n_species * n_samples // 3)
+    return _classes()["TripletBatches"](library, pool, labels, names, triplets, n_triplets, seed)
+
+
+def _sample(table, rng):
+    return table if len(table) <= MOST_WATCHED else table.sample(MOST_WATCHED, random_state=rng).reset_index(drop=True)
+
+
+def _validation(encoder, library, gallery, queries, patience):
+    """The callback that watches MAP@R: queries of validation, gallery of train, photo alone, sound alone and both."""
+    sought, among = ([table, *(pairs.each(table, kind) for kind in pairs.KINDS)] for table in (queries, gallery))
+
+    def map_at_r():
+        vectors = pairs.embed(encoder, library, pd.concat([*sought, *among]))
+        ends = np.cumsum([len(table) for table in (*sought, *among)])[:-1]
+        found = np.split(vectors, ends)
+        figures = [
+            retrieval.map_at_r(a @ b.T, one["species"].to_numpy(), other["species"].to_numpy())
+            for a, b, one, other in zip(found[: len(sought)], found[len(sought) :], sought, among, strict=True)
+            if len(a) and len(b)
+        ]
+        return float(np.nanmean(figures)) if np.isfinite(figures).any() else np.nan
+
+    return _classes()["BestEpoch"](encoder, map_at_r, patience)
+
+
+@functools.cache
+def _classes():
+    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
+    import keras
+
+    class SpeciesBatches(keras.utils.PyDataset):
+        """P × K batches: n_species species, n_samples pairs of each, paired anew every time."""
+
+        def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, seed):
+            super().__init__()
+            self.library, self.classes, self.names, self.seed = library, classes, names, seed
+            self.n_species, self.n_samples, self.modality_dropout = n_species, n_samples, modality_dropout
+            self.members = [[table[table["species"] == label] for table in train] for label in classes]
+            self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples))
+            self.epoch = 0
+
+        def __len__(self):
+            return self.n_steps
+
+        def on_epoch_end(self):
+            self.epoch += 1
+
+        def __getitem__(self, step):
+            rng = np.random.default_rng([*self.seed, self.epoch, step])
+            chosen = rng.choice(len(self.classes), self.n_species, replace=False)
+            drawn = [self._draw(self.members[label], rng) for label in chosen]
+            batch = pairs.drop_modalities(pd.concat(drawn, ignore_index=True), self.modality_dropout, rng)
+            arrays = pairs.inputs(self.library, batch, rng)
+            return {name: arrays[name] for name in self.names}, np.repeat(chosen, self.n_samples)
+
+        def _draw(self, members, rng):
+            drawn = [pairs.pair(*members, rng)]
+            while sum(map(len, drawn)) < self.n_samples:
+                drawn.append(pairs.pair(*members, rng))
+            drawn = pd.concat(drawn, ignore_index=True)
+            return drawn.iloc[rng.permutation(len(drawn))[: self.n_samples]]
+
+    class TripletBatches(keras.utils.PyDataset):
+        """Mined triplets, each three rows of a batch: anchor, positive, negative."""
+
+        def __init__(self, library, pool, labels, names, triplets, n_triplets, seed):
+            super().__init__()
+            self.library, self.pool, self.labels, self.names, self.seed = library, pool, labels, names, seed
+            self.triplets = np.resize(triplets, (-(-len(triplets) // n_triplets) * n_triplets, 3))  # whole batches
+            self.n_triplets = n_triplets
+
+        def __len__(self):
+            return len(self.triplets) // self.n_triplets
+
+        def __getitem__(self, step):
+            rows = self.triplets[step * self.n_triplets : (step + 1) * self.n_triplets].reshape(-1)
+            arrays = pairs.inputs(self.library, self.pool.iloc[rows], np.random.default_rng([*self.seed, step]))
+            return {name: arrays[name] for name in self.names}, self.labels[rows]
+
+    class CollapseGuard(keras.callbacks.Callback):
+        """See ``collapse_guard``."""
+
+        def __init__(self, measure, encoder, margin, objective, least_spread, patience):
+            super().__init__()
+            self.measure, self.encoder, self.margin, self.objective = measure, encoder, margin, objective
+            self.least_spread, self.patience = least_spread, patience
+            self.healthy, self.has_collapsed, self.n_ill, self.spread = encoder.get_weights(), False, 0, np.inf
+
+        def on_epoch_end(self, epoch, logs=None):
+            labels, embeddings = self.measure()
+            logs["spread"] = spread(embeddings)
+            logs["active_share"] = losses.active_share(labels, embeddings, self.margin, "batch_hard")
+            signs = self._signs(logs) if self.least_spread else []
+            self.n_ill, self.spread = self.n_ill + 1 if signs else 0, logs["spread"]
+            if not signs:
+                self.healthy = self.encoder.get_weights()
+            if self.n_ill >= self.patience:
+                remedy = SOFTER.get(self.objective)
+                told = (
+                    f"going on from healthy weights with {remedy}"
+                    if remedy
+                    else "stopping with the last healthy weights"
+                )
+                warnings.warn(
+                    f"the embeddings are collapsing ({' and '.join(signs)}): {told}", CollapseWarning, stacklevel=2
+                )
+                self.encoder.set_weights(self.healthy)
+                self.has_collapsed = self.model.stop_training = True
+
+        def soften(self):
+            self.has_collapsed, self.n_ill, self.spread = False, 0, np.inf
+            self.objective = SOFTER.get(self.objective, "")
+            return bool(self.objective)
+
+        def _signs(self, logs):
+            signs = []
+            if logs["spread"] < self.least_spread and logs["spread"] <= self.spread:
+                signs.append(f"their spread is {logs['spread']:.3f}")
+            is_at_margin = abs(logs["loss"] - self.margin) < 0.05 * self.margin
+            if self.objective in COST_THE_MARGIN and is_at_margin and logs["active_share"] > 0.95:
+                signs.append(
+                    f"the loss sits at the margin, {logs['loss']:.3f}, with {logs['active_share']:.0%} of triplets active"
+                )
+            return signs
+
+    class BestEpoch(keras.callbacks.Callback):
+        """Adds ``validation_map_at_r`` to the logs, keeps the best weights over several fits, and stops after ``patience`` epochs."""
+
+        def __init__(self, encoder, figure, patience):
+            super().__init__()
+            self.encoder, self.figure, self.patience = encoder, figure, patience
+            self.n_epochs, self.kept, self.best, self.weights = 0, 0, -np.inf, None
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.n_epochs += 1
+            logs["validation_map_at_r"] = value = self.figure()
+            if value > self.best or self.weights is None or np.isnan(value):  # without validation, the last epoch
+                self.best, self.kept, self.weights = value, self.n_epochs, self.encoder.get_weights()
+            self.model.stop_training |= self.is_over
+
+        @property
+        def is_over(self):
+            return self.n_epochs - self.kept >= self.patience
+
+        def restore(self):
+            self.encoder.set_weights(self.weights)
+
+    return {
+        "SpeciesBatches": SpeciesBatches,
+        "TripletBatches": TripletBatches,
+        "CollapseGuard": CollapseGuard,
+        "BestEpoch": BestEpoch,
+    }
