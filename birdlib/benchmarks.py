@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from birdlib import encoders, pairs, photos, runtime, sample, triplets, video
+from birdlib import encoders, mining, pairs, photos, runtime, sample, triplets, video
 
 N_SAMPLES, DIM = 10_000, 128  # of the mining
 LOOPED = 20  # anchors that the Python loop looks at; its time is scaled to all
@@ -94,14 +94,14 @@ def _mining():
         for start in range(0, N_SAMPLES, 1024):
             embeddings[start : start + 1024] @ embeddings.T
 
-    triplets.hardest_negatives(embeddings, labels)
+    mining.hardest_negatives(embeddings, labels)
     size = f"hardest negatives among {N_SAMPLES:,} × {DIM}"
     return _against_the_first(
         [
             (f"{size}, Python loop ({LOOPED} anchors, scaled)", _seconds(loop) * N_SAMPLES / LOOPED),
             (
                 f"{size}, exact, blocked",
-                min(_seconds(lambda: triplets.hardest_negatives(embeddings, labels)) for _ in range(5)),
+                min(_seconds(lambda: mining.hardest_negatives(embeddings, labels)) for _ in range(5)),
             ),
             (f"{size}, the matrix product alone", min(_seconds(product) for _ in range(5))),
         ]

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from birdlib import losses, pairs, retrieval, runtime
+from birdlib import losses, mining, pairs, retrieval, runtime
 
 OBJECTIVES = {  # name: (loss, how offline triplets are mined; "" where the batch itself is mined)
     "triplet_hard": ("triplet", "hard"),
@@ -31,74 +31,6 @@ class TripletError(runtime.BirdlibError):
 
 class CollapseWarning(UserWarning):
     """All embeddings come to lie on one point."""
-
-
-def hardest_negatives(embeddings, labels, below=None, block=1024):
-    """The other species' sample with the highest cosine, for each anchor; exact, and never an n × n matrix.
-
-    Args:
-        embeddings: (n, dim) unit vectors.
-        labels: (n,).
-        below: (n,), only negatives of a smaller cosine count (semi-hard, "FaceNet", 2015); where there is none, the least alike is taken.
-        block: anchors at a time.
-
-    Returns:
-        (n,) int, -1 where there is no other species.
-    """
-    order = np.argsort(labels, kind="stable")
-    sorted_labels, vectors = np.asarray(labels)[order], np.asarray(embeddings, np.float32)[order]
-    if not len(order) or sorted_labels[0] == sorted_labels[-1]:
-        return np.full(len(order), -1)
-    first, last = (np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right"))
-    found = np.empty(len(order), int)
-    for start in range(0, len(order), block):
-        cosines = vectors[start : start + block] @ vectors.T  # (block, n)
-        for row, (own_first, own_last) in enumerate(zip(first[start:], last[start : start + block], strict=False)):
-            cosines[row, own_first:own_last] = -np.inf
-        if below is not None:
-            limit = np.asarray(below)[order[start : start + block], None]
-            too_near = cosines >= limit
-            has_none = (too_near | np.isneginf(cosines)).all(axis=1)
-            cosines[has_none] = np.where(np.isneginf(cosines[has_none]), -np.inf, -cosines[has_none])
-            cosines[too_near & ~has_none[:, None]] = -np.inf
-        found[start : start + block] = cosines.argmax(axis=1)
-    negatives = np.empty_like(found)
-    negatives[order] = order[found]
-    return negatives
-
-
-def mine(embeddings, labels, mining, rng):
-    """Offline triplets: every sample that has another of its species is an anchor once, in random order.
-
-    Args:
-        embeddings, labels: as in ``hardest_negatives``.
-        mining: ``"hard"``, the negative is the hardest of all, or ``"semi_hard"``, the hardest that is further than the positive.
-        rng: draws the positives and the order.
-
-    Returns:
-        (triplets, 3) int, rows of the embeddings: anchor, positive, negative.
-    """
-    positives = _other_of_the_same(labels, rng)
-    has_positive = positives >= 0
-    towards = np.einsum("ij,ij->i", embeddings, embeddings[positives]) if mining == "semi_hard" else None
-    negatives = hardest_negatives(embeddings, labels, below=towards)
-    triplets = np.stack([np.arange(len(labels)), positives, negatives], axis=1)[has_positive & (negatives >= 0)]
-    return rng.permutation(triplets)
-
-
-def _other_of_the_same(labels, rng):
-    """(n,) a random other sample of the same label; -1 where there is none."""
-    chosen = np.full(len(labels), -1)
-    for rows in pd.Series(np.arange(len(labels))).groupby(np.asarray(labels)).indices.values():
-        if len(rows) > 1:
-            shuffled = rng.permutation(rows)
-            chosen[shuffled] = np.roll(shuffled, 1)
-    return chosen
-
-
-def spread(embeddings):
-    """Mean cosine distance between two unit vectors drawn at random, in [0, 1]: 0 where all have collapsed onto one point."""
-    return float(1.0 - np.sum(np.mean(embeddings, axis=0, dtype=np.float64) ** 2))
 
 
 def fit(encoder, library, train, validation, *, objective="multi_similarity", margin=0.2, n_species=8, n_samples=6, modality_dropout=0.5,
@@ -203,15 +135,15 @@ def batches(encoder, library, train, classes, objective, *, n_species=8, n_sampl
     Raises:
         TripletError: if there is nothing to mine.
     """
-    names, mining = list(encoder.input), OBJECTIVES[objective][1]
-    if not mining:
+    names, offline = list(encoder.input), OBJECTIVES[objective][1]
+    if not offline:
         return _classes()["SpeciesBatches"](
             library, train, classes, names, n_species, n_samples, modality_dropout, seed
         )
     rng = np.random.default_rng(seed)
     pool = pairs.drop_modalities(pairs.pair(*train, rng), modality_dropout, rng)
     labels = pd.Index(classes).get_indexer(pool["species"])
-    triplets = mine(pairs.embed(encoder, library, pool), labels, mining, rng)
+    triplets = mining.mine(pairs.embed(encoder, library, pool), labels, offline, rng)
     if not len(triplets):
         raise TripletError("no species has two samples to make a triplet of")
     n_triplets = max(1, n_species * n_samples // 3)
@@ -305,7 +237,7 @@ def _classes():
 
         def on_epoch_end(self, epoch, logs=None):
             labels, embeddings = self.measure()
-            logs["spread"] = spread(embeddings)
+            logs["spread"] = mining.spread(embeddings)
             logs["active_share"] = losses.active_share(labels, embeddings, self.margin, "batch_hard")
             signs = self._signs(logs) if self.least_spread else []
             self.n_ill, self.spread = self.n_ill + 1 if signs else 0, logs["spread"]

@@ -22,6 +22,7 @@ FLOORS = [
         "embedding_store",
         "pooling",
         "losses",
+        "mining",
         "vgg16",
         "video",
     },
