@@ -66,10 +66,10 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         raise TripletError(f"only {len(classes)} species to train on: triplets need two")
     watched = _sample(pairs.pair(*train, rng), rng)
     labels = pd.Index(classes).get_indexer(watched["species"])
-    best = _validation(encoder, library, watched, _sample(pairs.pair(*validation, rng), rng), patience)
     guard = collapse_guard(
         lambda: (labels, pairs.embed(encoder, library, watched)), encoder, margin, objective, least_spread
     )
+    best = _validation(encoder, library, watched, _sample(pairs.pair(*validation, rng), rng), guard, patience)
     options = {"n_species": min(n_species, len(classes)), "n_samples": n_samples, "modality_dropout": modality_dropout}
     tables, done = [], 0
     while done < epochs and not best.is_over:
@@ -154,7 +154,7 @@ def _sample(table, rng):
     return table if len(table) <= MOST_WATCHED else table.sample(MOST_WATCHED, random_state=rng).reset_index(drop=True)
 
 
-def _validation(encoder, library, gallery, queries, patience):
+def _validation(encoder, library, gallery, queries, guard, patience):
     """The callback that watches MAP@R: queries of validation, gallery of train, photo alone, sound alone and both."""
     sought, among = ([table, *(pairs.each(table, kind) for kind in pairs.KINDS)] for table in (queries, gallery))
 
@@ -169,7 +169,7 @@ def _validation(encoder, library, gallery, queries, patience):
         ]
         return float(np.nanmean(figures)) if np.isfinite(figures).any() else np.nan
 
-    return _classes()["BestEpoch"](encoder, map_at_r, patience)
+    return _classes()["BestEpoch"](encoder, map_at_r, guard, patience)
 
 
 @functools.cache
@@ -273,17 +273,21 @@ def _classes():
             return signs
 
     class BestEpoch(keras.callbacks.Callback):
-        """Adds ``validation_map_at_r`` to the logs, keeps the best weights over several fits, and stops after ``patience`` epochs."""
+        """Adds ``validation_map_at_r`` to the logs, keeps the best weights over several fits, and stops after ``patience`` epochs.
 
-        def __init__(self, encoder, figure, patience):
+        An epoch that the guard finds ill is never the best: it may be so by chance.
+        """
+
+        def __init__(self, encoder, figure, guard, patience):
             super().__init__()
-            self.encoder, self.figure, self.patience = encoder, figure, patience
-            self.n_epochs, self.kept, self.best, self.weights = 0, 0, -np.inf, None
+            self.encoder, self.figure, self.guard, self.patience = encoder, figure, guard, patience
+            self.n_epochs, self.kept, self.best, self.weights = 0, 0, -np.inf, encoder.get_weights()
 
         def on_epoch_end(self, epoch, logs=None):
             self.n_epochs += 1
             logs["validation_map_at_r"] = value = self.figure()
-            if value > self.best or self.weights is None or np.isnan(value):  # without validation, the last epoch
+            is_better = value > self.best or np.isnan(value)  # without validation, the last epoch
+            if is_better and not self.guard.n_ill:
                 self.best, self.kept, self.weights = value, self.n_epochs, self.encoder.get_weights()
             self.model.stop_training |= self.is_over
 
