@@ -40,6 +40,15 @@ def test_species_are_told_apart_on_recordings_never_heard(outputs):
     assert low > 0.75
 
 
+def test_photo_and_sound_together_find_more_than_either(outputs):
+    """Held-out pairs of the sample, of known and of unseen species: mean average precision at R."""
+    results = pd.read_parquet(outputs / "04_triplet" / "results.parquet")
+    results["hits"] = results["n"] * results["map_at_r"].str[0]
+    hits = results.groupby("modality")["hits"].sum()
+    alone = max(hits["sound only"], hits["photo only"])
+    assert hits["early fusion"] > alone and hits["late fusion"] > alone
+
+
 def test_a_second_run_skips_every_stage(outputs):
     done = pipeline.run(outputs)
     assert {name for name, what in done.items() if what == "ran"} <= {"00_index"}
