@@ -249,6 +249,17 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
     raise ValueError(f"strategy {strategy!r} is unknown: use auto, default, mirrored or tpu")
 
 
+def n_replicas():
+    """Into how many parts the strategy whose scope is open cuts a batch; 1 where Keras does not run on TensorFlow."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def devices():
     """Names of the devices TensorFlow computes on, e.g. ``["CPU"]`` or ``["GPU: NVIDIA L4"]``."""
     import tensorflow as tf

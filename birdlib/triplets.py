@@ -43,7 +43,7 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         train, validation: (photos, sounds), rows of the library's tables; validation queries look for their like in train.
         objective: one of ``OBJECTIVES``.
         margin: of triplets, in cosine distance.
-        n_species, n_samples: P × K of a batch.
+        n_species, n_samples: P × K of a batch, on each replica.
         modality_dropout: share of pairs that lose their photo or their sound, in halves.
         epochs: at most; one sees as many pairs as there are.
         patience: epochs without a better validation.
@@ -70,7 +70,10 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         lambda: (labels, pairs.embed(encoder, library, watched)), encoder, margin, objective, least_spread
     )
     best = _validation(encoder, library, watched, _sample(pairs.pair(*validation, rng), rng), guard, patience)
-    options = {"n_species": min(n_species, len(classes)), "n_samples": n_samples, "modality_dropout": modality_dropout}
+    options = {
+        "n_species": min(n_species, len(classes)), "n_samples": n_samples, "modality_dropout": modality_dropout,
+        "n_replicas": runtime.n_replicas(),
+    }  # fmt: skip
     tables, done = [], 0
     while done < epochs and not best.is_over:
         model = compiled(encoder, objective, len(classes), margin, learning_rate, weight_decay)
@@ -121,12 +124,15 @@ def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weig
     return model
 
 
-def batches(encoder, library, train, classes, objective, *, n_species=8, n_samples=6, modality_dropout=0.5, seed):
+def batches(
+    encoder, library, train, classes, objective, *, n_species=8, n_samples=6, modality_dropout=0.5, n_replicas=1, seed
+):
     """What ``model.fit`` learns from: P × K batches, or triplets mined offline.
 
     Args:
         encoder, library, train, objective, n_species, n_samples, modality_dropout: as in ``fit``.
         classes: species, in the order of the labels.
+        n_replicas: parts of equal size that the strategy will cut a batch into, each of them P × K.
         seed: list of int.
 
     Returns:
@@ -138,7 +144,7 @@ def batches(encoder, library, train, classes, objective, *, n_species=8, n_sampl
     names, offline = list(encoder.input), OBJECTIVES[objective][1]
     if not offline:
         return _classes()["SpeciesBatches"](
-            library, train, classes, names, n_species, n_samples, modality_dropout, seed
+            library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed
         )
     rng = np.random.default_rng(seed)
     pool = pairs.drop_modalities(pairs.pair(*train, rng), modality_dropout, rng)
@@ -146,7 +152,7 @@ def batches(encoder, library, train, classes, objective, *, n_species=8, n_sampl
     triplets = mining.mine(pairs.embed(encoder, library, pool), labels, offline, rng)
     if not len(triplets):
         raise TripletError("no species has two samples to make a triplet of")
-    n_triplets = max(1, n_species * n_samples // 3)
+    n_triplets = n_replicas * max(1, n_species * n_samples // 3)
     return _classes()["TripletBatches"](library, pool, labels, names, triplets, n_triplets, seed)
 
 
@@ -180,12 +186,13 @@ def _classes():
     class SpeciesBatches(keras.utils.PyDataset):
         """P × K batches: n_species species, n_samples pairs of each, paired anew every time."""
 
-        def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, seed):
+        def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed):
             super().__init__()
             self.library, self.classes, self.names, self.seed = library, classes, names, seed
             self.n_species, self.n_samples, self.modality_dropout = n_species, n_samples, modality_dropout
+            self.n_replicas = n_replicas
             self.members = [[table[table["species"] == label] for table in train] for label in classes]
-            self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples))
+            self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples * n_replicas))
             self.epoch = 0
 
         def __len__(self):
@@ -196,7 +203,8 @@ def _classes():
 
         def __getitem__(self, step):
             rng = np.random.default_rng([*self.seed, self.epoch, step])
-            chosen = rng.choice(len(self.classes), self.n_species, replace=False)
+            draws = [rng.choice(len(self.classes), self.n_species, replace=False) for _ in range(self.n_replicas)]
+            chosen = np.concatenate(draws)
             drawn = [self._draw(self.members[label], rng) for label in chosen]
             batch = pairs.drop_modalities(pd.concat(drawn, ignore_index=True), self.modality_dropout, rng)
             arrays = pairs.inputs(self.library, batch, rng)
