@@ -53,13 +53,18 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         seed: of batches.
 
     Returns:
-        DataFrame, a row an epoch: ``epoch, mining, loss, spread, active_share, validation_map_at_r, is_kept``.
+        DataFrame, a row an epoch: ``epoch, mining, loss, spread, active_share, validation_map_at_r, is_kept``. No epoch is kept,
+        and the encoder is as it was, where all were in collapse.
 
     Raises:
-        TripletError: for an unknown objective, or where there are not two species to tell apart.
+        TripletError: for an unknown objective, a number that is too small, or where there are not two species to tell apart.
     """
     if objective not in OBJECTIVES:
         raise TripletError(f"objective is {objective!r}: choose {', '.join(OBJECTIVES)}")
+    least = {"epochs": 1, "patience": 1, "remine_every": 1, "n_species": 2, "n_samples": 2}
+    for name, value in zip(least, (epochs, patience, remine_every, n_species, n_samples), strict=True):
+        if value < least[name]:
+            raise TripletError(f"{name} is {value}: it must be {least[name]} or more")
     rng = np.random.default_rng(seed)
     classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
     if len(classes) < 2:
