@@ -21,7 +21,7 @@ def left_out_species(library, share, rng):
 
     Args:
         library: ``pairs.Library``; with photos, species that have photos and sounds in train and test, else sounds.
-        share: of those species; at least one, where the share is above 0 and more than two would be left.
+        share: of those species; at least one where the share is above 0, but so few that three are left.
         rng: draws them.
 
     Returns:
@@ -31,8 +31,8 @@ def left_out_species(library, share, rng):
     own = [table[~table["is_repeated"]] for table in tables]
     complete = [set(t.loc[t["split"] == split, "species"]) for t in own for split in ("train", "test")]
     candidates = sorted(set.intersection(*complete)) if complete else []
-    n = max(1, round(share * len(candidates))) if share > 0 and len(candidates) > 3 else 0
-    return sorted(rng.choice(candidates, n, replace=False).tolist()) if n else []
+    n = min(max(1, round(share * len(candidates))), len(candidates) - 3) if share > 0 else 0
+    return sorted(rng.choice(candidates, n, replace=False).tolist()) if n > 0 else []
 
 
 def query_sets(library, left_out, rng):
@@ -117,7 +117,8 @@ def across(encoder, library, gallery, queries, rng):
     """Cross-modal retrieval: the photo for a sound, the sound for a photo.
 
     Returns:
-        DataFrame as ``table`` gives, with ``direction`` in place of ``modality``, and ``chance``, the P@1 of a draw by lot.
+        DataFrame as ``table`` gives, with ``direction`` in place of ``modality``, and ``chance``, the P@1 of a draw by lot
+        (both without queries whose species the gallery lacks).
     """
     rows = []
     for name, one in queries.items():
@@ -129,7 +130,7 @@ def across(encoder, library, gallery, queries, rng):
             scores = pairs.embed(encoder, library, sought) @ pairs.embed(encoder, library, among).T
             each = retrieval.per_query(scores, truth, species)
             figures = retrieval.summary(each, truth, truth, clusters(library, sought), rng)
-            chance = float(np.mean(truth[:, None] == species))
+            chance = float(np.mean(truth[np.isin(truth, species), None] == species))
             rows.append({"set": name, "direction": direction, "n": len(truth), "chance": chance, **figures})
     return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *FIGURES]).drop(columns="nmi")
 
