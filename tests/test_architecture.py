@@ -24,6 +24,7 @@ FLOORS = [
         "losses",
         "mining",
         "vgg16",
+        "resnet50",
         "video",
     },
     {"speech", "noise", "films", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval"},
