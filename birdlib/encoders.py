@@ -97,7 +97,7 @@ def audio_encoder(patch_dim, dim=EMBEDDING_DIM, view_dim=1024, units=64, dropout
     lstm = keras.layers.LSTM(units, return_sequences=True)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x, mask=mask)  # (batch, patches, 2 * units)
     x = _layers()["WeightedMean"](name="over_time")(x, weights)
-    parts = [_layers()["UnitVector"]()(part) for part in (x, pooled)]
+    parts = [pooling.unit_vector()(part) for part in (x, pooled)]
     x = _to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
     return keras.Model({"embeddings": embeddings, "weights": weights}, x, name="audio_encoder")
 
@@ -125,7 +125,7 @@ def fused_encoder(image=None, audio=None):
         return image or audio
     inputs = {**image.input, **audio.input, "presence": keras.Input((2,), name="presence")}
     fused = _layers()["GatedSum"](name="fusion")([image.output, audio.output], inputs["presence"])
-    fused = _layers()["UnitVector"](name="fused_embedding")(fused)
+    fused = pooling.unit_vector("fused_embedding")(fused)
     return keras.Model(inputs, fused, name="fused_encoder")
 
 
@@ -175,7 +175,7 @@ def _pool_picture(maps):
     import keras
 
     pools = [keras.layers.GlobalAveragePooling2D()(maps), keras.layers.GlobalMaxPooling2D()(maps)]
-    return keras.layers.Concatenate()([_layers()["UnitVector"]()(pool) for pool in pools])
+    return keras.layers.Concatenate()([pooling.unit_vector()(pool) for pool in pools])
 
 
 def _to_unit_vector(x, dim, dropout, name):
@@ -183,7 +183,7 @@ def _to_unit_vector(x, dim, dropout, name):
 
     x = keras.layers.Dropout(dropout)(x)
     x = keras.layers.Dense(dim, name=f"{name}_dense")(x)
-    return _layers()["UnitVector"](name=f"{name}_embedding")(x)
+    return pooling.unit_vector(f"{name}_embedding")(x)
 
 
 @functools.cache
@@ -213,19 +213,6 @@ def _layers():
             return ops.sum(weights * x, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-6)
 
     @keras.saving.register_keras_serializable("birdlib")
-    class UnitVector(keras.layers.Layer):
-        """(..., dim) → the same scaled to unit length, in float32 at any precision, for float16 cannot hold squares of feature maps.
-
-        0 stays 0 and has a slope, which Keras' UnitNormalization makes NaN.
-        """
-
-        def __init__(self, dtype="float32", **options):
-            super().__init__(dtype=dtype, **options)
-
-        def call(self, x):
-            return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
-
-    @keras.saving.register_keras_serializable("birdlib")
     class GatedSum(keras.layers.Layer):
         """Vectors (batch, dim) of n modalities and presence (batch, n) → their sum, weighted by a softmax over what is there."""
 
@@ -244,4 +231,4 @@ def _layers():
         def compute_output_shape(self, vectors_shape, presence_shape):
             return vectors_shape[0]
 
-    return {"IsPresent": IsPresent, "WeightedMean": WeightedMean, "UnitVector": UnitVector, "GatedSum": GatedSum}
+    return {"IsPresent": IsPresent, "WeightedMean": WeightedMean, "GatedSum": GatedSum}
