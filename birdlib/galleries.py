@@ -9,11 +9,8 @@ import textwrap
 
 from birdlib import audio, pictures, plots
 
-RIGHT, WRONG, ASKED = (
-    ("#2e7d32", "solid"),
-    ("#d32f2f", "dashed"),
-    ("#333333", "solid"),
-)  # borders: colour, and line for the colour-blind
+# Borders: colour, and line for the colour-blind.
+RIGHT, WRONG, ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
 ROLES = {"anchor": ASKED, "positive": RIGHT, "negative": WRONG}
 ABSENT = "#e6e6e6"
 LINE_LENGTH = 30  # of a title, in letters: what fits above a card
@@ -47,10 +44,7 @@ def triplet_cards(triplets):
     Args:
         triplets: rows of three cards; the role is put before the title.
     """
-    titled = [
-        [card | {"title": f"{role}: {card['title']}"} for role, card in zip(ROLES, row, strict=True)]
-        for row in triplets
-    ]
+    titled = [[_titled(role, one) for role, one in zip(ROLES, row, strict=True)] for row in triplets]
     return _grid(titled, [list(ROLES.values())] * len(triplets), card_width=3.2)
 
 
@@ -59,10 +53,15 @@ def retrieval_gallery(rows):
 
     Args:
         rows: rows of cards, of any length, that also tell ``is_right``: whether the species is that of the query (solid green
-            border) or not (dashed red); None for the query itself.
+            border) or not (dashed red); None for the query itself, which is called so before its title.
     """
     borders = {None: ASKED, True: RIGHT, False: WRONG}
-    return _grid(rows, [[borders[card["is_right"]] for card in row] for row in rows], card_width=2.3)
+    titled = [[_titled("query", one) if one["is_right"] is None else one for one in row] for row in rows]
+    return _grid(titled, [[borders[one["is_right"]] for one in row] for row in rows], card_width=2.3)
+
+
+def _titled(role, one):
+    return one | {"title": f"{role}: {one['title']}"}
 
 
 def _grid(rows, borders, card_width):
@@ -71,7 +70,7 @@ def _grid(rows, borders, card_width):
     axes = plots.new_axes(
         card_width * n_columns, 1.2 * card_width * n_rows, 2 * n_rows, n_columns, squeeze=False, height_ratios=[3, 2] * n_rows
     )  # fmt: skip
-    axes[0, 0].figure.get_layout_engine().set(w_pad=0.06, h_pad=0.015, wspace=0, hspace=0)
+    axes[0, 0].figure.get_layout_engine().set(w_pad=0.06, h_pad=0.02, wspace=0, hspace=0)
     axes = axes.reshape(n_rows, 2, n_columns).swapaxes(1, 2)  # (rows, columns, 2)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -83,7 +82,7 @@ def _grid(rows, borders, card_width):
 
 def _draw(photo, sound, card, colour, line):
     lines = [textwrap.fill(text, LINE_LENGTH) for text in card["title"].splitlines()]
-    photo.set_title("\n".join(lines), fontsize=8, color=colour)
+    photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
     if card["image"] is None:
         _say_absent(photo, "no photo")
     else:

@@ -133,13 +133,13 @@ def triplet_history(table, ax=None):
     """
     ax = ax or new_axes(10, 3.6)
     right = ax.twinx()
-    ax.plot(table["epoch"], table["loss"], color=SPLIT_COLOURS["train"], label="loss")
+    ax.plot(table["epoch"], table["loss"], color=SPLIT_COLOURS["train"], marker=".", label="loss")
     for column, label, colour in [
         ("validation_map_at_r", "validation MAP@R", "#2e7d32"),
         ("active_share", "active triplets", SPLIT_COLOURS["validation"]),
         ("spread", "embedding spread", "#7b5ea7"),
     ]:
-        right.plot(table["epoch"], table[column], color=colour, label=label, marker="." if len(table) == 1 else None)
+        right.plot(table["epoch"], table[column], color=colour, marker=".", label=label)
     for epoch in table.loc[table["is_kept"], "epoch"]:
         right.axvline(epoch, color="#2e7d32", linewidth=1, label=f"kept epoch: {epoch}")
     before = table["mining"].shift().fillna(table["mining"])
@@ -172,8 +172,10 @@ def modality_bars(table, ax=None):
             if np.isfinite(figure):
                 ax.text(place, top + 0.02, f"{figure:.2f}", ha="center", va="bottom", fontsize=8)
     ax.set_xticks(range(len(sets)), sets)
-    ax.set(ylim=(0, 1.1), ylabel="precision at 1", title="Is the nearest of the same species? (90 % intervals)")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    limits = {"xlim": (-0.5, max(len(sets), 1) - 0.5), "ylim": (0, 1.1)}
+    ax.set(**limits, ylabel="precision at 1, 90 % interval", title="Is the nearest of the same species?")
+    if modalities:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 

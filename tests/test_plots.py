@@ -97,6 +97,57 @@ def test_a_history_without_any_auc_is_drawn_without_marks():
     assert not any(line.get_marker() == "o" for line in ax.figure.axes[1].lines)
 
 
+def triplet_history(n_epochs, mining, kept=1):
+    falling = np.linspace(1.0, 0.1, n_epochs)
+    table = pd.DataFrame(
+        {"epoch": np.arange(1, n_epochs + 1), "loss": falling, "active_share": falling, "mining": mining}
+    )
+    return table.assign(spread=0.5, validation_map_at_r=1 - falling, is_kept=table["epoch"] == kept)
+
+
+def test_the_kept_epoch_and_the_switch_of_mining_are_lines():
+    """Epochs 1 and 2 mine semi-hard, 3 and 4 hard: the switch lies between 2 and 3."""
+    ax = plots.triplet_history(triplet_history(4, ["semi_hard"] * 2 + ["hard"] * 2, kept=3))
+    right = ax.figure.axes[1]
+    assert texts(ax) == ["loss", "validation MAP@R", "active triplets", "embedding spread"] + [
+        "kept epoch: 3", "mining: semi_hard \N{RIGHTWARDS ARROW} hard",
+    ]  # fmt: skip
+    assert [list(line.get_xdata()) for line in right.lines[3:]] == [[3, 3], [2.5, 2.5]]
+    assert right.get_ylim()[0] == 0 and 1 <= right.get_ylim()[1] < 1.1
+
+
+@pytest.mark.parametrize("n_epochs", [1, 5])
+def test_mining_that_stays_has_no_line(n_epochs):
+    ax = plots.triplet_history(triplet_history(n_epochs, "hard").assign(validation_map_at_r=np.nan))
+    assert texts(ax)[-1] == "kept epoch: 1"
+
+
+def modality_table():
+    """Two sets and two modalities; nothing was seen of unseen species."""
+    rows = [
+        ("known", "photo", [0.5, 0.4, 0.7]), ("known", "sound", [1.0, 1.0, 1.0]),
+        ("unseen", "photo", [np.nan] * 3), ("unseen", "sound", [0.2, 0.1, 0.2]),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["set", "modality", "p_at_1"])
+
+
+def test_bars_of_a_set_stand_together_with_whiskers_to_the_ends_of_the_interval():
+    ax = plots.modality_bars(modality_table())
+    assert texts(ax) == ["photo", "sound"] and [tick.get_text() for tick in ax.get_xticklabels()] == ["known", "unseen"]
+    photo, sound = (bars for bars in ax.containers if bars.get_label() in ("photo", "sound"))
+    assert photo.datavalues[0] == 0.5 and sound.datavalues.tolist() == [1.0, 0.2]
+    assert photo.errorbar.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.4, 0.7])
+    centres = np.sort([bar.get_x() + bar.get_width() / 2 for bars in (photo, sound) for bar in bars])
+    assert centres == pytest.approx([-0.2, 0.2, 0.8, 1.2])
+    assert [text.get_text() for text in ax.texts] == ["0.50", "1.00", "0.20"]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_bars_of_next_to_nothing(n_rows):
+    ax = plots.modality_bars(modality_table()[:n_rows])
+    assert len(ax.patches) == n_rows
+
+
 def test_species_without_positives_have_no_dot():
     table = pd.DataFrame({"species": ["wren", "crow"], "n_positives": [3, 0], "roc_auc": [0.9, np.nan]})
     ax = plots.per_species(table)

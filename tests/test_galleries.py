@@ -1,0 +1,134 @@
+import types
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from birdlib import galleries
+
+matplotlib.use("Agg")
+GREEN, RED, DARK = "#2e7d32", "#d32f2f", "#333333"
+
+
+@pytest.fixture(autouse=True)
+def drawn():
+    """Every figure has to survive being drawn, without a warning."""
+    import matplotlib.pyplot as plt
+
+    yield
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")
+
+
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+
+
+def card(title="wren", height=6, width=8, **changes):
+    """A grey photo and half a second of hiss."""
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
+    image = np.full((height, width, 3), 128, np.uint8)
+    return {"title": title, "image": image, "waveform": hiss, "sample_rate_hz": 16_000} | changes
+
+
+def answers(*are_right):
+    """A query and what was found."""
+    return [card("wren", is_right=None), *(card(f"tit\ncosine 0.{9 - i}", is_right=is_right) for i, is_right in enumerate(are_right))]  # fmt: skip
+
+
+def titles(axes):
+    return [photo.get_title().strip() for photo in axes[..., 0].flat]
+
+
+def borders(axes):
+    """Colour and line of the border of each card, which its photo and its sound share."""
+    pairs = [[{(to_hex(s.get_edgecolor()), s.get_linestyle()) for s in ax.spines.values()} for ax in pair] for pair in axes.reshape(-1, 2)]  # fmt: skip
+    assert all(photo == sound and len(photo) == 1 for photo, sound in pairs)
+    return [photo.pop() for photo, _ in pairs]
+
+
+def written(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_card_is_read_from_the_files_of_a_pair(tmp_path):
+    """The second bird was only heard: -1 stands for no photo."""
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.png")
+    soundfile.write(tmp_path / "b.wav", np.zeros(800), 16_000)
+    library = types.SimpleNamespace(
+        photos=pd.DataFrame({"image_path": ["a.png"]}), sounds=pd.DataFrame({"audio_path": ["b.wav"]})
+    )
+    seen = galleries.card(library, {"species": "wren", "photo": 0, "sound": -1}, tmp_path)
+    heard = galleries.card(library, {"species": "tit", "photo": -1, "sound": 0}, tmp_path, 0.456, is_right=False)
+    assert seen["image"].shape == (4, 6, 3) and seen["waveform"] is None and seen["is_right"] is None
+    assert heard["image"] is None and len(heard["waveform"]) == 800 and heard["sample_rate_hz"] == 16_000
+    assert (seen["title"], heard["title"]) == ("wren", "tit\ncosine 0.46")
+    assert galleries.retrieval_gallery([[seen, heard]]).shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize("n_triplets", [1, 3])
+def test_a_triplet_is_a_row_of_anchor_positive_and_negative(n_triplets):
+    axes = galleries.triplet_cards([[card(), card("wren\ncosine 0.83"), card("crow\ncosine 0.11")]] * n_triplets)
+    assert axes.shape == (n_triplets, 3, 2) and len(axes[0, 0, 0].figure.axes) == 6 * n_triplets
+    assert titles(axes) == ["anchor: wren", "positive: wren\ncosine 0.83", "negative: crow\ncosine 0.11"] * n_triplets
+    assert [colour for colour, _ in borders(axes)] == [DARK, GREEN, RED] * n_triplets
+
+
+def test_a_pair_is_no_triplet():
+    with pytest.raises(ValueError, match="shorter"):
+        galleries.triplet_cards([[card(), card()]])
+
+
+def test_a_card_shows_the_photo_as_it_is_above_the_sound():
+    photo, sound = galleries.triplet_cards([[card(), card(), card()]])[0, 0]
+    assert photo.get_images()[0].get_array().shape == (6, 8, 3) and photo.get_aspect() == 1
+    assert photo.get_position().y0 >= sound.get_position().y0
+    assert sound.get_xlim() == (0, 0.5) and written(sound) == ["0.5 s, to 8 kHz"]
+
+
+def test_what_is_absent_is_said():
+    blind = card(image=None)
+    mute = card(waveform=None, sample_rate_hz=None)
+    neither = card(image=None, waveform=None, sample_rate_hz=None)
+    axes = galleries.triplet_cards([[blind, mute, neither]])[0]
+    assert [written(photo) for photo in axes[:, 0]] == [["no photo"], [], ["no photo"]]
+    assert [written(sound) for sound in axes[1:, 1]] == [["no sound"]] * 2
+    assert [len(ax.get_images()) for ax in axes.flat] == [0, 1, 1, 0, 0, 0]
+
+
+def test_photos_of_any_shape_make_cards_of_one_width():
+    axes = galleries.triplet_cards([[card(), card(height=40, width=5), card(height=5, width=40)]])
+    axes[0, 0, 0].figure.canvas.draw()
+    assert np.ptp([ax.get_position().width for ax in axes.flat]) == pytest.approx(0, abs=1e-6)
+
+
+def test_right_answers_are_green_and_wrong_ones_red_and_dashed():
+    axes = galleries.retrieval_gallery([answers(True, False, True, True, False)])
+    assert axes.shape == (1, 6, 2) and titles(axes)[:2] == ["query: wren", "tit\ncosine 0.9"]
+    right, wrong = (GREEN, "solid"), (RED, "dashed")
+    assert borders(axes) == [(DARK, "solid"), right, wrong, right, right, wrong]
+
+
+def test_a_numpy_truth_is_a_truth():
+    axes = galleries.retrieval_gallery([answers(np.True_, np.False_)])
+    assert [colour for colour, _ in borders(axes)] == [DARK, GREEN, RED]
+
+
+def test_a_small_gallery_leaves_the_end_of_a_row_blank():
+    axes = galleries.retrieval_gallery([answers(True, False), answers(True)])
+    assert axes.shape == (2, 3, 2)
+    assert [ax.axison for ax in axes[1].flat] == [True] * 4 + [False] * 2
+
+
+def test_a_long_name_is_broken_into_lines_and_a_short_one_is_not():
+    axes = galleries.retrieval_gallery([[card("Black-throated Green Warbler of the West\ncosine 0.42", is_right=True)]])
+    assert titles(axes) == ["Black-throated Green Warbler\nof the West\ncosine 0.42"]
+
+
+@pytest.mark.parametrize("draw", [galleries.triplet_cards, galleries.retrieval_gallery])
+def test_without_rows_there_is_an_empty_figure(draw):
+    assert not any(ax.axison for ax in draw([]).flat)
