@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import audio, pictures, runtime
+from birdlib.pictures import read_image  # noqa: F401  a photo is a picture by itself
 
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
