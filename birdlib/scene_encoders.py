@@ -136,7 +136,8 @@ def _audio_cnn(x):
     import keras
 
     x = keras.layers.Reshape((N_STEPS, N_BANDS, 1))(x)
-    x = _convolve(keras.layers.Conv2D, x, filters=(16, 32, 48, 64), strides=(2, 2, 2, 2))  # (batch, 8, 8, 64)
+    for filters in (16, 32, 48, 64):
+        x = _normalise(keras.layers.Conv2D(filters, 3, 2, padding="same")(x))  # at last (batch, 8, 8, 64)
     x = keras.layers.Reshape((x.shape[1], -1))(x)  # a pitch has its own numbers
     return _mean_and_maximum(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D, x)
 
@@ -166,8 +167,12 @@ def _audio_transformer(x):
 def _video_cnn3d(x):
     import keras
 
-    strides = ((1, 2, 2), (2, 2, 2), (1, 2, 2), (2, 2, 2))
-    x = _convolve(keras.layers.Conv3D, x, filters=(16, 32, 48, 64), strides=strides)  # (batch, 2, 4, 4, 64)
+    x = _normalise(keras.layers.Conv3D(16, (1, 3, 3), (1, 2, 2), padding="same")(x))  # (batch, 8, 32, 32, 16)
+    for filters, pool in ((32, (2, 2, 2)), (48, (1, 2, 2)), (64, (2, 2, 2))):
+        x = keras.layers.AveragePooling3D(pool)(
+            x
+        )  # and no strides, whose slopes in 3-D cost XLA on a CPU ten times as long
+        x = _normalise(keras.layers.Conv3D(filters, 3, padding="same")(x))  # at last (batch, 2, 4, 4, 64)
     return _mean_and_maximum(keras.layers.GlobalAveragePooling3D, keras.layers.GlobalMaxPooling3D, x)
 
 
@@ -198,14 +203,10 @@ def _video_transformer(x):
 # Both
 
 
-def _convolve(layer, x, filters, strides):
+def _normalise(x):
     import keras
 
-    for n, stride in zip(filters, strides, strict=True):
-        x = layer(n, 3, stride, padding="same")(x)
-        x = keras.layers.LayerNormalization()(x)
-        x = keras.layers.ReLU()(x)
-    return x
+    return keras.layers.ReLU()(keras.layers.LayerNormalization()(x))
 
 
 def _mean_and_maximum(mean, maximum, x):
