@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from birdlib import runtime
+from birdlib import cross_losses, runtime
 
 NAMES = ("triplet", "batch_hard", "batch_semi_hard", "multi_similarity", "arcface")
-FURTHEST = 2.0  # cosine distance of opposite vectors
+MATCH_LOSSES = cross_losses.NAMES  # of pairs of sound and pictures
 LEAST_SQUARE = 1e-6  # of a sine: its root has an infinite slope at 0
 
 
@@ -26,12 +26,15 @@ def get(name, **options):
     """The loss of that name, to be called as ``loss(labels, embeddings)``; its class is then known to Keras, for loading.
 
     Args:
-        name: one of ``NAMES``.
+        name: one of ``NAMES``; or of ``MATCH_LOSSES``, called as ``loss(targets, outputs)``: see ``cross_losses``.
             ``triplet``: embeddings in rows anchor, positive, negative, anchor, ...; labels are not looked at.
             ``batch_hard``, ``batch_semi_hard``, ``multi_similarity``: triplets or pairs are found in the batch.
             ``arcface``: takes the cosines (batch, classes) of ``cosine_head`` for embeddings, and labels below ``classes``.
         options: ``margin=0.2`` for the first three; ``alpha=2.0, beta=50.0, base=0.5, epsilon=0.1`` for multi_similarity;
-            ``margin=0.5`` (radians), ``scale=30.0`` for arcface. The formulas are in the docstrings of the classes.
+            ``margin=0.5`` (radians), ``scale=30.0`` for arcface. For ``MATCH_LOSSES``: ``margin=1.0`` for contrastive;
+            ``scale=10.0, bias=0.5`` for cosine and cross_multi_similarity; ``margin=0.2`` for cross_triplet; ``temperature=0.1`` for
+            info_nce; ``weight=1.0`` and those of multi_similarity for cross_multi_similarity. The formulas are in the docstrings of
+            the classes.
 
     Returns:
         keras.losses.Loss.
@@ -39,8 +42,8 @@ def get(name, **options):
     Raises:
         LossError: for another name; when called, for triplets in a number of rows that three does not divide.
     """
-    if name not in NAMES:
-        raise LossError(f"loss {name!r} is unknown: use one of {', '.join(NAMES)}")
+    if name not in (*NAMES, *MATCH_LOSSES):
+        raise LossError(f"loss {name!r} is unknown: use one of {', '.join((*NAMES, *MATCH_LOSSES))}")
     return _classes()[name](**options)
 
 
@@ -104,9 +107,9 @@ def _hardest(labels, embeddings, margin):
     from keras import ops
 
     distance = 1.0 - _cosines(embeddings)  # (batch, batch)
-    positives, negatives = _pairs(labels)
+    positives, negatives = cross_losses.pairs_within(labels)
     to_positive = ops.max(ops.where(positives, distance, -1.0), axis=1)
-    to_negative = ops.min(ops.where(negatives, distance, FURTHEST + 1.0), axis=1)
+    to_negative = ops.min(ops.where(negatives, distance, cross_losses.FURTHEST + 1.0), axis=1)
     counts = ops.logical_and(ops.any(positives, axis=1), ops.any(negatives, axis=1))
     return ops.relu(to_positive - to_negative + margin), counts
 
@@ -116,11 +119,11 @@ def _semi_hard(labels, embeddings, margin):
     from keras import ops
 
     distance = 1.0 - _cosines(embeddings)  # (anchor, positive or negative)
-    positives, negatives = _pairs(labels)
+    positives, negatives = cross_losses.pairs_within(labels)
     is_beyond = ops.logical_and(
         negatives[:, None], distance[:, None] > distance[:, :, None]
     )  # (anchor, positive, negative)
-    nearest_beyond = ops.min(ops.where(is_beyond, distance[:, None], FURTHEST + 1.0), axis=2)
+    nearest_beyond = ops.min(ops.where(is_beyond, distance[:, None], cross_losses.FURTHEST + 1.0), axis=2)
     furthest = ops.max(ops.where(negatives, distance, -1.0), axis=1, keepdims=True)
     to_negative = ops.where(ops.any(is_beyond, axis=2), nearest_beyond, furthest)
     counts = ops.logical_and(positives, ops.any(negatives, axis=1, keepdims=True))
@@ -134,16 +137,6 @@ def _cosines(embeddings):
     from keras import ops
 
     return ops.matmul(embeddings, ops.transpose(embeddings))
-
-
-def _pairs(labels):
-    """(positives, negatives) of each anchor, (batch, batch) bool; nothing is its own positive."""
-    from keras import ops
-
-    labels = ops.reshape(labels, (-1,))
-    same = labels[:, None] == labels[None]
-    itself = ops.eye(ops.shape(labels)[0], dtype="bool")
-    return ops.logical_and(same, ops.logical_not(itself)), ops.logical_not(same)
 
 
 # The classes
@@ -215,21 +208,9 @@ def _classes():
             super().__init__(name, reduction, alpha=alpha, beta=beta, base=base, epsilon=epsilon)
 
         def call(self, labels, embeddings):
-            alpha, beta, base, epsilon = (self.options[key] for key in ("alpha", "beta", "base", "epsilon"))
-            cosines = _cosines(embeddings)  # (batch, batch)
-            positives, negatives = _pairs(labels)
-            least_alike = ops.min(ops.where(positives, cosines, math.inf), axis=1, keepdims=True)
-            most_alike = ops.max(ops.where(negatives, cosines, -math.inf), axis=1, keepdims=True)
-            hard_positives = ops.logical_and(positives, cosines < most_alike + epsilon)
-            hard_negatives = ops.logical_and(negatives, cosines > least_alike - epsilon)
-            pull = self._log_1_plus_sum(hard_positives, -alpha * (cosines - base)) / alpha
-            push = self._log_1_plus_sum(hard_negatives, beta * (cosines - base)) / beta
-            return pull + push  # (batch,)
-
-        @staticmethod
-        def _log_1_plus_sum(chosen, exponents):
-            one = ops.zeros_like(exponents[:, :1])  # exp(0)
-            return ops.logsumexp(ops.concatenate([one, ops.where(chosen, exponents, -1e9)], axis=1), axis=1)
+            return cross_losses.multi_similarity(
+                _cosines(embeddings), *cross_losses.pairs_within(labels), **self.options
+            )  # (batch,)
 
     @keras.saving.register_keras_serializable("birdlib")
     class ArcFace(MetricLoss):
@@ -282,4 +263,5 @@ def _classes():
         "multi_similarity": MultiSimilarity,
         "arcface": ArcFace,
         "cosine_head": CosineHead,
+        **cross_losses.classes(MetricLoss),
     }

@@ -60,6 +60,34 @@ def average_precision(truth, scores):
     return _divide((new_hits * hits / n_kept).sum(axis=0), truth.sum(axis=0))
 
 
+def equal_error_rate(truth, scores):
+    """The error rate at the threshold that misses as large a share of positives as it lets pass of negatives.
+
+    Between two thresholds the rates are taken to be linear, as of a system that tosses a coin between the two.
+
+    Args:
+        truth: (n,), 0 or 1.
+        scores: (n,).
+
+    Returns:
+        float in [0, 1], 0.5 for knowing nothing; NaN without positives or without negatives.
+
+    Raises:
+        ValueError: as ``roc_auc``.
+    """
+    truth, scores = _checked(np.asarray(truth).reshape(-1, 1), np.asarray(scores).reshape(-1, 1))
+    n_positives = truth.sum()
+    if n_positives in (0, len(truth)):
+        return float("nan")
+    n_kept, hits, _ = _cuts(truth, scores)
+    missed = 1.0 - np.append(0.0, hits[:, 0] / n_positives)  # from keeping nothing to keeping all
+    passed = np.append(0.0, (n_kept - hits)[:, 0] / (len(truth) - n_positives))
+    after = int(np.argmax(passed >= missed))
+    gap_before, gap_after = (missed - passed)[after - 1], (passed - missed)[after]
+    share = gap_before / (gap_before + gap_after)
+    return float(passed[after - 1] + share * (passed[after] - passed[after - 1]))
+
+
 def cmap(truth, scores, padding=0):
     """Class mean average precision.
 

@@ -167,3 +167,37 @@ def test_bootstrap_repeats_itself_given_the_generator():
     values = np.random.default_rng(2).normal(size=50)
     first, second = (metrics.bootstrap_interval(np.mean, values, n=50, rng=np.random.default_rng(3)) for _ in range(2))
     assert first == second
+
+
+def test_equal_error_rate_is_where_misses_and_false_alarms_cross():
+    """Positives .9 .8 .7 .3, negatives .6 .4 .2 .1: keeping down to .6 misses 1 of 4 and lets pass 1 of 4."""
+    truth = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    scores = np.array([0.9, 0.8, 0.7, 0.3, 0.6, 0.4, 0.2, 0.1])
+    assert metrics.equal_error_rate(truth, scores) == pytest.approx(0.25)
+
+
+def test_equal_error_rate_lies_between_two_thresholds_where_no_one_is_equal():
+    """Positives .9 .5, negatives .7 .3 .1. Keeping one misses 1/2 and passes 0; keeping two misses 1/2 and passes 1/3; keeping three
+    misses none and passes 1/3: from the second to the third misses fall from 1/2 to 0 at 1/3 passed, so they cross at 1/3."""
+    truth, scores = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.5, 0.7, 0.3, 0.1])
+    assert metrics.equal_error_rate(truth, scores) == pytest.approx(1 / 3)
+
+
+def test_equal_error_rate_of_perfect_reversed_and_constant_rankings():
+    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert metrics.equal_error_rate(truth, scores) == 0.0
+    assert metrics.equal_error_rate(truth, -scores) == 1.0
+    assert metrics.equal_error_rate(truth, np.zeros(4)) == pytest.approx(0.5)
+    assert np.isnan(metrics.equal_error_rate(np.ones(4), scores))
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.equal_error_rate(truth, [0.1, np.nan, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_equal_error_rate_is_that_of_scikit_learns_curve(seed):
+    """Where the straight lines between its points cross 1 - x."""
+    truth, scores = random_case(seed)
+    false_alarms, found, _ = reference.roc_curve(truth[:, 3], scores[:, 3], drop_intermediate=False)
+    sums = false_alarms + found  # rises along the curve
+    point = np.interp(1.0, sums, false_alarms)
+    assert metrics.equal_error_rate(truth[:, 3], scores[:, 3]) == pytest.approx(point, abs=1e-9)
