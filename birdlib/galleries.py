@@ -7,6 +7,8 @@ A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or 
 
 import textwrap
 
+import numpy as np
+
 from birdlib import audio, pictures, plots
 
 # Borders: colour, and line for the colour-blind.
@@ -14,6 +16,8 @@ RIGHT, WRONG, ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "
 ROLES = {"anchor": ASKED, "positive": RIGHT, "negative": WRONG}
 ABSENT = "#e6e6e6"
 LINE_LENGTH = 30  # of a title, in letters: what fits above a card
+MATCH_SIZE = 6.0, 2.6  # inches, of a card with a strip of frames
+SPECTRUM_DEPTH = 0.6  # of what ``scenes.spectrogram`` gives is shown: 60 dB
 
 
 def card(library, pair, root, cosine=None, is_right=None):
@@ -64,23 +68,43 @@ def _titled(role, one):
     return one | {"title": f"{role}: {one['title']}"}
 
 
-def _grid(rows, borders, card_width):
+def match_cards(cards):
+    """Pairs of a picture and a sound that were judged to belong together or not: the frames in a strip above the spectrogram.
+
+    Args:
+        cards: dicts with ``title``, ``frames`` ((frames, height, width, 3) uint8), ``spectrogram`` ((steps, bands) as
+            ``scenes.spectrogram`` gives it) and ``is_right``: whether the judgement is (solid green border) or not (dashed red).
+
+    Returns:
+        axes, shape (rows, columns, 2): two cards a row; the strip and the spectrogram of each.
+    """
+    rows = [cards[first : first + 2] for first in range(0, len(cards), 2)]
+    borders = [[RIGHT if card["is_right"] else WRONG for card in row] for row in rows]
+    return _grid(rows, borders, *MATCH_SIZE, heights=(1, 2), draw=_draw_match)
+
+
+def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None):
     """Draw the cards; where a row is shorter than others its end is left blank."""
     n_rows, n_columns = max(len(rows), 1), max(map(len, rows), default=1)
+    card_height, draw = card_height or 1.2 * card_width, draw or _draw
     axes = plots.new_axes(
-        card_width * n_columns, 1.2 * card_width * n_rows, 2 * n_rows, n_columns, squeeze=False, height_ratios=[3, 2] * n_rows
+        card_width * n_columns, card_height * n_rows, 2 * n_rows, n_columns, squeeze=False, height_ratios=heights * n_rows
     )  # fmt: skip
     axes[0, 0].figure.get_layout_engine().set(w_pad=0.06, h_pad=0.02, wspace=0, hspace=0)
     axes = axes.reshape(n_rows, 2, n_columns).swapaxes(1, 2)  # (rows, columns, 2)
     for ax in axes.flat:
         ax.set_axis_off()
     for places, cards, row_borders in zip(axes, rows, borders, strict=False):
-        for (photo, sound), card, border in zip(places, cards, row_borders, strict=False):
-            _draw(photo, sound, card, *border)
+        for (upper, lower), card, (colour, line) in zip(places, cards, row_borders, strict=False):
+            draw(upper, lower, card, colour)
+            for ax in (upper, lower):
+                ax.set_axis_on()
+                ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=ABSENT)
+                ax.spines[:].set(color=colour, linestyle=line, linewidth=2.5)
     return axes
 
 
-def _draw(photo, sound, card, colour, line):
+def _draw(photo, sound, card, colour):
     lines = [textwrap.fill(text, LINE_LENGTH) for text in card["title"].splitlines()]
     photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
     if card["image"] is None:
@@ -94,10 +118,19 @@ def _draw(photo, sound, card, colour, line):
         plots.spectrogram(card["waveform"], card["sample_rate_hz"], ax=sound)
         size = f"{len(card['waveform']) / card['sample_rate_hz']:.3g} s, to {card['sample_rate_hz'] / 2000:g} kHz"
         sound.text(0.98, 0.95, size, transform=sound.transAxes, ha="right", va="top", fontsize=6, color="white")
-    for ax in (photo, sound):
-        ax.set_axis_on()
-        ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=ABSENT)
-        ax.spines[:].set(color=colour, linestyle=line, linewidth=2.5)
+
+
+def _draw_match(strip, sound, card, colour):
+    strip.set_title("\n" + textwrap.fill(card["title"], 2 * LINE_LENGTH), fontsize=9, color=colour)
+    strip.imshow(np.hstack(list(card["frames"])), aspect="auto")
+    for n in range(1, len(card["frames"])):
+        strip.axvline(n * card["frames"].shape[2] - 0.5, color="white", linewidth=1)
+    levels = card["spectrogram"].T
+    loudest = levels.max()
+    sound.imshow(
+        levels, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
+        vmin=max(loudest - SPECTRUM_DEPTH, 0), vmax=max(loudest, 1e-3),
+    )  # fmt: skip
 
 
 def _say_absent(ax, text):

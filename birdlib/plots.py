@@ -4,6 +4,7 @@ import numpy as np
 
 SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
 SPEECH_COLOUR = "#ff4d4d"
+BEST_COLOUR = "#f2a541"
 MOST_FRAMES = 8000  # of a spectrogram: more than there are pixels; an hour of sound leaves some out
 
 
@@ -177,6 +178,48 @@ def modality_bars(table, ax=None):
     if modalities:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+def grid_heat_map(table, value, ax=None):
+    """A figure of every combination of encoders: a panel for each loss, a row for each audio, a column for each video encoder.
+
+    Names stand in the order in which they come first; the best cell of all is framed; what is not there yet is blank.
+
+    Args:
+        table: DataFrame with ``loss, audio, video`` and ``value``; several rows of one combination, of seeds say, are averaged.
+        value: name of a column of float, which may be NaN; larger is better.
+        ax: as many axes as there are losses; None makes a figure.
+
+    Returns:
+        (losses,) axes.
+    """
+    losses, audios, videos = (table[name].unique().tolist() for name in ("loss", "audio", "video"))
+    n_columns = max(1, min(3, len(losses)))
+    n_rows = max(1, -(-len(losses) // n_columns))
+    if ax is None:
+        width, height = n_columns * (1.2 + 0.9 * len(videos)) + 1, n_rows * (1.0 + 0.6 * len(audios))
+        ax = new_axes(max(width, 4), max(height, 2), n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+        for unused in ax.flat[len(losses) :]:
+            unused.set_visible(False)
+    axes = np.asarray(ax, dtype=object).reshape(-1)[: len(losses)]
+    means = table.groupby(["loss", "audio", "video"])[value].mean()
+    best, low, high = (means.idxmax() if means.notna().any() else None), means.min(), means.max()
+    for one, loss in zip(axes, losses, strict=True):
+        found = np.array([[means.get((loss, audio, video), np.nan) for video in videos] for audio in audios])
+        image = one.imshow(found, cmap="Blues", vmin=low, vmax=high, aspect="auto")
+        for row, column in np.argwhere(np.isfinite(found)):
+            is_dark = found[row, column] - low > 0.6 * (high - low) > 0
+            text = dict(ha="center", va="center", fontsize=9, color="white" if is_dark else "black")
+            one.text(column, row, f"{found[row, column]:.2f}", **text)
+            if (loss, audios[row], videos[column]) == best:
+                one.add_patch(_outline(column - 0.5, row - 0.5, 1.0)).set(color=BEST_COLOUR, linewidth=4)
+        one.set_xticks(range(len(videos)), videos, rotation=30, ha="right")
+        one.set_yticks(range(len(audios)), audios)
+        one.set(title=loss, xlabel="video encoder", ylabel="audio encoder")
+        one.label_outer()
+    if best is not None:
+        axes[0].figure.colorbar(image, ax=list(axes), label=value.replace("_", " "))
+    return axes
 
 
 def per_species(table, ax=None):

@@ -129,6 +129,36 @@ def test_a_long_name_is_broken_into_lines_and_a_short_one_is_not():
     assert titles(axes) == ["Black-throated Green Warbler\nof the West\ncosine 0.42"]
 
 
-@pytest.mark.parametrize("draw", [galleries.triplet_cards, galleries.retrieval_gallery])
+@pytest.mark.parametrize("draw", [galleries.triplet_cards, galleries.retrieval_gallery, galleries.match_cards])
 def test_without_rows_there_is_an_empty_figure(draw):
     assert not any(ax.axison for ax in draw([]).flat)
+
+
+# Matches
+
+
+def match_card(is_right=True, levels=None, title="wren seen, crow heard: 93 %"):
+    frames = np.stack([np.full((64, 64, 3), 30 * n, np.uint8) for n in range(8)])
+    levels = np.random.default_rng(0).random((125, 128)).astype(np.float32) if levels is None else levels
+    return {"title": title, "frames": frames, "spectrogram": levels, "is_right": is_right}
+
+
+def test_frames_stand_side_by_side_above_their_spectrogram():
+    one = match_card()
+    axes = galleries.match_cards([one])
+    assert axes.shape == (1, 1, 2)
+    strip, sound = (ax.get_images()[0].get_array() for ax in axes[0, 0])
+    assert strip.shape == (64, 8 * 64, 3) and strip[0, ::64, 0].tolist() == [30 * n for n in range(8)]
+    assert np.array_equal(sound, one["spectrogram"].T) and axes[0, 0, 1].get_images()[0].origin == "lower"
+    assert titles(axes) == [one["title"]]
+
+
+def test_right_judgements_are_green_and_wrong_ones_red_and_dashed():
+    axes = galleries.match_cards([match_card(True), match_card(np.False_), match_card(True)])
+    assert axes.shape == (2, 2, 2) and [ax.axison for ax in axes[1].flat] == [True, True, False, False]
+    assert borders(axes)[:3] == [(GREEN, "solid"), (RED, "dashed"), (GREEN, "solid")]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_a_sound_that_is_the_same_throughout_is_drawn(level):
+    galleries.match_cards([match_card(levels=np.full((125, 128), level, np.float32))])

@@ -122,6 +122,43 @@ def test_mining_that_stays_has_no_line(n_epochs):
     assert texts(ax)[-1] == "kept epoch: 1"
 
 
+def grid(*rows):
+    return pd.DataFrame(rows, columns=["loss", "audio", "video", "roc_auc"])
+
+
+def cells(ax):
+    """{(column, row): text}"""
+    return {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
+
+
+def test_every_combination_has_its_cell_in_the_panel_of_its_loss():
+    rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "bilstm", "cnn3d", 0.7), ("info_nce", "bilstm", "transformer", 0.9)
+    axes = plots.grid_heat_map(grid(*rows), "roc_auc")
+    assert [ax.get_title() for ax in axes] == ["bce", "info_nce"]
+    assert cells(axes[0]) == {(0, 0): "0.50", (0, 1): "0.70"} and cells(axes[1]) == {(1, 1): "0.90"}
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["cnn", "bilstm"]
+    assert len({ax.get_images()[0].get_clim() for ax in axes}) == 1  # one colour means one value in all panels
+    assert [len(ax.patches) for ax in axes] == [0, 1]  # the best
+
+
+def test_seeds_are_averaged_and_what_is_missing_is_blank():
+    rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "cnn", "cnn3d", 0.7), ("bce", "cnn", "cnn_lstm", np.nan)
+    [ax] = plots.grid_heat_map(grid(*rows), "roc_auc")
+    assert cells(ax) == {(0, 0): "0.60"}
+
+
+@pytest.mark.parametrize("n_losses", [0, 1, 4, 6])
+def test_a_grid_of_any_number_of_losses_is_drawn(n_losses):
+    table = grid(*((f"loss {n}", "cnn", "cnn3d", np.nan if n == 0 else n / 6) for n in range(n_losses)))
+    assert len(plots.grid_heat_map(table, "roc_auc")) == n_losses
+
+
+def test_a_grid_is_drawn_on_the_axes_that_are_given():
+    given = plots.new_axes(columns=2)
+    axes = plots.grid_heat_map(grid(("a", "x", "y", 0.1), ("b", "x", "y", 0.2)), "roc_auc", ax=given)
+    assert list(axes) == list(given)
+
+
 def modality_table():
     """Two sets and two modalities; nothing was seen of unseen species."""
     rows = [
