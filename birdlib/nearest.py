@@ -11,8 +11,6 @@ import pandas as pd
 
 from birdlib import audio, embedders, encoders, pairs, photos, pictures, pooling, runtime, stages
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-
 
 class NearestError(runtime.BirdlibError):
     """A query or an index that cannot be used."""
@@ -56,7 +54,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
     """
     folder = Path(outputs_dir) / "04_triplet"
     stages.receipt(outputs_dir, "04_triplet")
-    kinds = {("photo" if Path(query).suffix.lower() in IMAGE_SUFFIXES else "sound"): Path(query) for query in queries}
+    kinds = {("photo" if Path(query).suffix.lower() in pictures.SUFFIXES else "sound"): Path(query) for query in queries}
     if len(kinds) < len(queries):
         raise NearestError("a query is one picture, one sound, or one of each")
     for path in kinds.values():

@@ -11,6 +11,7 @@ import numpy as np
 
 from birdlib import runtime
 
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}  # of files that are taken for photos
 MAX_PIXELS = 120_000_000  # more than the cameras that people point at birds have; 360 MB as uint8
 
 

@@ -35,6 +35,15 @@ def map_at_r(scores, query_labels, gallery_labels):
     return _mean(per_query(scores, query_labels, gallery_labels)["map_at_r"].dropna())
 
 
+def mean_reciprocal_rank(scores, query_labels, gallery_labels):
+    """Mean of 1 / the place of the first hit, ties by their middle place. float in (0, 1] or NaN."""
+    scores, is_same = np.asarray(scores), np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)
+    answerable = is_same.any(axis=1)
+    best = np.where(is_same, scores, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    n_tied = ((scores == best) & ~is_same).sum(axis=1)
+    return _mean((1.0 / (1.0 + (scores > best).sum(axis=1) + n_tied / 2))[answerable])
+
+
 def nmi(labels, clusters):
     """Normalised mutual information of labels and clusters, normalised by the mean of their entropies.
 

@@ -18,6 +18,7 @@ import numpy as np
 from birdlib import audio, pictures, runtime
 from birdlib.pictures import read_image  # noqa: F401  a photo is a picture by itself
 
+SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"}  # of files that are taken for films
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
 _MISSING_S = 0.5  # a film that ends this much before its header says is worth a word
