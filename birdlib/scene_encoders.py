@@ -204,9 +204,10 @@ def _video_transformer(x):
 
 
 def _normalise(x):
+    """A whole map to mean 0 and deviation 1: place by place, what is loud or bright would look like what is faint."""
     import keras
 
-    return keras.layers.ReLU()(keras.layers.LayerNormalization()(x))
+    return keras.layers.ReLU()(keras.layers.GroupNormalization(1)(x))
 
 
 def _mean_and_maximum(mean, maximum, x):

@@ -228,10 +228,8 @@ def test_cross_multi_similarity_is_its_formula_taken_one_by_one(seed):
         *relations_by_hand(audio, video, sounds, pictures, False),
         *relations_by_hand(video, audio, pictures, sounds, False),
     ]
-    within = (
-        relations_by_hand(audio, audio, sounds, sounds, True),
-        relations_by_hand(video, video, pictures, pictures, True),
-    )
+    sounds_within = relations_by_hand(audio, audio, sounds, sounds, True)
+    pictures_within = relations_by_hand(video, video, pictures, pictures, True)
     pair = cross_entropy(targets[:, 0], 10.0 * ((audio * video).sum(axis=1) - 0.5))
     regularising = (np.mean(across) + np.mean(sounds_within) + np.mean(pictures_within)) / 3
     expected = pair + 0.7 * regularising + head_cost(targets, outputs)

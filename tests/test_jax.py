@@ -6,6 +6,7 @@ import pytest
 
 from birdlib import runtime
 
+FILES = [f"tests/test_{name}.py" for name in ("losses", "encoders", "cross_losses", "scene_encoders")]
 RUN = """
 import sys, pytest
 returned = pytest.main(sys.argv[1:])
@@ -19,8 +20,7 @@ sys.exit(returned)
 def test_losses_and_encoders_compute_on_jax_too():
     """The same tests in a process of its own, because Keras settles its backend once."""
     root = runtime.repository()
-    files = [file for file in ("tests/test_losses.py", "tests/test_encoders.py") if (root / file).is_file()]
-    command = [sys.executable, "-c", RUN, "-q", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-c", RUN, "-q", "-p", "no:cacheprovider", *FILES]
     done = subprocess.run(
         command, cwd=root, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=900
     )
