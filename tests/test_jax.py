@@ -22,7 +22,7 @@ def test_losses_and_encoders_compute_on_jax_too():
     root = runtime.repository()
     command = [sys.executable, "-c", RUN, "-q", "-p", "no:cacheprovider", *FILES]
     done = subprocess.run(
-        command, cwd=root, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=900
+        command, cwd=root, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "computed on jax" in done.stdout
