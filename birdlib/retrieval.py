@@ -55,7 +55,9 @@ def nmi(labels, clusters):
     """
     from sklearn.metrics import normalized_mutual_info_score
 
-    return float(normalized_mutual_info_score(labels, clusters)) if len(np.unique(labels)) > 1 else float("nan")
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    return min(float(normalized_mutual_info_score(labels, clusters)), 1.0)  # rounding may take it above
 
 
 def cluster(embeddings, n_clusters, seed):
