@@ -72,7 +72,7 @@ def hopeless(**options):
 
 def test_unguarded_hard_mining_lays_everything_on_one_point():
     """There the hardest positive is as near as the hardest negative, and the loss is the margin, for ever."""
-    one, whole, history = hopeless(epochs=5, least_spread=0)
+    one, whole, history = hopeless(epochs=4, least_spread=0)
     assert history["spread"].iloc[-1] < 0.03 and mining.spread(embedded(one, whole, "train")[0]) < 0.03
     assert history["loss"].iloc[-1] == pytest.approx(0.5, abs=0.02) and history["active_share"].iloc[-1] > 0.95
     assert set(history["mining"]) == {"batch_hard"}
@@ -245,7 +245,7 @@ def test_without_validation_rows_training_goes_on_to_the_end():
 
 
 def test_triplets_are_mined_anew_every_so_many_epochs(monkeypatch):
-    """5 epochs, mined before the first, the third and the fifth, each time on what the encoder then makes."""
+    """3 epochs, mined before the first and the third, each time on what the encoder then makes."""
     seen, mine = [], mining.mine
 
     def watched(embeddings, *others):
@@ -253,15 +253,14 @@ def test_triplets_are_mined_anew_every_so_many_epochs(monkeypatch):
         return mine(embeddings, *others)
 
     monkeypatch.setattr(mining, "mine", watched)
-    assert len(fit(encoder(), library(), objective="triplet_hard", epochs=5, remine_every=2)) == 5
-    assert len(seen) == 3 and not np.allclose(seen[0], seen[1]) and not np.allclose(seen[1], seen[2])
+    assert len(fit(encoder(), library(), objective="triplet_hard", epochs=3, remine_every=2)) == 3
+    assert len(seen) == 2 and not np.allclose(*seen)
 
 
-@pytest.mark.parametrize("objective", ["triplet_hard", "multi_similarity"])
-def test_a_species_with_one_sample_does_no_harm(objective):
+def test_a_species_with_one_sample_does_no_harm():
     whole = library()
     whole.photos.loc[whole.photos["species"] == "s05", "split"] = ["train"] + ["none"] * 9
-    history = fit(encoder(), whole, objective=objective, epochs=1)
+    history = fit(encoder(), whole, epochs=1)
     assert np.isfinite(history["loss"]).all()
 
 
