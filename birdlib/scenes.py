@@ -31,8 +31,15 @@ N_SAMPLES = N_STEPS * N_FFT  # in SCENE_S
 MIN_HZ = 1000  # wind and traffic are below, most birds above
 SILENT_PEAK = 1e-4  # what does not reach it is silence
 
-STORE_KEY = runtime.digest({"scenes": 1})  # of the EmbeddingStore; a new recipe has files of its own
+STORE_KEY = runtime.digest({"scenes": 2})  # of the EmbeddingStore; a new recipe has files of its own
 BATCH = 16  # pictures at once
+SMALL = (160, 120)  # (width, height) of what movement is looked for in
+N_BACKGROUND = 40  # frames that tell what stands still
+MOVES = 25  # of 255, by which something that moves differs
+MOST_MOVING = 0.4  # of the picture: beyond, the camera moves
+LEAST_AREA = 30  # small pixels
+AROUND = 1.4  # of the moving thing's longer side
+LEAST_SIDE = 48  # pixels
 COLUMNS = (
     "scene_id", "recording_id", "kind", "category", "group_id", "split", "is_repeated",
     "start_s", "end_s", "moment", "path", "key", "number",
@@ -166,7 +173,7 @@ def picture_scenes(table, root, backbone, store, stage="05_match"):
     def photo(path, digest, *_):
         key = _key(digest, "photo", backbone.key)
         if key not in store and key not in waiting:
-            waiting[key] = as_frame(pictures.read_image(path))
+            waiting[key] = (as_frame(pictures.read_image(path)),) * 2
         if len(waiting) == BATCH:
             _keep_photos(store, waiting, backbone)
         return key, []
@@ -318,13 +325,13 @@ def _look(path, times_s, backbone):
     """Every frame that differs is seen once, in whatever scenes it is shown."""
     seen, scenes, rows, waiting = {}, [], [], []
     with _noting(path):  # of the windows already
+        still = _background(path, times_s[0][0], times_s[-1][1])
         for start_s, end_s in times_s:
             shown = []
             for _, image in video.frames(path, 1 / FRAME_S, start_s, end_s):
-                frame = as_frame(image)
-                content = hash(frame.tobytes())
+                content = hash(image.tobytes())
                 if content not in seen:
-                    waiting.append(frame)
+                    waiting.append((focus(image, still), image))
                 shown.append(seen.setdefault(content, len(seen)))
                 if len(waiting) == BATCH:
                     rows.append(_see(waiting, backbone))
@@ -337,10 +344,48 @@ def _look(path, times_s, backbone):
     return {" frames": np.concatenate(rows), "": np.array(scenes)}, notes
 
 
-def _see(frames, backbone):
-    """(frames, 2048 + 64 * 64 * 3) float32: features and pixels."""
-    features = backbone.network.predict(np.stack(frames).astype(np.float32), batch_size=BATCH, verbose=0)
-    pixels = np.stack([as_frame(frame, PIXELS).ravel() for frame in frames])
+def _background(path, start_s, end_s):
+    """What stands still in a film: the median of a few frames, small and smoothed."""
+    rate_hz = min(1 / FRAME_S, N_BACKGROUND / max(end_s - start_s, FRAME_S))
+    return np.median([_small(image) for _, image in video.frames(path, rate_hz, start_s, end_s)], axis=0)
+
+
+def focus(image, background):
+    """The square around the largest thing that moves: a bird in a film by a camera that stands still is a few pixels of it.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        background: (120, 160, 3), what stands still.
+
+    Returns:
+        (side, side, 3) uint8 RGB; the whole picture where nothing moves, or nearly all (the camera does).
+    """
+    import cv2
+
+    moves = (np.abs(_small(image) - background).max(axis=2) > MOVES).astype(np.uint8)
+    moves = cv2.morphologyEx(moves, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    n, _, found, _ = cv2.connectedComponentsWithStats(moves)
+    if n < 2 or moves.mean() > MOST_MOVING or found[1:, cv2.CC_STAT_AREA].max() < LEAST_AREA:
+        return image
+    x, y, width, height, _ = found[1 + found[1:, cv2.CC_STAT_AREA].argmax()]
+    across, down = image.shape[1] / SMALL[0], image.shape[0] / SMALL[1]
+    side = int(np.clip(AROUND * max(width * across, height * down), min(LEAST_SIDE, *image.shape[:2]), min(image.shape[:2])))
+    left = int(np.clip((x + width / 2) * across - side / 2, 0, image.shape[1] - side))
+    top = int(np.clip((y + height / 2) * down - side / 2, 0, image.shape[0] - side))
+    return image[top : top + side, left : left + side]
+
+
+def _small(image):
+    import cv2
+
+    return cv2.GaussianBlur(cv2.resize(image, SMALL), (5, 5), 0).astype(np.int16)
+
+
+def _see(looks, backbone):
+    """(frames, 2048 + 64 * 64 * 3) float32: features of what is in focus, pixels of the whole picture."""
+    focused = np.stack([as_frame(crop) for crop, _ in looks]).astype(np.float32)
+    features = backbone.network.predict(focused, batch_size=BATCH, verbose=0)
+    pixels = np.stack([as_frame(whole, PIXELS).ravel() for _, whole in looks])
     return np.hstack([features, pixels]).astype(np.float32)
 
 
