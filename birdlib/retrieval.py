@@ -36,12 +36,8 @@ def map_at_r(scores, query_labels, gallery_labels):
 
 
 def mean_reciprocal_rank(scores, query_labels, gallery_labels):
-    """Mean of 1 / the place of the first hit, ties by their middle place. float in (0, 1] or NaN."""
-    scores, is_same = np.asarray(scores), np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)
-    answerable = is_same.any(axis=1)
-    best = np.where(is_same, scores, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
-    n_tied = ((scores == best) & ~is_same).sum(axis=1)
-    return _mean((1.0 / (1.0 + (scores > best).sum(axis=1) + n_tied / 2))[answerable])
+    """Mean of 1 / the place of the first hit. float in (0, 1] or NaN."""
+    return _mean(_per_query(scores, query_labels, gallery_labels, [])["reciprocal_rank"].dropna())
 
 
 def nmi(labels, clusters):
@@ -86,7 +82,8 @@ def per_query(scores, query_labels, gallery_labels):
     Raises:
         ValueError: for shapes that do not match, or NaN scores.
     """
-    return _per_query(scores, query_labels, gallery_labels, [1, 5, 10]).rename(columns={"recall_at_1": "p_at_1"})
+    table = _per_query(scores, query_labels, gallery_labels, [1, 5, 10]).rename(columns={"recall_at_1": "p_at_1"})
+    return table.drop(columns="reciprocal_rank")
 
 
 def summary(table, labels, clusters, groups, rng, n=300):
@@ -124,7 +121,7 @@ def _per_query(scores, query_labels, gallery_labels, depths):
         )
     if np.isnan(scores).any():
         raise ValueError(f"scores are NaN, the first of query {np.isnan(scores).any(axis=1).argmax()}")
-    columns = [*(f"recall_at_{k}" for k in depths), "r_precision", "map_at_r"]
+    columns = [*(f"recall_at_{k}" for k in depths), "r_precision", "map_at_r", "reciprocal_rank"]
     figures = np.full((len(scores), len(columns)), np.nan)
     answerable = np.flatnonzero(np.isin(query_labels, gallery_labels))
     for rows in np.array_split(answerable, scores.size // BLOCK_SIZE + 1):
@@ -162,7 +159,8 @@ def _expected_figures(scores, is_same, depths):
     within_r = place < r
     recalls = [1.0 - all_missed[:, min(k, len(place)) - 1] for k in depths]
     at_r = [(value * within_r).sum(axis=1) / r[:, 0] for value in (chance, chance * precision)]
-    return np.stack(recalls + at_r, axis=1)
+    first_hit = -np.diff(all_missed, axis=1, prepend=1.0)  # the chance that it is at this place
+    return np.stack([*recalls, *at_r, (first_hit / (place + 1)).sum(axis=1)], axis=1)
 
 
 def _mean(values):

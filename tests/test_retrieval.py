@@ -42,6 +42,34 @@ def test_a_ranking_by_hand():
     assert table.iloc[2].isna().all()
 
 
+def test_the_first_hit_counts_by_its_place():
+    """Third, first, nowhere among the gallery: (1/3 + 1) / 2."""
+    scores = [[9, 8, 7, 6], [1, 2, 3, 4], [1, 2, 3, 4]]
+    labels = ["wren", "wren", "robin"], ["crow", "tit", "wren", "wren"]
+    assert retrieval.mean_reciprocal_rank(scores, *labels) == pytest.approx(2 / 3)
+
+
+def test_the_place_of_the_first_hit_of_many_queries():
+    scores, query_labels, gallery_labels = random_case(3)
+    hits = gallery_labels[np.argsort(-scores, axis=1)] == query_labels[:, None]
+    expected = np.mean(1 / (1 + hits.argmax(axis=1)))
+    assert retrieval.mean_reciprocal_rank(scores, query_labels, gallery_labels) == pytest.approx(expected)
+
+
+def test_who_gives_all_the_same_place_finds_the_first_hit_by_chance():
+    """Two hits of four: first with chance 1/2, second 1/3, third 1/6."""
+    found = retrieval.mean_reciprocal_rank(np.zeros((1, 4)), ["wren"], ["wren", "tit", "wren", "tit"])
+    assert found == pytest.approx(1 / 2 + 1 / 3 / 2 + 1 / 6 / 3)
+
+
+def test_a_first_hit_that_is_not_defined():
+    for shape, gallery in (((1, 0), []), ((1, 2), ["tit", "tit"])):
+        assert np.isnan(retrieval.mean_reciprocal_rank(np.zeros(shape), ["wren"], gallery))
+    assert np.isnan(retrieval.mean_reciprocal_rank(np.zeros((0, 1)), [], ["wren"]))
+    with pytest.raises(ValueError, match="NaN"):
+        retrieval.mean_reciprocal_rank([[np.nan, 1.0]], ["wren"], ["wren", "tit"])
+
+
 def test_recall_counts_one_hit_or_more():
     scores, query_labels, gallery_labels = random_case(0)
     for k in (1, 3, 10, 500):
