@@ -17,6 +17,7 @@ NAMELESS = "film:"  # category of a film without species begins so
 REMEMBERED = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
 PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
 SOUGHT = ("sound", "picture")  # what is looked for, by the other
+BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
 
 
 class CorrespondenceError(runtime.BirdlibError):
@@ -59,7 +60,8 @@ def left_out(library, share, rng):
     """Species to keep out of training: drawn from those with pictures and sounds in train and in test.
 
     Args:
-        share: of those species; at least one, where the share is above 0 and more than three are there.
+        share: of those species; where it is above 0 and more than three are there, two or more, that mismatches can be tested, and two or
+            more stay to be learnt.
 
     Returns:
         sorted list of categories.
@@ -67,14 +69,14 @@ def left_out(library, share, rng):
     sides = [table[~table["is_repeated"] & (table["kind"] != "film")] for table in (library.pictures, library.sounds)]
     complete = [set(side.loc[side["split"] == split, "category"]) for side in sides for split in ("train", "test")]
     candidates = sorted(set.intersection(*complete))
-    n = max(1, round(share * len(candidates))) if share > 0 and len(candidates) > 3 else 0
+    n = min(max(2, round(share * len(candidates))), len(candidates) - 2) if share > 0 and len(candidates) > 3 else 0
     return sorted(rng.choice(candidates, n, replace=False).tolist()) if n else []
 
 
 def pair(pictures, sounds, rng, n_each=1):
     """Balanced pairs: for every picture ``n_each`` sounds that match, and as many that do not.
 
-    A film's moment takes its own sound first. A category that only one side has gives mismatches only, as many as there are matches.
+    A film's moment takes its own sound. A picture whose category has no sound is in no pair; a sound without pictures is in mismatches.
 
     Args:
         pictures, sounds: rows of a library's tables.
@@ -97,12 +99,13 @@ def pair(pictures, sounds, rng, n_each=1):
 
 
 def nameless_films(library):
-    """Categories of films without species, where there are others to learn from: what they hold is not known, so with the sound of another
+    """Categories of films without species, where species can be learnt without them: what they hold is not known, so with the sound of another
     they may be false mismatches. They are tested on, and not learnt from."""
-    is_film = [table["category"].str.startswith(NAMELESS) for table in (library.pictures, library.sounds)]
-    if any(named.all() for named in is_film):
+    learnt = [{name for name in table["category"] if not name.startswith(NAMELESS)} for table in rows(library, "train")]
+    if not learnt[0] & learnt[1] or len(learnt[1]) < 2:
         return []
-    return sorted(set(library.pictures.loc[is_film[0], "category"]) | set(library.sounds.loc[is_film[1], "category"]))
+    names = {*library.pictures["category"], *library.sounds["category"]}
+    return sorted(name for name in names if name.startswith(NAMELESS))
 
 
 def false_negatives(pictures, sounds):
@@ -123,7 +126,7 @@ def inputs(library, table, names):
     return arrays
 
 
-def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch_size=64, learning_rate=1e-3, seed=0):
+def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch_size=32, learning_rate=1e-3, seed=0):
     """Train a matcher; keep the epoch with the best mean ROC-AUC, of probability and of cosine, on validation.
 
     Args:
@@ -145,12 +148,11 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
         raise CorrespondenceError("no category has pictures and sounds beside another: nothing to learn from")
     model.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1e-3, clipnorm=1.0), loss=losses.get(loss))
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
-    seen = inputs(library, checked, list(model.input))
     best, history = (-1.0, model.get_weights(), 0), []
     for epoch in range(epochs):
         arrays, targets = _epoch(library, train, rng, list(model.input))
         logs = model.fit(arrays, targets, batch_size=batch_size, verbose=0).history
-        probability, cosine = scores(model, seen)
+        probability, cosine = scores(model, library, checked)
         auc = np.nanmean([_auc(checked["match"], values) for values in (probability, cosine)]) if len(checked) else np.nan
         history.append({"epoch": epoch + 1, "loss": logs["loss"][-1], "validation_roc_auc": auc})
         if auc > best[0] or np.isnan(auc):
@@ -163,7 +165,7 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
 
 
 def _epoch(library, train, rng, names):
-    """Every picture with a match and a mismatch, and every sound too; in random order."""
+    """Every picture with matches and mismatches, about as many of each as there are sounds; in random order."""
     drawn = pair(*train, rng, n_each=max(1, round(len(train[1]) / max(len(train[0]), 1))))
     drawn = drawn.iloc[rng.permutation(len(drawn))]
     categories = pd.factorize(pd.concat([library.pictures["category"], library.sounds["category"]]))[0]
@@ -172,12 +174,22 @@ def _epoch(library, train, rng, names):
     return inputs(library, drawn, names), targets.astype(np.float32)
 
 
-def scores(model, arrays):
-    """(probability, cosine) of pairs, each (pairs,) float32."""
-    if not len(next(iter(arrays.values()))):
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    audio, video, logit = scene_encoders.parts(model.predict(arrays, batch_size=256, verbose=0))
-    return 1.0 / (1.0 + np.exp(-np.asarray(logit).reshape(-1))), np.sum(audio * video, axis=1)
+def scores(model, library, table):
+    """(probability, cosine) of pairs, each (pairs,) float64. A scene is encoded once, in however many pairs it is.
+
+    Args:
+        table: ``picture, sound``, rows of the library.
+    """
+    vectors = []
+    for side, scenes_of in (("sound", library.sounds), ("picture", library.pictures)):
+        needed, numbers = np.unique(table[side].to_numpy(int), return_inverse=True)
+        vectors.append((embed(model, library, scenes_of.loc[needed], side), numbers))
+    head, logits, cosines = scene_encoders.head(model), [np.zeros(0)], [np.zeros(0)]
+    for first in range(0, len(table), BATCH):
+        audio, video = (embedded[numbers[first : first + BATCH]] for embedded, numbers in vectors)
+        logits.append(np.asarray(head([audio, video], training=False), np.float64)[:, 0])
+        cosines.append(np.sum(audio * video, axis=1, dtype=np.float64))
+    return 1.0 / (1.0 + np.exp(-np.concatenate(logits))), np.concatenate(cosines)
 
 
 def evaluate(model, library, some, rng, threshold=0.5):
@@ -196,7 +208,7 @@ def evaluate(model, library, some, rng, threshold=0.5):
     figures = dict.fromkeys(PAIR_FIGURES, np.nan)
     if len(table):
         truth = table["match"].to_numpy()
-        probability, _ = scores(model, inputs(library, table, list(model.input)))
+        probability, _ = scores(model, library, table)
         figures["accuracy"] = float(np.mean((probability >= threshold) == truth))
         figures["roc_auc"] = _auc(truth, probability)
         figures["equal_error_rate"] = metrics.equal_error_rate(truth, probability)
@@ -216,22 +228,24 @@ def best_threshold(model, library, validation, rng):
     if not len(table):
         return 0.5
     truth = table["match"].to_numpy()
-    probability, _ = scores(model, inputs(library, table, list(model.input)))
+    probability, _ = scores(model, library, table)
     cuts = np.unique(np.append(probability, 0.5))
     return float(cuts[np.argmax([np.mean((probability >= cut) == truth) for cut in cuts])])
 
 
 def embed(model, library, table, side):
-    """Unit vectors of pictures (or sounds), (rows, dim): the other side of the matcher is left empty."""
-    part = pd.DataFrame({"picture": table.index, "sound": table.index})
-    names = list(model.input)
-    mine = [name for name in names if (name == "spectrogram") == (side == "sound")]
-    if not len(part):
-        return np.zeros((0, (model.output_shape[-1] - 1) // 2), np.float32)
-    arrays = inputs(library, part, mine)
-    arrays |= {name: np.zeros((len(part), *model.input[name].shape[1:]), np.float32) for name in names if name not in mine}
-    audio, video, _ = scene_encoders.parts(model.predict(arrays, batch_size=256, verbose=0))
-    return np.asarray(audio if side == "sound" else video)
+    """Unit vectors of pictures (or sounds), (rows, dim) float32.
+
+    Args:
+        table: rows of the library's pictures (or sounds).
+        side: one of ``SOUGHT``.
+    """
+    encoder = model.get_layer({"sound": "audio_encoder", "picture": "video_encoder"}[side])
+    vectors = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
+    for first in range(0, len(table), BATCH):
+        part = pd.DataFrame({side: table.index[first : first + BATCH]})
+        vectors.append(encoder.predict(inputs(library, part, list(encoder.input)), verbose=0))
+    return np.concatenate(vectors)
 
 
 def film_pairs(model, library, some):
@@ -247,7 +261,7 @@ def film_pairs(model, library, some):
     table = pd.DataFrame([(p, s) for p in seen.index for s in heard.index], columns=["picture", "sound"])
     if not len(table):
         return pd.DataFrame(columns=["film", "sound_film", "is_own", "probability"])
-    table["probability"], _ = scores(model, inputs(library, table, list(model.input)))
+    table["probability"], _ = scores(model, library, table)
     table["film"] = library.pictures["recording_id"].to_numpy()[table["picture"]]
     table["sound_film"] = library.sounds["recording_id"].to_numpy()[table["sound"]]
     means = table.groupby(["film", "sound_film"])["probability"].mean().reset_index()
@@ -271,9 +285,10 @@ def share_species(table, casts):
 
     Args:
         table: from ``film_pairs``.
-        casts: {recording_id: set of species}.
+        casts: {recording_id: set of species}; none in a film that it lacks.
     """
-    return np.array([int(bool(casts[a] & casts[b])) for a, b in zip(table["film"], table["sound_film"], strict=True)])
+    shared = [casts.get(a, set()) & casts.get(b, set()) for a, b in zip(table["film"], table["sound_film"], strict=True)]
+    return np.array([int(bool(species)) for species in shared], dtype=int)
 
 
 def thin_categories(library):
@@ -283,7 +298,8 @@ def thin_categories(library):
     for name in sorted(set(pictures.index) | set(sounds.index)):
         n_seen, n_heard = pictures.get(name, 0), sounds.get(name, 0)
         if not (n_seen and n_heard):
-            found.append((f"category {name}", f"no {'sound' if n_seen else 'picture'} in training: it serves for mismatches only"))
+            lacking = "sound in training: it is not learnt" if n_seen else "picture in training: it serves for mismatches only"
+            found.append((f"category {name}", f"no {lacking}"))
         elif n_seen == n_heard == 1:
             found.append((f"category {name}", "one picture and one sound in training: one pair that matches"))
     return found
@@ -293,8 +309,10 @@ def grid(audio, video, loss, n_seeds):
     """Every combination: list of dict ``audio, video, loss, seed``. ``"all"`` in place of names takes all there are.
 
     Raises:
-        CorrespondenceError: for a name that does not exist; it lists those that do.
+        CorrespondenceError: for a name that does not exist; it lists those that do. For less than one seed.
     """
+    if n_seeds < 1:
+        raise CorrespondenceError(f"n_seeds = {n_seeds}: train each combination once or more")
     known = {"audio": scene_encoders.AUDIO, "video": scene_encoders.VIDEO, "loss": losses.MATCH_LOSSES}
     chosen = {}
     for what, text in {"audio": audio, "video": video, "loss": loss}.items():

@@ -10,6 +10,7 @@ from birdlib import correspondence, manifest, pictures, runtime, scene_encoders,
 from birdlib.embedding_store import EmbeddingStore
 
 COMBINATION = ["audio", "video", "loss", "seed"]
+MATCHER = "matcher.keras"
 SETS = ("validation", "unseen media", "unseen species", "unseen films")
 
 
@@ -37,7 +38,7 @@ def run(combinations, library, left_out, folder, key, *, epochs, patience, learn
     train = correspondence.rows(library, "train", [*left_out, *correspondence.nameless_films(library)])
     for one in runtime.progress(combinations, desc="combinations"):
         model_path = model_file(folder, one)
-        if model_path.is_file() and len(table) and (table[COMBINATION] == pd.Series(one)).all(axis=1).any():
+        if model_path.is_file() and len(table) and _is_of(table, one).any():
             continue
         model, history, seconds = train_one(one, library, train, sets["validation"], epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed)
         rng = np.random.default_rng([seed, one["seed"]])
@@ -50,7 +51,7 @@ def run(combinations, library, left_out, folder, key, *, epochs, patience, learn
         with runtime.replacing(model_path) as temporary:
             model.save(temporary)
         if len(table):
-            table = table[~(table[COMBINATION] == pd.Series(one)).all(axis=1)]
+            table = table[~_is_of(table, one)]
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
         runtime.write_table(table, path)
     return table.drop(columns="key")
@@ -59,18 +60,22 @@ def run(combinations, library, left_out, folder, key, *, epochs, patience, learn
 def query_sets(library, left_out):
     """What is tested on: {set: (pictures, sounds)}, rows of the library.
 
-    Unseen films are those that were not learnt from: without species, or not of train.
+    No set shares a recording, photo or film with another or with train. Unseen media and unseen species are photos and recordings; unseen
+    films are those that neither a weight nor an epoch was chosen on: without species, of a species left out, or of test.
 
     Args:
         left_out: species kept out of training.
     """
     nameless = correspondence.nameless_films(library)
-    known = set(library.pictures["category"]).union(library.sounds["category"]).difference(left_out)
-    validation, test = (correspondence.rows(library, split, [*left_out, *nameless]) for split in ("validation", "test"))
-    unseen = [pd.concat(two) for two in zip(*(correspondence.rows(library, s, known) for s in ("validation", "test")), strict=True)]
-    tables = [table[~table["is_repeated"] & (table["kind"] == "film")] for table in (library.pictures, library.sounds)]
-    films = [table[table["category"].isin(nameless) | (table["split"] != "train")] for table in tables]
-    return dict(zip(SETS, (validation, test, tuple(unseen), tuple(films)), strict=True))
+    validation, sets = correspondence.rows(library, "validation", [*left_out, *nameless]), []
+    for table in (library.pictures, library.sounds):
+        table = table[~table["is_repeated"]]
+        is_film, is_left_out, is_nameless = table["kind"] == "film", table["category"].isin(left_out), table["category"].isin(nameless)
+        media = table[~is_film & ~is_left_out & ~is_nameless & (table["split"] == "test")]
+        species = table[~is_film & is_left_out & table["split"].isin(["validation", "test"])]
+        films = table[is_film & (is_left_out | is_nameless | (table["split"] == "test"))]
+        sets.append((media, species, films))
+    return dict(zip(SETS, (validation, *zip(*sets, strict=True)), strict=True))
 
 
 def build(one):
@@ -90,6 +95,24 @@ def train_one(one, library, train, validation, *, seed, **options):
     model = build(one)
     history = correspondence.fit(model, library, train, validation, one["loss"], seed=seed + one["seed"], **options)
     return model, history, time.monotonic() - start
+
+
+def train_for_use(one, library, folder, **options):
+    """Train a combination once more, with no species left out, and keep it as ``matcher.keras``: what ``judge`` asks, and films are tested on.
+
+    Args:
+        one: from ``best``.
+        options: ``epochs, patience, learning_rate, seed``, as in ``run``.
+
+    Returns:
+        the matcher.
+    """
+    nameless = correspondence.nameless_films(library)
+    train, validation = (correspondence.rows(library, split, nameless) for split in ("train", "validation"))
+    model, _, _ = train_one(one, library, train, validation, **options)
+    with runtime.replacing(Path(folder) / MATCHER) as temporary:
+        model.save(temporary)
+    return model
 
 
 def summary(table, which="unseen media"):
@@ -119,11 +142,6 @@ def model_file(folder, one):
     return Path(folder) / "models" / f"{one['audio']}-{one['video']}-{one['loss']}-{one['seed']}.keras"
 
 
-def load(folder, one):
-    """The trained matcher of a combination."""
-    return scene_encoders.load(model_file(folder, one))
-
-
 def examples(model, library, some, rng, n=2):
     """Pairs worth a look: the surest that match, the mismatches taken for matches, the matches that were missed.
 
@@ -136,12 +154,14 @@ def examples(model, library, some, rng, n=2):
         DataFrame: ``picture, sound, match, probability, is_right``; no picture twice.
     """
     table = correspondence.pair(*some, rng, n_each=4)
-    table["probability"], _ = correspondence.scores(model, correspondence.inputs(library, table, list(model.input)))
+    table["probability"], _ = correspondence.scores(model, library, table)
     table["is_right"] = (table["probability"] >= 0.5) == (table["match"] == 1)
-    surest = table.assign(sure=(table["probability"] - 0.5).abs()).sort_values("sure", ascending=False, kind="stable")
-    right = surest[surest["is_right"] & (surest["match"] == 1)].drop_duplicates("picture").head(n)
-    wrong = surest[~surest["is_right"]].drop_duplicates(["picture", "match"]).groupby("match").head(n)
-    return pd.concat([right, wrong.sort_values("match", kind="stable")], ignore_index=True).drop(columns="sure")
+    left = table.iloc[np.argsort(-(table["probability"] - 0.5).abs(), kind="stable")]
+    found = []
+    for match, is_right in ((1, True), (0, False), (1, False)):
+        found.append(left[(left["match"] == match) & (left["is_right"] == is_right)].drop_duplicates("picture").head(n))
+        left = left[~left["picture"].isin(found[-1]["picture"])]
+    return pd.concat(found, ignore_index=True)
 
 
 def card(library, row):
@@ -176,10 +196,10 @@ def judge(picture_path, sound_path, outputs_dir, weights_dir=""):
     stages.receipt(outputs_dir, "05_match")
     folder = Path(outputs_dir) / "05_match"
     chosen = runtime.read_json(folder / "best.json")
-    model = load(folder, chosen)
+    model = scene_encoders.load(folder / MATCHER)
     library = _library_of(Path(picture_path), Path(sound_path), folder.parent / "store", weights_dir)
     table = pd.DataFrame([(p, s) for p in library.pictures.index for s in library.sounds.index], columns=["picture", "sound"])
-    probability, cosine = correspondence.scores(model, correspondence.inputs(library, table, list(model.input)))
+    probability, cosine = correspondence.scores(model, library, table)
     facts = pd.DataFrame({
         "picture_s": library.pictures["start_s"].to_numpy()[table["picture"]],
         "sound_s": library.sounds["start_s"].to_numpy()[table["sound"]],
@@ -190,9 +210,14 @@ def judge(picture_path, sound_path, outputs_dir, weights_dir=""):
     return float(probability.mean()), facts, _basis(folder, chosen)
 
 
+def _is_of(table, one):
+    """Which rows are of a combination."""
+    return (table[COMBINATION] == pd.Series(one)[COMBINATION]).all(axis=1)
+
+
 def _basis(folder, chosen):
     table = pd.read_parquet(folder / "results.parquet")
-    own = table[(table[COMBINATION] == pd.Series(chosen)).all(axis=1)].set_index("set")["roc_auc"]
+    own = table[_is_of(table, chosen)].set_index("set")["roc_auc"]
     figures = ", ".join(f"{own[name]:.2f} on {name}" for name in SETS[1:] if np.isfinite(own.get(name, np.nan)))
     return f"judged by {chosen['audio']} (sound) and {chosen['video']} (picture), learnt with {chosen['loss']}; ROC-AUC {figures or 'not known'}"
 

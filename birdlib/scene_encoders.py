@@ -115,6 +115,13 @@ def matcher(audio, video, joint=True):
     return keras.Model(inputs, keras.layers.Concatenate(dtype="float32", name="parts")([a, v, logit]), name="matcher")
 
 
+def head(matcher):
+    """The Siamese head of a matcher alone: keras.Model, [a, v] (batch, dim) unit vectors → logit (batch, 1). Weights are shared."""
+    import keras
+
+    return keras.Model(matcher.get_layer("relation").input, matcher.get_layer("logit").output)
+
+
 def load(path):
     """A saved encoder or matcher, ready to use."""
     import keras
