@@ -127,7 +127,7 @@ def inputs(library, table, names):
 
 
 def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch_size=32, learning_rate=1e-3, seed=0):
-    """Train a matcher; keep the epoch with the best mean ROC-AUC, of probability and of cosine, on validation.
+    """Train a matcher; keep the epoch with the best ROC-AUC of the probability on validation.
 
     Args:
         model: from ``scene_encoders.matcher``.
@@ -152,8 +152,7 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
     for epoch in range(epochs):
         arrays, targets = _epoch(library, train, rng, list(model.input))
         logs = model.fit(arrays, targets, batch_size=batch_size, verbose=0).history
-        probability, cosine = scores(model, library, checked)
-        auc = np.nanmean([_auc(checked["match"], values) for values in (probability, cosine)]) if len(checked) else np.nan
+        auc = _auc(checked["match"], scores(model, library, checked)[0]) if len(checked) else np.nan
         history.append({"epoch": epoch + 1, "loss": logs["loss"][-1], "validation_roc_auc": auc})
         if auc > best[0] or np.isnan(auc):
             best = (auc, model.get_weights(), epoch)
