@@ -1,4 +1,4 @@
-"""The command line: ``python -m birdlib run | nearest | weights | bench``."""
+"""The command line: ``python -m birdlib run | nearest | match | weights | bench``."""
 
 import argparse
 import sys
@@ -56,6 +56,12 @@ def _parser():
     nearest.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
     nearest.set_defaults(command=_nearest)
 
+    match = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
+    match.add_argument("picture", metavar="VIDEO_OR_IMAGE")
+    match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
+    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
+    match.set_defaults(command=_match)
+
     weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
     weights.add_argument("--fetch", action="store_true", help="bring what is missing")
     weights.set_defaults(command=_weights)
@@ -89,6 +95,15 @@ def _nearest(options):
     from birdlib import nearest
 
     print(nearest.find(options.query, options.outputs, options.n).round(3).to_string(index=False))
+    return 0
+
+
+def _match(options):
+    from birdlib import match
+
+    probability, scenes, basis = match.judge(options.picture, options.sound, options.outputs)
+    print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
+    print(scenes.head(5).round(3).to_string(index=False))
     return 0
 
 

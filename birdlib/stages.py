@@ -27,6 +27,7 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "02_clean": ["01_split"],
     "03_embed": ["01_split", "02_clean"],
     "04_triplet": ["01_split", "03_embed"],
+    "05_match": ["01_split"],
     "07_classify": ["01_split", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
 }

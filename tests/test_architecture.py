@@ -29,8 +29,8 @@ FLOORS = [
     },
     {"speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders"},
     {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplets", "scenes"},
-    {"clips", "classifiers", "modalities", "nearest"},
-    {"soundscapes"},
+    {"clips", "classifiers", "modalities", "nearest", "correspondence"},
+    {"soundscapes", "match"},
     {"report", "pipeline", "benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
