@@ -61,7 +61,7 @@ def query_sets(library, left_out):
     """What is tested on: {set: (pictures, sounds)}, rows of the library.
 
     No set shares a recording, photo or film with another or with train. Unseen media and unseen species are photos and recordings; unseen
-    films are those that neither a weight nor an epoch was chosen on: without species, of a species left out, or of test.
+    films are those that have no species, or are of test: neither these matchers nor that of ``train_for_use`` learn from them.
 
     Args:
         left_out: species kept out of training.
@@ -73,7 +73,7 @@ def query_sets(library, left_out):
         is_film, is_left_out, is_nameless = table["kind"] == "film", table["category"].isin(left_out), table["category"].isin(nameless)
         media = table[~is_film & ~is_left_out & ~is_nameless & (table["split"] == "test")]
         species = table[~is_film & is_left_out & table["split"].isin(["validation", "test"])]
-        films = table[is_film & (is_left_out | is_nameless | (table["split"] == "test"))]
+        films = table[is_film & (is_nameless | (table["split"] == "test"))]
         sets.append((media, species, films))
     return dict(zip(SETS, (validation, *zip(*sets, strict=True)), strict=True))
 

@@ -318,6 +318,81 @@ def test_films_and_photos_that_cannot_be_read_are_told_and_the_others_go_on(plac
     heard, _, told = place.hear(*rows)
     assert heard["recording_id"].tolist() == ["f0", "f0"] and set(told) == set(names[1:])
 
+# What moves
+
+
+def picture(left, top, side=30, level=230):
+    """(240, 320, 3): a bright square before something that is not plain."""
+    image = np.tile(np.linspace(30, 90, 320).astype(np.uint8)[None, :, None], (240, 1, 3))
+    image[top : top + side, left : left + side] = level
+    return image
+
+
+def small(image):
+    return scenes._small(image)
+
+
+@pytest.mark.parametrize(("left", "top"), [(140, 100), (0, 0), (290, 210), (0, 120), (200, 209)])
+def test_what_moves_is_cut_out(left, top):
+    """1.4 times its side or 48 pixels; at the edges too the whole of it."""
+    cut = scenes.focus(picture(left, top), small(picture(0, 0, side=0)))
+    assert cut.shape[0] == cut.shape[1] and 48 <= cut.shape[0] <= 70
+    assert (cut == 230).all(axis=2).sum() == 30 * 30
+
+
+def test_what_is_tall_is_cut_out_as_a_square():
+    image = picture(0, 0, side=0)
+    image[40:200, 150:170] = 230
+    cut = scenes.focus(image, small(picture(0, 0, side=0)))
+    assert cut.shape[0] == cut.shape[1] and (cut == 230).all(axis=2).sum() == 160 * 20
+
+
+def test_of_two_that_move_the_larger_is_cut_out():
+    image = picture(40, 40, side=50)
+    image[180:200, 250:270] = 250
+    cut = scenes.focus(image, small(picture(0, 0, side=0)))
+    assert (cut == 230).any() and not (cut == 250).any()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        picture(0, 0, side=0),  # nothing moves
+        picture(100, 100, level=65),  # hardly
+        picture(100, 100, side=5),  # a leaf
+        255 - picture(0, 0, side=0),  # the camera does
+        picture(10, 10, side=230),
+    ],
+    ids=["nothing", "hardly", "a leaf", "all", "most"],
+)
+def test_where_nothing_moves_or_all_does_the_whole_picture_is_taken(image):
+    assert scenes.focus(image, small(picture(0, 0, side=0))) is image
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (40, 30), (30, 400), (1920, 1080)])
+def test_what_moves_is_sought_in_pictures_of_any_size(width, height):
+    still = np.zeros((height, width, 3), np.uint8)
+    image = still.copy()
+    image[: max(1, height // 3), : max(1, width // 3)] = 200
+    cut = scenes.focus(image, small(still))
+    assert cut.ndim == 3 and min(cut.shape) > 0 and cut.shape[0] <= height and cut.shape[1] <= width
+    assert cut is image or (cut.shape[0] == cut.shape[1] and (cut == 200).any())
+
+
+def test_resnet_sees_what_moves_and_the_pixels_are_of_the_whole(place):
+    """A bright square goes across a dark film: a ninetieth of the picture, and a good part of what ResNet50 sees."""
+    with av.open(str(place.root / "a.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for n in range(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(7 * n, 100), format="rgb24")))
+        container.mux(stream.encode())
+    _, arrays, _ = place.see(row(video="a.mkv"))
+    whole, focused = arrays.pixels(0).mean(axis=(1, 2, 3)), arrays.features(0)[:, 0]
+    assert (whole < 70).all() and (focused > 100).all()
+    brightest = arrays.pixels(0)[..., 0].max(axis=1).argmax(axis=1)  # column
+    assert (np.diff(brightest) > 3).all()  # where it is can be seen in the pixels
+
 
 # Photos
 
