@@ -82,31 +82,28 @@ def small_encoder(name, kind):
 def small_matcher(joint=False, seed=0):
     import keras
 
-    keras.utils.set_random_seed(seed)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
     return scene_encoders.matcher(small_encoder("spectrogram", "audio"), small_encoder("features", "video"), joint)
 
 
-@pytest.fixture
-def judged_by(monkeypatch):
-    """Put a scorer in place of the network: who knows all categories, or none."""
+def put_scorer(monkeypatch, who):
+    """In place of the network: who knows all categories, or none."""
 
-    def choose(who):
-        def scores(model, library, table):
-            match = library.pictures["category"].to_numpy()[table["picture"].to_numpy(int)]
-            match = match == library.sounds["category"].to_numpy()[table["sound"].to_numpy(int)]
-            values = match.astype(float) if who == PERFECT else rng(7).random(len(table))
-            return values, values
+    def scores(model, library, table):
+        match = library.pictures["category"].to_numpy()[table["picture"].to_numpy(int)]
+        match = match == library.sounds["category"].to_numpy()[table["sound"].to_numpy(int)]
+        values = match.astype(float) if who == PERFECT else rng(7).random(len(table))
+        return values, values
 
-        def embed(model, library, table, side):
-            names = sorted({*library.pictures["category"], *library.sounds["category"]})
-            if who == PERFECT:
-                return np.eye(len(names))[[names.index(category) for category in table["category"]]]
-            return rng(SIDES.index(side)).normal(size=(len(table), 5))
+    def embed(model, library, table, side):
+        names = sorted({*library.pictures["category"], *library.sounds["category"]})
+        if who == PERFECT:
+            return np.eye(len(names))[[names.index(category) for category in table["category"]]]
+        return rng(SIDES.index(side)).normal(size=(len(table), 5))
 
-        monkeypatch.setattr(correspondence, "scores", scores)
-        monkeypatch.setattr(correspondence, "embed", embed)
-
-    return choose
+    monkeypatch.setattr(correspondence, "scores", scores)
+    monkeypatch.setattr(correspondence, "embed", embed)
 
 
 # Pairs
@@ -200,11 +197,15 @@ def test_films_without_species_are_learnt_from_where_there_is_nothing_else(photo
     films = film("v0") + film("v1") + film("v2", "test")
     whole = library(films + photos, films + recordings)
     assert correspondence.nameless_films(whole) == []
-    assert "2 films without species are learnt from" in correspondence.false_negatives(*correspondence.rows(whole, "train"))
+    assert "2 films without species are learnt from" in correspondence.false_negatives(
+        *correspondence.rows(whole, "train")
+    )
 
 
 def test_rows_leave_out_what_is_repeated_and_what_is_asked():
-    whole = library(media("wren") + [scene("photo", "wren", "again", is_repeated=True)] + media("tit"), media("tit", "test"))
+    whole = library(
+        media("wren") + [scene("photo", "wren", "again", is_repeated=True)] + media("tit"), media("tit", "test")
+    )
     pictures, sounds = correspondence.rows(whole, "train", ["tit"])
     assert pictures.index.tolist() == [0, 1, 2] and sounds.empty
 
@@ -222,7 +223,7 @@ def test_thin_categories_are_told():
 # Training
 
 
-@pytest.mark.parametrize("loss", ["bce", "info_nce"])
+@pytest.mark.parametrize("loss", [pytest.param("bce", marks=pytest.mark.slow), "info_nce"])
 def test_what_can_be_told_apart_is_learnt(loss):
     whole = birds(6, n=6)
     model = small_matcher(joint=loss == "bce")
@@ -239,8 +240,8 @@ def test_what_can_be_told_apart_is_learnt(loss):
 
 
 def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
-    """Of five epochs the second is the best by what is said of them; three more do not surpass it. Each is asked of twice."""
-    said, weights, model, whole = [0.5, 0.7, 0.9, 0.7, 0.6, 0.8, 0.8, 0.8, 0.5, 0.5], [], small_matcher(), birds(4)
+    """Of five epochs the second is the best by what is said of them; three more do not surpass it."""
+    said, weights, model, whole = [0.6, 0.8, 0.7, 0.8, 0.5], [], small_matcher(), birds(4)
 
     def auc(truth, values):
         weights.append([np.array(one) for one in model.get_weights()])
@@ -249,9 +250,9 @@ def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
     monkeypatch.setattr(correspondence, "_auc", auc)
     sides = [correspondence.rows(whole, split) for split in ("train", "validation")]
     history = correspondence.fit(model, whole, *sides, "cosine", epochs=20, patience=3)
-    assert history["validation_roc_auc"].tolist() == pytest.approx([0.6, 0.8, 0.7, 0.8, 0.5])
+    assert history["validation_roc_auc"].tolist() == said
     assert history["is_kept"].tolist() == [False, True, False, False, False]
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[2], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[-1], strict=True))
 
 
@@ -283,21 +284,23 @@ def test_scores_are_those_of_the_whole_matcher_whatever_the_batches(monkeypatch)
         probability, cosine = correspondence.scores(model, whole, table)
         assert probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
         assert cosine == pytest.approx((audio * video).sum(axis=1), abs=1e-5)
-        assert correspondence.embed(model, whole, whole.sounds, "sound")[table["sound"]] == pytest.approx(audio, abs=1e-5)
+        assert correspondence.embed(model, whole, whole.sounds, "sound")[table["sound"]] == pytest.approx(
+            audio, abs=1e-5
+        )
     assert [len(values) for values in correspondence.scores(model, whole, table[:0])] == [0, 0]
 
 
-def test_who_knows_all_has_full_marks(judged_by):
-    judged_by(PERFECT)
+def test_who_knows_all_has_full_marks(monkeypatch):
+    put_scorer(monkeypatch, PERFECT)
     whole = birds(5)
     figures = correspondence.evaluate(None, whole, correspondence.rows(whole, "test"), rng())
     assert figures.pop("equal_error_rate") == 0
     assert len(figures) == 11 and all(value == 1 for value in figures.values())
 
 
-def test_who_knows_nothing_is_at_chance(judged_by):
+def test_who_knows_nothing_is_at_chance(monkeypatch):
     """Of 10 species with 10 scenes each, one of ten is found at the first place."""
-    judged_by(BLIND)
+    put_scorer(monkeypatch, BLIND)
     whole = birds(10, n=10, splits=("test",))
     figures = correspondence.evaluate(None, whole, correspondence.rows(whole, "test"), rng())
     for name in correspondence.PAIR_FIGURES:
@@ -309,7 +312,11 @@ def test_who_knows_nothing_is_at_chance(judged_by):
 
 @pytest.mark.parametrize(
     "whole",
-    [library([], []), library(media("wren", "test"), []), library(media("wren", "test"), media("tit", "test", kind="recording"))],
+    [
+        library([], []),
+        library(media("wren", "test"), []),
+        library(media("wren", "test"), media("tit", "test", kind="recording")),
+    ],
 )
 def test_where_nothing_can_be_compared_figures_are_nan(whole):
     some = correspondence.rows(whole, "test")
@@ -317,8 +324,8 @@ def test_where_nothing_can_be_compared_figures_are_nan(whole):
     assert correspondence.best_threshold(small_matcher(), whole, some, rng()) == 0.5
 
 
-def test_one_species_can_be_sought_and_not_told_apart(judged_by):
-    judged_by(PERFECT)
+def test_one_species_can_be_sought_and_not_told_apart(monkeypatch):
+    put_scorer(monkeypatch, PERFECT)
     whole = birds(1)
     figures = correspondence.evaluate(None, whole, correspondence.rows(whole, "test"), rng())
     assert np.isnan([figures[name] for name in correspondence.PAIR_FIGURES]).all() and figures["sound_mrr"] == 1
@@ -327,7 +334,9 @@ def test_one_species_can_be_sought_and_not_told_apart(judged_by):
 def test_the_threshold_tells_most_pairs_rightly(monkeypatch):
     """Matches are said 0.9 and mismatches 0.7: only a threshold between them tells all."""
     whole = birds(4)
-    monkeypatch.setattr(correspondence, "scores", lambda model, library, table: (0.7 + 0.2 * table["match"].to_numpy(), None))
+    monkeypatch.setattr(
+        correspondence, "scores", lambda model, library, table: (0.7 + 0.2 * table["match"].to_numpy(), None)
+    )
     cut = correspondence.best_threshold(None, whole, correspondence.rows(whole, "validation"), rng())
     assert 0.7 < cut <= 0.9
     monkeypatch.setattr(correspondence, "embed", lambda model, library, table, side: np.ones((len(table), 2)))
@@ -367,7 +376,11 @@ def test_without_films_there_are_no_pairs_of_films():
 
 def film_table(n=6):
     """Film k is sure of its own sound, and nearly as sure of that of its neighbour."""
-    rows = [(f"v{a}", f"v{b}", int(a == b), 0.9 if a == b else 0.8 if a // 2 == b // 2 else 0.1) for a in range(n) for b in range(n)]
+    rows = [
+        (f"v{a}", f"v{b}", int(a == b), 0.9 if a == b else 0.8 if a // 2 == b // 2 else 0.1)
+        for a in range(n)
+        for b in range(n)
+    ]
     return pd.DataFrame(rows, columns=["film", "sound_film", "is_own", "probability"])
 
 
