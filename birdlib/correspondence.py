@@ -40,6 +40,13 @@ class Library:
     sound_arrays: dict
 
 
+def can_learn(splits):
+    """Whether the recordings of a split table give pairs: two species that can be seen and heard, or two films."""
+    has_film = splits["video_path"] != ""
+    seen, heard = (set(splits.loc[has_film | (splits[name] != ""), "species"]) for name in ("image_path", "audio_path"))
+    return len(seen & heard - {""}) > 1 or splits.loc[has_film, "recording_id"].nunique() > 1
+
+
 def library(pictures, sounds, store):
     """A library of the scenes of a store; what was read last stays in memory."""
     seen, heard = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)

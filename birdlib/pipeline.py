@@ -10,7 +10,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from birdlib import report, runtime, stages, weights
+import pandas as pd
+
+from birdlib import correspondence, report, runtime, stages, weights
 
 
 class ChainError(runtime.BirdlibError):
@@ -67,7 +69,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         force: run also what is current.
 
     Returns:
-        {notebook stem: "ran" or "current"}.
+        {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
 
     Raises:
         ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
@@ -99,6 +101,11 @@ def _run(chosen, parameters, outputs, force):
     with _progress_bars(len(chosen)) as (bar, progress_file):
         for notebook in chosen:
             bar.set_description(notebook.stem)
+            if lacking := _lacks(notebook, outputs):
+                bar.write(f"{notebook.stem}: left out ({lacking})", file=sys.stderr)
+                done[notebook.stem] = "left out"
+                bar.update()
+                continue
             reason = _why_run(notebook, parameters[notebook], outputs, force)
             if reason:
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
@@ -113,6 +120,14 @@ def _run(chosen, parameters, outputs, force):
         bar.set_description("report")
         report.write(outputs)
     return done
+
+
+def _lacks(notebook, outputs):
+    """What these recordings lack for a stage to have anything to do, in words; ``""`` where nothing is."""
+    splits = outputs / "01_split" / "splits.parquet"
+    if notebook.stem != "05_match" or not splits.is_file() or correspondence.can_learn(pd.read_parquet(splits)):
+        return ""
+    return "no two species have both pictures and sounds, nor are there two films"
 
 
 @contextmanager

@@ -433,3 +433,16 @@ def test_a_name_that_is_not_known_is_told_with_those_that_are(names, words):
     with pytest.raises(correspondence.CorrespondenceError) as caught:
         correspondence.grid(*names)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_stage_05_is_left_out_where_nothing_can_be_both_seen_and_heard():
+    """A BirdCLEF folder has recordings only; one species with a photo is still nothing to compare with."""
+    rows = pd.DataFrame(
+        [("a", "wren", "a.ogg", "", ""), ("b", "crow", "b.ogg", "", ""), ("c", "wren", "", "c.jpg", "")],
+        columns=["recording_id", "species", "audio_path", "image_path", "video_path"],
+    )
+    assert not correspondence.can_learn(rows)
+    crow = pd.DataFrame([("d", "crow", "", "d.jpg", "")], columns=rows.columns)
+    assert correspondence.can_learn(pd.concat([rows, crow]))
+    films = pd.DataFrame([(i, "", "", "", f"{i}.mp4") for i in "ef"], columns=rows.columns)
+    assert correspondence.can_learn(films) and not correspondence.can_learn(films[:1])
