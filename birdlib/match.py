@@ -34,6 +34,9 @@ def run(combinations, library, left_out, folder, key, *, epochs, patience, learn
     """
     path = Path(folder) / "results.parquet"
     table = _earlier(path, key)
+    of_table = {model_file(folder, one) for one in (table[COMBINATION].to_dict("records") if len(table) else [])}
+    for stale in set((Path(folder) / "models").glob("*.keras")) - of_table:
+        stale.unlink()
     sets = query_sets(library, left_out)
     train = correspondence.rows(library, "train", [*left_out, *correspondence.nameless_films(library)])
     for one in runtime.progress(combinations, desc="combinations"):
