@@ -16,15 +16,8 @@ RESAMPLERS = ("soxr_hq", "kaiser_best")
 _LOUDEST = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
 
 
-class AudioError(runtime.BirdlibError):
-    """A recording that cannot be used; the text names the file and the reason."""
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)  # both in args, so that the error can travel between processes
-        self.path, self.reason = str(path), reason
-
-    def __str__(self):
-        return f"{self.path}: {self.reason}"
+class AudioError(runtime.FileError):
+    """A recording that cannot be used."""
 
 
 def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"):

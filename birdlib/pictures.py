@@ -15,15 +15,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}  # of fil
 MAX_PIXELS = 120_000_000  # more than the cameras that people point at birds have; 360 MB as uint8
 
 
-class ImageError(runtime.BirdlibError):
-    """A picture that cannot be used; the text names the file and the reason."""
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)  # both in args, so that the error can travel between processes
-        self.path, self.reason = str(path), reason
-
-    def __str__(self):
-        return f"{self.path}: {self.reason}"
+class ImageError(runtime.FileError):
+    """A picture that cannot be used."""
 
 
 def read_image(path):

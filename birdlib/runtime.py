@@ -38,6 +38,17 @@ class BirdlibError(Exception):
     """Something the reader can mend; the message says what is wrong, where, and what to do."""
 
 
+class FileError(BirdlibError):
+    """A file that cannot be used; the text names it and the reason."""
+
+    def __init__(self, path, reason):
+        super().__init__(path, reason)  # both in args, so that the error can travel between processes
+        self.path, self.reason = str(path), reason
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}"
+
+
 class FullDiskError(BirdlibError):
     """No space left: not the fault of the file at hand, so no reason to skip it."""
 

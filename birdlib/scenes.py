@@ -44,7 +44,6 @@ COLUMNS = (
     "scene_id", "recording_id", "kind", "category", "group_id", "split", "is_repeated",
     "start_s", "end_s", "moment", "path", "key", "number",
 )  # fmt: skip
-_UNUSABLE = (pictures.ImageError, video.VideoError, audio.AudioError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +235,7 @@ def _gather(rows, root, told, desc, compute):
         try:
             keys[part], notes = compute(root / path, runtime.digest_file(root / path), start_s, end_s)
             told += [(path, note) for note in notes]
-        except _UNUSABLE as error:
+        except runtime.FileError as error:
             told.append((path, error.reason))
         except OSError as error:
             told.append((path, error.strerror or "it cannot be read"))

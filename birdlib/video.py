@@ -24,15 +24,8 @@ _JITTER_S = 0.1  # sound that is further than this from its time is moved there
 _MISSING_S = 0.5  # a film that ends this much before its header says is worth a word
 
 
-class VideoError(runtime.BirdlibError):
-    """A film that cannot be used; the text names the file and the reason."""
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)  # both in args, so that the error can travel between processes
-        self.path, self.reason = str(path), reason
-
-    def __str__(self):
-        return f"{self.path}: {self.reason}"
+class VideoError(runtime.FileError):
+    """A film that cannot be used."""
 
 
 class VideoWarning(UserWarning):
