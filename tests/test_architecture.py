@@ -28,9 +28,10 @@ FLOORS = [
         "pictures",
     },
     {"weights", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders"},
-    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplets", "scenes"},
-    {"clips", "classifiers", "modalities", "nearest", "correspondence"},
-    {"soundscapes", "match"},
+    {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplets", "seeing", "hearing"},
+    {"clips", "classifiers", "modalities", "nearest", "scenes"},
+    {"soundscapes", "correspondence"},
+    {"match"},
     {"report", "pipeline", "benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))

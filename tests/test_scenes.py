@@ -1,71 +1,13 @@
 import warnings
-from fractions import Fraction
 
-import av
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
+from helpers import RATE_HZ, backbone, by_second, film, recording, tone
 from PIL import Image
 
-from birdlib import resnet50, runtime, scenes, weights
+from birdlib import hearing, runtime, scenes, seeing
 from birdlib.embedding_store import EmbeddingStore
-
-RATE_HZ = 32_000
-
-
-class Network:
-    """In place of ResNet50: the mean colour, then zeros. Counts what it sees."""
-
-    def __init__(self, dies_at=None):
-        self.n_seen, self.sizes, self.dies_at = 0, [], dies_at
-
-    def predict(self, images, batch_size, verbose):
-        assert images.dtype == np.float32 and images.shape[1:] == (224, 224, 3)
-        if len(self.sizes) == self.dies_at:
-            raise KeyboardInterrupt
-        self.n_seen += len(images)
-        self.sizes.append(len(images))
-        features = np.zeros((len(images), resnet50.FEATURES), np.float32)
-        features[:, :3] = images.mean(axis=(1, 2))
-        return features
-
-
-def backbone(key="a", **options):
-    return scenes.Backbone(Network(**options), key, {})
-
-
-def film(path, levels, *, sound=None, rate_hz=RATE_HZ, frame_rate_hz=10, codecs=("mpeg4", "pcm_s16le")):
-    """Write a film of grey pictures; ``sound`` is (samples,) or (channels, samples)."""
-    with av.open(str(path), "w") as container:
-        picture = container.add_stream(codecs[0], rate=frame_rate_hz)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = None if sound is None else np.atleast_2d(sound).astype(np.float32)
-        track = sound is not None and container.add_stream(
-            codecs[1], rate=rate_hz, layout="mono" if len(sound) == 1 else "stereo"
-        )
-        for n, level in enumerate(levels):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = n, Fraction(1, frame_rate_hz)
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
-        for first in range(0, 0 if sound is None else sound.shape[1], 800):
-            part = np.ascontiguousarray(sound[:, first : first + 800])
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=track.layout.name)
-            frame.sample_rate, frame.time_base, frame.pts = rate_hz, Fraction(1, rate_hz), first
-            container.mux(track.encode(frame))
-        if track:
-            container.mux(track.encode())
-    return path.name
-
-
-def by_second(duration_s, frame_rate_hz=10):
-    """Levels of a film whose picture is of level 10, 30, 50 ... in its first, second, third second."""
-    return [10 + 20 * (n // frame_rate_hz % 12) for n in range(round(duration_s * frame_rate_hz))]
-
-
-def tone(duration_s, hz=4000.0, amplitude=0.5, rate_hz=RATE_HZ):
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(duration_s * rate_hz)) / rate_hz)).astype(np.float32)
 
 
 def row(recording_id="r0", species="wren", start_s=np.nan, end_s=np.nan, split="train", is_repeated=False, **paths):
@@ -106,6 +48,10 @@ def shown(arrays, row):
 # Times
 
 
+def test_the_pictures_of_a_scene_last_as_long_as_its_sound():
+    assert seeing.N_FRAMES * seeing.FRAME_S == hearing.SCENE_S == scenes.SCENE_S == 4.0
+
+
 @pytest.mark.parametrize(
     ("until_s", "starts_s"),
     [
@@ -127,40 +73,8 @@ def test_no_more_than_a_frame_of_a_film_is_in_no_scene():
     for until_s in np.random.default_rng(0).uniform(4.0, 40.0, 200):
         starts_s = scenes.windows(0.0, until_s, 2.0)
         ends_s = starts_s + scenes.SCENE_S
-        assert starts_s[0] == 0 and until_s - scenes.FRAME_S <= ends_s[-1] <= until_s + 1e-6
-        assert (np.diff(starts_s) > scenes.FRAME_S).all() and (np.diff(starts_s) <= 2.0).all()
-
-
-# Spectrogram
-
-
-def test_silence_is_nought():
-    assert scenes.spectrogram(np.zeros(RATE_HZ * 4, np.float32)) == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize("hz", [1500, 4000, 11_000])
-def test_a_tone_is_in_its_band(hz):
-    """A band is 125 Hz wide, its edges half a bin (15.6 Hz) higher than a multiple; a full sine in the middle of a band is all in it.
-
-    Hann's window spreads it over three bins, of 1, 1/4 and 1/4 of its power: 1.5 is 0.018 above 1.
-    """
-    levels = scenes.spectrogram(tone(4, hz + 78.125, amplitude=1.0))
-    assert levels.shape == (125, 128) and levels.dtype == np.float32
-    assert (levels.argmax(axis=1) == hz // 125).all()
-    assert levels[:, hz // 125] == pytest.approx(1 + np.log10(1.5) / 10, abs=0.002)
-
-
-def test_ten_times_softer_is_a_fifth_lower():
-    """20 dB of 100."""
-    loud, soft = (scenes.spectrogram(tone(4, amplitude=a)).max() for a in (0.5, 0.05))
-    assert loud - soft == pytest.approx(0.2, abs=1e-4)
-
-
-def test_a_shorter_sound_is_followed_by_silence_and_a_longer_one_is_cut():
-    long, short = tone(6), tone(1)
-    assert np.array_equal(scenes.spectrogram(long), scenes.spectrogram(long[: 4 * RATE_HZ]))
-    heard = scenes.spectrogram(short)
-    assert (heard[:31].max(axis=1) > 0.9).all() and np.abs(heard[32:]).max() < 1e-9
+        assert starts_s[0] == 0 and until_s - seeing.FRAME_S <= ends_s[-1] <= until_s + 1e-6
+        assert (np.diff(starts_s) > seeing.FRAME_S).all() and (np.diff(starts_s) <= 2.0).all()
 
 
 # Films
@@ -248,21 +162,6 @@ def test_of_a_film_without_sound_the_pictures_are_kept(place, sound, reason):
         assert heard.empty and told == {"a.mkv": reason}
 
 
-def test_stereo_is_heard_as_mono(place):
-    sound = tone(6)
-    one = film(place.root / "mono.mkv", by_second(6), sound=sound)
-    two = film(place.root / "stereo.mkv", by_second(6), sound=np.stack([sound, sound]))
-    _, sounds, _ = place.hear(row("a", video=one), row("b", video=two))
-    assert np.allclose(sounds.spectrogram(0), sounds.spectrogram(2), atol=1e-3)
-
-
-def test_sound_of_another_rate_is_in_the_same_band(place):
-    one = film(place.root / "a.mkv", by_second(6), sound=tone(6, 4062.5))
-    two = film(place.root / "b.mkv", by_second(6), sound=tone(6, 4062.5, rate_hz=44_100), rate_hz=44_100)
-    _, sounds, _ = place.hear(row("a", video=one), row("b", video=two))
-    assert sounds.spectrogram(0)[60].argmax() == sounds.spectrogram(2)[60].argmax() == 32
-
-
 def test_the_part_of_a_film_that_is_meant_is_kept_to(place):
     """From 3 s to 5.5 s: one scene, whose pictures and sound end with it."""
     sound = np.concatenate([tone(1, 1000.0 * (n + 2) + 62.5) for n in range(9)])
@@ -286,12 +185,7 @@ def test_a_film_that_breaks_off_has_scenes_as_far_as_it_goes(place):
     """Broken in the middle, 10 of 20 s are left; the header, which says 20, is not believed. It is told each time."""
     noise = np.random.default_rng(0).integers(0, 255, (200, 48, 64, 3), np.uint8)
     path = place.root / "a.mp4"
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        picture = container.add_stream("mpeg4", rate=10)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        for image in noise:
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(picture.encode())
+    film(path, noise, options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for _ in range(2):
         with warnings.catch_warnings():
@@ -317,81 +211,6 @@ def test_films_and_photos_that_cannot_be_read_are_told_and_the_others_go_on(plac
     assert set(told) == {*names[1:], "torn.png", "missing.png"} and told["empty.mp4"] == "is empty (0 bytes)"
     heard, _, told = place.hear(*rows)
     assert heard["recording_id"].tolist() == ["f0", "f0"] and set(told) == set(names[1:])
-
-# What moves
-
-
-def picture(left, top, side=30, level=230):
-    """(240, 320, 3): a bright square before something that is not plain."""
-    image = np.tile(np.linspace(30, 90, 320).astype(np.uint8)[None, :, None], (240, 1, 3))
-    image[top : top + side, left : left + side] = level
-    return image
-
-
-def small(image):
-    return scenes._small(image)
-
-
-@pytest.mark.parametrize(("left", "top"), [(140, 100), (0, 0), (290, 210), (0, 120), (200, 209)])
-def test_what_moves_is_cut_out(left, top):
-    """1.4 times its side or 48 pixels; at the edges too the whole of it."""
-    cut = scenes.focus(picture(left, top), small(picture(0, 0, side=0)))
-    assert cut.shape[0] == cut.shape[1] and 48 <= cut.shape[0] <= 70
-    assert (cut == 230).all(axis=2).sum() == 30 * 30
-
-
-def test_what_is_tall_is_cut_out_as_a_square():
-    image = picture(0, 0, side=0)
-    image[40:200, 150:170] = 230
-    cut = scenes.focus(image, small(picture(0, 0, side=0)))
-    assert cut.shape[0] == cut.shape[1] and (cut == 230).all(axis=2).sum() == 160 * 20
-
-
-def test_of_two_that_move_the_larger_is_cut_out():
-    image = picture(40, 40, side=50)
-    image[180:200, 250:270] = 250
-    cut = scenes.focus(image, small(picture(0, 0, side=0)))
-    assert (cut == 230).any() and not (cut == 250).any()
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        picture(0, 0, side=0),  # nothing moves
-        picture(100, 100, level=65),  # hardly
-        picture(100, 100, side=5),  # a leaf
-        255 - picture(0, 0, side=0),  # the camera does
-        picture(10, 10, side=230),
-    ],
-    ids=["nothing", "hardly", "a leaf", "all", "most"],
-)
-def test_where_nothing_moves_or_all_does_the_whole_picture_is_taken(image):
-    assert scenes.focus(image, small(picture(0, 0, side=0))) is image
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (40, 30), (30, 400), (1920, 1080)])
-def test_what_moves_is_sought_in_pictures_of_any_size(width, height):
-    still = np.zeros((height, width, 3), np.uint8)
-    image = still.copy()
-    image[: max(1, height // 3), : max(1, width // 3)] = 200
-    cut = scenes.focus(image, small(still))
-    assert cut.ndim == 3 and min(cut.shape) > 0 and cut.shape[0] <= height and cut.shape[1] <= width
-    assert cut is image or (cut.shape[0] == cut.shape[1] and (cut == 200).any())
-
-
-def test_resnet_sees_what_moves_and_the_pixels_are_of_the_whole(place):
-    """A bright square goes across a dark film: a ninetieth of the picture, and a good part of what ResNet50 sees."""
-    with av.open(str(place.root / "a.mkv"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for n in range(40):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(7 * n, 100), format="rgb24")))
-        container.mux(stream.encode())
-    _, arrays, _ = place.see(row(video="a.mkv"))
-    whole, focused = arrays.pixels(0).mean(axis=(1, 2, 3)), arrays.features(0)[:, 0]
-    assert (whole < 70).all() and (focused > 100).all()
-    brightest = arrays.pixels(0)[..., 0].max(axis=1).argmax(axis=1)  # column
-    assert (np.diff(brightest) > 3).all()  # where it is can be seen in the pixels
 
 
 # Photos
@@ -422,49 +241,7 @@ def test_a_photo_is_seen_once_whatever_its_names_and_splits_and_in_batches(place
     assert levels == [*range(0, 200, 10), 30, 30]
 
 
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (20, 900), (224, 224), (31, 17), (1, 1), (100_000, 1)])
-def test_nothing_of_a_picture_is_cut(width, height):
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, -max(1, width // 10) :] = 255  # a bird at the edge
-    for size in (224, 64):
-        frame = scenes.as_frame(image, size)
-        assert frame.shape == (size, size, 3) and frame.dtype == np.uint8 and frame[:, -1].mean() > 200
-
-
 # Recordings
-
-
-def recording(path, waveform, rate_hz=RATE_HZ):
-    soundfile.write(path, waveform.T, rate_hz, subtype="FLOAT")
-    return path.name
-
-
-def test_of_a_recording_the_scenes_are_taken_that_sing(place):
-    """Eight times four seconds; song in the 2nd, 4th, 5th and 8th, a rumble of 100 Hz, twenty times as strong, in the others."""
-    songs = [1, 3, 4, 7]
-    pieces = [tone(4, amplitude=0.04) if n in songs else tone(4, hz=100.0, amplitude=0.8) for n in range(8)]
-    table, arrays, told = place.hear(row(audio=recording(place.root / "a.wav", np.concatenate(pieces))))
-    assert table["start_s"].tolist() == [4.0 * n for n in songs] and not told
-    assert set(table["kind"]) == {"recording"} and set(table["moment"]) == {""}
-    assert all(arrays.spectrogram(n)[60].argmax() in (31, 32) for n in range(4))
-
-
-@pytest.mark.parametrize(
-    ("duration_s", "times_s"),
-    [(1.5, [[0, 1.5]]), (4, [[0, 4]]), (4.3, [[0, 4]]), (9.5, [[0, 4], [4, 8], [5.5, 9.5]])],
-)
-def test_the_last_scene_of_a_recording_is_flush_with_its_end(place, duration_s, times_s):
-    table, arrays, _ = place.hear(row(audio=recording(place.root / "a.wav", tone(duration_s))))
-    assert table[["start_s", "end_s"]].to_numpy().tolist() == times_s
-    if duration_s > 4:  # no silence in any
-        assert all(arrays.spectrogram(n).max(axis=1).min() > 0.9 for n in range(len(table)))
-
-
-def test_the_part_of_a_recording_that_is_meant_is_kept_to(place):
-    sound = np.concatenate([tone(5, 2062.5), tone(7, 6062.5), tone(5, 2062.5)])
-    table, arrays, _ = place.hear(row(audio=recording(place.root / "a.wav", sound), start_s=5.0, end_s=12.0))
-    assert table[["start_s", "end_s"]].to_numpy().tolist() == [[5, 9], [8, 12]]
-    assert all((arrays.spectrogram(n).argmax(axis=1) == 48).all() for n in range(2))
 
 
 def test_recordings_that_cannot_be_heard_are_told(place):
@@ -482,6 +259,7 @@ def test_a_recording_with_a_film_is_heard_of_both(place):
     name = film(place.root / "a.mkv", by_second(4), sound=tone(4))
     table, _, _ = place.hear(row(video=name, audio=recording(place.root / "a.wav", tone(4))))
     assert table["kind"].tolist() == ["film", "recording"] and table["scene_id"].is_unique
+    assert table["moment"].tolist() == ["r0@0.0", ""]
 
 
 # What is kept
@@ -545,27 +323,6 @@ def test_an_empty_table_needs_no_network(place):
         assert table.empty and not told
 
 
-# ResNet50
-
-
-def test_the_backbone_takes_pictures_as_they_are(monkeypatch):
-    """What reaches ResNet50 is BGR less the means of ImageNet, as Keras' own preprocessing makes it."""
-    import keras
-
-    def load(source):
-        inputs = keras.Input((224, 224, 3))
-        return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
-
-    source = weights.Source("resnet50", "x", "here", "aa", "MIT", "h5")
-    monkeypatch.setattr(weights, "fetch", lambda name, folder: source)
-    monkeypatch.setattr(resnet50, "load", load)
-    loaded = scenes.load_backbone()
-    images = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3)).astype(np.float32)
-    expected = keras.applications.resnet.preprocess_input(images.copy()).mean(axis=(1, 2), dtype=np.float64)
-    assert loaded.network.predict(images, verbose=0) == pytest.approx(expected, abs=0.02)
-    assert loaded.weights == {"resnet50": source.receipt()} and loaded.key == scenes.load_backbone().key
-
-
 @pytest.mark.slow
 def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(place):
     """With the true weights: neighbouring scenes look alike."""
@@ -573,7 +330,7 @@ def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(place):
     paths = sorted(folder.glob("*.mp4"))[:2]
     if not paths:
         pytest.skip("there is no sample")
-    place.root, place.backbone = place.root, scenes.load_backbone()
+    place.backbone = scenes.load_backbone()
     for path in paths:
         (place.root / path.name).write_bytes(path.read_bytes())
     table, arrays, _ = place.see(*(row(path.stem, "", video=path.name) for path in paths))
