@@ -27,7 +27,7 @@ FLOORS = [
         "resnet50",
         "pictures",
     },
-    {"weights", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders"},
+    {"weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders"},
     {"sample", "birdclef", "splits", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplets", "seeing", "hearing"},
     {"clips", "classifiers", "modalities", "nearest", "scenes"},
     {"soundscapes", "correspondence"},
