@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from birdlib import encoders, mining, pairs, photos, pictures, runtime, sample, triplets
+from birdlib import encoders, mining, pairs, photos, pictures, runtime, sample, triplet_batches, triplets
 
 N_SAMPLES, DIM = 10_000, 128  # of the mining
 LOOPED = 20  # anchors that the Python loop looks at; its time is scaled to all
@@ -46,7 +46,7 @@ def _epochs(train_from):
     ):
         library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), PATCHES)
         trained = triplets.compiled(model, "multi_similarity", len(set(labels)))
-        data = triplets.batches(model, library, (media, sounds), sorted(set(labels)), "multi_similarity", seed=[0])
+        data = triplet_batches.batches(model, library, (media, sounds), sorted(set(labels)), "", seed=[0])
         trained.fit(data, steps_per_epoch=1, verbose=0)  # traced before the clock starts
         seconds = _seconds(lambda trained=trained, data=data: trained.fit(data, epochs=1, verbose=0))
         rows.append((f"epoch, {what}, {f'training from {train_from}' if train_from else 'VGG16 all frozen'}", seconds))

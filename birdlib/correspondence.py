@@ -1,20 +1,11 @@
-"""Do this sound and this picture belong together? Pairs, training, and figures for any audio with any video encoder.
-
-A pair is a picture scene and a sound scene (``scenes``), named by their rows. They match if their category is the same: the species,
-or, for a film without one, the film. A film's pictures are paired with their own moment's sound.
-"""
-
-import dataclasses
-import functools
+"""Do this sound and this picture belong together? Training, and figures for any audio with any video encoder."""
 
 import numpy as np
 import pandas as pd
 
-from birdlib import losses, metrics, retrieval, runtime, scene_encoders, scenes
+from birdlib import losses, metrics, retrieval, runtime, scene_encoders, scene_pairs
 
 DEPTHS = (1, 5, 10)
-NAMELESS = "film:"  # category of a film without species begins so
-REMEMBERED = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
 PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
 SOUGHT = ("sound", "picture")  # what is looked for, by the other
 BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
@@ -22,115 +13,6 @@ BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
 
 class CorrespondenceError(runtime.BirdlibError):
     """A training or a question that cannot be done as asked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Library:
-    """Scenes and their arrays.
-
-    Attributes:
-        pictures, sounds: tables of ``scenes``, rows numbered from 0.
-        picture_arrays: {"pixels", "features"}: functions of a row of pictures.
-        sound_arrays: {"spectrogram"}: functions of a row of sounds.
-    """
-
-    pictures: pd.DataFrame
-    sounds: pd.DataFrame
-    picture_arrays: dict
-    sound_arrays: dict
-
-
-def can_learn(splits):
-    """Whether the recordings of a split table give pairs: two species that can be seen and heard, or two films."""
-    has_film = splits["video_path"] != ""
-    seen, heard = (set(splits.loc[has_film | (splits[name] != ""), "species"]) for name in ("image_path", "audio_path"))
-    return len(seen & heard - {""}) > 1 or splits.loc[has_film, "recording_id"].nunique() > 1
-
-
-def library(pictures, sounds, store):
-    """A library of the scenes of a store; what was read last stays in memory."""
-    seen, heard = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)
-    remember = functools.lru_cache(maxsize=REMEMBERED)
-    pixels, features, spectrogram = (remember(read) for read in (seen.pixels, seen.features, heard.spectrogram))
-    return Library(pictures, sounds, {"pixels": pixels, "features": features}, {"spectrogram": spectrogram})
-
-
-def rows(library, split, without=()):
-    """(pictures, sounds): the rows of one split, less some categories, and less what is repeated from another split."""
-    return tuple(
-        table[(table["split"] == split) & ~table["is_repeated"] & ~table["category"].isin(without)]
-        for table in (library.pictures, library.sounds)
-    )
-
-
-def left_out(library, share, rng):
-    """Species to keep out of training: drawn from those with pictures and sounds in train and in test.
-
-    Args:
-        share: of those species; where it is above 0 and more than three are there, two or more, that mismatches can be tested, and two or
-            more stay to be learnt.
-
-    Returns:
-        sorted list of categories.
-    """
-    sides = [table[~table["is_repeated"] & (table["kind"] != "film")] for table in (library.pictures, library.sounds)]
-    complete = [set(side.loc[side["split"] == split, "category"]) for side in sides for split in ("train", "test")]
-    candidates = sorted(set.intersection(*complete))
-    n = min(max(2, round(share * len(candidates))), len(candidates) - 2) if share > 0 and len(candidates) > 3 else 0
-    return sorted(rng.choice(candidates, n, replace=False).tolist()) if n else []
-
-
-def pair(pictures, sounds, rng, n_each=1):
-    """Balanced pairs: for every picture ``n_each`` sounds that match, and as many that do not.
-
-    A film's moment takes its own sound. A picture whose category has no sound is in no pair; a sound without pictures is in mismatches.
-
-    Args:
-        pictures, sounds: rows of a library's tables.
-        rng: draws the partners.
-
-    Returns:
-        DataFrame: ``picture, sound`` (rows of the library), ``match`` (0 or 1).
-    """
-    of, moments = pictures["category"].to_numpy(), sounds["moment"].to_numpy()
-    categories, found = sounds["category"].to_numpy(), []
-    for row, category, moment in zip(pictures.index, of, pictures["moment"], strict=True):
-        same = np.flatnonzero(categories == category)
-        own = np.flatnonzero(moments == moment) if moment else np.zeros(0, int)
-        matches = own if len(own) else same
-        others = np.flatnonzero(categories != category)
-        if len(matches) and len(others):
-            found += [(row, sounds.index[i], 1) for i in rng.choice(matches, n_each)]
-            found += [(row, sounds.index[i], 0) for i in rng.choice(others, n_each)]
-    return pd.DataFrame(found, columns=["picture", "sound", "match"])
-
-
-def nameless_films(library):
-    """Categories of films without species, where species can be learnt without them: what they hold is not known, so with the sound of another
-    they may be false mismatches. They are tested on, and not learnt from."""
-    learnt = [{name for name in table["category"] if not name.startswith(NAMELESS)} for table in rows(library, "train")]
-    if not learnt[0] & learnt[1] or len(learnt[1]) < 2:
-        return []
-    names = {*library.pictures["category"], *library.sounds["category"]}
-    return sorted(name for name in names if name.startswith(NAMELESS))
-
-
-def false_negatives(pictures, sounds):
-    """What may be wrong with the mismatches that are learnt from, in words; ``""`` where every category is a species."""
-    n_films = max(table.loc[table["category"].str.startswith(NAMELESS), "category"].nunique() for table in (pictures, sounds))
-    if not n_films:
-        return ""
-    return f"{n_films} films without species are learnt from: with the sound of another they count as mismatches, and may hold the same birds"
-
-
-def inputs(library, table, names):
-    """What a matcher takes: {"pixels" or "features", "spectrogram"} float32, row-aligned with the pairs."""
-    sides = {"spectrogram": ("sound", library.sound_arrays), **{n: ("picture", library.picture_arrays) for n in ("pixels", "features")}}
-    arrays = {}
-    for name in names:
-        column, source = sides[name]
-        arrays[name] = np.stack([np.asarray(source[name](row), np.float32) for row in table[column]])
-    return arrays
 
 
 def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch_size=32, learning_rate=1e-3, seed=0):
@@ -150,8 +32,8 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
     import keras
 
     rng = np.random.default_rng(seed)
-    checked = pair(*validation, rng, n_each=4)
-    if not len(pair(*train, rng)):
+    checked = scene_pairs.pair(*validation, rng, n_each=4)
+    if not len(scene_pairs.pair(*train, rng)):
         raise CorrespondenceError("no category has pictures and sounds beside another: nothing to learn from")
     model.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1e-3, clipnorm=1.0), loss=losses.get(loss))
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
@@ -172,12 +54,12 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
 
 def _epoch(library, train, rng, names):
     """Every picture with matches and mismatches, about as many of each as there are sounds; in random order."""
-    drawn = pair(*train, rng, n_each=max(1, round(len(train[1]) / max(len(train[0]), 1))))
+    drawn = scene_pairs.pair(*train, rng, n_each=max(1, round(len(train[1]) / max(len(train[0]), 1))))
     drawn = drawn.iloc[rng.permutation(len(drawn))]
     categories = pd.factorize(pd.concat([library.pictures["category"], library.sounds["category"]]))[0]
     of_pictures, of_sounds = np.split(categories, [len(library.pictures)])
     targets = np.stack([drawn["match"], of_sounds[drawn["sound"]], of_pictures[drawn["picture"]]], axis=1)
-    return inputs(library, drawn, names), targets.astype(np.float32)
+    return scene_pairs.inputs(library, drawn, names), targets.astype(np.float32)
 
 
 def scores(model, library, table):
@@ -210,7 +92,7 @@ def evaluate(model, library, some, rng, threshold=0.5):
         dict: ``PAIR_FIGURES``, and ``recall_at_1, 5, 10`` and ``mrr`` of sounds for a picture (``sound_...``) and pictures for a sound; NaN
         where there is nothing to compare.
     """
-    table = pair(*some, rng, n_each=8)
+    table = scene_pairs.pair(*some, rng, n_each=8)
     figures = dict.fromkeys(PAIR_FIGURES, np.nan)
     if len(table):
         truth = table["match"].to_numpy()
@@ -230,7 +112,7 @@ def evaluate(model, library, some, rng, threshold=0.5):
 
 def best_threshold(model, library, validation, rng):
     """The probability at which most validation pairs are told rightly."""
-    table = pair(*validation, rng, n_each=8)
+    table = scene_pairs.pair(*validation, rng, n_each=8)
     if not len(table):
         return 0.5
     truth = table["match"].to_numpy()
@@ -250,7 +132,7 @@ def embed(model, library, table, side):
     vectors = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
     for first in range(0, len(table), BATCH):
         part = pd.DataFrame({side: table.index[first : first + BATCH]})
-        vectors.append(encoder.predict(inputs(library, part, list(encoder.input)), verbose=0))
+        vectors.append(encoder.predict(scene_pairs.inputs(library, part, list(encoder.input)), verbose=0))
     return np.concatenate(vectors)
 
 
@@ -274,6 +156,19 @@ def film_pairs(model, library, some):
     return means.assign(is_own=(means["film"] == means["sound_film"]).astype(int))[["film", "sound_film", "is_own", "probability"]]
 
 
+def film_aucs(table, casts, rng):
+    """ROC-AUC of the pairs of films by what is asked: {"its own sound", "a sound of its species"}, each as ``film_auc`` gives it.
+
+    Args:
+        table: from ``film_pairs``.
+        casts: of ``share_species``; None where they are not known, and the species not asked for.
+    """
+    asked = {"its own sound": table["is_own"].to_numpy()}
+    if casts is not None:
+        asked["a sound of its species"] = share_species(table, casts)
+    return {name: film_auc(table, truth, rng) for name, truth in asked.items()}
+
+
 def film_auc(table, truth, rng):
     """ROC-AUC of the pairs of films: [value, low, high], 90 %, bootstrapped by film.
 
@@ -295,42 +190,6 @@ def share_species(table, casts):
     """
     shared = [casts.get(a, set()) & casts.get(b, set()) for a, b in zip(table["film"], table["sound_film"], strict=True)]
     return np.array([int(bool(species)) for species in shared], dtype=int)
-
-
-def thin_categories(library):
-    """Categories that can match nothing, or hardly: ``(category, what is lacking)``, in training."""
-    pictures, sounds = (table["category"].value_counts() for table in rows(library, "train"))
-    found = []
-    for name in sorted(set(pictures.index) | set(sounds.index)):
-        n_seen, n_heard = pictures.get(name, 0), sounds.get(name, 0)
-        if not (n_seen and n_heard):
-            lacking = "sound in training: it is not learnt" if n_seen else "picture in training: it serves for mismatches only"
-            found.append((f"category {name}", f"no {lacking}"))
-        elif n_seen == n_heard == 1:
-            found.append((f"category {name}", "one picture and one sound in training: one pair that matches"))
-    return found
-
-
-def grid(audio, video, loss, n_seeds):
-    """Every combination: list of dict ``audio, video, loss, seed``. ``"all"`` in place of names takes all there are.
-
-    Raises:
-        CorrespondenceError: for a name that does not exist; it lists those that do. For less than one seed.
-    """
-    if n_seeds < 1:
-        raise CorrespondenceError(f"n_seeds = {n_seeds}: train each combination once or more")
-    known = {"audio": scene_encoders.AUDIO, "video": scene_encoders.VIDEO, "loss": losses.MATCH_LOSSES}
-    chosen = {}
-    for what, text in {"audio": audio, "video": video, "loss": loss}.items():
-        names = list(known[what]) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
-        unknown = [name for name in names if name not in known[what]]
-        if unknown or not names:
-            raise CorrespondenceError(f"{what} {', '.join(unknown) or 'names nothing'}: choose all, or some of {', '.join(known[what])}")
-        chosen[what] = names
-    return [
-        {"audio": a, "video": v, "loss": one, "seed": seed}
-        for one in chosen["loss"] for a in chosen["audio"] for v in chosen["video"] for seed in range(n_seeds)
-    ]  # fmt: skip
 
 
 def _auc(truth, values):

@@ -52,6 +52,26 @@ def triplet_cards(triplets):
     return _grid(titled, [list(ROLES.values())] * len(triplets), card_width=3.2)
 
 
+def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5):
+    """The rows of ``retrieval_gallery``: queries, each with the nearest of the gallery.
+
+    Args:
+        library, root: as of ``card``.
+        queries, gallery: tables of ``pairs.pair``.
+        scores: (queries, gallery) cosines.
+        examples: which queries.
+    """
+    rows = []
+    for query in examples:
+        asked = queries.iloc[query]
+        row = [card(library, asked, root)]
+        for near in np.argsort(-scores[query])[:n_nearest]:
+            found = gallery.iloc[near]
+            row.append(card(library, found, root, scores[query, near], found["species"] == asked["species"]))
+        rows.append(row)
+    return rows
+
+
 def retrieval_gallery(rows):
     """What a network finds: one row a query, on the left, and the nearest of the gallery, the likest first.
 

@@ -224,6 +224,11 @@ def bootstrap_interval(statistic, *arrays, groups=None, n=1000, level=0.9, rng):
     return value, float(low), float(high)
 
 
+def interval_text(interval):
+    """A figure and its interval, (value, low, high), as text: ``0.512 [0.401, 0.622]``."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*interval)
+
+
 def _checked(truth, scores, classes=None):
     truth, scores = np.asarray(truth, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if truth.ndim != 2 or truth.shape != scores.shape:

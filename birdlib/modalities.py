@@ -16,25 +16,6 @@ DIRECTIONS = {"photo for a sound": ("sound", "photo"), "sound for a photo": ("ph
 FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", "nmi")
 
 
-def left_out_species(library, share, rng):
-    """Species to keep out of training, so that a figure can be given for species never seen.
-
-    Args:
-        library: ``pairs.Library``; with photos, species that have photos and sounds in train and test, else sounds.
-        share: of those species; at least one where the share is above 0, but so few that three are left.
-        rng: draws them.
-
-    Returns:
-        sorted list of species.
-    """
-    tables = [table for table in (library.photos, library.sounds) if len(table)]
-    own = [table[~table["is_repeated"]] for table in tables]
-    complete = [set(t.loc[t["split"] == split, "species"]) for t in own for split in ("train", "test")]
-    candidates = sorted(set.intersection(*complete)) if complete else []
-    n = min(max(1, round(share * len(candidates))), len(candidates) - 3) if share > 0 else 0
-    return sorted(rng.choice(candidates, n, replace=False).tolist()) if n > 0 else []
-
-
 def query_sets(library, left_out, rng):
     """Pairs to be found and pairs to look among.
 
@@ -129,10 +110,10 @@ def across(encoder, library, gallery, queries, rng):
             truth, species = sought["species"].to_numpy(), among["species"].to_numpy()
             scores = pairs.embed(encoder, library, sought) @ pairs.embed(encoder, library, among).T
             each = retrieval.per_query(scores, truth, species)
-            figures = retrieval.summary(each, truth, truth, clusters(library, sought), rng)
+            figures = retrieval.summary(each, truth, None, clusters(library, sought), rng)
             chance = float(np.mean(truth[np.isin(truth, species), None] == species))
             rows.append({"set": name, "direction": direction, "n": len(truth), "chance": chance, **figures})
-    return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *FIGURES]).drop(columns="nmi")
+    return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *(name for name in FIGURES if name != "nmi")])
 
 
 def examples(scores, query_labels, gallery_labels, n=5):

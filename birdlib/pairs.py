@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import pooling
+from birdlib import splits as split_rules
 
 ABSENT = -1
 CHUNK = 512  # pairs that are read at a time to be embedded
@@ -171,10 +172,7 @@ def library(splits, photos, photo_features, patches, embeddings, n_patches):
 
 def rows(whole, split, without=()):
     """(photos, sounds): the rows of one split, less some species, and less what is repeated from another split."""
-    return tuple(
-        table[(table["split"] == split) & ~table["is_repeated"] & ~table["species"].isin(without)]
-        for table in (whole.photos, whole.sounds)
-    )
+    return split_rules.rows_of((whole.photos, whole.sounds), split, without)
 
 
 def thin_species(whole, without=()):

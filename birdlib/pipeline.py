@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import correspondence, report, runtime, stages, weights
+from birdlib import report, runtime, scene_pairs, stages, weights
 
 
 class ChainError(runtime.BirdlibError):
@@ -125,7 +125,7 @@ def _run(chosen, parameters, outputs, force):
 def _lacks(notebook, outputs):
     """What these recordings lack for a stage to have anything to do, in words; ``""`` where nothing is."""
     splits = outputs / "01_split" / "splits.parquet"
-    if notebook.stem != "05_match" or not splits.is_file() or correspondence.can_learn(pd.read_parquet(splits)):
+    if notebook.stem != "05_match" or not splits.is_file() or scene_pairs.can_learn(pd.read_parquet(splits)):
         return ""
     return "no two species have both pictures and sounds, nor are there two films"
 

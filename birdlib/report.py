@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import runtime, stages
+from birdlib import metrics, runtime, stages
 
 CSS = """<style>
 body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
@@ -74,7 +74,7 @@ def _show(value):
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
-        return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+        return metrics.interval_text(value)
     return html.escape(str(value))
 
 

@@ -91,7 +91,8 @@ def summary(table, labels, clusters, groups, rng, n=300):
 
     Args:
         table: from ``per_query``.
-        labels, clusters: (queries,) of the same queries; for ``nmi``, which counts those left out of the other figures as well.
+        labels, clusters: (queries,) of the same queries; for ``nmi``, which counts those left out of the other figures as well, and is
+            left out where ``clusters`` is None.
         groups: (queries,) what is drawn together, as in ``metrics.bootstrap_interval``; None draws queries.
         rng: draws them.
         n: number of draws.
@@ -107,6 +108,11 @@ def summary(table, labels, clusters, groups, rng, n=300):
         name: list(metrics.bootstrap_interval(_mean, table.loc[kept, name], groups=groups[kept], n=n, rng=rng))
         for name in table
     }
+    if clusters is None:
+        n_groups = len(np.unique(groups))
+        for _ in range(n if n_groups > 1 else 0):
+            rng.integers(n_groups, size=n_groups)  # what follows is drawn alike with NMI and without
+        return figures
     value, low, high = metrics.bootstrap_interval(nmi, labels, clusters, groups=groups, n=n, rng=rng)
     reach = (high - low) / 2
     figures["nmi"] = [value, float(np.maximum(value - reach, 0.0)), float(np.minimum(value + reach, 1.0))]

@@ -93,6 +93,39 @@ def own_rows(splits, split):
     return own if own.any() else here
 
 
+def rows_of(tables, split, without=(), column="species"):
+    """The rows of one split of each table, less some species, and less what is repeated from another split.
+
+    Args:
+        without: what is left out by ``column``.
+
+    Returns:
+        tuple of DataFrames, their rows numbered as before.
+    """
+    return tuple(
+        table[(table["split"] == split) & ~table["is_repeated"] & ~table[column].isin(without)] for table in tables
+    )
+
+
+def leave_out(tables, share, rng, column="species", n_least=1, n_kept=3):
+    """Species to keep out of training, so that a figure can be given for species never seen.
+
+    Args:
+        tables: photos and sounds, say; a species can be left out that each of them has in train and in test, not repeated.
+        share: of those species; 0 leaves out none.
+        rng: draws them.
+        n_least: where the share is above 0, at least so many,
+        n_kept: but so few that so many are left to be learnt; none where both cannot be.
+
+    Returns:
+        sorted list of species.
+    """
+    complete = [set(rows[column]) for split in ("train", "test") for rows in rows_of(tables, split, column=column)]
+    candidates = sorted(set.intersection(*complete)) if complete else []
+    n = min(max(n_least, round(share * len(candidates))), len(candidates) - n_kept)
+    return sorted(rng.choice(candidates, n, replace=False).tolist()) if share > 0 and n >= n_least else []
+
+
 def units(table):
     """(rows,) int: what must stay together. Rows of one group_id, and rows that name the same media file."""
     keys = [table["group_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import losses, mining, pairs, retrieval, runtime
+from birdlib.triplet_batches import TripletError, batches
 
 OBJECTIVES = {  # name: (loss, how offline triplets are mined; "" where the batch itself is mined)
     "triplet_hard": ("triplet", "hard"),
@@ -23,10 +24,6 @@ OBJECTIVES = {  # name: (loss, how offline triplets are mined; "" where the batc
 SOFTER = {"triplet_hard": "triplet_semi_hard", "batch_hard": "batch_semi_hard", "multi_similarity": "batch_semi_hard"}
 COST_THE_MARGIN = ("triplet_hard", "batch_hard")  # of embeddings that have collapsed
 MOST_WATCHED = 2000  # pairs that are embedded after an epoch, on either side
-
-
-class TripletError(runtime.BirdlibError):
-    """A training that cannot be done as asked."""
 
 
 class CollapseWarning(UserWarning):
@@ -83,8 +80,9 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
     while done < epochs and not best.is_over:
         model = compiled(encoder, objective, len(classes), margin, learning_rate, weight_decay)
         while done < epochs and not best.is_over and not guard.has_collapsed:
-            data = batches(encoder, library, train, classes, guard.objective, seed=[seed, done], **options)
-            n = min(epochs - done, remine_every if OBJECTIVES[guard.objective][1] else epochs)
+            mined = OBJECTIVES[guard.objective][1]
+            data = batches(encoder, library, train, classes, mined, seed=[seed, done], **options)
+            n = min(epochs - done, remine_every if mined else epochs)
             history = model.fit(data, epochs=n, callbacks=[guard, best], verbose=0).history
             tables.append(pd.DataFrame(history).assign(mining=guard.objective))
             done += len(tables[-1])
@@ -129,38 +127,6 @@ def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weig
     return model
 
 
-def batches(
-    encoder, library, train, classes, objective, *, n_species=8, n_samples=6, modality_dropout=0.5, n_replicas=1, seed
-):
-    """What ``model.fit`` learns from: P × K batches, or triplets mined offline.
-
-    Args:
-        encoder, library, train, objective, n_species, n_samples, modality_dropout: as in ``fit``.
-        classes: species, in the order of the labels.
-        n_replicas: parts of equal size that the strategy will cut a batch into, each of them P × K.
-        seed: list of int.
-
-    Returns:
-        keras.utils.PyDataset of (inputs, labels).
-
-    Raises:
-        TripletError: if there is nothing to mine.
-    """
-    names, offline = list(encoder.input), OBJECTIVES[objective][1]
-    if not offline:
-        return _classes()["SpeciesBatches"](
-            library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed
-        )
-    rng = np.random.default_rng(seed)
-    pool = pairs.drop_modalities(pairs.pair(*train, rng), modality_dropout, rng)
-    labels = pd.Index(classes).get_indexer(pool["species"])
-    triplets = mining.mine(pairs.embed(encoder, library, pool), labels, offline, rng)
-    if not len(triplets):
-        raise TripletError("no species has two samples to make a triplet of")
-    n_triplets = n_replicas * max(1, n_species * n_samples // 3)
-    return _classes()["TripletBatches"](library, pool, labels, names, triplets, n_triplets, seed)
-
-
 def _sample(table, rng):
     return table if len(table) <= MOST_WATCHED else table.sample(MOST_WATCHED, random_state=rng).reset_index(drop=True)
 
@@ -187,57 +153,6 @@ def _validation(encoder, library, gallery, queries, guard, patience):
 def _classes():
     """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
     import keras
-
-    class SpeciesBatches(keras.utils.PyDataset):
-        """P × K batches: n_species species, n_samples pairs of each, paired anew every time."""
-
-        def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed):
-            super().__init__()
-            self.library, self.classes, self.names, self.seed = library, classes, names, seed
-            self.n_species, self.n_samples, self.modality_dropout = n_species, n_samples, modality_dropout
-            self.n_replicas = n_replicas
-            self.members = [[table[table["species"] == label] for table in train] for label in classes]
-            self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples * n_replicas))
-            self.epoch = 0
-
-        def __len__(self):
-            return self.n_steps
-
-        def on_epoch_end(self):
-            self.epoch += 1
-
-        def __getitem__(self, step):
-            rng = np.random.default_rng([*self.seed, self.epoch, step])
-            draws = [rng.choice(len(self.classes), self.n_species, replace=False) for _ in range(self.n_replicas)]
-            chosen = np.concatenate(draws)
-            drawn = [self._draw(self.members[label], rng) for label in chosen]
-            batch = pairs.drop_modalities(pd.concat(drawn, ignore_index=True), self.modality_dropout, rng)
-            arrays = pairs.inputs(self.library, batch, rng)
-            return {name: arrays[name] for name in self.names}, np.repeat(chosen, self.n_samples)
-
-        def _draw(self, members, rng):
-            drawn = [pairs.pair(*members, rng)]
-            while sum(map(len, drawn)) < self.n_samples:
-                drawn.append(pairs.pair(*members, rng))
-            drawn = pd.concat(drawn, ignore_index=True)
-            return drawn.iloc[rng.permutation(len(drawn))[: self.n_samples]]
-
-    class TripletBatches(keras.utils.PyDataset):
-        """Mined triplets, each three rows of a batch: anchor, positive, negative."""
-
-        def __init__(self, library, pool, labels, names, triplets, n_triplets, seed):
-            super().__init__()
-            self.library, self.pool, self.labels, self.names, self.seed = library, pool, labels, names, seed
-            self.triplets = np.resize(triplets, (-(-len(triplets) // n_triplets) * n_triplets, 3))  # whole batches
-            self.n_triplets = n_triplets
-
-        def __len__(self):
-            return len(self.triplets) // self.n_triplets
-
-        def __getitem__(self, step):
-            rows = self.triplets[step * self.n_triplets : (step + 1) * self.n_triplets].reshape(-1)
-            arrays = pairs.inputs(self.library, self.pool.iloc[rows], np.random.default_rng([*self.seed, step]))
-            return {name: arrays[name] for name in self.names}, self.labels[rows]
 
     class CollapseGuard(keras.callbacks.Callback):
         """See ``collapse_guard``."""
@@ -311,9 +226,4 @@ def _classes():
         def restore(self):
             self.encoder.set_weights(self.weights)
 
-    return {
-        "SpeciesBatches": SpeciesBatches,
-        "TripletBatches": TripletBatches,
-        "CollapseGuard": CollapseGuard,
-        "BestEpoch": BestEpoch,
-    }
+    return {"CollapseGuard": CollapseGuard, "BestEpoch": BestEpoch}
