@@ -26,6 +26,7 @@ FLOORS = [
         "vgg16",
         "resnet50",
         "pictures",
+        "individuals",
         "splits",
     },
     {"weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders"},
