@@ -2,30 +2,22 @@ import math
 
 import numpy as np
 import pytest
+from arrays import (
+    at_degrees,
+    cosine,
+    cost,
+    from_config,
+    gradient,
+    half_costs_as_single,
+    multi_similarity_by_hand,
+    rng,
+    unit,
+)
 
 from birdlib import cross_losses, losses
 
 LEARNT_BY_VECTORS = losses.MATCH_LOSSES[1:]
 SURE = 200.0  # a logit whose cross-entropy is 0 in float32
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def unit(vectors):
-    vectors = np.asarray(vectors, np.float32)
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def at_degrees(*degrees):
-    """Unit vectors on a circle: cosines between them are those of differences of angles."""
-    radians = np.deg2rad(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
-
-
-def cosine(degrees):
-    return math.cos(math.radians(degrees))
 
 
 def pairs(audio_categories, video_categories, audio, video, logits=None):
@@ -46,37 +38,6 @@ def crowd(n=12, n_categories=3, dim=4, seed=0):
     noise = rng(seed + 1)
     audio, video = (unit(centres[c] + 0.8 * noise.normal(size=(n, dim))) for c in (audio_categories, video_categories))
     return pairs(audio_categories, video_categories, audio, video, noise.normal(size=n))
-
-
-def numbers(tensor):
-    import keras
-
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def cost(loss, targets, outputs):
-    value = numbers(loss(targets, outputs))
-    assert value.shape == () and value.dtype == np.float32
-    return float(value)
-
-
-def gradient(loss, targets, outputs):
-    """Slope of the loss for each number of the outputs."""
-    import keras
-
-    outputs = keras.ops.convert_to_tensor(outputs)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            value = loss(targets, outputs)
-        return tape.gradient(value, outputs).numpy()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(lambda x: loss(targets, x))(outputs))
-    pytest.skip("gradients are taken with TensorFlow and JAX")
 
 
 def cross_entropy(truth, logits):
@@ -204,34 +165,16 @@ def test_info_nce_of_collapsed_vectors_is_the_logarithm_of_the_batch(categories)
     assert cost(losses.get("info_nce"), *pairs(categories, categories, same, same)) == pytest.approx(math.log(4))
 
 
-def relations_by_hand(anchors, samples, own, others, is_same_modality, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
-    """Formulas (4), (5) and (6) of the multi-similarity paper for each anchor."""
-    costs = []
-    for i in range(len(anchors)):
-        rest = [k for k in range(len(samples)) if not (is_same_modality and k == i)]
-        positives = [float(anchors[i] @ samples[k]) for k in rest if others[k] == own[i]]
-        negatives = [float(anchors[i] @ samples[k]) for k in rest if others[k] != own[i]]
-        hard_positives = [s for s in positives if s < max(negatives, default=-math.inf) + epsilon]
-        hard_negatives = [s for s in negatives if s > min(positives, default=math.inf) - epsilon]
-        pull = math.log(1.0 + sum(math.exp(-alpha * (s - base)) for s in hard_positives)) / alpha
-        push = math.log(1.0 + sum(math.exp(beta * (s - base)) for s in hard_negatives)) / beta
-        costs.append(pull + push)
-    return costs
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_cross_multi_similarity_is_its_formula_taken_one_by_one(seed):
     targets, outputs = crowd(seed=seed)
     audio, video, _ = (np.asarray(part, np.float64) for part in cross_losses.parts(outputs))
     sounds, pictures = targets[:, 1], targets[:, 2]
-    across = [
-        *relations_by_hand(audio, video, sounds, pictures, False),
-        *relations_by_hand(video, audio, pictures, sounds, False),
-    ]
-    sounds_within = relations_by_hand(audio, audio, sounds, sounds, True)
-    pictures_within = relations_by_hand(video, video, pictures, pictures, True)
+    heard, seen = (audio, sounds), (video, pictures)
+    across = [*multi_similarity_by_hand(*heard, *seen)[0], *multi_similarity_by_hand(*seen, *heard)[0]]
+    within = [multi_similarity_by_hand(*one)[0] for one in (heard, seen)]
     pair = cross_entropy(targets[:, 0], 10.0 * ((audio * video).sum(axis=1) - 0.5))
-    regularising = (np.mean(across) + np.mean(sounds_within) + np.mean(pictures_within)) / 3
+    regularising = np.mean([np.mean(costs) for costs in (across, *within)])
     expected = pair + 0.7 * regularising + head_cost(targets, outputs)
     loss = losses.get("cross_multi_similarity", weight=0.7)
     assert cost(loss, targets, outputs) == pytest.approx(expected, rel=1e-5)
@@ -300,9 +243,7 @@ def test_a_step_down_the_gradient_costs_less_and_moves_both_modalities(name):
 
 @pytest.mark.parametrize("name", losses.MATCH_LOSSES)
 def test_half_precision_is_computed_in_single(name):
-    targets, outputs = crowd()
-    half, loss = outputs.astype(np.float16), losses.get(name)
-    assert cost(loss, targets, half) == cost(loss, targets, half.astype(np.float32)) > 0
+    assert half_costs_as_single(losses.get(name), *crowd())
 
 
 OPTIONS = {
@@ -317,14 +258,9 @@ OPTIONS = {
 
 @pytest.mark.parametrize("name", losses.MATCH_LOSSES)
 def test_a_loss_comes_back_from_its_config(name):
-    import keras
-
     loss = losses.get(name, **OPTIONS[name])
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(again) is type(loss) and again.get_config() == loss.get_config()
-    targets, outputs = crowd()
-    assert cost(again, targets, outputs) == cost(loss, targets, outputs)
-    assert name == "bce" or cost(loss, targets, outputs) != cost(losses.get(name), targets, outputs)
+    assert cost(from_config(loss), *crowd()) == cost(loss, *crowd())
+    assert name == "bce" or cost(loss, *crowd()) != cost(losses.get(name), *crowd())
 
 
 def test_an_unknown_number_of_a_loss_is_refused():

@@ -1,6 +1,5 @@
 import types
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,22 +9,10 @@ from PIL import Image
 
 from birdlib import galleries
 
-matplotlib.use("Agg")
 GREEN, RED, DARK = "#2e7d32", "#d32f2f", "#333333"
 
-
-@pytest.fixture(autouse=True)
-def drawn():
-    """Every figure has to survive being drawn, without a warning."""
-    import matplotlib.pyplot as plt
-
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-
-
-pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+WARNINGS = ("error::UserWarning", "error::RuntimeWarning")
+pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings(*WARNINGS)]
 
 
 def card(title="wren", height=6, width=8, **changes):

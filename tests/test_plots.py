@@ -1,4 +1,3 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,21 +5,8 @@ from matplotlib.axes import Axes
 
 from birdlib import plots
 
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def drawn():
-    """Every figure has to survive being drawn, without a warning."""
-    import matplotlib.pyplot as plt
-
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-
-
-pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+WARNINGS = ("error::UserWarning", "error::RuntimeWarning")
+pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings(*WARNINGS)]
 
 
 def texts(ax):

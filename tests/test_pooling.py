@@ -1,28 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from arrays import DIM, heard, patch_table
 
 from birdlib import pooling
-
-DIM = 8
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def heard(n_patches, seed=0, dim=DIM):
-    """Embeddings (1, patches, dim) and weights (1, patches) of one recording."""
-    return (
-        rng(seed).random((1, n_patches, dim), dtype=np.float32),
-        0.1 + rng(seed + 1).random((1, n_patches), dtype=np.float32),
-    )
-
-
-def patch_table(sizes):
-    """The patch table of stage 03 for recordings of so many patches."""
-    names = np.repeat([f"r{i}" for i in range(len(sizes))], sizes)
-    return pd.DataFrame({"recording_id": names, "bird_score": rng().random(len(names), dtype=np.float32)})
 
 
 @pytest.mark.parametrize("statistics", ["mean", "mean_std"])
