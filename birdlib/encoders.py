@@ -8,7 +8,7 @@ Every model is Functional and holds its preprocessing; layers of ``keras.ops`` r
 
 import functools
 
-from birdlib import pooling, runtime
+from birdlib import pooling, runtime, vectors
 
 IMAGE_SIZE = 224  # pixels, of VGG16
 EMBEDDING_DIM = 128
@@ -69,8 +69,8 @@ def image_encoder(vgg, train_from="block5_conv1", dim=EMBEDDING_DIM, dropout=0.3
     for layer in trained:
         layer.trainable = True
         x = layer(x)
-    x = _pool_picture(x) if trained else x
-    return keras.Model({"image_features": features}, _to_unit_vector(x, dim, dropout, "image"), name="image_encoder")
+    x = vectors.to_unit_vector(_pool_picture(x) if trained else x, dim, dropout, "image")
+    return keras.Model({"image_features": features}, x, name="image_encoder")
 
 
 def audio_encoder(patch_dim, dim=EMBEDDING_DIM, view_dim=1024, units=64, dropout=0.3):
@@ -97,8 +97,8 @@ def audio_encoder(patch_dim, dim=EMBEDDING_DIM, view_dim=1024, units=64, dropout
     lstm = keras.layers.LSTM(units, return_sequences=True)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x, mask=mask)  # (batch, patches, 2 * units)
     x = _layers()["WeightedMean"](name="over_time")(x, weights)
-    parts = [pooling.unit_vector()(part) for part in (x, pooled)]
-    x = _to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
+    parts = [vectors.unit_vector()(part) for part in (x, pooled)]
+    x = vectors.to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
     return keras.Model({"embeddings": embeddings, "weights": weights}, x, name="audio_encoder")
 
 
@@ -125,7 +125,7 @@ def fused_encoder(image=None, audio=None):
         return image or audio
     inputs = {**image.input, **audio.input, "presence": keras.Input((2,), name="presence")}
     fused = _layers()["GatedSum"](name="fusion")([image.output, audio.output], inputs["presence"])
-    fused = pooling.unit_vector("fused_embedding")(fused)
+    fused = vectors.unit_vector("fused_embedding")(fused)
     return keras.Model(inputs, fused, name="fused_encoder")
 
 
@@ -153,7 +153,7 @@ def load(path):
     """A saved encoder, ready to use."""
     import keras
 
-    _layers(), pooling.build_pooling()  # registers their classes
+    _layers(), pooling.build_pooling(), vectors.unit_vector()  # registers their classes
     return keras.saving.load_model(path, compile=False)
 
 
@@ -175,15 +175,7 @@ def _pool_picture(maps):
     import keras
 
     pools = [keras.layers.GlobalAveragePooling2D()(maps), keras.layers.GlobalMaxPooling2D()(maps)]
-    return keras.layers.Concatenate()([pooling.unit_vector()(pool) for pool in pools])
-
-
-def _to_unit_vector(x, dim, dropout, name):
-    import keras
-
-    x = keras.layers.Dropout(dropout)(x)
-    x = keras.layers.Dense(dim, name=f"{name}_dense")(x)
-    return pooling.unit_vector(f"{name}_embedding")(x)
+    return keras.layers.Concatenate()([vectors.unit_vector()(pool) for pool in pools])
 
 
 @functools.cache

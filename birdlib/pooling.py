@@ -64,8 +64,8 @@ def pool(embeddings, weights, slices, patch_pooling):
 
 
 @functools.cache
-def _layers():
-    """The layers' classes, made on first use, so that importing birdlib does not import Keras."""
+def _patch_pooling():
+    """The layer's class, made on first use, so that importing birdlib does not import Keras."""
     import keras
     from keras import ops
 
@@ -102,20 +102,7 @@ def _layers():
         def get_config(self):
             return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class UnitVector(keras.layers.Layer):
-        """(..., dim) → the same scaled to unit length, in float32 at any precision, for float16 cannot hold squares of feature maps.
-
-        0 stays 0 and has a slope, which Keras' UnitNormalization makes NaN.
-        """
-
-        def __init__(self, dtype="float32", **options):
-            super().__init__(dtype=dtype, **options)
-
-        def call(self, x):
-            return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
-
-    return {"PatchPooling": PatchPooling, "UnitVector": UnitVector}
+    return PatchPooling
 
 
 def build_pooling(view_dim=1024, statistics="mean_std"):
@@ -125,9 +112,4 @@ def build_pooling(view_dim=1024, statistics="mean_std"):
         view_dim: size of one view of an embedding (YAMNet: 1024; with the octave-down view an embedding has two).
         statistics: ``"mean"`` or ``"mean_std"``.
     """
-    return _layers()["PatchPooling"](view_dim, statistics, name="patch_pooling", dtype="float32")
-
-
-def unit_vector(name=None):
-    """The layer that scales vectors (..., dim) to unit length, float32 at any precision; 0 stays 0."""
-    return _layers()["UnitVector"](name=name)
+    return _patch_pooling()(view_dim, statistics, name="patch_pooling", dtype="float32")

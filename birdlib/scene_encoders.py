@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from birdlib import cross_losses, pooling, runtime
+from birdlib import cross_losses, runtime, vectors
 
 AUDIO = ("cnn", "bilstm", "transformer")
 VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")
@@ -51,7 +51,8 @@ def audio_encoder(name, dim=EMBEDDING_DIM):
     build = _choose(name, {"cnn": _audio_cnn, "bilstm": _audio_bilstm, "transformer": _audio_transformer}, "audio")
     spectrogram = keras.Input((N_STEPS, N_BANDS), name="spectrogram")
     x = keras.layers.LayerNormalization(axis=(1, 2), center=False, scale=False, name="loudness")(spectrogram)
-    return keras.Model({"spectrogram": spectrogram}, _to_unit_vector(build(x), dim, "audio"), name="audio_encoder")
+    x = vectors.to_unit_vector(build(x), dim, DROPOUT, "audio")
+    return keras.Model({"spectrogram": spectrogram}, x, name="audio_encoder")
 
 
 def video_encoder(name, dim=EMBEDDING_DIM):
@@ -87,7 +88,8 @@ def video_encoder(name, dim=EMBEDDING_DIM):
     else:
         inputs = keras.Input((N_FRAMES, FEATURE_DIM), name="features")
         x = keras.layers.LayerNormalization(name="feature_scale")(inputs)
-    return keras.Model({inputs.name: inputs}, _to_unit_vector(build(x), dim, "video"), name="video_encoder")
+    x = vectors.to_unit_vector(build(x), dim, DROPOUT, "video")
+    return keras.Model({inputs.name: inputs}, x, name="video_encoder")
 
 
 def matcher(audio, video, joint=True):
@@ -126,7 +128,7 @@ def load(path):
     """A saved encoder or matcher, ready to use."""
     import keras
 
-    _layers(), pooling.unit_vector()  # registers their classes
+    _layers(), vectors.unit_vector()  # registers their classes
     return keras.saving.load_model(path, compile=False)
 
 
@@ -238,14 +240,6 @@ def _transform(x):
         x = keras.layers.Add()([x, keras.layers.Dropout(DROPOUT)(y)])
     x = keras.layers.LayerNormalization()(x)
     return keras.layers.GlobalAveragePooling1D()(x)
-
-
-def _to_unit_vector(x, dim, kind):
-    import keras
-
-    x = keras.layers.Dropout(DROPOUT)(x)
-    x = keras.layers.Dense(dim, name=f"{kind}_dense")(x)
-    return pooling.unit_vector(f"{kind}_embedding")(x)
 
 
 @functools.cache

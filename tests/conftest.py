@@ -12,3 +12,13 @@ def drawn():
     for number in plt.get_fignums():
         plt.figure(number).canvas.draw()
     plt.close("all")
+
+
+@pytest.fixture
+def precision(request):
+    """Keras' policy for one test."""
+    import keras
+
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")

@@ -21,6 +21,7 @@ FLOORS = [
         "plumage",
         "embedding_store",
         "pooling",
+        "vectors",
         "cross_losses",
         "mining",
         "vgg16",

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import RATE_HZ, by_second, film, recording, tone
+from media import RATE_HZ, by_second, film, recording, tone
 
 from birdlib import hearing
 

@@ -1,11 +1,9 @@
 import functools
-import os
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
+from models import aimed, run, said_in_another_process, slopes
 
 from birdlib import losses, runtime, scene_encoders
 
@@ -21,18 +19,6 @@ PAIRINGS = [  # every encoder at least once
     ),
 ]
 DIM = 16
-
-LOAD = """
-import sys
-import keras, numpy as np
-from birdlib import scene_encoders
-
-keras.utils.set_random_seed(99)
-with np.load(sys.argv[1]) as arrays:
-    for model, said in zip(sys.argv[2::2], sys.argv[3::2]):
-        model = scene_encoders.load(model)
-        np.save(said, keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False)))
-"""
 
 
 def rng(seed=0):
@@ -63,13 +49,6 @@ def matcher(audio, video, **options):
     return scene_encoders.matcher(build("audio", audio), build("video", video), **options)
 
 
-def run(model, arrays):
-    """As ``model.predict`` would, without the time of a trace."""
-    import keras
-
-    return keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False))
-
-
 def difference(model, arrays, others):
     return np.abs(run(model, arrays) - run(model, others)).max()
 
@@ -82,34 +61,6 @@ def reordered(arrays):
         "pixels": arrays["pixels"][:, ::-1],
         "features": arrays["features"][:, ::-1],
     }
-
-
-def slopes(model, arrays, value):
-    """Path of each trainable variable → slope of ``value(outputs)``."""
-    import keras
-
-    arrays = {name: keras.ops.convert_to_tensor(arrays[name], "float32") for name in model.input}
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            cost = value(model(arrays, training=False))
-        variables = [variable.value for variable in model.trainable_variables]
-        found = tape.gradient(cost, variables, unconnected_gradients="zero")
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        def of(trainable, fixed):
-            return value(model.stateless_call(trainable, fixed, arrays, training=False)[0])
-
-        found = jax.grad(of)(
-            [variable.value for variable in model.trainable_variables],
-            [variable.value for variable in model.non_trainable_variables],
-        )
-    else:
-        pytest.skip("gradients are taken on TensorFlow and JAX only")
-    paths = [variable.path for variable in model.trainable_variables]
-    return {path: keras.ops.convert_to_numpy(slope) for path, slope in zip(paths, found, strict=True)}
 
 
 def total(x):
@@ -191,9 +142,7 @@ def test_pixels_may_come_as_whole_numbers_or_not():
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)
 def test_slopes_of_silence_and_darkness_are_finite(kind, name):
     dark = {key: np.zeros_like(array[:1]) for key, array in scenes().items()}
-    aim = rng(5).normal(size=DIM).astype(np.float32)
-    found = slopes(encoder(kind, name), dark, lambda vectors: total(vectors * aim))
-    assert all(np.isfinite(slope).all() for slope in found.values())
+    assert all(np.isfinite(slope).all() for slope in slopes(encoder(kind, name), dark, aimed).values())
 
 
 @pytest.mark.parametrize("make", [scene_encoders.audio_encoder, scene_encoders.video_encoder])
@@ -223,7 +172,7 @@ def test_any_sound_encoder_goes_with_any_picture_encoder(audio, video):
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_logit_trains_the_encoders_only_if_it_is_asked_to(joint):
     model = matcher("bilstm", "cnn_average", joint=joint)
-    found = slopes(model, scenes(), lambda outputs: total(scene_encoders.parts(outputs)[2]))
+    found = slopes(model, scenes(), lambda outputs: total(scene_encoders.parts(outputs)[2]), "zero")
     steepest = {path: np.abs(slope).max() for path, slope in found.items()}
     of_head = {path for path in steepest if path.startswith(("head/", "logit/"))}
     assert len(of_head) == 4 and all(steepest[path] > 0 for path in of_head)
@@ -235,21 +184,15 @@ def test_vectors_train_the_encoders_whether_or_not_the_logit_does():
     model = matcher("bilstm", "cnn_average", joint=False)
     targets = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 1]], np.float32)
     for name in losses.MATCH_LOSSES:
-        found = slopes(model, scenes(), functools.partial(losses.get(name), targets))
+        found = slopes(model, scenes(), functools.partial(losses.get(name), targets), "zero")
         for end in ("audio_dense/kernel", "video_dense/kernel"):
             (slope,) = (slope for path, slope in found.items() if path.endswith(end))
             assert (np.abs(slope).max() > 0) == (name != "bce"), name
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"], indirect=True)
 def test_what_a_matcher_says_is_float32_at_any_precision(precision):
-    import keras
-
-    keras.config.set_dtype_policy(precision)
-    try:
-        outputs = run(matcher("transformer", "cnn_lstm"), scenes())
-    finally:
-        keras.config.set_dtype_policy("float32")
+    outputs = run(matcher("transformer", "cnn_lstm"), scenes())
     assert outputs.dtype == np.float32 and np.isfinite(outputs).all()
     for vectors in scene_encoders.parts(outputs)[:2]:
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
@@ -290,32 +233,13 @@ def test_pairs_that_belong_together_score_above_others_after_a_short_training(au
 
 @pytest.mark.slow
 def test_saved_matchers_say_the_same_in_another_process(tmp_path):
-    arrays, arguments, said = scenes(2), [str(tmp_path / "arrays.npz")], []
-    np.savez(arguments[0], **arrays)
-    for audio, video in [("cnn", "cnn3d"), ("bilstm", "cnn_lstm"), ("transformer", "transformer")]:
-        model = matcher(audio, video, joint=audio == "cnn")
-        model.save(tmp_path / f"{audio}.keras")
-        arguments += [str(tmp_path / f"{audio}.keras"), str(tmp_path / f"{audio}.npy")]
-        said.append(run(model, arrays))
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *arguments],
-        cwd=runtime.repository(),
-        env=os.environ | {"KERAS_BACKEND": _backend()},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    for path, expected in zip(arguments[2::2], said, strict=True):
-        assert np.allclose(np.load(path), expected, atol=1e-5)
+    pairings = [("cnn", "cnn3d"), ("bilstm", "cnn_lstm"), ("transformer", "transformer")]
+    models = [matcher(audio, video, joint=audio == "cnn") for audio, video in pairings]
+    arrays = scenes(2)
+    for said, model in zip(said_in_another_process(scene_encoders, models, arrays, tmp_path), models, strict=True):
+        assert np.allclose(said, run(model, arrays), atol=1e-5)
 
 
 def test_a_loaded_matcher_is_as_detached_as_it_was(tmp_path):
     matcher("bilstm", "cnn_average", joint=False).save(tmp_path / "matcher.keras")
     assert scene_encoders.load(tmp_path / "matcher.keras").get_layer("relation").is_detached
-
-
-def _backend():
-    import keras
-
-    return keras.backend.backend()

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import RATE_HZ, backbone, by_second, film, recording, tone
+from media import RATE_HZ, backbone, by_second, film, recording, tone
 from PIL import Image
 
 from birdlib import hearing, runtime, scenes, seeing

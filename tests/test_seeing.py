@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers import backbone, film
+from media import backbone, film
 
 from birdlib import resnet50, seeing, weights
 

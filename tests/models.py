@@ -1,0 +1,87 @@
+"""What tests of networks need: what a model says, how steeply it depends on its weights, and what a saved copy says."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from birdlib import runtime
+
+LOAD = """
+import importlib, sys
+import keras, numpy as np
+
+load = importlib.import_module(sys.argv[1]).load
+keras.utils.set_random_seed(99)
+with np.load(sys.argv[2]) as arrays:
+    for model, said in zip(sys.argv[3::2], sys.argv[4::2]):
+        model = load(model)
+        np.save(said, keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False)))
+"""
+
+
+def run(model, arrays):
+    """As ``model.predict`` would, without the time of a trace."""
+    import keras
+
+    arrays = {name: arrays[name] for name in model.input} if isinstance(arrays, dict) else arrays
+    return keras.ops.convert_to_numpy(model(arrays, training=False))
+
+
+def slopes(model, arrays, value, unconnected="none"):
+    """Path of each trainable variable → slope of ``value(outputs)``; "zero" lets it depend on some variables only."""
+    import keras
+
+    arrays = {name: keras.ops.convert_to_tensor(arrays[name], "float32") for name in model.input}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            cost = value(model(arrays, training=False))
+        variables = [variable.value for variable in model.trainable_variables]
+        found = tape.gradient(cost, variables, unconnected_gradients=unconnected)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        def of(trainable, fixed):
+            return value(model.stateless_call(trainable, fixed, arrays, training=False)[0])
+
+        found = jax.grad(of)(
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+        )
+    else:
+        pytest.skip("gradients are taken on TensorFlow and JAX only")
+    paths = [variable.path for variable in model.trainable_variables]
+    return {path: keras.ops.convert_to_numpy(slope) for path, slope in zip(paths, found, strict=True)}
+
+
+def aimed(vectors):
+    """A cost that some of the vectors' numbers raise and others lower."""
+    import keras
+
+    aim = np.random.default_rng(5).normal(size=vectors.shape[-1]).astype(np.float32)
+    return keras.ops.sum(vectors * aim)
+
+
+def said_in_another_process(module, models, arrays, folder):
+    """What copies of the models say that are saved into ``folder`` and loaded by the module's ``load``, where nothing else is known."""
+    import keras
+
+    arguments = [module.__name__, str(folder / "arrays.npz")]
+    np.savez(arguments[1], **arrays)
+    for n, model in enumerate(models):
+        model.save(folder / f"{n}.keras")
+        arguments += [str(folder / f"{n}.keras"), str(folder / f"{n}.npy")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, *arguments],
+        cwd=runtime.repository(),
+        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return [np.load(said) for said in arguments[3::2]]
