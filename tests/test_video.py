@@ -3,84 +3,14 @@ import pickle
 import re
 import struct
 import warnings
-from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from films_made import RATE_HZ, clicks, film, grey, levels, steady, times
 from PIL import Image
 
 from birdlib import audio, pictures, runtime, video
-
-RATE_HZ = 8000
-
-
-def grey(n, width=64, height=48):
-    """One picture a level: 10, 30, 50 ... and again, which the encoder does not blur into each other."""
-    return [np.full((height, width, 3), 10 + 20 * (k % 12), np.uint8) for k in range(n)]
-
-
-def levels(shown):
-    """What ``grey`` counted, of (time, image) pairs."""
-    return [round((float(image.mean()) - 10) / 20) for _, image in shown]
-
-
-def film(
-    path,
-    images,
-    times_ms,
-    *,
-    sound=None,
-    sound_starts_s=0.0,
-    codecs=("libx264", "pcm_s16le"),
-    tick_ms=1,
-    rate_hz=RATE_HZ,
-    **options,
-):
-    """Write a film; ``sound`` is (channels, samples); ``options`` for the container and its pictures."""
-    of_container = {name: options.pop(name) for name in ("live", "movflags") if name in options}
-    with av.open(str(path), "w", options=of_container) as container:
-        picture = container.add_stream(codecs[0], rate=10)
-        picture.height, picture.width = images[0].shape[:2]
-        picture.pix_fmt, picture.codec_context.time_base = "yuv420p", Fraction(tick_ms, 1000)
-        picture.options = {"threads": "1", "preset": "ultrafast", "crf": "10"} | options
-        if sound is not None:
-            layout = {1: "mono", 2: "stereo"}[len(sound)]
-            track = container.add_stream(codecs[1], rate=rate_hz, layout=layout)
-        for image, time_ms in zip(images, times_ms, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = int(time_ms) // tick_ms, Fraction(tick_ms, 1000)
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
-        for first in range(0, 0 if sound is None else sound.shape[1], 800):
-            part = np.ascontiguousarray(sound[:, first : first + 800], np.float32)
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-            frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
-            frame.pts = first + round(sound_starts_s * rate_hz)
-            container.mux(track.encode(frame))
-        if sound is not None:
-            container.mux(track.encode())
-    return path
-
-
-def steady(path, n=20, **options):
-    """``n`` pictures, ten a second."""
-    return film(path, grey(n), range(0, 100 * n, 100), **options)
-
-
-def clicks(*times_s, duration_s=2.0):
-    sound = np.zeros((1, round(duration_s * RATE_HZ)))
-    for time_s in times_s:
-        sound[0, round(time_s * RATE_HZ)] = 0.9
-    return sound
-
-
-def clicks_heard(waveform, rate_hz):
-    return [float(n / rate_hz) for n in np.flatnonzero(np.abs(waveform) > 0.5)]
-
-
-def times(shown):
-    return [time_s for time_s, _ in shown]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "ts"])
@@ -227,95 +157,6 @@ def test_a_photo_is_a_film_of_one_picture(tmp_path, name):
     assert time_s == 0.0 and np.abs(image.astype(int) - pictures.read_image(path)).max() <= 4
     found = video.probe(path)
     assert (found.n_frames, found.width, found.height, found.has_sound) == (1, 64, 48, False)
-
-
-# Sound
-
-
-@pytest.mark.parametrize(
-    ("picture_starts_s", "sound_starts_s", "expected"),
-    [(0.0, 0.0, [0.5, 1.5]), (0.0, 0.7, [1.2, 2.2]), (0.6, 0.0, [0.9]), (1.0, 0.7, [0.2, 1.2]), (0.2, 0.7, [1.0, 2.0])],
-)
-def test_sound_and_picture_keep_time(tmp_path, picture_starts_s, sound_starts_s, expected):
-    """Clicks half a second and a second and a half after the sound begins; time is counted from the first picture."""
-    starts_ms = round(1000 * picture_starts_s)
-    images = [starts_ms + t for t in range(0, 2000, 100)]
-    path = film(tmp_path / "a.mkv", grey(20), images, sound=clicks(0.5, 1.5), sound_starts_s=sound_starts_s)
-    waveform, rate_hz = video.read_soundtrack(path)
-    assert rate_hz == RATE_HZ and waveform.dtype == np.float32 and waveform.ndim == 1
-    assert clicks_heard(waveform, rate_hz) == pytest.approx(expected, abs=0.0015)
-    assert len(waveform) / rate_hz == pytest.approx(2.0 + sound_starts_s - picture_starts_s, abs=0.0015)
-    assert times(video.frames(path))[0] == 0.0
-
-
-def test_what_the_encoder_puts_before_the_sound_does_not_shift_it(tmp_path):
-    """AAC begins with 1024 samples of its own, 128 ms here."""
-    path = steady(tmp_path / "a.mp4", sound=clicks(0.5, 1.5), codecs=("libx264", "aac"))
-    waveform, rate_hz = video.read_soundtrack(path)
-    for time_s in (0.5, 1.5):
-        near = slice(round((time_s - 0.2) * rate_hz), round((time_s + 0.2) * rate_hz))
-        assert near.start + np.abs(waveform[near]).argmax() == pytest.approx(time_s * rate_hz, abs=8)
-
-
-def test_missing_sound_is_silence_and_what_follows_stays_in_its_place(tmp_path):
-    """Of two seconds in parts of a tenth, those from .5 to .9 s are taken out."""
-    whole = steady(tmp_path / "a.mkv", sound=clicks(0.25, 0.75, 1.25))
-    path = tmp_path / "b.mkv"
-    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
-        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
-        for packet in source.demux():
-            if packet.dts is None:
-                continue
-            sound, time_s = packet.stream.type == "audio", float(packet.pts * packet.time_base)
-            packet.stream = streams[packet.stream.index]
-            if not (sound and 0.49 < time_s < 0.89):
-                target.mux(packet)
-    waveform, rate_hz = video.read_soundtrack(path)
-    assert len(waveform) == 2 * rate_hz and clicks_heard(waveform, rate_hz) == pytest.approx([0.25, 1.25], abs=0.0015)
-    assert not waveform[4000:7200].any()
-
-
-def test_streaming_is_the_same_as_the_whole(tmp_path):
-    sound = 0.3 * np.random.default_rng(0).standard_normal((1, 2 * RATE_HZ))
-    path = steady(tmp_path / "a.mkv", sound=sound)
-    waveform, _ = video.read_soundtrack(path)
-    assert np.abs(waveform - np.clip(sound[0], -1, 1)).max() < 1e-4
-    blocks = list(video.soundtrack(path, 16_000, block_s=0.3))
-    assert [len(block) for block in blocks] == [4800] * 6 + [3200]
-    joined = np.concatenate(blocks)
-    assert np.array_equal(joined, video.read_soundtrack(path, 16_000)[0])
-    assert np.abs(joined - np.clip(audio.resample(waveform, RATE_HZ, 16_000), -1, 1)).max() < 1e-4
-
-
-def test_sound_may_change_its_rate_and_channels(tmp_path):
-    """In a transport stream, say, after two and four seconds."""
-    path = tmp_path / "both.ts"
-    with path.open("wb") as both:
-        for n_channels, rate_hz, begins_s in ((1, 8000, 0), (2, 16_000, 2), (1, 16_000, 4)):
-            part = tmp_path / f"{begins_s}.ts"
-            times_ms = range(1000 * begins_s, 1000 * begins_s + 2000, 100)
-            tone = np.tile(0.5 * np.sin(2 * np.pi * 500 * np.arange(2 * rate_hz) / rate_hz), (n_channels, 1))
-            sound = {"sound": tone, "sound_starts_s": begins_s, "rate_hz": rate_hz}
-            film(part, grey(20), times_ms, **sound, codecs=("libx264", "aac"))
-            both.write(part.read_bytes())
-    waveform, rate_hz = video.read_soundtrack(path)
-    assert rate_hz == 8000 and len(waveform) / rate_hz == pytest.approx(6, abs=0.2)
-    for start in (0.5, 2.5, 4.5):
-        spectrum = np.abs(np.fft.rfft(waveform[round(start * rate_hz) :][:rate_hz]))
-        assert spectrum.argmax() == 500 and spectrum.max() > 0.2 * rate_hz
-
-
-def test_channels_are_mixed(tmp_path):
-    sound = np.stack([np.full(RATE_HZ, 0.5), np.full(RATE_HZ, -0.1)])
-    waveform, _ = video.read_soundtrack(steady(tmp_path / "a.mkv", sound=sound))
-    assert waveform.shape == (RATE_HZ,) and np.allclose(waveform, 0.2, atol=1e-3)
-
-
-def test_no_sound_is_none_and_a_silent_one_is_zeros(tmp_path):
-    none = steady(tmp_path / "a.mp4")
-    assert video.read_soundtrack(none, 16_000) is None and list(video.soundtrack(none)) == []
-    waveform, rate_hz = video.read_soundtrack(steady(tmp_path / "b.mkv", sound=np.zeros((1, RATE_HZ))))
-    assert len(waveform) == rate_hz and not waveform.any()
 
 
 # Damage
