@@ -56,11 +56,11 @@ def test_without_validation_the_last_epoch_is_kept():
 def test_where_nothing_can_be_told_apart_it_says_so(whole):
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
     with pytest.raises(correspondence.CorrespondenceError, match="nothing to learn from"):
-        correspondence.fit(small_matcher(), whole, *sides, "bce")
+        correspondence.fit(untrained(), whole, *sides, "bce")
 
 
 def test_scores_are_those_of_the_whole_matcher_whatever_the_batches(monkeypatch):
-    model, whole = small_matcher(), birds(3)
+    model, whole = untrained(), birds(3)
     table = scene_pairs.pair(whole.pictures, whole.sounds, rng(), n_each=2)
     audio, video, logit = scene_encoders.parts(
         model.predict(scene_pairs.inputs(whole, table, ["features", "spectrogram"]), verbose=0)
@@ -106,8 +106,8 @@ def test_who_knows_nothing_is_at_chance(monkeypatch):
 )
 def test_where_nothing_can_be_compared_figures_are_nan(whole):
     some = scene_pairs.rows(whole, "test")
-    assert all(np.isnan(value) for value in correspondence.evaluate(small_matcher(), whole, some, rng()).values())
-    assert correspondence.best_threshold(small_matcher(), whole, some, rng()) == 0.5
+    assert all(np.isnan(value) for value in correspondence.evaluate(untrained(), whole, some, rng()).values())
+    assert correspondence.best_threshold(untrained(), whole, some, rng()) == 0.5
 
 
 def test_one_species_can_be_sought_and_not_told_apart(monkeypatch):

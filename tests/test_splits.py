@@ -157,3 +157,53 @@ def test_a_split_of_repeated_rows_only_is_better_than_none():
     table = pd.DataFrame({"split": ["train", "test", "test"], "is_repeated": [False, True, False]})
     assert splits.own_rows(table, "test").tolist() == [False, False, True]
     assert splits.own_rows(table.iloc[:2], "test").tolist() == [False, True]
+
+
+# Species kept out of training
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def complete(n_species, columns=("species",), without=()):
+    """Photos and sounds of so many species in train and test."""
+    rows = [(f"s{k}", split, False) for k in range(n_species) for split in ("train", "test")]
+    table = pd.DataFrame(rows, columns=[*columns, "split", "is_repeated"])
+    return table, table[~table[columns[0]].isin(without)]
+
+
+@pytest.mark.parametrize("n_species", range(9))
+@pytest.mark.parametrize(("n_least", "n_kept"), [(1, 3), (2, 2)])
+def test_so_many_species_are_left_out_and_so_many_stay(n_species, n_least, n_kept):
+    for share in (0, 0.01, 0.25, 0.5, 0.9, 1):
+        left_out = splits.leave_out(complete(n_species), share, rng(), n_least=n_least, n_kept=n_kept)
+        expected = min(max(n_least, round(share * n_species)), n_species - n_kept)
+        assert len(set(left_out)) == len(left_out) == (expected if share and n_species >= n_least + n_kept else 0)
+        assert left_out == sorted(left_out)
+
+
+def test_the_same_draw_leaves_out_the_same():
+    first, again, *others = (splits.leave_out(complete(8), 0.25, rng(seed)) for seed in (1, 1, 2, 3, 4, 5))
+    assert first == again and any(first != other for other in others)
+
+
+def test_only_species_with_all_media_in_train_and_test_are_left_out():
+    """s5 and above lack a sound; s4 has only a repeated photo in test."""
+    photos, sounds = complete(8, ["category"], without=["s5", "s6", "s7"])
+    photos.loc[(photos["category"] == "s4") & (photos["split"] == "test"), "is_repeated"] = True
+    for seed in range(10):
+        found = splits.leave_out([photos, sounds], 1.0, rng(seed), "category", n_least=2, n_kept=2)
+        assert len(found) == 2 and set(found) < {"s0", "s1", "s2", "s3"}
+
+
+def test_without_anything_nothing_is_left_out():
+    photos, sounds = complete(8)
+    assert splits.leave_out([], 0.5, rng()) == splits.leave_out([photos, sounds[:0]], 0.5, rng()) == []
+    assert splits.leave_out([photos], 0.25, rng())  # with one kind of media that alone counts
+
+
+def test_rows_of_a_split_are_its_own_less_those_left_out():
+    table = pd.DataFrame({"species": list("aabb"), "split": ["train", "test", "train", "train"], "is_repeated": [False, False, True, False]})
+    assert [list(one.index) for one in splits.rows_of([table, table[:0]], "train")] == [[0, 3], []]
+    assert [list(one.index) for one in splits.rows_of([table], "train", ["a"])] == [[3]]
