@@ -31,7 +31,7 @@ FLOORS = [
         "splits",
         "track_crops",
     },
-    {"counts", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges"},
+    {"counts", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges"},
     {"sample", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "tracks"},
     {"clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors"},
     {"soundscapes", "scene_pairs"},
