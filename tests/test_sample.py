@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import aviary, fieldwork, films, plumage, runtime, sample, songs
+from birdlib import aviary, expedition, fieldwork, films, plumage, runtime, sample, songs
 
 SMALL = {"n_recordings": 2, "n_outings": 12, "n_photos": 2, "n_films": 2, "n_train_soundscapes": 1,
          "n_test_soundscapes": 2, "soundscape_s": 15}  # fmt: skip
@@ -86,10 +86,10 @@ def test_the_submission_lists_every_window_of_the_test_soundscapes(small):
         windows[which] = [f"{path.stem}_{end_s}" for path in paths for end_s in range(5, 16, 5)]
     assert sorted(submission.row_id) == sorted(windows["test"])
     assert sorted(truth.row_id) == sorted(windows["test"] + windows["train"])
-    assert submission.columns[1:].tolist() == list(sample.LABELS) == sorted(sample.LABELS)
+    assert submission.columns[1:].tolist() == list(aviary.LABELS) == sorted(aviary.LABELS)
     assert np.allclose(submission.iloc[:, 1:].astype(float), 1 / 12)
     heard = {label for birds in truth.birds for label in birds.split(";")}
-    assert "" in heard and heard - {""} <= set(sample.LABELS)
+    assert "" in heard and heard - {""} <= set(aviary.LABELS)
 
 
 def test_announcements_are_heard_as_speech_where_the_truth_says(small):
@@ -140,7 +140,7 @@ def test_an_individual_keeps_its_pitch_and_its_signature():
     assert pitches(low).max() < pitches(high).min()
 
 
-@pytest.mark.parametrize("label", sample.LABELS)
+@pytest.mark.parametrize("label", aviary.LABELS)
 def test_songs_are_loud_where_the_notes_say_and_silent_elsewhere(label):
     rng = np.random.default_rng(0)
     waveform, notes = songs.sing(label, songs.voice(label, rng), duration_s=6, sample_rate_hz=32_000, rng=rng)
@@ -156,7 +156,7 @@ def test_boxes_lie_inside_the_frame_and_on_frames_that_exist(small):
     import cv2
 
     tracks = pd.read_csv(small / "truth/video_tracks.csv", dtype={"label": str})
-    width, height = sample.FILM_SIZE
+    width, height = expedition.FILM_SIZE
     assert (tracks[["x", "y"]] >= 0).all(axis=None) and (tracks[["width", "height"]] > 0).all(axis=None)
     assert (tracks.x + tracks.width <= width).all() and (tracks.y + tracks.height <= height).all()
     assert 0.1 < tracks.sings.mean() < 0.9
@@ -165,7 +165,7 @@ def test_boxes_lie_inside_the_frame_and_on_frames_that_exist(small):
         n_frames = 0
         while film.read()[0]:
             n_frames += 1
-        assert 8 * sample.FPS <= n_frames <= 12 * sample.FPS
+        assert 8 * expedition.FPS <= n_frames <= 12 * expedition.FPS
         assert rows.frame.max() < n_frames
         assert not rows.duplicated(["frame", "individual_id"]).any()
 
@@ -215,4 +215,4 @@ def test_the_whole_sample_is_small_and_made_within_a_minute(tmp_path):
     assert individuals[individuals.kind == "video"].individual_id.duplicated().sum() >= 4  # the same birds come again
     truth = table(folder, "truth/soundscape_labels.csv")
     tested = truth[truth.row_id.isin(table(folder, "sample_submission.csv").row_id)]
-    assert {label for birds in tested.birds for label in birds.split(";")} == {"", *sample.LABELS}
+    assert {label for birds in tested.birds for label in birds.split(";")} == {"", *aviary.LABELS}
