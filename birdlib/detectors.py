@@ -7,21 +7,17 @@ detector says of a picture does not depend on the others that it gets with it.
 
 import collections
 import concurrent.futures
-import itertools
-import math
 import threading
 import warnings
 
 import numpy as np
 
-from birdlib import motion, runtime, video, weights, yamnet
+from birdlib import motion, runtime, tiles, video, weights, yamnet
 
-# The class of birds in COCO as each network counts: from 0, or from 1 with a background
-NETWORKS = {"efficientdet_lite2": 15, "efficientdet_lite0": 15, "ssd_mobilenet_v2": 16}
+# Classes of COCO as each network counts them, from 0, or from 1 with a background: bird, and airplane and kite, which is
+# what networks that have seen few birds take those for that soar, fly, or stretch out
+NETWORKS = {"efficientdet_lite2": (15, 4, 37), "efficientdet_lite0": (15, 4, 37), "ssd_mobilenet_v2": (16, 5, 38)}
 NAMES = (*NETWORKS, "motion")
-OVERLAP = 0.2  # of neighbouring tiles, as in Slicing Aided Hyper Inference (2022)
-MAX_IOU = 0.5  # of two boxes that are two birds, as in Faster R-CNN and SSD
-MAX_INSIDE = 0.7  # of the smaller of two boxes: more, and it is a part of the same bird
 GREY = 127  # what EfficientDet pads with: 0, once its input is scaled to [-1, 1]
 
 
@@ -72,7 +68,7 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
 
 
 class NetworkDetector:
-    """A network trained on COCO, of whose classes only the birds are kept."""
+    """A network trained on COCO; ``NETWORKS`` tells of which classes its boxes are kept."""
 
     def __init__(self, source, n_tiles=1, min_score=0.3, n_threads=2):
         self.name, self.n_tiles, self.min_score, self.n_threads = source.name, n_tiles, min_score, n_threads
@@ -120,13 +116,13 @@ class NetworkDetector:
             self._of_thread.look = _looker(self._source)
         look, (height, width) = self._of_thread.look, image.shape[:2]
         parts = []
-        for x, y, tile_width, tile_height in tiles(width, height, self.n_tiles):
+        for x, y, tile_width, tile_height in tiles.layout(width, height, self.n_tiles):
             boxes = look(image[y : y + tile_height, x : x + tile_width])
-            boxes = _inside(boxes[boxes[:, 4] >= self.min_score], tile_width, tile_height)
-            is_cut = _at_cut(boxes, (x, y, tile_width, tile_height), width, height)
-            parts.append((boxes + np.float32([x, y, 0, 0, 0]), is_cut))
-        boxes, is_cut = (np.concatenate(some) for some in zip(*parts, strict=True))
-        return merge(boxes, is_cut)
+            boxes = tiles.inside(boxes[boxes[:, 4] >= self.min_score], tile_width, tile_height)
+            cut = tiles.cut_by(boxes, (x, y, tile_width, tile_height), width, height)
+            parts.append((boxes + np.float32([x, y, 0, 0, 0]), cut))
+        boxes, cut = (np.concatenate(some) for some in zip(*parts, strict=True))
+        return tiles.merge(boxes, cut)
 
 
 class MotionDetector:
@@ -156,90 +152,15 @@ class MotionDetector:
             yield time_s, image, boxes[np.argsort(-boxes[:, 4], kind="stable")]
 
 
-# Tiles and what is found in them
-
-
-def tiles(width, height, n_tiles):
-    """The whole picture, and overlapping tiles of about square shape if there are to be any.
-
-    Args:
-        width, height: in pixels.
-        n_tiles: along the longer side; 1 gives the whole only.
-
-    Returns:
-        list of (x, y, width, height), ints; the tiles cover the picture.
-    """
-    whole = [(0, 0, width, height)]
-    if n_tiles == 1:
-        return whole
-    n_short = max(1, round(n_tiles * min(width, height) / max(width, height)))
-    n_across, n_down = (n_tiles, n_short) if width >= height else (n_short, n_tiles)
-    across, down = _cuts(width, n_across), _cuts(height, n_down)
-    return whole + [(x, y, w, h) for (y, h), (x, w) in itertools.product(down, across)]
-
-
-def _cuts(length, n):
-    size = math.ceil(length / (n - (n - 1) * OVERLAP))
-    return [(round(k * (length - size) / max(1, n - 1)), size) for k in range(n)]
-
-
-def merge(boxes, is_cut):
-    """Non-maximum suppression that also drops a part of a bird inside the whole one.
-
-    Args:
-        boxes: (n, 5) float32.
-        is_cut: (n,) bool, True for what the edge of a tile cuts off; it gives way to any that is whole.
-
-    Returns:
-        (kept, 5) float32, the surest first.
-    """
-    boxes = boxes[np.lexsort([-boxes[:, 4], is_cut])]
-    iou, inside = _overlaps(boxes)
-    same = (iou > MAX_IOU) | (inside > MAX_INSIDE)
-    kept = []
-    for k in range(len(boxes)):
-        if not same[k, kept].any():
-            kept.append(k)
-    boxes = boxes[kept]
-    return boxes[np.argsort(-boxes[:, 4], kind="stable")]
-
-
-def _overlaps(boxes):
-    """(n, n) each: intersection over union, and over the smaller of the two."""
-    first, last = boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]
-    both = np.minimum(last[:, None], last) - np.maximum(first[:, None], first)  # (n, n, 2)
-    both = np.maximum(both, 0).prod(axis=2)
-    area = boxes[:, 2:4].prod(axis=1)
-    return both / (area[:, None] + area - both), both / np.minimum(area[:, None], area)
-
-
-def _at_cut(boxes, tile, width, height):
-    """(n,) bool: the box, in pixels of the tile, ends at an edge of the tile that is none of the picture."""
-    x, y, tile_width, tile_height = tile
-    near = 0.02 * max(tile_width, tile_height)
-    left, top = (boxes[:, 0] < near) & (x > 0), (boxes[:, 1] < near) & (y > 0)
-    right = (boxes[:, 0] + boxes[:, 2] > tile_width - near) & (x + tile_width < width)
-    bottom = (boxes[:, 1] + boxes[:, 3] > tile_height - near) & (y + tile_height < height)
-    return left | top | right | bottom
-
-
-def _inside(boxes, width, height):
-    """Clip boxes to a picture and drop what is left of none."""
-    first = np.clip(boxes[:, :2], 0, (width, height))
-    last = np.clip(boxes[:, :2] + boxes[:, 2:4], 0, (width, height))
-    boxes = np.concatenate([first, last - first, boxes[:, 4:]], axis=1).astype(np.float32)
-    return boxes[(boxes[:, 2:4] >= 1).all(axis=1)]
-
-
 # Networks: a function from (height, width, 3) uint8 to the birds among its boxes, in pixels
 
 
 def _looker(source):
-    bird = NETWORKS[source.name]
-    return _ssd(source.path, bird) if source.name == "ssd_mobilenet_v2" else _efficientdet(source.path, bird)
+    kept = NETWORKS[source.name]
+    return _ssd(source.path, kept) if source.name == "ssd_mobilenet_v2" else _efficientdet(source.path, kept)
 
 
-def _efficientdet(path, bird):
+def _efficientdet(path, kept):
     """EfficientDet-Lite with its own non-maximum suppression in the file; at most 25 things, birds or not."""
     import cv2
 
@@ -259,12 +180,12 @@ def _efficientdet(path, bird):
         corners, classes, scores = (interpreter.get_tensor(index)[0] for index in exits[:3])
         top, left, bottom, right = corners.T * side / scale
         boxes = np.stack([left, top, right - left, bottom - top, scores], axis=1)
-        return boxes[classes == bird]
+        return boxes[np.isin(classes, kept)]
 
     return look
 
 
-def _ssd(folder, bird):
+def _ssd(folder, kept):
     """SSD MobileNetV2 by OpenCV; it was trained on pictures stretched to a square."""
     import cv2
 
@@ -275,7 +196,7 @@ def _ssd(folder, bird):
         height, width = image.shape[:2]
         network.setInput(cv2.dnn.blobFromImage(image, size=(300, 300)))
         found = network.forward()[0, 0]  # (n, 7): picture, class, score, left, top, right, bottom
-        found = found[found[:, 1] == bird]
+        found = found[np.isin(found[:, 1], kept)]
         left, top, right, bottom = found[:, 3:].T * np.float32([[width], [height], [width], [height]])
         return np.stack([left, top, right - left, bottom - top, found[:, 2]], axis=1)
 

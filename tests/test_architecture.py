@@ -27,6 +27,7 @@ FLOORS = [
         "vgg16",
         "resnet50",
         "pictures",
+        "tiles",
         "individuals",
         "splits",
         "track_crops",
