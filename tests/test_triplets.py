@@ -1,3 +1,6 @@
+"""Learning from triplets: a collapse is seen and left, the best epoch is kept, every objective learns."""
+
+import functools
 import subprocess
 import sys
 import types
@@ -6,43 +9,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from made_pairs import encoder, library
 
 from birdlib import losses, mining, pairs, retrieval, runtime, triplets
 
 COLUMNS = ["epoch", "mining", "loss", "spread", "active_share", "validation_map_at_r", "is_kept"]
-
-
-class Shown:
-    """A photo's features: a row of numbers, either way round."""
-
-    def __init__(self, features):
-        self.features, self.shape = features, features.shape[1:]
-
-    def __call__(self, row, view):
-        return self.features[row]
-
-
-def library(n_species=6, n_each=10, signal=3.0, offset=0.0, dim=32, seed=0):
-    """Photos only, every fourth for validation. Their features are ``offset``, ``signal`` times what marks the species, and noise."""
-    rng = np.random.default_rng(seed)
-    species = np.repeat(np.arange(n_species), n_each)
-    marks = signal * rng.standard_normal((n_species, dim))
-    features = (offset + marks[species] + rng.standard_normal((len(species), dim))).astype(np.float32)
-    table = pd.DataFrame({"recording_id": [f"r{i}" for i in range(len(species))]})
-    table["species"] = [f"s{i:02d}" for i in species]
-    table["split"] = np.where(np.arange(len(species)) % 4 == 3, "validation", "train")
-    table = table.assign(individual_id="", group_id=table["recording_id"], is_repeated=False)
-    nothing = table.iloc[:0].assign(first=0, last=0)
-    return pairs.Library(table, nothing, Shown(features), np.zeros((0, 8), np.float32), np.zeros(0, np.float32), 0)
-
-
-def encoder(dim=32, seed=0):
-    import keras
-
-    runtime.set_seed(seed)
-    x = keras.Input((dim,), name="image_features")
-    hidden = keras.layers.Dense(64, activation="relu")(keras.layers.Dense(64, activation="relu")(x))
-    return keras.Model({"image_features": x}, keras.layers.UnitNormalization()(keras.layers.Dense(16)(hidden)))
 
 
 def fit(one, whole, validate=True, **options):
@@ -60,9 +31,6 @@ def is_same(weights, others):
     return all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
 
 
-# Collapse
-
-
 def hopeless(**options):
     """All photos look much alike, the hardest negatives are asked for at once, and the steps are large."""
     whole, one = library(n_species=20, n_each=4, signal=1.0, offset=3.0), encoder()
@@ -70,6 +38,7 @@ def hopeless(**options):
     return one, whole, fit(one, whole, **options)
 
 
+@pytest.mark.slow
 def test_unguarded_hard_mining_lays_everything_on_one_point():
     """There the hardest positive is as near as the hardest negative, and the loss is the margin, for ever."""
     one, whole, history = hopeless(epochs=4, least_spread=0)
@@ -159,9 +128,6 @@ def test_where_every_mining_collapses_training_stops_with_the_weights_that_were_
     assert not history["is_kept"].any() and is_same(one.get_weights(), before)
 
 
-# The epoch that is kept
-
-
 def kept(values, n_ill=None, patience=99):
     """(epoch kept, weight at the end, epochs until it stops): the encoder's weight is the number of the epoch."""
     weights = [0]
@@ -192,38 +158,51 @@ def test_an_epoch_in_collapse_is_never_kept():
     assert kept([np.nan, np.nan], n_ill=[0, 1]) == (1, 1, 2)
 
 
-def test_training_stops_after_so_many_epochs_without_a_better_one(monkeypatch):
+def test_training_stops_after_so_many_epochs_without_a_better_one():
     assert kept([0.5, 0.6, 0.6, 0.5, 0.9], patience=2) == (2, 2, 4)
-    monkeypatch.setattr(retrieval, "map_at_r", lambda *_: 0.5)
-    history = fit(encoder(), library(), objective="batch_hard", epochs=9, patience=2)
-    assert history["is_kept"].tolist() == [True, False, False]
 
 
 def test_the_encoder_ends_with_the_weights_of_the_kept_epoch(monkeypatch):
-    """The second epoch is said to be the best."""
+    """The second epoch is said to be the best; two more are not better."""
     one, said, weights = encoder(), iter([0.2, 0.9, 0.1, 0.1]), []
 
-    def validation(one, library, gallery, queries, guard, patience):
-        def figure():
-            weights.append(one.get_weights())
-            return next(said)
+    def map_at_r(found, species, among):
+        weights.append(one.get_weights())
+        return next(said)
 
-        return triplets._classes()["BestEpoch"](one, figure, guard, patience)
-
-    monkeypatch.setattr(triplets, "_validation", validation)
-    history = fit(one, library(), epochs=4)
+    monkeypatch.setattr(retrieval, "map_at_r", map_at_r)
+    monkeypatch.setattr(pairs, "KINDS", ())  # a single figure an epoch
+    history = fit(one, library(), epochs=9, patience=2)
     assert history["is_kept"].tolist() == [False, True, False, False]
     assert [is_same(one.get_weights(), then) for then in weights] == [False, True, False, False]
 
 
-# Training
+@pytest.fixture(scope="module")
+def trained():
+    """By objective: encoder, library, history, and what was mined from, of three epochs mined anew after two."""
+
+    @functools.cache
+    def train(objective):
+        one, whole, seen, mine = encoder(), library(), [], mining.mine
+
+        def watched(embeddings, *others):
+            seen.append(embeddings)
+            return mine(embeddings, *others)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mining, "mine", watched)
+            return one, whole, fit(one, whole, objective=objective, epochs=3, remine_every=2), seen
+
+    return train
 
 
-@pytest.mark.parametrize("objective", triplets.OBJECTIVES)
-def test_every_objective_learns_species_that_differ(objective):
+SLOW = ("triplet_semi_hard", "batch_semi_hard")  # the guard's tests train with them too
+
+
+@pytest.mark.parametrize("objective", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in triplets.OBJECTIVES])
+def test_every_objective_learns_species_that_differ(objective, trained):
     """The species' marks are three times the noise: a photo never seen lies next to its own."""
-    one, whole = encoder(), library()
-    history = fit(one, whole, objective=objective, epochs=3)
+    one, whole, history, _ = trained(objective)
     assert list(history) == COLUMNS and history["epoch"].tolist() == [1, 2, 3]
     assert history["is_kept"].sum() == 1 and set(history["mining"]) == {objective}
     assert history["spread"].between(0, 1).all() and history["active_share"].between(0, 1).all()
@@ -231,36 +210,26 @@ def test_every_objective_learns_species_that_differ(objective):
     assert retrieval.precision_at_1(found @ gallery.T, species, among) > 0.9
 
 
-def test_the_same_seed_gives_the_same_training():
-    first, again, other = (fit(encoder(), library(signal=0.5), epochs=1, seed=seed) for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_training(trained):
+    again, other = (fit(encoder(), library(), objective="batch_hard", epochs=1, seed=seed) for seed in (0, 2))
+    first = trained("batch_hard")[2][:1].assign(is_kept=True)  # of three epochs
     pd.testing.assert_frame_equal(first, again, rtol=1e-4)
     assert (first["loss"] - other["loss"]).abs().max() > 1e-4
 
 
-def test_without_validation_rows_training_goes_on_to_the_end():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        history = fit(encoder(), library(), validate=False, epochs=3, patience=1)
-    assert history["validation_map_at_r"].isna().all() and history["is_kept"].tolist() == [False, False, True]
-
-
-def test_triplets_are_mined_anew_every_so_many_epochs(monkeypatch):
+def test_triplets_are_mined_anew_every_so_many_epochs(trained):
     """3 epochs, mined before the first and the third, each time on what the encoder then makes."""
-    seen, mine = [], mining.mine
-
-    def watched(embeddings, *others):
-        seen.append(embeddings)
-        return mine(embeddings, *others)
-
-    monkeypatch.setattr(mining, "mine", watched)
-    assert len(fit(encoder(), library(), objective="triplet_hard", epochs=3, remine_every=2)) == 3
+    *_, seen = trained("triplet_hard")
     assert len(seen) == 2 and not np.allclose(*seen)
 
 
-def test_a_species_with_one_sample_does_no_harm():
+def test_without_validation_rows_training_goes_on_to_the_end_and_a_single_sample_does_no_harm():
     whole = library()
     whole.photos.loc[whole.photos["species"] == "s05", "split"] = ["train"] + ["none"] * 9
-    history = fit(encoder(), whole, epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        history = fit(encoder(), whole, validate=False, epochs=3, patience=1)
+    assert history["validation_map_at_r"].isna().all() and history["is_kept"].tolist() == [False, False, True]
     assert np.isfinite(history["loss"]).all()
 
 
@@ -289,67 +258,6 @@ def test_one_species_alone_or_one_sample_of_each_is_refused():
         fit(encoder(), library(n_each=1), objective="triplet_hard")
 
 
-# Batches
-
-
-def batches(whole, objective, seed=0, names=("image_features",), **options):
-    train = pairs.rows(whole, "train")
-    classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
-    asked = types.SimpleNamespace(input=dict.fromkeys(names))
-    return triplets.batches(asked, whole, train, classes, objective, seed=[seed], **options)
-
-
-@pytest.mark.parametrize("n_replicas", [1, 2, 4])
-def test_each_replica_gets_so_many_of_each_of_so_many_species(n_replicas):
-    """Features of species i are all i here, so that samples can be told from labels."""
-    whole = library(signal=0)
-    whole.photo_features.features[:] = np.repeat(np.arange(6), 10)[:, None]
-    data = batches(whole, "batch_hard", n_species=4, n_samples=5, n_replicas=n_replicas)
-    inputs, labels = data[0]
-    assert (inputs["image_features"][:, 0] == labels).all()
-    for part in np.split(labels, n_replicas):
-        assert sorted(np.unique(part, return_counts=True)[1]) == [5, 5, 5, 5]
-
-
-@pytest.mark.parametrize("n_replicas", [1, 2])
-def test_mined_triplets_come_whole_and_each_at_least_once(monkeypatch, n_replicas):
-    """42 anchors, 3 triplets a batch and replica: the last batch is filled up with the first triplets."""
-    whole = library()
-    monkeypatch.setattr(
-        pairs, "embed", lambda encoder, library, table: np.eye(64, dtype=np.float32)[table["photo"] % 64]
-    )
-    data = batches(whole, "triplet_hard", n_species=3, n_samples=3, n_replicas=n_replicas)
-    labels = np.concatenate([data[i][1] for i in range(len(data))]).reshape(-1, 3)
-    assert (labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all()
-    assert all(len(data[i][1]) == 9 * n_replicas for i in range(len(data)))
-    n_anchors = len(pairs.rows(whole, "train")[0])
-    assert n_anchors <= len(labels) < n_anchors + 3 * n_replicas
-
-
-def test_batches_are_drawn_anew_each_epoch_and_step_and_alike_for_a_seed():
-    first, again, other = (batches(library(), "batch_hard", seed=seed, n_species=6) for seed in (1, 1, 2))
-    draws = [first[0], first[1], other[0]]
-    assert np.array_equal(first[0][0]["image_features"], again[0][0]["image_features"])
-    first.on_epoch_end()
-    draws.append(first[0])
-    features = [inputs["image_features"] for inputs, _ in draws]
-    assert not any(np.array_equal(a, b) for i, a in enumerate(features) for b in features[:i])
-
-
-def test_modality_dropout_reaches_the_batches():
-    """Photos and sounds of two species; of 400 pairs half lose one, 200 ± 4 * sqrt(400) / 2."""
-    table = pd.DataFrame({"recording_id": list("abcd"), "species": ["wren", "wren", "crow", "crow"]})
-    table = table.assign(individual_id="", group_id=table["recording_id"], split="train", is_repeated=False)
-    sounds = table.assign(first=range(4), last=range(1, 5))
-    embeddings = np.ones((4, 8), np.float32)
-    whole = pairs.Library(table, sounds, Shown(np.ones((4, 3), np.float32)), embeddings, np.ones(4, np.float32), 1)
-    names = ("image_features", "embeddings", "weights", "presence")
-    inputs, _ = batches(whole, "batch_hard", names=names, n_species=2, n_samples=200)[0]
-    assert tuple(inputs) == names
-    n_there = inputs["presence"].sum(axis=1)
-    assert n_there.min() == 1 and (n_there == 1).sum() == pytest.approx(200, abs=40)
-
-
 def test_arcface_has_class_centres_that_the_encoder_does_not():
     one = encoder()
     model = triplets.compiled(one, "arcface", 7)
@@ -365,14 +273,15 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+import made_pairs
 import test_triplets as here
 from birdlib import retrieval, runtime
 assert runtime.n_replicas() == 1
 for objective in ("batch_semi_hard", "triplet_semi_hard"):
-    whole = here.library()
+    whole = made_pairs.library()
     with strategy.scope():
         assert runtime.n_replicas() == 2
-        one = here.encoder()
+        one = made_pairs.encoder()
         history = here.fit(one, whole, objective=objective, epochs=4, n_species=5, n_samples=3)
     (found, species), (gallery, among) = here.embedded(one, whole, "validation"), here.embedded(one, whole, "train")
     assert retrieval.precision_at_1(found @ gallery.T, species, among) > 0.9, history.to_string()
