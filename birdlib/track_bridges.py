@@ -9,10 +9,9 @@ import numpy as np
 
 from birdlib import track_crops
 
-REACH = 1.0  # of its own size: how far a bird may be at once from where it was
-SPEED = 8.0  # of its own size per second: a hop
-LARGEST_CHANGE = 1.7  # of a bird's size while it is not seen
-SIMILAR = 0.55  # Bhattacharyya distance of the colours of a bird and of itself later
+REACH = 1.0  # of its own size: how far a bird may be from where it was; what leaps farther is too easily another one
+LARGEST_CHANGE = 1.8  # of the width or the height of a bird from one sight to the next
+SIMILAR = 0.5  # Bhattacharyya distance of the colours of a bird and of itself later
 UNSURE = 0.15  # of the cost: two pairs that are closer to each other are not told apart
 SAME_PLACE = 0.3  # intersection over union with where a bird has been, if it has not moved
 _INNER = 0.6  # of a box's sides: the middle, where the bird is
@@ -21,19 +20,29 @@ _NEVER = 1e6
 
 @dataclasses.dataclass
 class Sight:
-    """Where a bird was or is, and how it looks.
+    """Where a bird is, and how it looks.
 
     Attributes:
         time_s: of the picture.
         box: (4 or more,).
-        colours: as ``colours`` gives them.
         at_edge: whether it is at the edge of the picture, where birds come and go.
+        colours: as ``colours`` gives them.
+        crop, quality: as ``track_crops`` gives them.
     """
 
     time_s: float
     box: np.ndarray
-    colours: np.ndarray
     at_edge: bool
+    colours: np.ndarray
+    crop: np.ndarray | None
+    quality: float
+
+
+def sight(time_s, image, box, hidden=0.0):
+    """A ``Sight`` of a box of an RGB picture, of which other boxes cover the share ``hidden``."""
+    size, cut = image.shape[:2], track_crops.crop(image, box)
+    at_edge = track_crops.touches_edge(box, size)
+    return Sight(time_s, box, at_edge, colours(image, box), cut, track_crops.quality(cut, box, size, hidden))
 
 
 def colours(image, box):
@@ -80,21 +89,21 @@ def pairs(vanished, appeared):
 def cost(before, after):
     """How little a bird that appears seems to be the one that vanished: inf if it cannot be.
 
-    It is not, if it looks different, has another size, is farther away than a bird gets in that time, or has moved and
+    It is not, if both are in one picture, if it looks different, has another size, is farther away than a bird gets in that time, or has moved and
     one of the two was at the edge of the picture: there, one leaves and another comes.
     """
+    if after.time_s <= before.time_s:
+        return np.inf
     different = difference(before.colours, after.colours)
     if different > SIMILAR:
         return np.inf
     if (before.at_edge or after.at_edge) and overlap(before.box, after.box) < SAME_PLACE:
         return np.inf
-    size_before, size = (np.sqrt(sight.box[2] * sight.box[3]) for sight in (before, after))
-    if max(size, size_before) > LARGEST_CHANGE * min(size, size_before):
+    if change(before.box, after.box) > LARGEST_CHANGE:
         return np.inf
     centre_before, centre = (sight.box[:2] + sight.box[2:4] / 2 for sight in (before, after))
-    distance = np.linalg.norm(centre - centre_before) / np.sqrt(size * size_before)
-    reach = REACH + SPEED * (after.time_s - before.time_s)
-    return distance / reach + different if distance <= reach else np.inf
+    distance = np.linalg.norm(centre - centre_before) / np.prod([before.box[2:4], after.box[2:4]]) ** 0.25
+    return distance / REACH + different if distance <= REACH else np.inf
 
 
 def overlap(one, other):
@@ -115,3 +124,9 @@ def _shared(one, other):
     starts = np.maximum(one[:, None, :2], other[:, :2])
     ends = np.minimum(one[:, None, :2] + one[:, None, 2:4], other[:, :2] + other[:, 2:4])
     return np.prod(np.maximum(ends - starts, 0.0), axis=2)
+
+
+def change(before, after):
+    """By which factor, at least 1, the width or the height of a box has changed, whichever has more."""
+    ratio = np.maximum(after[2:4], 1e-6) / np.maximum(before[2:4], 1e-6)
+    return float(np.maximum(ratio, 1 / ratio).max())

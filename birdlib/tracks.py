@@ -22,7 +22,6 @@ SUMMARY_COLUMNS = [
     "recording_id", "track", "start_s", "end_s", "n_detections", "score", "alone_from_s", "alone_until_s",
 ]  # fmt: skip
 LEAST_ALONE_S = 1.0  # a shorter sound is not attributed
-LOWER = 0.1  # below min_score, boxes go on with a track but begin none
 LEAST_OVERLAP = 0.1  # intersection over union, times the score, of one bird in consecutive pictures
 _KEPT = 0.7  # of how a bird has looked before, in how it looks now
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
@@ -43,7 +42,7 @@ class _Track:
 
 
 def follow(
-    detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.3, min_detections=3, max_gap_s=1.0
+    detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0
 ):
     """Follow the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
@@ -59,7 +58,7 @@ def follow(
         folder: of the stage; crops go to ``crops/<recording_id>/`` in it, and those of an earlier run go.
         rate_hz: pictures per second.
         n_crops: the most of a track.
-        min_score: of the boxes that begin a track; others go on with one down to ``LOWER`` less.
+        min_score: of the boxes that begin a track; fainter ones, down to 0.1, may go on with one.
         min_detections: a track of fewer is dropped.
         max_gap_s: for which a bird may be unseen within a track.
 
@@ -74,36 +73,36 @@ def follow(
     if rate_hz <= 0 or n_crops < 1 or min_detections < 1 or max_gap_s < 0:
         raise ValueError("rate_hz, n_crops and min_detections are positive, max_gap_s is not negative")
     shutil.rmtree(Path(folder) / "crops" / recording_id, ignore_errors=True)
-    tracker, live, finished, crop_rows, n_sure = _byte_track(min_score), {}, [], [], 0
+    tracker, best = _byte_track(min_score), lambda: track_crops.Best(n_crops)
+    live, waiting, finished, crop_rows, n_sure = {}, [], [], [], 0  # live: by ByteTrack's names; waiting: not in sight
 
     def end(track):
         if track.number:
-            rows = np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)
-            finished.append((track.number, rows))
-            name = f"crops/{recording_id}/{track.number:04d}"
-            written = track_crops.write(track.best.chosen(), folder, name)
+            finished.append((track.number, np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)))
+            written = track_crops.write(track.best.chosen(), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
 
-    waiting = []  # tracks that are not in the picture
+    unnamed = []  # sights of the picture before that may be the first of a bird: ByteTrack waits for the second
     for time_s, image, boxes in detections:
         over = [track for track in waiting if time_s - track.last.time_s > max_gap_s + 0.5 / rate_hz]
         waiting = [track for track in waiting if track not in over]
         for track in over:
             end(track)
-        boxes, names = _assign(tracker, boxes)
-        waiting += [live.pop(name) for name in list(live) if name not in names]
-        sights = [_sight(time_s, image, box) for box in boxes]
-        born = [row for row, name in enumerate(names) if name not in live]
-        paired = track_bridges.pairs([track.last for track in waiting], [sights[row] for row in born])
-        for before, after in paired:
-            live[names[born[after]]] = waiting[before]
-        waiting = [track for index, track in enumerate(waiting) if index not in dict(paired)]
-        for name, sight, hidden in zip(names, sights, track_bridges.hidden(boxes), strict=True):
-            track = live.setdefault(name, _Track(track_crops.Best(n_crops)))
-            _extend(track, sight, image, hidden)
-            if not track.number and len(track.rows) >= min_detections * _FIELDS:
+        sights, named = _sights(time_s, image, boxes, tracker)
+        waiting += [live.pop(name) for name in list(live) if not _goes_on(live[name], named.get(name))]
+        begun = {name: [*_take_first(unnamed, sight), sight] for name, sight in named.items() if name not in live}
+        paired = track_bridges.pairs([track.last for track in waiting], [first for first, *_ in begun.values()])
+        going_on = {list(begun)[after]: waiting[before] for before, after in paired}
+        waiting = [track for track in waiting if track not in going_on.values()]
+        for name, sight in named.items():
+            if name in begun:
+                live[name] = going_on.get(name) or _Track(best())
+            for one in begun.get(name, [sight]):
+                _extend(live[name], one)
+            if not live[name].number and len(live[name].rows) >= min_detections * _FIELDS:
                 n_sure += 1
-                track.number = n_sure
+                live[name].number = n_sure
+        unnamed = [sight for sight in sights if sight.box[4] >= min_score and not any(sight is x for x in named.values())]
     for track in [*waiting, *live.values()]:
         end(track)
     return _table(finished, recording_id), _crop_table(crop_rows)
@@ -200,39 +199,47 @@ def _byte_track(min_score):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # supervision 0.31 will leave it to a package that wants another OpenCV
         return supervision.ByteTrack(
-            track_activation_threshold=max(0.0, min_score - LOWER),  # which begins tracks at 0.1 more
+            track_activation_threshold=max(0.0, min_score - 0.1),  # which begins tracks at 0.1 more
             lost_track_buffer=1,
             minimum_matching_threshold=1.0 - LEAST_OVERLAP,
             frame_rate=30,  # so that the buffer counts pictures
         )
 
 
-def _assign(tracker, boxes):
-    """The boxes (n, 5) that ByteTrack gives a name, and the names (list of int)."""
+def _sights(time_s, image, boxes, tracker):
+    """All ``track_bridges.Sight`` of a picture, and a dict of those that ByteTrack has a name for."""
     import supervision
 
     boxes = np.asarray(boxes, np.float32).reshape(-1, _FIELDS - 1)
+    hidden = track_bridges.hidden(boxes)
+    sights = [track_bridges.sight(time_s, image, *row) for row in zip(boxes, hidden, strict=True)]
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
     data = {"row": np.arange(len(boxes))}
     detections = supervision.Detections(xyxy=corners, confidence=boxes[:, 4], data=data)
     followed = tracker.update_with_detections(detections)
     if not len(followed):
-        return boxes[:0], []
-    return boxes[followed.data["row"]], [int(name) for name in followed.tracker_id]
+        return sights, {}
+    return sights, {int(name): sights[row] for name, row in zip(followed.tracker_id, followed.data["row"], strict=True)}
 
 
-def _sight(time_s, image, box):
-    at_edge = track_crops.touches_edge(box, image.shape[:2])
-    return track_bridges.Sight(time_s, box, track_bridges.colours(image, box), at_edge)
+def _goes_on(track, sight):
+    """Whether ByteTrack's box may be the track's: not if it now holds two birds, or one of two that it held."""
+    return sight is not None and track_bridges.change(track.last.box, sight.box) <= track_bridges.LARGEST_CHANGE
 
 
-def _extend(track, sight, image, hidden):
-    if track.last is not None:
-        sight.colours = _KEPT * track.last.colours + (1 - _KEPT) * sight.colours
-    track.last = sight
+def _take_first(unnamed, sight):
+    """The sight, taken out of ``unnamed``, that most overlaps one of the next picture, in a list; or none."""
+    overlaps = [track_bridges.overlap(before.box, sight.box) for before in unnamed]
+    if not overlaps or max(overlaps) < track_bridges.SAME_PLACE:
+        return []
+    return [unnamed.pop(int(np.argmax(overlaps)))]
+
+
+def _extend(track, sight):
     track.rows.extend([sight.time_s, *(float(value) for value in sight.box)])
-    cut = track_crops.crop(image, sight.box)
-    track.best.offer(sight.time_s, cut, track_crops.quality(cut, sight.box, image.shape[:2], hidden))
+    track.best.offer(sight.time_s, sight.crop, sight.quality)
+    before = sight.colours if track.last is None else track.last.colours
+    track.last = dataclasses.replace(sight, colours=_KEPT * before + (1 - _KEPT) * sight.colours, crop=None)
 
 
 def _alone(start_s, end_s, others):
