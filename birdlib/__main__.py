@@ -1,4 +1,4 @@
-"""The command line: ``python -m birdlib run | nearest | match | weights | bench``."""
+"""The command line: ``python -m birdlib run | nearest | match | gallery | weights | bench``."""
 
 import argparse
 import sys
@@ -62,6 +62,8 @@ def _parser():
     match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
     match.set_defaults(command=_match)
 
+    _add_gallery(commands)
+
     weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
     weights.add_argument("--fetch", action="store_true", help="bring what is missing")
     weights.set_defaults(command=_weights)
@@ -70,6 +72,27 @@ def _parser():
     bench.add_argument("what", choices=["embed", "clean", "triplet"], help="which stage's work")
     bench.set_defaults(command=_bench)
     return parser
+
+
+def _add_gallery(commands):
+    """The birds that have names: who is there, who is this, and one more."""
+    gallery = commands.add_parser("gallery", help="give names to individuals, and ask which of them a film or photo shows")
+    actions = gallery.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="add what films and photos show of one bird")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--bird", type=int, metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
+    listing = actions.add_parser("list", help="list the known birds")
+    match = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
+    match.add_argument(
+        "--false-accept", type=float, default=0.05, metavar="SHARE",
+        help="how many newcomers may be taken for a known bird (default: 0.05)",
+    )  # fmt: skip
+    for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
+        if action is not listing:
+            action.add_argument("files", nargs="+", metavar="FILE", help="a film or a photo")
+        action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written")
+        action.add_argument("--gallery", default="", metavar="DIR", help="the gallery's folder (default: known_birds in the outputs folder)")
+        action.set_defaults(command=command)
 
 
 def _run(options):
@@ -105,6 +128,52 @@ def _match(options):
     print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
     print(scenes.head(5).round(3).to_string(index=False))
     return 0
+
+
+def _gallery_add(options):
+    from birdlib import known_birds
+
+    embed, key, _ = _birds_of_files(options)
+    n = known_birds.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
+    print(f"{options.name} is known by {n} sightings")
+    return 0
+
+
+def _gallery_list(options):
+    from birdlib import known_birds
+
+    print(known_birds.listing(_gallery_folder(options)).to_string(index=False))
+    return 0
+
+
+def _gallery_match(options):
+    from birdlib import known_birds
+
+    if not 0 < options.false_accept < 1:
+        raise runtime.BirdlibError(f"--false-accept {options.false_accept}: give a share between 0 and 1")
+    embed, key, threshold = _birds_of_files(options)
+    table = known_birds.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
+    for path in options.files:
+        if path not in set(table["path"]):
+            print(f"{path}: no bird is seen in it")
+    if len(table):
+        columns = ["path", "bird", "name", "nearest", "distance", "threshold"]
+        print(table[columns].replace({"name": {"": "(new)"}}).round(3).to_string(index=False))
+        if table["false_accept"].notna().all():
+            print(f"\nof newcomers at most {table['false_accept'].max():.0%} are taken for a known bird")
+    return 0
+
+
+def _gallery_folder(options):
+    return Path(options.gallery) if options.gallery else Path(options.outputs) / "known_birds"
+
+
+def _birds_of_files(options):
+    """(function from a file to a vector for each bird in it, the key of its encoder, its equal-error threshold), of stage 09."""
+    from birdlib import stages, track_encoders
+
+    stages.receipt(options.outputs, "09_count")
+    return track_encoders.file_embedder(options.outputs)
 
 
 def _weights(options):

@@ -37,12 +37,12 @@ def add(folder, name, embeddings, key, source=""):
         int: how many embeddings the bird has now.
 
     Raises:
-        GalleryError: if the gallery is damaged or of another embedder.
-        ValueError: if the name is blank, or the embeddings are no unit vectors or of another size.
+        GalleryError: if the gallery is damaged or of another embedder, or the name is blank.
+        ValueError: if the embeddings are no unit vectors or of another size.
     """
     folder, name, embeddings = Path(folder), " ".join(str(name).split()), np.asarray(embeddings, np.float32)
     if not name:
-        raise ValueError("a bird needs a name")
+        raise GalleryError(folder, "a bird needs a name that is not blank")
     individuals.distances(embeddings)  # refuses what are no unit vectors
     table, known, old = pd.DataFrame(columns=COLUMNS), embeddings[:0], {}
     if (folder / INDEX).exists():
@@ -138,6 +138,8 @@ def add_files(folder, name, paths, embed, key, bird=None):
     Raises:
         GalleryError: if a file shows no bird, or several and it is not said which; nothing is added then.
     """
+    if (Path(folder) / INDEX).exists():
+        _read(folder, key)  # before the work
     vectors = []
     for path in paths:
         seen = embed(path)
@@ -163,6 +165,7 @@ def match_files(folder, paths, embed, key, false_accept=0.05, at_most=None):
     Returns:
         DataFrame: ``path``, ``bird`` (its number in the file, from 1) and the columns of ``match``. A file without birds has no row.
     """
+    _read(folder, key)  # before the work
     tables = []
     for path in paths:
         found = match(folder, embed(path), key, false_accept, are_different=True, at_most=at_most)

@@ -33,7 +33,7 @@ FLOORS = [
         "splits",
         "track_crops",
     },
-    {"counts", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges"},
+    {"counts", "known_birds", "individual_plots", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "tracks"},
     {"sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "track_encoders"},
     {"soundscapes", "scene_pairs"},

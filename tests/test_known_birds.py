@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arrays import at_degrees, unit
 
-from birdlib import individuals, known_birds
+from birdlib import __main__, individuals, known_birds, stages, track_encoders
 
 KEY = "encoder-1"
 
@@ -99,7 +99,7 @@ def test_another_encoder_is_refused_and_told_what_to_add_again(gallery):
 )
 def test_what_is_no_bird_is_not_added(gallery, name, vectors):
     before = contents(gallery)
-    with pytest.raises(ValueError):
+    with pytest.raises(known_birds.GalleryError if name.isspace() else ValueError):
         known_birds.add(gallery, name, vectors, KEY)
     assert contents(gallery) == before
 
@@ -176,3 +176,60 @@ def test_of_several_birds_it_has_to_be_said_which(gallery):
         known_birds.add_files(gallery, "Eve", ["both.mp4"], embed, KEY, bird=3)
     assert contents(gallery) == before
     assert known_birds.add_files(gallery, "Jane", ["both.mp4"], embed, KEY, bird=2) == 3
+
+
+def test_what_is_wrong_with_the_gallery_is_told_before_the_files_are_looked_at(gallery, tmp_path):
+    def refuse(path):
+        raise AssertionError(path)
+
+    with pytest.raises(known_birds.GalleryError, match="no gallery yet"):
+        known_birds.match_files(tmp_path / "none", ["x.mp4"], refuse, KEY)
+    with pytest.raises(known_birds.GalleryError, match="another encoder"):
+        known_birds.add_files(gallery, "Eve", ["x.mp4"], refuse, "other")
+
+
+# The command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run ``python -m birdlib gallery ...`` where stage 09 is finished; (status, what it printed)."""
+    monkeypatch.setattr(stages, "receipt", lambda *_: {})
+    monkeypatch.setattr(track_encoders, "file_embedder", lambda outputs_dir: (embed, KEY, 0.3), raising=False)
+
+    def run(*words):
+        status = __main__.main(["gallery", *words, "--outputs", str(tmp_path)])
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+def test_a_newcomer_is_new_until_it_is_added(command, tmp_path):
+    assert command("add", "Bill", "bill.jpg")[0] == 0
+    told = command("match", "eve.jpg", "sky.mp4")
+    assert told[0] == 0 and "(new)" in told[1] and "sky.mp4: no bird" in told[1]
+    assert command("add", "Eve", "eve.jpg") == (0, "Eve is known by 1 sightings\n")
+    assert command("add", "Jane", "both.mp4", "--bird", "2")[0] == 0
+    told = command("match", "eve.jpg", "both.mp4")[1]
+    assert "(new)" not in told and all(f" {name} " in told for name in ("Bill", "Eve", "Jane"))
+    assert [line.split()[0] for line in command("list")[1].splitlines()] == ["name", "Bill", "Eve", "Jane"]
+    assert (tmp_path / "known_birds" / "gallery.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["list"], "no gallery yet"),
+        (["add", " ", "bill.jpg"], "needs a name"),
+        (["add", "Bill", "both.mp4"], "shows 2 birds"),
+        (["match", "bill.jpg", "--false-accept", "5"], "share between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(command, words, told):
+    status, printed = command(*words)
+    assert status == 1 and told in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_without_stage_09_no_file_can_be_asked(tmp_path, capsys):
+    assert __main__.main(["gallery", "match", "x.mp4", "--outputs", str(tmp_path)]) == 1
+    assert "09_count" in capsys.readouterr().err
