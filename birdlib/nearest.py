@@ -1,15 +1,16 @@
 """The nearest recordings and photos to a query: the index that stage 04 leaves, for use.
 
 The index has a row for every photo and every sound of the manifest, each embedded alone, so that a photo finds sounds and a sound
-finds photos.
+finds photos. A sound that is asked for is cleaned and heard as those of the index were.
 """
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, embedders, encoders, pairs, photos, pictures, pooling, runtime, stages
+from birdlib import audio, cleaning, embedders, encoders, pairs, photos, pictures, pooling, runtime, stages
 
 
 class NearestError(runtime.BirdlibError):
@@ -33,6 +34,20 @@ def index(encoder, library):
         facts = one[["recording_id", "species", "split"]].assign(kind=kind, path=one[column])
         tables.append(facts[["recording_id", "kind", "species", "split", "path"]])
     return np.concatenate(vectors), pd.concat(tables, ignore_index=True)
+
+
+def preprocessing(outputs_dir, n_patches):
+    """How the sounds of an index were cleaned and heard, so that a query is too: dict, fit for JSON."""
+    listened, cleaned = (stages.receipt(outputs_dir, name) for name in ("03_embed", "02_clean"))
+    chosen = cleaned["parameters"]
+    return {
+        "embedder": listened["parameters"]["embedder"],
+        "octave_down": listened["parameters"]["octave_down"],
+        "key": listened["results"]["key"],
+        "n_patches": n_patches,
+        "cleaning": {"policy": chosen["policy"], "denoise": chosen["denoise"], "threshold": chosen["speech_threshold"]},
+        "seed": chosen["seed"],
+    }
 
 
 def find(queries, outputs_dir, n=10, weights_dir=""):
@@ -91,9 +106,16 @@ def _inputs(encoder, kinds, preprocessing, weights_dir):
                 raise NearestError(
                     f"stage 04 heard with other weights of {listener.name}: attach the same, or run 03 and 04 again"
                 )
-            waveform, _ = audio.read(kinds["sound"], listener.sample_rate_hz)
-            embeddings, bird_scores = listener.embed(waveform)
+            embeddings, bird_scores = listener.embed(_cleaned(kinds["sound"], listener.sample_rate_hz, preprocessing))
             weights = pooling.patch_weights(bird_scores)
             first, last = pairs.window(weights, 0, len(weights), preprocessing["n_patches"])
             arrays["embeddings"], arrays["weights"] = embeddings[None, first:last], weights[None, first:last]
     return {name: arrays[name] for name in wanted}
+
+
+def _cleaned(path, sample_rate_hz, preprocessing):
+    rng = cleaning.recording_rng(runtime.digest_file(path), preprocessing["seed"])
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "cleaned.flac"
+        cleaning.clean_recording(path, target, rng, **preprocessing["cleaning"])
+        return audio.read(target, sample_rate_hz)[0]

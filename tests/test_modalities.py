@@ -4,6 +4,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+from made_pairs import Shown
 
 from birdlib import modalities, pairs, retrieval, splits
 
@@ -19,16 +20,6 @@ def rng(seed=0):
 def few_draws(monkeypatch):
     """Intervals of 30 draws do here."""
     monkeypatch.setattr(retrieval, "summary", functools.partial(retrieval.summary, n=30))
-
-
-class Shown:
-    """A photo's features: the mark of its species, and noise."""
-
-    def __init__(self, features):
-        self.features, self.shape = features, features.shape[1:]
-
-    def __call__(self, row, view):
-        return self.features[row]
 
 
 def manifest(n=240, n_species=8, seed=0, n_files=None):
@@ -76,47 +67,6 @@ def results(whole, left_out=("s1", "s2"), **options):
 
 def only(kind, table):
     return table[table["audio_path" if kind == "sound" else "image_path"] != ""]
-
-
-# Species kept out of training
-
-
-@pytest.mark.parametrize(("share", "n"), [(0, 0), (0.01, 1), (0.25, 2), (0.5, 4), (0.9, 5), (1, 5)])
-def test_so_many_species_are_left_out_and_three_stay(share, n):
-    left_out = modalities.left_out_species(library(), share, rng())
-    assert len(left_out) == n == len(set(left_out)) and left_out == sorted(left_out)
-
-
-@pytest.mark.parametrize("n_species", [1, 3])
-def test_of_three_species_none_is_left_out(n_species):
-    assert modalities.left_out_species(library(n_species=n_species), 0.9, rng()) == []
-
-
-def test_the_same_draw_leaves_out_the_same():
-    whole = library()
-    first, again, *others = (modalities.left_out_species(whole, 0.25, rng(seed)) for seed in (1, 1, 2, 3, 4, 5))
-    assert first == again and any(first != other for other in others)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_what_is_left_out_has_photos_and_sounds_to_train_and_test(seed):
-    """Of 60 recordings of 12 species many lack something, or have it by repetition only."""
-    whole = library(n=60, n_species=12, seed=seed)
-    for species in modalities.left_out_species(whole, 1.0, rng(seed)):
-        for media in (whole.photos, whole.sounds):
-            own = media[(media["species"] == species) & ~media["is_repeated"]]
-            assert {"train", "test"} <= set(own["split"])
-
-
-@pytest.mark.parametrize("kind", pairs.KINDS)
-def test_with_one_kind_of_media_that_alone_counts(kind):
-    assert modalities.left_out_species(library(only(kind, manifest())), 0.25, rng())
-
-
-def test_without_anything_nothing_is_left_out():
-    whole = library()
-    empty = pairs.Library(whole.photos[:0], whole.sounds[:0], None, whole.embeddings[:0], whole.weights[:0], 0)
-    assert modalities.left_out_species(empty, 0.5, rng()) == []
 
 
 # What is sought, and among what

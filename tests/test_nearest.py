@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from birdlib import __main__, audio, embedders, encoders, nearest, pairs, photos, pictures, runtime, stages
+from birdlib import __main__, audio, cleaning, embedders, encoders, nearest, pairs, photos, pictures, runtime, stages
 
 RATE_HZ, DIM, N_PATCHES = 1000, 6, 4
 PATHS = ["wren.png", "crow.png", "wren.wav", "crow.wav"]
@@ -55,7 +55,7 @@ def write_media(root):
         soundfile.write(root / f"{name}.wav", waveform, RATE_HZ, subtype="FLOAT")
 
 
-def make_library(root, has_photos=True):
+def make_library(root, has_photos=True, spans=()):
     """The wren's photo is repeated in test: the index names it once."""
     table = pd.DataFrame({"recording_id": ["p0", "p1", "p0"], "species": ["wren", "crow", "wren"]})
     table["image_path"] = table["species"] + ".png"
@@ -63,9 +63,11 @@ def make_library(root, has_photos=True):
     sounds = table[:2].assign(recording_id=["a0", "a1"], audio_path=["wren.wav", "crow.wav"], image_path="")
     listener, parts = Listener(), []
     for path in sounds["audio_path"]:
-        parts.append(listener.embed(audio.read(root / path, RATE_HZ)[0]))
+        waveform, rate_hz = audio.read(root / path, RATE_HZ)
+        parts.append(listener.embed(cleaning.apply_policy(waveform, rate_hz, spans, "remove")))
     embeddings, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    sounds = sounds.assign(first=[0, 6], last=[6, 12])
+    n = len(parts[0][0])
+    sounds = sounds.assign(first=[0, n], last=[n, 2 * n])
     seen = Seen(root, table) if has_photos else None
     return pairs.Library(table if has_photos else table[:0], sounds, seen, embeddings, weights, N_PATCHES)
 
@@ -77,10 +79,10 @@ def image_encoder():
     return keras.Model({"image_features": features}, keras.layers.UnitNormalization()(keras.layers.Dense(8)(features)))
 
 
-def make_stage(outputs_dir, root, has_photos=True):
+def make_stage(outputs_dir, root, has_photos=True, spans=()):
     """What stage 04 leaves, by an encoder that has learnt nothing."""
     runtime.set_seed(0)
-    library = make_library(root, has_photos)
+    library = make_library(root, has_photos, spans)
     heard = encoders.audio_encoder(DIM, dim=8, view_dim=DIM, units=3)
     encoder = encoders.fused_encoder(image_encoder() if has_photos else None, heard)
     vectors, table = nearest.index(encoder, library)
@@ -89,9 +91,14 @@ def make_stage(outputs_dir, root, has_photos=True):
     (encoders.with_images(frozen(), encoder) if has_photos else encoder).save(folder / "fused_encoder.keras")
     np.save(folder / "embeddings.npy", vectors)
     runtime.write_table(table, folder / "index.parquet")
-    preprocessing = {"embedder": "yamnet", "octave_down": True, "key": Listener.key, "n_patches": N_PATCHES}
-    runtime.write_json(preprocessing, folder / "preprocessing.json")
-    runtime.write_json(dict.fromkeys(stages.FIELDS), folder / stages.RECEIPT)
+    made_with = {
+        "02_clean": {"parameters": {"policy": "remove", "denoise": "none", "speech_threshold": 0.6, "seed": 0}},
+        "03_embed": {"parameters": {"embedder": "yamnet", "octave_down": True}, "results": {"key": Listener.key}},
+        "04_triplet": {},
+    }
+    for name, facts in made_with.items():
+        runtime.write_json(dict.fromkeys(stages.FIELDS) | facts, outputs_dir / name / stages.RECEIPT)
+    runtime.write_json(nearest.preprocessing(outputs_dir, N_PATCHES), folder / "preprocessing.json")
     return vectors, table
 
 
@@ -142,6 +149,19 @@ def test_a_query_that_is_in_the_index_finds_itself(outputs, root, path):
     assert list(found) == ["cosine", "kind", "species", "recording_id", "path"]
     assert found["path"][0] == path and found["cosine"][0] == pytest.approx(1, abs=1e-4)
     assert len(found) == 4 and found["cosine"].is_monotonic_decreasing and found["cosine"].between(-1.001, 1.001).all()
+
+
+def test_a_query_is_cleaned_as_the_index_was(tmp_path, root, monkeypatch):
+    """Someone speaks in the second, third and fourth second, and was removed from the index."""
+    spans = np.array([[1.0, 4.0]])
+    monkeypatch.setattr(cleaning.speech, "spans_of", lambda *_, **__: spans)
+    make_stage(tmp_path, root, has_photos=False, spans=spans)
+    assert nearest.find([root / "crow.wav"], tmp_path)["cosine"][0] > 0.999
+    path = tmp_path / "04_triplet" / "preprocessing.json"
+    made_with = runtime.read_json(path)
+    made_with["cleaning"]["policy"] = "keep"
+    runtime.write_json(made_with, path)
+    assert nearest.find([root / "crow.wav"], tmp_path)["cosine"][0] < 0.999
 
 
 def test_photo_and_sound_of_one_bird_are_one_query(outputs, root):
