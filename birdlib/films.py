@@ -4,11 +4,10 @@ Images are (height, width, 3) uint8, BGR. Everything is synthetic.
 """
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
-from birdlib import fieldwork, plumage, runtime, songs
+from birdlib import fieldwork, plumage, recorder, songs
 
 SCENES = ("branches", "foliage", "sky", "water")
 _BASES = {  # colours at the top and at the bottom
@@ -257,34 +256,15 @@ def _pose(stops, now_s, length_px, sings, number):
 
 
 def write_film(frames, soundtrack, path, *, fps):
-    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes.
-
-    Raises:
-        BirdlibError: if PyAV was built without an H.264 encoder.
-    """
-    import av
-
-    rate_hz = fieldwork.SAMPLE_RATE_HZ
-    with av.open(str(path), "w") as container:
-        picture = sound = None
-        for image in frames:
-            if picture is None:
-                try:
-                    picture = container.add_stream("libx264", rate=fps)
-                except ValueError as error:  # av.codec.codec.UnknownCodecError
-                    raise runtime.BirdlibError(
-                        "this PyAV cannot encode H.264: take its wheel from PyPI, pip install --force-reinstall av"
-                    ) from error
-                picture.height, picture.width = image.shape[:2]
-                picture.pix_fmt, picture.time_base = "yuv420p", Fraction(1, fps)
-                # mbtree=0: x264's macroblock tree differs from run to run, even in one thread
-                picture.options = {"crf": "27", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
-                sound = container.add_stream("aac", rate=rate_hz, layout="mono")
-                sound.bit_rate = 64_000
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        container.mux(picture.encode())
-        for first in range(0, len(soundtrack), 1024):
-            frame = av.AudioFrame.from_ndarray(soundtrack[None, first : first + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate_hz, first, Fraction(1, rate_hz)
-            container.mux(sound.encode(frame))
-        container.mux(sound.encode())
+    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes. Errors as ``recorder.write``."""
+    recorder.write(
+        path,
+        frames,
+        rate_hz=fps,
+        sound=[soundtrack],
+        sample_rate_hz=fieldwork.SAMPLE_RATE_HZ,
+        crf=27,
+        preset="medium",
+        pixel_format="bgr24",
+        in_turns=False,
+    )
