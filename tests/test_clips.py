@@ -24,10 +24,6 @@ def manifest_of(paths):
     return pd.DataFrame(rows, columns=["recording_id", "audio_path", "start_s", "end_s"])
 
 
-def good(cleaned):
-    return cleaned.set_index("recording_id")
-
-
 @pytest.fixture(scope="module")
 def field(tmp_path_factory):
     """A folder of recordings such as people upload them, and its manifest."""
@@ -69,7 +65,7 @@ def test_every_recording_has_one_row_or_one_reason(field, stage):
 
 
 def test_a_very_short_recording_is_filled_up_and_silence_is_flagged(stage):
-    rows = good(stage[1])
+    rows = stage[1].set_index("recording_id")
     assert rows.loc["short", "is_padded"] and rows.loc["short", "cleaned_s"] >= 0.96
     assert rows["is_silent"].to_dict() == {"song": False, "stereo": False, "short": False, "silence": True}
     assert rows.loc["stereo", ["start_s", "end_s", "cleaned_s"]].tolist() == [0, 3, 3]
@@ -78,9 +74,8 @@ def test_a_very_short_recording_is_filled_up_and_silence_is_flagged(stage):
 def clean_again(field, folder, table=None, **options):
     """(recording_ids whose file was written, cleaned, skipped) of another run in the same folder."""
     before = {path.stem: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()}
-    cleaned, skipped = clips.clean_recordings(
-        field[1] if table is None else table, field[0], folder, **OPTIONS | options
-    )
+    table = field[1] if table is None else table
+    cleaned, skipped = clips.clean_recordings(table, field[0], folder, **OPTIONS | options)
     after = {path.stem: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()}
     return {name for name in after if after[name] != before.get(name)}, cleaned, skipped
 
@@ -138,19 +133,11 @@ def test_when_nothing_can_be_used_the_error_gives_an_example(field, tmp_path):
 
 
 def test_speech_is_one_row_a_span():
-    cleaned = pd.DataFrame(
-        {
-            "recording_id": ["a", "b", "c"],
-            "policy": "remove",
-            "speech_spans": [[[0.5, 1.0], [2.0, 3.0]], [], [[0.0, 0.2]]],
-        }
-    )
+    said = [[[0.5, 1.0], [2.0, 3.0]], [], [[0.0, 0.2]]]
+    cleaned = pd.DataFrame({"recording_id": ["a", "b", "c"], "policy": "remove", "speech_spans": said})
     spans = clips.speech_segments(cleaned)
-    assert spans.to_numpy().tolist() == [
-        ["a", 0.5, 1.0, "remove"],
-        ["a", 2.0, 3.0, "remove"],
-        ["c", 0.0, 0.2, "remove"],
-    ]
+    assert (spans["policy"] == "remove").all()
+    assert spans.drop(columns="policy").to_numpy().tolist() == [["a", 0.5, 1.0], ["a", 2.0, 3.0], ["c", 0.0, 0.2]]
     assert clips.speech_segments(cleaned[1:2]).columns.tolist() == spans.columns.tolist()
 
 
@@ -185,9 +172,7 @@ def test_bird_loss_looks_at_the_part_that_was_cleaned(field, monkeypatch):
     listener = Listener()
     monkeypatch.setattr(listener, "embed", lambda waveform: heard.append(waveform) or (None, np.ones(3, np.float32)))
     monkeypatch.setattr(clips.embedders, "load", lambda *_, **__: listener)
-    talkative = pd.DataFrame(
-        {"recording_id": ["song"], "start_s": [1.0], "end_s": [3.0], "speech_spans": [[[1.0, 2.0]]]}
-    )
+    talkative = pd.DataFrame({"recording_id": ["song"], "start_s": 1.0, "end_s": 3.0, "speech_spans": [[[1.0, 2.0]]]})
     loss, weights = clips.bird_losses(talkative, {"song": "song.wav"}, field[0])
     assert len(heard[0]) == 2 * listener.sample_rate_hz
     assert loss.loc[0, "speech_s"] == 1.0 and loss.loc[0, "energy_share"] == pytest.approx(0.5, abs=0.05)
@@ -312,20 +297,14 @@ def test_many_clips_do_not_need_many_open_files(tmp_path):
 # The map
 
 
-@pytest.mark.parametrize("n", [1, 4, 5, 12])
-def test_every_recording_has_a_point_on_the_map(n):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize(("n", "is_alike"), [(1, False), (4, False), (5, False), (12, False), (8, True)])
+def test_every_recording_has_a_point_on_the_map(n, is_alike):
+    """Also those that all sound the same."""
     patches = pd.DataFrame({"recording_id": np.repeat([f"r{i:02}" for i in range(n)], 3)})
-    points, names = clips.recording_map(rng.random((3 * n, 8), dtype=np.float32), patches, seed=0)
-    assert (
-        points.shape == (n, 2) and names.tolist() == sorted(set(patches["recording_id"])) and np.isfinite(points).all()
-    )
-
-
-def test_recordings_that_all_sound_the_same_have_a_map_too():
-    patches = pd.DataFrame({"recording_id": [f"r{i}" for i in range(8)]})
-    points, _ = clips.recording_map(np.ones((8, 4), np.float32), patches, seed=0)
-    assert np.isfinite(points).all()
+    embeddings = np.random.default_rng(0).random((3 * n, 8), dtype=np.float32)
+    points, names = clips.recording_map(np.ones_like(embeddings) if is_alike else embeddings, patches, seed=0)
+    assert points.shape == (n, 2) and np.isfinite(points).all() and names.tolist() == sorted(set(names))
+    assert set(names) == set(patches["recording_id"])
 
 
 def test_a_map_of_very_many_recordings_shows_some():

@@ -156,7 +156,7 @@ def test_arcface_widens_the_angle_to_the_own_class_only():
 
 def test_an_angular_margin_always_costs_and_a_larger_angle_costs_more():
     """Also near 180 degrees, where cos(theta + margin) itself would rise again."""
-    own = np.linspace(1.0, -1.0, 201, dtype=np.float32)
+    own = np.linspace(1.0, -1.0, 61, dtype=np.float32)
     costs = {}
     for margin in (0.0, 0.5):
         loss = losses.get("arcface", margin=margin, scale=5.0)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from sounds import hiss
 
 from birdlib import plots
 
@@ -11,10 +12,6 @@ pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings(*WARN
 
 def texts(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def hiss(duration_s, sample_rate_hz=16_000):
-    return 0.1 * np.random.default_rng(0).standard_normal(round(duration_s * sample_rate_hz)).astype(np.float32)
 
 
 def test_a_bar_is_as_long_as_its_recordings_are_many():
@@ -32,16 +29,16 @@ def test_one_species_has_one_bar():
 def test_axes_that_are_given_are_drawn_on():
     left, right = plots.new_axes(columns=2)
     assert plots.histogram([1.0, 2.0], "level, dB", ax=left) is left
-    assert plots.spectrogram(hiss(1), 16_000, ax=right) is right
+    assert plots.spectrogram(hiss(1, 0.1, 16_000), 16_000, ax=right) is right
 
 
 @pytest.mark.parametrize("spans", [(), np.zeros((0, 2)), [[0.1, 0.4]]], ids=["none", "empty", "one"])
 def test_speech_is_marked_where_it_is(spans):
-    ax = plots.spectrogram(hiss(1), 16_000, spans, title="wren")
+    ax = plots.spectrogram(hiss(1, 0.1, 16_000), 16_000, spans, title="wren")
     assert len(ax.patches) == len(spans) and ax.get_xlim() == (0, 1)
 
 
-@pytest.mark.parametrize("waveform", [np.zeros(16_000, np.float32), hiss(0.04)], ids=["silence", "40 ms"])
+@pytest.mark.parametrize("waveform", [np.zeros(16_000, np.float32), hiss(0.04, 0.1, 16_000)], ids=["silence", "40 ms"])
 def test_silence_and_a_very_short_clip_have_a_spectrogram(waveform):
     assert isinstance(plots.spectrogram(waveform, 16_000, max_hz=5000), Axes)
 
@@ -198,7 +195,7 @@ def test_a_timeline_shows_the_likeliest_species_and_outlines_the_true_ones():
     probabilities = np.array([[0.9, 0.01, 0.02], [0.8, 0.01, 0.02], [0.7, 0.01, 0.02]])
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
     top, bottom = plots.soundscape_timeline(
-        hiss(12), 16_000, probabilities, ["wren", "crow", "tit"], truth=truth, n_species=2
+        hiss(12, 0.1, 16_000), 16_000, probabilities, ["wren", "crow", "tit"], truth=truth, n_species=2
     )
     assert [label.get_text() for label in bottom.get_yticklabels()] == ["wren", "crow"]
     assert [(box.get_x(), box.get_y()) for box in bottom.patches] == [(0, -0.5), (5, -0.5), (5, 0.5)]
@@ -207,5 +204,5 @@ def test_a_timeline_shows_the_likeliest_species_and_outlines_the_true_ones():
 
 @pytest.mark.parametrize("truth", [None, np.zeros((1, 1))], ids=["unknown", "no bird"])
 def test_a_timeline_of_one_window_and_one_species(truth):
-    _, bottom = plots.soundscape_timeline(hiss(2), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
+    _, bottom = plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
     assert not bottom.patches and bottom.get_xlim() == (0, 5)
