@@ -34,14 +34,14 @@ FLOORS = [
         "splits",
         "track_crops",
     },
-    {"counts", "known_birds", "individual_plots", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges"},
+    {"counts", "known_birds", "individual_plots", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks"},
     {"sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "track_encoders"},
     {"soundscapes", "scene_pairs"},
     {"correspondence"},
     {"match_grid"},
     {"match"},
-    {"report", "pipeline", "benchmarks", "__main__"},
+    {"report", "executions", "pipeline", "benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
 
