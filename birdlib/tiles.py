@@ -76,18 +76,19 @@ def merge(boxes, cut):
         (kept, 5) float32, the surest first.
     """
     is_cut = cut.any(axis=1)
-    whole = _suppress(boxes[~is_cut], np.zeros((0, 5), np.float32))
+    whole = _suppress(boxes[~is_cut], boxes[~is_cut, 4], np.zeros((0, 5), np.float32))
     parts, sides = boxes[is_cut], cut[is_cut]
     if len(whole) and len(parts):
         free = ~_same(parts, whole).any(axis=1)
         parts, sides = parts[free], sides[free]
-    boxes = _suppress(_joined(parts, sides), whole)
+    parts = _joined(parts, sides)
+    boxes = _suppress(parts, parts[:, 2] * parts[:, 3], whole)  # the largest shows most of the bird
     return boxes[np.argsort(-boxes[:, 4], kind="stable")]
 
 
-def _suppress(boxes, kept):
-    """``kept`` and those boxes that are the same bird as none before them, the surest first."""
-    for box in boxes[np.argsort(-boxes[:, 4], kind="stable")]:
+def _suppress(boxes, rank, kept):
+    """``kept`` and those boxes that are the same bird as none before them, the highest in rank first."""
+    for box in boxes[np.argsort(-rank, kind="stable")]:
         if not _same(box[None], kept).any():
             kept = np.concatenate([kept, box[None]])
     return kept
