@@ -183,3 +183,10 @@ def test_one_film_has_nothing_to_be_compared_with():
 
 def test_a_film_in_which_no_bird_is_shares_no_species():
     assert correspondence.share_species(film_table(2), {"v0": {"wren"}}).tolist() == [1, 0, 0, 0]
+
+
+def test_species_are_asked_for_only_where_they_are_known():
+    table = film_table()
+    own, shared = "its own sound", "a sound of its species"
+    assert correspondence.film_aucs(table, None, rng()) == {own: [1, 1, 1]}
+    assert correspondence.film_aucs(table, {f"v{k}": {f"s{k // 2}"} for k in range(6)}, rng()) == {own: [1, 1, 1], shared: [1, 1, 1]}

@@ -219,3 +219,21 @@ def test_the_summary_is_mean_and_range_of_the_seeds():
         "n_seeds": 2,
         "roc_auc": pytest.approx([0.75, 0.6, 0.9]),
     }
+
+
+def test_the_figures_of_the_best_in_words_and_in_numbers():
+    """Figures are of one seed; the table has the mean and the range of all seeds."""
+    sets = dict.fromkeys(match_grid.SETS, 0.5)
+    table = results({("bce", 0): sets, ("bce", 1): sets | {"unseen media": 0.9}, ("cosine", 0): sets})
+    assert match_grid.figures_of(table, ONE | {"seed": 1})["roc_auc"].to_dict() == sets | {"unseen media": 0.9}
+    told = match_grid.best_table(table, ONE)
+    assert told.columns.tolist() == list(match_grid.SETS) and told.index.tolist() == ["n_seeds", "roc_auc"]
+    assert told.loc["roc_auc", "unseen media"] == "0.700 (0.500 to 0.900)" and told.loc["n_seeds", "validation"] == 2
+
+
+def test_whatever_changes_the_figures_changes_the_key():
+    given = {"inputs": {"01_split": "a"}, "backbone": types.SimpleNamespace(key="a"), "unseen_share": 0.2, "precision": "float32", **OPTIONS}
+    others = {"inputs": {"01_split": "b"}, "backbone": None, "unseen_share": 0.3, "precision": "mixed_float16"}
+    others |= {name: 2 * value + 1 for name, value in OPTIONS.items()}
+    assert match_grid.key(**given) == match_grid.key(**given)
+    assert len({match_grid.key(**given | {name: other}) for name, other in others.items()} | {match_grid.key(**given)}) == len(given) + 1

@@ -117,13 +117,15 @@ def test_per_species_table():
 def test_no_threshold_beats_the_best(seed):
     truth, scores = random_case(seed)
     columns = truth.any(axis=0)
-    best = metrics.best_thresholds(truth, scores)
 
     def f1_of(thresholds):
-        return reference.f1_score(truth, scores >= thresholds, average=None, zero_division=0)[columns]
+        """(thresholds, classes), each class at each threshold a column of one call."""
+        said = [scores >= threshold for threshold in thresholds]
+        columns_of = np.tile(truth, len(said)), np.concatenate(said, axis=1)
+        return reference.f1_score(*columns_of, average=None, zero_division=0).reshape(len(said), -1)[:, columns]
 
-    for threshold in np.unique(scores):
-        assert (f1_of(best) >= f1_of(threshold) - 1e-12).all()
+    best = f1_of([metrics.best_thresholds(truth, scores)])
+    assert (best >= f1_of(np.unique(scores)) - 1e-12).all()
 
 
 def test_thresholds_of_classes_without_positives_fall_back():
@@ -201,3 +203,8 @@ def test_equal_error_rate_is_that_of_scikit_learns_curve(seed):
     sums = false_alarms + found  # rises along the curve
     point = np.interp(1.0, sums, false_alarms)
     assert metrics.equal_error_rate(truth[:, 3], scores[:, 3]) == pytest.approx(point, abs=1e-9)
+
+
+def test_an_interval_in_words():
+    assert metrics.interval_text([0.51249, 0.4, 1]) == "0.512 [0.400, 1.000]"
+    assert metrics.interval_text([np.nan] * 3) == "nan [nan, nan]"

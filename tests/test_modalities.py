@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_pairs import Shown
 
-from birdlib import modalities, pairs, retrieval, splits
+from birdlib import galleries, modalities, pairs, retrieval, splits
 
 MODALITIES = ["sound only", "photo only", "early fusion", "late fusion"]
 SETS = ["known species", "unseen species"]
@@ -241,3 +241,14 @@ def test_examples_are_of_different_species_and_wrong_and_right_in_turn():
 def test_without_queries_or_gallery_there_are_no_examples():
     assert modalities.examples(np.zeros((2, 0)), np.array(["a", "b"]), np.array([])) == []
     assert modalities.examples(np.zeros((0, 2)), np.array([]), np.array(["a", "b"])) == []
+
+
+def test_each_query_is_shown_with_its_nearest_the_likest_first(monkeypatch):
+    monkeypatch.setattr(galleries, "card", lambda library, pair, root, *facts: (pair["species"], *facts))
+    queries, gallery = (pd.DataFrame({"species": names}) for names in (["wren", "crow"], ["crow", "wren", "owl"]))
+    scores = np.array([[0.5, 0.25, 0.75], [0.5, 0.25, 0.0]])
+    rows = galleries.nearest_cards(None, queries, gallery, scores, [1, 0], "", n_nearest=2)
+    assert rows == [
+        [("crow",), ("crow", 0.5, True), ("wren", 0.25, False)],
+        [("wren",), ("owl", 0.75, False), ("crow", 0.5, False)],
+    ]

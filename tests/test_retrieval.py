@@ -177,3 +177,11 @@ def test_queries_of_one_group_are_one_observation():
     by_bird, by_photo = (retrieval.summary(table, labels, labels, by, rng)["p_at_1"] for by in (groups, None))
     assert by_bird[0] == by_photo[0] == 0.5
     assert by_bird[2] - by_bird[1] > 2 * (by_photo[2] - by_photo[1])
+
+
+def test_intervals_are_the_same_with_clusters_and_without_and_so_is_what_is_drawn_next():
+    table = retrieval.per_query(*random_case(2, n_queries=60))
+    groups, draws = np.arange(60) // 3, [np.random.default_rng(0) for _ in range(2)]
+    whole, less = (retrieval.summary(table, groups % 4, said, groups, draw, n=30) for said, draw in zip((groups, None), draws, strict=True))
+    assert whole.pop("nmi") and whole == less
+    assert draws[0].random() == draws[1].random()
