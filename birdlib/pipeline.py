@@ -1,22 +1,18 @@
 """The chain: which notebooks there are, which have to run, and running them headless with papermill."""
 
 import ast
-import contextlib
 import functools
-import os
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from birdlib import report, runtime, scene_pairs, stages, weights
+from birdlib import executions, report, runtime, scene_pairs, stages, weights
 
-
-class ChainError(runtime.BirdlibError):
-    """A notebook failed, or the run was asked for something that no notebook offers."""
+HEARING = ("02_clean", "03_embed", "04_triplet", "07_classify", "08_submit")  # stages that need sound files
+DISPENSABLE = ("04_triplet", "05_match", "09_count")  # a submission can do without them, and so without their weights
 
 
 def notebooks():
@@ -43,7 +39,7 @@ def choose_parameters(chain, given):
         {notebook path: {name: value}}.
 
     Raises:
-        ChainError: if no notebook declares a given name, or a value has another type than the default.
+        executions.ChainError: if no notebook declares a given name, or a value has another type than the default.
     """
     defaults = {notebook: declared_parameters(notebook) for notebook in chain}
     for declared in defaults.values():  # what a notebook says of paths is relative to the repository
@@ -51,7 +47,7 @@ def choose_parameters(chain, given):
     unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
     if unknown:
         known = sorted({name for declared in defaults.values() for name in declared})
-        raise ChainError(f"no notebook has a parameter {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise executions.ChainError(f"no notebook has a parameter {', '.join(unknown)}; there are: {', '.join(known)}")
     for notebook, declared in defaults.items():
         for name in declared.keys() & given.keys():
             declared[name] = _as_type(given[name], type(declared[name]), f"{notebook.stem}: {name}")
@@ -72,62 +68,77 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
 
     Raises:
-        ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
+        executions.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
     first, only = (number and number.zfill(2) for number in (first, only))
     chosen = [n for n in notebooks() if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
     if not chosen:
-        raise ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
+        raise executions.ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
     if "outputs_dir" in given:
-        raise ChainError("outputs_dir is the same for the whole run: give it by --outputs")
+        raise executions.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
     parameters = choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
     with _alone(outputs):
         return _run(chosen, parameters, outputs, force)
 
 
-def executed_path(outputs, notebook):
-    """Where the executed copy of a notebook lies."""
-    return Path(outputs) / "notebooks" / notebook.name
-
-
 def _run(chosen, parameters, outputs, force):
-    done = {}
+    done, left_out = {}, {}
     for notebook in notebooks():
         if notebook < chosen[0] and notebook.stem in stages.READS:
             if reason := _why_run(notebook, parameters[notebook], outputs, force=False):
                 print(f"{notebook.stem} is left as it is, though: {reason}", file=sys.stderr)
-    with _progress_bars(len(chosen)) as (bar, progress_file):
+    with executions.progress_bars(len(chosen)) as (bar, progress_file):
         for notebook in chosen:
             bar.set_description(notebook.stem)
-            if lacking := _lacks(notebook, outputs):
-                bar.write(f"{notebook.stem}: left out ({lacking})", file=sys.stderr)
-                done[notebook.stem] = "left out"
-                bar.update()
-                continue
-            reason = _why_run(notebook, parameters[notebook], outputs, force)
+            lacking = _lacks(notebook.stem, outputs)
+            reason = "" if lacking else _why_run(notebook, parameters[notebook], outputs, force)
             if reason:
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
                 started = time.monotonic()
-                _execute(notebook, parameters[notebook], outputs, progress_file)
+                try:
+                    executions.execute(notebook, parameters[notebook], outputs, progress_file)
+                except executions.WeightsError as error:
+                    if notebook.stem not in DISPENSABLE:
+                        raise
+                    lacking = str(error)
                 progress_file.unlink(missing_ok=True)
+            if lacking:
+                left_out[notebook.stem] = lacking
+                _forget(notebook, outputs)
+                bar.write(f"{notebook.stem}: left out ({lacking})", file=sys.stderr)
+            elif reason:
                 bar.write(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", file=sys.stderr)
             else:
                 bar.write(f"{notebook.stem}: current", file=sys.stderr)
-            done[notebook.stem] = "ran" if reason else "current"
+            done[notebook.stem] = "left out" if lacking else "ran" if reason else "current"
             bar.update()
         bar.set_description("report")
-        report.write(outputs)
+        report.write(outputs, left_out)
     return done
 
 
-def _lacks(notebook, outputs):
+def _lacks(stem, outputs):
     """What these recordings lack for a stage to have anything to do, in words; ``""`` where nothing is."""
-    splits = outputs / "01_split" / "splits.parquet"
-    if notebook.stem != "05_match" or not splits.is_file() or scene_pairs.can_learn(pd.read_parquet(splits)):
+    path = outputs / "01_split" / "splits.parquet"
+    if not path.is_file():
         return ""
-    return "no two species have both pictures and sounds, nor are there two films"
+    splits = pd.read_parquet(path)
+    has = (splits[["audio_path", "video_path", "individual_id"]] != "").any()
+    if stem in HEARING and not has["audio_path"]:
+        return "there are no sound files"
+    if stem == "05_match" and not scene_pairs.can_learn(splits):
+        return "no two species have both pictures and sounds, nor are there two films"
+    if stem == "09_count" and not (has["video_path"] or has["individual_id"]):
+        return "there are no films, and no recording has an individual_id"
+    return ""
+
+
+def _forget(notebook, outputs):
+    """Take away what an earlier run said of a stage that is now left out, so that nobody reads it as of this one."""
+    executions.executed_path(outputs, notebook).unlink(missing_ok=True)
+    (outputs / notebook.stem / stages.RECEIPT).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -137,7 +148,7 @@ def _alone(outputs):
         outputs.mkdir(parents=True, exist_ok=True)
         (outputs / ".lock").touch()
     except OSError as error:
-        raise ChainError(f"{outputs} cannot be written into: {error.strerror}") from error
+        raise executions.ChainError(f"{outputs} cannot be written into: {error.strerror}") from error
     try:
         import fcntl
     except ImportError:  # Windows
@@ -147,7 +158,7 @@ def _alone(outputs):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ChainError(
+            raise executions.ChainError(
                 f"another run writes into {outputs}: wait for its end, or choose other --outputs"
             ) from error
         except OSError:  # some network drives have no locks
@@ -158,11 +169,11 @@ def _alone(outputs):
 def _why_run(notebook, parameters, outputs, force):
     if force:
         return "forced"
-    executed = executed_path(outputs, notebook)
+    executed = executions.executed_path(outputs, notebook)
     if not executed.is_file():
         return "not executed yet"
     try:
-        if _code(executed) != _code(notebook):
+        if executions.code(executed) != executions.code(notebook):
             return "the notebook has changed"
     except (ValueError, KeyError):
         return "its executed copy is damaged"
@@ -170,115 +181,6 @@ def _why_run(notebook, parameters, outputs, force):
         return "always"
     find_weights = functools.partial(weights.digest_in_use, folder=parameters.get("weights_dir", ""))
     return stages.why_stale(outputs, notebook.stem, parameters, find_weights)
-
-
-def _code(notebook):
-    """The code of a notebook, without the parameters that papermill put in."""
-    cells = runtime.read_json(notebook)["cells"]
-    given = "injected-parameters"
-    return [
-        "".join(c["source"]) for c in cells if c["cell_type"] == "code" and given not in c["metadata"].get("tags", [])
-    ]
-
-
-def _execute(notebook, parameters, outputs, progress_file):
-    """Execute one notebook; the executed copy takes its name only when it ran to the end, else ``.failed.ipynb``.
-
-    What the libraries tell on the kernel's own stderr (TensorFlow says much when it starts) goes to a ``.log`` beside it.
-    """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-
-    target = executed_path(outputs, notebook)
-    unfinished, log = target.with_suffix(".failed.ipynb"), target.with_suffix(".log")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
-    options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
-    with _environment(environment), runtime.telling_full_disk(unfinished), open(log, "wb") as kernel_log:
-        try:
-            papermill.execute_notebook(str(notebook), str(unfinished), parameters, kernel_log=kernel_log, **options)
-        except papermill.PapermillExecutionError as error:
-            raise ChainError(
-                f"{notebook.stem} failed in cell {error.cell_index} (input {error.exec_count}):\n{error.source}\n\n"
-                f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {unfinished}"
-            ) from error
-        except DeadKernelError as error:
-            raise ChainError(
-                f"{notebook.stem}: its kernel died, perhaps for want of memory or of disk; the same command goes on from here.\n"
-                f"Its last words: {log}\nThe notebook up to there: {unfinished}"
-            ) from error
-        except KeyboardInterrupt:
-            unfinished.unlink(missing_ok=True)
-            raise
-    os.replace(unfinished, target)
-
-
-def _logging_engine():
-    """Name of a papermill engine like its own, that sends what the kernel process prints to the file ``kernel_log``."""
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import Engine, papermill_engines
-
-    class LoggingEngine(Engine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, kernel_log, start_timeout=60, **_):
-            client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
-            client.execute(stdout=kernel_log, stderr=kernel_log)
-
-    papermill_engines.register("birdlib", LoggingEngine)
-    return "birdlib"
-
-
-@contextmanager
-def _environment(values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _progress_bars(n_stages):
-    """A bar over the stages, and below it one that follows the long work inside the running notebook.
-
-    The notebook's kernel is another process: ``runtime.progress`` writes to a small file there, and a thread reads it here.
-    """
-    import tempfile
-
-    from tqdm import tqdm
-
-    ended = threading.Event()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "progress.json"
-        options = {"disable": None, "dynamic_ncols": True}  # None: no bars where nobody looks
-        with (
-            tqdm(total=n_stages, unit="stage", position=0, **options) as bar,
-            tqdm(total=1, position=1, leave=False, **options) as inner,
-        ):
-
-            def follow():
-                shown = None
-                while not ended.wait(0.5):
-                    now = {"desc": "at work", "n": 0, "total": None}  # nothing long under way
-                    with contextlib.suppress(FileNotFoundError):
-                        now = runtime.read_json(file)
-                    if (now["desc"], now["total"]) != shown or now["n"] < inner.n:
-                        shown = now["desc"], now["total"]
-                        inner.reset()
-                        inner.set_description(f"  {now['desc']}", refresh=False)
-                    inner.n, inner.total = now["n"], now["total"]
-                    inner.refresh()
-
-            thread = threading.Thread(target=follow, daemon=True)
-            thread.start()
-            try:
-                yield bar, file
-            finally:
-                ended.set()
-                thread.join()
 
 
 def _paths(parameters):
@@ -293,7 +195,7 @@ def _as_type(value, wanted, where):
         if isinstance(value, str):
             return {"true": True, "false": False}[value.lower()] if wanted is bool else wanted(value)
     except (ValueError, KeyError) as error:
-        raise ChainError(f"{where} wants {wanted.__name__}, got {value!r}") from error
+        raise executions.ChainError(f"{where} wants {wanted.__name__}, got {value!r}") from error
     if type(value) is not wanted:
-        raise ChainError(f"{where} wants {wanted.__name__}, got {value!r}")
+        raise executions.ChainError(f"{where} wants {wanted.__name__}, got {value!r}")
     return value

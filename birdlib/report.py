@@ -18,10 +18,14 @@ NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to the next notebook,
 SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
 
 
-def write(outputs):
+def write(outputs, left_out=None):
     """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks that are there.
 
     It is one file that needs no network: the page's scripts (mathematics, diagrams) would be fetched from elsewhere, and are left out.
+
+    Args:
+        outputs: folder of the stages.
+        left_out: {stage: why it did not run}.
 
     Returns:
         Path of the report.
@@ -29,7 +33,7 @@ def write(outputs):
     import nbformat
     from nbconvert import HTMLExporter
 
-    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": CSS + _summary(outputs)})]
+    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": CSS + _summary(outputs, left_out or {})})]
     for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if not path.stem.endswith(".failed"):
             cells += _story(nbformat.read(path, as_version=4))
@@ -49,9 +53,11 @@ def skipped(outputs):
     return pd.concat(tables, ignore_index=True) if tables else stages.skipped_table([], "")
 
 
-def _summary(outputs):
+def _summary(outputs, stages_left_out):
     rows = []
     for name in stages.READS:
+        if name in stages_left_out:
+            rows.append(f"<tr><td><b>{name}</b></td><td>left out: {html.escape(stages_left_out[name])}</td><td></td></tr>")
         with contextlib.suppress(stages.MissingStageError):
             receipt = stages.receipt(outputs, name)
             results = "<br>".join(

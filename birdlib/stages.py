@@ -30,6 +30,7 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "05_match": ["01_split"],
     "07_classify": ["01_split", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
+    "09_count": ["01_split"],
 }
 INSTEAD = {
     "01_split": "data_dir",
@@ -55,19 +56,20 @@ class Stage:
     started: float = field(default_factory=time.monotonic)
 
 
-def start(name, outputs_dir, **parameters):
+def start(name, outputs_dir, also=(), **parameters):
     """Open a stage: check what it reads, make its folder, take away an old receipt.
 
     Args:
         name: such as ``"03_embed"``; a key of ``READS``.
         outputs_dir: folder of all stages.
+        also: stages that it reads this time, beside those of ``READS``.
         parameters: everything that changes the stage's results, JSON-able.
 
     Raises:
         MissingStageError: if a stage that this one reads is not finished; it names the notebook to run.
     """
     folder = Path(outputs_dir) / name
-    needs = [needed for needed in READS[name] if not parameters.get(INSTEAD.get(needed))]
+    needs = [needed for needed in (*READS[name], *also) if not parameters.get(INSTEAD.get(needed))]
     inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needs}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)

@@ -8,9 +8,10 @@ import sys
 import time
 
 import nbformat
+import pandas as pd
 import pytest
 
-from birdlib import __main__, pipeline, report, runtime, stages
+from birdlib import __main__, executions, pipeline, report, runtime, stages
 
 SPLIT = """from birdlib import stages
 stage = stages.start("01_split", outputs_dir, seed=seed)
@@ -71,14 +72,14 @@ def test_only_and_from_choose_stages(chain):
     assert pipeline.run(chain, only="01") == {"01_split": "ran"}
     assert pipeline.run(chain, first="02") == {"02_clean": "ran"}
     assert pipeline.run(chain, only="01", force=True) == {"01_split": "ran"}
-    with pytest.raises(pipeline.ChainError, match="no notebook 42"):
+    with pytest.raises(executions.ChainError, match="no notebook 42"):
         pipeline.run(chain, only="42")
 
 
 def test_a_parameter_that_no_notebook_declares_is_refused(chain):
-    with pytest.raises(pipeline.ChainError, match="polcy.*there are: outputs_dir, policy, seed"):
+    with pytest.raises(executions.ChainError, match="polcy.*there are: outputs_dir, policy, seed"):
         pipeline.run(chain, given={"polcy": "keep"})
-    with pytest.raises(pipeline.ChainError, match="seed wants int, got 'x'"):
+    with pytest.raises(executions.ChainError, match="seed wants int, got 'x'"):
         pipeline.run(chain, given={"seed": "x"})
 
 
@@ -87,7 +88,7 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
     told = capsys.readouterr().err
     assert "02_clean failed in cell" in told and "there is no such policy" in told
     assert str(chain / "notebooks" / "02_clean.failed.ipynb") in told
-    assert not pipeline.executed_path(chain, pipeline.notebooks()[1]).exists()
+    assert not executions.executed_path(chain, pipeline.notebooks()[1]).exists()
     assert stages.why_stale(chain, "02_clean", {"policy": "wrong"}) == "not finished yet"
     assert __main__.main(["run", "--outputs", str(chain)]) == 0
     assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
@@ -118,7 +119,7 @@ def test_a_value_takes_the_type_that_the_notebook_has_there(text, default, value
     "text, default", [("3.5", 1), ("yes", True), ("1", False), ("x", 0.5), ("", 1), (True, 1), (1, True)]
 )
 def test_a_value_of_another_type_is_refused(text, default):
-    with pytest.raises(pipeline.ChainError, match=f"here wants {type(default).__name__}, got {text!r}"):
+    with pytest.raises(executions.ChainError, match=f"here wants {type(default).__name__}, got {text!r}"):
         pipeline._as_type(text, type(default), "here")
 
 
@@ -135,13 +136,13 @@ def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repos
         "manifest": str(tmp_path / "my birds.csv"),
         "data_dir": str(runtime.repository() / "data" / "mine"),
     }
-    with pytest.raises(pipeline.ChainError, match="by --outputs"):
+    with pytest.raises(executions.ChainError, match="by --outputs"):
         pipeline.run("out", given={"outputs_dir": "elsewhere"})
 
 
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(pipeline.ChainError, match="file/outputs cannot be written into: Not a directory"):
+    with pytest.raises(executions.ChainError, match="file/outputs cannot be written into: Not a directory"):
         pipeline.run(tmp_path / "file" / "outputs")
 
 
@@ -150,7 +151,7 @@ def test_a_second_run_into_the_same_outputs_is_refused(chain):
     chain.mkdir()
     with open(chain / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(pipeline.ChainError, match=f"another run writes into {chain}"):
+        with pytest.raises(executions.ChainError, match=f"another run writes into {chain}"):
             pipeline.run(chain)
     assert pipeline.run(chain, only="1") == {"01_split": "ran"}
 
@@ -161,7 +162,7 @@ def test_a_dead_kernel_is_told_with_its_log(chain, code):
     talk = "import os\nos.write(2, b'loading')\n"
     notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', talk + code)
     if "SIGKILL" in code:
-        with pytest.raises(pipeline.ChainError, match="01_split: its kernel died.*\n.*01_split.log"):
+        with pytest.raises(executions.ChainError, match="01_split: its kernel died.*\n.*01_split.log"):
             pipeline.run(chain, only="01")
     else:
         pipeline.run(chain, only="01")
@@ -170,7 +171,7 @@ def test_a_dead_kernel_is_told_with_its_log(chain, code):
 
 def test_a_damaged_copy_or_receipt_runs_again(chain):
     pipeline.run(chain)
-    pipeline.executed_path(chain, pipeline.notebooks()[0]).write_text('{"cells": ')
+    executions.executed_path(chain, pipeline.notebooks()[0]).write_text('{"cells": ')
     assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "current"}
     (chain / "02_clean" / stages.RECEIPT).write_text("{")
     report.write(chain)
@@ -186,7 +187,7 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp
         "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)",
     )
     script = (
-        "import pathlib, sys\nfrom birdlib import __main__, pipeline, runtime\n"
+        "import pathlib, sys\nfrom birdlib import __main__, executions, pipeline, runtime\n"
         f"pipeline.notebooks = lambda: [pathlib.Path(r'{first}')]\n"
         f"runtime.repository = lambda: pathlib.Path(r'{tmp_path}')\n"
         f"sys.exit(__main__.main(['run', '--outputs', r'{chain}']))"
@@ -214,7 +215,7 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp
 
 
 def test_without_a_terminal_only_stages_are_told(chain):
-    script = "from birdlib import pipeline\nwith pipeline._progress_bars(3) as (bar, _):\n    bar.update()\n    bar.write('01_split: done', file=__import__('sys').stderr)"
+    script = "from birdlib import executions\nwith executions.progress_bars(3) as (bar, _):\n    bar.update()\n    bar.write('01_split: done', file=__import__('sys').stderr)"
     done = subprocess.run([sys.executable, "-c", script], cwd=runtime.repository(), capture_output=True, text=True)
     assert done.stderr == "01_split: done\n"
 
@@ -232,7 +233,7 @@ def test_the_report_shows_what_was_skipped(chain):
 
 def test_the_report_needs_no_network(chain):
     pipeline.run(chain)
-    copy = pipeline.executed_path(chain, pipeline.notebooks()[0])
+    copy = executions.executed_path(chain, pipeline.notebooks()[0])
     badge = "[![Open](https://example.org/badge.svg)](https://example.org/open) [next](02_clean.ipynb)"
     text = json.loads(copy.read_text())
     text["cells"][0]["source"] = badge
@@ -250,7 +251,7 @@ def test_weights_are_listed_without_the_network(capsys, tmp_path, monkeypatch):
 
 
 def test_the_progress_file_of_a_notebook_is_followed(tmp_path):
-    with pipeline._progress_bars(1) as (_, file):
+    with executions.progress_bars(1) as (_, file):
         file.write_text(json.dumps({"desc": "embedding", "n": 3, "total": 9}))
 
 
@@ -258,9 +259,55 @@ def test_the_bar_of_each_task_begins_at_nought(tmp_path, monkeypatch, capsys):
     """Two tasks of one name, one after the other, and one whose length is not known."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-    with pipeline._progress_bars(1) as (_, file):
+    with executions.progress_bars(1) as (_, file):
         for told in [("cleaning", 9, 9), ("cleaning", 1, 9), ("listening", 5, None)]:
             runtime.write_json(dict(zip(("desc", "n", "total"), told, strict=True)), file)
             time.sleep(1.5)  # three looks
     lines = capsys.readouterr().err
     assert lines.index("9/9") < lines.index("1/9") < lines.index(" 5it [")
+
+
+def split_table(folder, **columns):
+    row = dict.fromkeys(("audio_path", "image_path", "video_path", "species", "individual_id"), "")
+    (folder / "01_split").mkdir(parents=True)
+    table = pd.DataFrame([{**row, "recording_id": "a", **columns}])
+    table.to_parquet(folder / "01_split" / "splits.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [
+        ({"video_path": "a.mp4"}, {"02_clean", "03_embed", "04_triplet", "05_match", "07_classify", "08_submit"}),
+        ({"audio_path": "a.ogg"}, {"05_match", "09_count"}),
+        ({"audio_path": "a.ogg", "individual_id": "ring 7"}, {"05_match"}),
+    ],
+)
+def test_stages_without_anything_to_do_are_left_out(tmp_path, columns, left_out):
+    """One film cannot be told from others, sound without names of birds cannot be counted."""
+    split_table(tmp_path, **columns)
+    assert {name for name in stages.READS if pipeline._lacks(name, tmp_path)} == left_out
+
+
+@pytest.fixture
+def without_weights(chain, monkeypatch):
+    code = "from birdlib import weights\nraise weights.MissingWeightsError('no ResNet50: fetch it')"
+    path = chain.parent / "notebooks" / "05_match.ipynb"
+    notebook(path, 'outputs_dir = "outputs"  # where', code)
+    monkeypatch.setattr(pipeline, "notebooks", lambda: sorted(path.parent.glob("*.ipynb")))
+    monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"], "05_match": []})
+    return chain
+
+
+def test_a_stage_that_a_submission_can_do_without_is_left_out_for_want_of_weights(without_weights):
+    stale = without_weights / "05_match" / "stage.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
+    assert pipeline.run(without_weights)["05_match"] == "left out"
+    assert not stale.exists(), "what an earlier run said is not of this one"
+    assert "left out: no ResNet50: fetch it" in (without_weights / "report.html").read_text()
+
+
+def test_a_stage_that_a_submission_needs_stops_for_want_of_weights(without_weights, monkeypatch):
+    monkeypatch.setattr(pipeline, "DISPENSABLE", ())
+    with pytest.raises(executions.ChainError, match="fetch it"):
+        pipeline.run(without_weights)
