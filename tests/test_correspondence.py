@@ -18,7 +18,7 @@ def test_what_can_be_told_apart_is_learnt(loss):
     model = small_matcher(joint=loss == "bce")
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation", "test")]
     before = correspondence.evaluate(model, whole, sides[2], rng())
-    options = {"epochs": 8, "patience": 8, "learning_rate": 0.01, "batch_size": 32}
+    options = {"epochs": 4, "patience": 8, "learning_rate": 0.03, "batch_size": 32}
     history = correspondence.fit(model, whole, *sides[:2], loss, **options)
     figures = correspondence.evaluate(model, whole, sides[2], rng())
     assert before["roc_auc"] < 0.75 < 0.9 < figures["roc_auc"] and figures["equal_error_rate"] < 0.2
