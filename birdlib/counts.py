@@ -123,17 +123,20 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     Returns:
         (draws, tracks) int, identities.
     """
+    import threadpoolctl  # comes with scikit-learn
+
     crop_tracks, exists = np.asarray(crop_tracks, dtype=int), np.where(at_once, 1.0, exists)
     order = np.argsort(crop_tracks, kind="stable")
     embeddings, crop_tracks = np.asarray(embeddings)[order], crop_tracks[order]
     sizes = np.bincount(crop_tracks, minlength=len(exists))[crop_tracks]  # (crops,) of the track of each
     starts = np.searchsorted(crop_tracks, crop_tracks)
     draws = np.empty((len(thresholds), len(exists)), dtype=int)
-    for index, threshold in enumerate(thresholds):
-        crops = starts + rng.integers(sizes) if len(sizes) else starts
-        draws[index] = identify(
-            embeddings[crops], crop_tracks, must_not_link, threshold, rng.random(len(exists)) < exists
-        )
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):  # many small products: threads would wait for each other
+        for index, threshold in enumerate(thresholds):
+            crops = starts + rng.integers(sizes) if len(sizes) else starts
+            draws[index] = identify(
+                embeddings[crops], crop_tracks, must_not_link, threshold, rng.random(len(exists)) < exists
+            )
     return draws
 
 

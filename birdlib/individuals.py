@@ -41,8 +41,8 @@ def mean_embeddings(embeddings, groups):
     sizes = np.bincount(groups)
     if not sizes.all():
         raise ValueError(f"group {int(np.argmin(sizes))} has no embedding")
-    sums = np.zeros((len(sizes), embeddings.shape[1]))
-    np.add.at(sums, groups, embeddings)
+    starts = np.cumsum(sizes) - sizes
+    sums = np.add.reduceat(embeddings[np.argsort(groups, kind="stable")], starts) if len(sizes) else embeddings
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
 
