@@ -1,19 +1,17 @@
 """Figures of individuals. Every function draws on the ``ax`` it is given (or a new one) and returns it.
 
 Identities are row-aligned with what they are of; ``individuals.NEW`` are left out. People count from 1: identity 0 is bird 1, in the same
-colour everywhere.
+colour in every figure and film.
 """
 
-import colorsys
 from pathlib import Path
 
 import numpy as np
 
-from birdlib import individuals, pictures, plots
+from birdlib import annotations, individuals, pictures, plots
 
 TILE_PX = 96  # of a side, in a contact sheet
 GAP_PX = 4
-GOLDEN = 0.381966  # of the circle of hues, from one bird to the next: neighbours differ, and no hue comes twice
 ROW_INCHES = 0.34
 TRUTH_COLOUR = "#333333"
 
@@ -24,8 +22,8 @@ def name(identity):
 
 
 def colour(identity):
-    """The colour of a bird: (red, green, blue), in [0, 1]. The circle of hues is gone round in three shades."""
-    return colorsys.hsv_to_rgb((0.58 + GOLDEN * identity) % 1.0, (0.75, 0.55, 0.95)[identity % 3], (0.75, 0.9, 0.55)[identity % 3])
+    """The colour of a bird, as its box has in an annotated film where it is numbered alike: (red, green, blue) in [0, 1]."""
+    return tuple(part / 255 for part in annotations.colour(identity + 1))
 
 
 def contact_sheet(crops, identities, root, n_crops=8, ax=None):
@@ -182,7 +180,7 @@ def _tile(image):
 
 def _ink(bird):
     """The colour of a bird, dark enough to be read."""
-    return tuple(0.65 * part for part in colour(bird))
+    return tuple(0.6 * part for part in colour(bird))
 
 
 def _frame(ax, start, size, edge):
