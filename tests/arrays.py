@@ -64,7 +64,7 @@ def from_config(loss):
     return again
 
 
-def half_costs_as_single(loss, truth, vectors):
+def half_is_single(loss, truth, vectors):
     """``cost`` asks for float32; vectors rounded to half precision first cost what their float32 copies cost."""
     half = vectors.astype(np.float16)
     return cost(loss, truth, half) == cost(loss, truth, half.astype(np.float32)) > 0

@@ -2,17 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from arrays import (
-    at_degrees,
-    cosine,
-    cost,
-    from_config,
-    gradient,
-    half_costs_as_single,
-    multi_similarity_by_hand,
-    rng,
-    unit,
-)
+from arrays import at_degrees, cosine, cost, from_config, gradient, half_is_single, multi_similarity_by_hand, rng, unit
 
 from birdlib import cross_losses, losses
 
@@ -243,7 +233,7 @@ def test_a_step_down_the_gradient_costs_less_and_moves_both_modalities(name):
 
 @pytest.mark.parametrize("name", losses.MATCH_LOSSES)
 def test_half_precision_is_computed_in_single(name):
-    assert half_costs_as_single(losses.get(name), *crowd())
+    assert half_is_single(losses.get(name), *crowd())
 
 
 OPTIONS = {

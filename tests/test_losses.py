@@ -2,17 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from arrays import (
-    at_degrees,
-    cosine,
-    cost,
-    from_config,
-    gradient,
-    half_costs_as_single,
-    multi_similarity_by_hand,
-    rng,
-    unit,
-)
+from arrays import at_degrees, cosine, cost, from_config, gradient, half_is_single, multi_similarity_by_hand, rng, unit
 
 from birdlib import losses, runtime
 
@@ -222,7 +212,7 @@ def test_the_order_of_the_batch_does_not_count(name):
 
 @pytest.mark.parametrize("name", losses.NAMES)
 def test_half_precision_is_computed_in_single(name):
-    assert half_costs_as_single(losses.get(name), *crowd())
+    assert half_is_single(losses.get(name), *crowd())
 
 
 @pytest.mark.parametrize("name", losses.NAMES)
