@@ -64,11 +64,12 @@ def difference(one, other):
     return cv2.compareHist(one, other, cv2.HISTCMP_BHATTACHARYYA)
 
 
-def pairs(vanished, appeared):
+def pairs(vanished, appeared, max_gap_s):
     """Pair what has vanished with what appears: one to one, and only where no other pair would do nearly as well.
 
     Args:
         vanished, appeared: lists of ``Sight``.
+        max_gap_s: the longest time between two.
 
     Returns:
         list of (index of vanished, index of appeared).
@@ -77,7 +78,7 @@ def pairs(vanished, appeared):
 
     if not vanished or not appeared:
         return []
-    costs = np.array([[cost(before, after) for after in appeared] for before in vanished])
+    costs = np.array([[cost(before, after, max_gap_s) for after in appeared] for before in vanished])
     found = []
     for i, j in zip(*linear_sum_assignment(np.minimum(costs, _NEVER)), strict=True):
         others = np.concatenate([np.delete(costs[i], j), np.delete(costs[:, j], i), [_NEVER]])
@@ -86,13 +87,13 @@ def pairs(vanished, appeared):
     return found
 
 
-def cost(before, after):
+def cost(before, after, max_gap_s):
     """How little a bird that appears seems to be the one that vanished: inf if it cannot be.
 
-    It is not, if both are in one picture, if it looks different, has another size, is farther away than a bird gets in that time, or has moved and
+    It is not, if both are in one picture or too far apart in time, if it looks different, has another size, is farther away than a bird gets in that time, or has moved and
     one of the two was at the edge of the picture: there, one leaves and another comes.
     """
-    if after.time_s <= before.time_s:
+    if not 0 < after.time_s - before.time_s <= max_gap_s:
         return np.inf
     different = difference(before.colours, after.colours)
     if different > SIMILAR:

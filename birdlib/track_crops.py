@@ -111,15 +111,11 @@ class Best:
             self.kept[span] = (worth, time_s, cut)
 
     def chosen(self):
-        """The best of each of ``n_crops`` equal parts of the track, best first: list of (quality, time_s, crop)."""
-        times_s = np.array([kept[1] for kept in self.kept.values()])
-        step_s = (times_s.max() - times_s.min()) / self.n_crops or 1.0
-        parts = np.minimum((times_s - times_s.min()) // step_s, self.n_crops - 1).astype(int)
-        best = {}
-        for part, kept in zip(parts, self.kept.values(), strict=True):
-            if part not in best or kept[0] > best[part][0]:
-                best[part] = kept
-        return sorted(best.values(), key=lambda kept: (-kept[0], kept[1]))
+        """The best of each of ``n_crops`` parts of the track, best first: list of (quality, time_s, crop)."""
+        kept = sorted(self.kept.values(), key=lambda one: one[1])
+        parts = np.array_split(np.arange(len(kept)), min(self.n_crops, len(kept)))
+        best = [max((kept[index] for index in part), key=lambda one: one[0]) for part in parts]
+        return sorted(best, key=lambda one: (-one[0], one[1]))
 
 
 def write(chosen, folder, name):

@@ -82,16 +82,17 @@ def follow(
             written = track_crops.write(track.best.chosen(), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
 
+    longest_s = max_gap_s + 0.5 / rate_hz  # times are rounded
     unnamed = []  # sights of the picture before that may be the first of a bird: ByteTrack waits for the second
     for time_s, image, boxes in detections:
-        over = [track for track in waiting if time_s - track.last.time_s > max_gap_s + 0.5 / rate_hz]
+        over = [track for track in waiting if time_s - track.last.time_s > longest_s + 1 / rate_hz]
         waiting = [track for track in waiting if track not in over]
         for track in over:
             end(track)
         sights, named = _sights(time_s, image, boxes, tracker)
         waiting += [live.pop(name) for name in list(live) if not _goes_on(live[name], named.get(name))]
         begun = {name: [*_take_first(unnamed, sight), sight] for name, sight in named.items() if name not in live}
-        paired = track_bridges.pairs([track.last for track in waiting], [first for first, *_ in begun.values()])
+        paired = track_bridges.pairs([track.last for track in waiting], [first for first, *_ in begun.values()], longest_s)
         going_on = {list(begun)[after]: waiting[before] for before, after in paired}
         waiting = [track for track in waiting if track not in going_on.values()]
         for name, sight in named.items():
