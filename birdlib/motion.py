@@ -6,7 +6,6 @@ sits still for most of ``WINDOW_S`` is background.
 """
 
 import collections
-import itertools
 import warnings
 
 import numpy as np
@@ -16,9 +15,11 @@ from birdlib import video
 RECIPE = 1
 SIDE = 320  # pictures are looked at this wide, or high
 WINDOW_S, PER_S = 60.0, 2.0  # the background is made of so many seconds, at so many pictures a second
-REFRESH_S = 5.0  # and made anew so often
+MAX_PICTURES = 40  # or, of a long film, fewer a second
+REFRESH_S = 10.0  # and made anew so often
 MIN_DIFFERENCE = 18.0  # grey levels, of the strongest colour
 SPREADS = 4.0  # or so many times the median deviation of the place
+JOIN = 9  # pixels: what is about so near is one thing
 MIN_AREA = 0.0005  # of the picture
 MAX_AREA = 0.4  # where more differs, it is the camera or the light that changed
 MIN_PICTURES = 3  # fewer tell nothing
@@ -74,7 +75,7 @@ def _background(window):
     window = [small for small in window if small.shape == window[0].shape]
     if len(window) < MIN_PICTURES:
         return None
-    window = np.stack(window)
+    window = np.stack(window[:: -(-len(window) // MAX_PICTURES)])
     middle = np.median(window, axis=0).astype(np.float32)
     spread = np.median(np.abs(window - middle), axis=0).max(axis=2).astype(np.float32)
     spread = cv2.dilate(spread, np.ones((5, 5)))  # a leaf's edge moves to its neighbours
@@ -94,7 +95,9 @@ def _boxes(image, background):
     difference = np.abs(difference - np.median(difference, axis=(0, 1))).max(axis=2)  # light that changes everywhere
     contrast = difference / threshold
     moving = cv2.morphologyEx((contrast > 1).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    moving = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    moving = np.pad(moving, JOIN)  # else it would grow to the edge of the picture
+    moving = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (JOIN, JOIN)))
+    moving = np.ascontiguousarray(moving[JOIN:-JOIN, JOIN:-JOIN])
     if moving.mean() > MAX_AREA:
         return nothing
     n, labels, stats, _ = cv2.connectedComponentsWithStats(moving)
@@ -105,4 +108,4 @@ def _boxes(image, background):
             mean_contrast = float(contrast[labels == k].mean())
             boxes.append((x, y, width, height, max(0.0, 1 - 1 / max(mean_contrast, 1e-6))))
     scale_x, scale_y = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
-    return np.array(list(itertools.chain(boxes)), np.float32).reshape(-1, 5) * np.float32([scale_x, scale_y] * 2 + [1])
+    return np.array(boxes, np.float32).reshape(-1, 5) * np.float32([scale_x, scale_y, scale_x, scale_y, 1])
