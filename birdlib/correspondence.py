@@ -1,5 +1,8 @@
 """Do this sound and this picture belong together? Training, and figures for any audio with any video encoder."""
 
+import functools
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -15,13 +18,16 @@ class CorrespondenceError(runtime.BirdlibError):
     """A training or a question that cannot be done as asked."""
 
 
-def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch_size=32, learning_rate=1e-3, seed=0):
+def fit(
+    model, library, train, validation, loss, *, epochs=30, patience=6, pairs_an_epoch=1024, batch_size=32, learning_rate=1e-3, seed=0
+):
     """Train a matcher; keep the epoch with the best ROC-AUC of the probability on validation.
 
     Args:
         model: from ``scene_encoders.matcher``.
         train, validation: (pictures, sounds), rows of the library.
         loss: one of ``losses.MATCH_LOSSES``.
+        pairs_an_epoch: at least; more where there are many pictures or sounds, so that each is met about once.
 
     Returns:
         DataFrame: ``epoch, loss, validation_roc_auc, is_kept``.
@@ -39,8 +45,8 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     best, history = (-1.0, model.get_weights(), 0), []
     for epoch in range(epochs):
-        arrays, targets = _epoch(library, train, rng, list(model.input))
-        logs = model.fit(arrays, targets, batch_size=batch_size, verbose=0).history
+        drawn = _draw(train, pairs_an_epoch, rng)
+        logs = model.fit(_batches()(library, drawn, list(model.input), batch_size), shuffle=False, verbose=0).history
         auc = _auc(checked["match"], scores(model, library, checked)[0]) if len(checked) else np.nan
         history.append({"epoch": epoch + 1, "loss": logs["loss"][-1], "validation_roc_auc": auc})
         if auc > best[0] or np.isnan(auc):
@@ -52,14 +58,37 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, batch
     return table.assign(is_kept=table["epoch"] == best[2] + 1)
 
 
-def _epoch(library, train, rng, names):
-    """Every picture with matches and mismatches, about as many of each as there are sounds; in random order."""
-    drawn = scene_pairs.pair(*train, rng, n_each=max(1, round(len(train[1]) / max(len(train[0]), 1))))
-    drawn = drawn.iloc[rng.permutation(len(drawn))]
-    categories = pd.factorize(pd.concat([library.pictures["category"], library.sounds["category"]]))[0]
-    of_pictures, of_sounds = np.split(categories, [len(library.pictures)])
-    targets = np.stack([drawn["match"], of_sounds[drawn["sound"]], of_pictures[drawn["picture"]]], axis=1)
-    return scene_pairs.inputs(library, drawn, names), targets.astype(np.float32)
+def _draw(train, n_pairs, rng):
+    """Every picture as often with a sound that matches as with one that does not; in random order."""
+    n_pictures = max(len(train[0]), 1)
+    n_each = max(round(len(train[1]) / n_pictures), math.ceil(n_pairs / 2 / n_pictures))
+    drawn = scene_pairs.pair(*train, rng, n_each=n_each)
+    return drawn.iloc[rng.permutation(len(drawn))]
+
+
+@functools.cache
+def _batches():
+    """A Keras class, made on first use, so that importing birdlib does not import Keras."""
+    import keras
+
+    class PairBatches(keras.utils.PyDataset):
+        """Pairs with their targets, a batch at a time: their arrays are never all in memory."""
+
+        def __init__(self, library, drawn, names, batch_size):
+            super().__init__()
+            self.library, self.drawn, self.names, self.batch_size = library, drawn, names, batch_size
+            categories = pd.concat([library.pictures["category"], library.sounds["category"]])
+            self.of_pictures, self.of_sounds = np.split(pd.factorize(categories)[0], [len(library.pictures)])
+
+        def __len__(self):
+            return math.ceil(len(self.drawn) / self.batch_size)
+
+        def __getitem__(self, step):
+            some = self.drawn.iloc[step * self.batch_size : (step + 1) * self.batch_size]
+            targets = np.stack([some["match"], self.of_sounds[some["sound"]], self.of_pictures[some["picture"]]], axis=1)
+            return scene_pairs.inputs(self.library, some, self.names), targets.astype(np.float32)
+
+    return PairBatches
 
 
 def scores(model, library, table):

@@ -35,14 +35,15 @@ def grid(audio, video, loss, n_seeds):
     ]  # fmt: skip
 
 
-def key(inputs, backbone, unseen_share, precision, *, epochs, patience, learning_rate, seed):
+def key(inputs, backbone, unseen_share, precision, **options):
     """Digest of all that changes the figures of a combination: what it is made of, and how.
 
     Args:
         inputs: digests of the stages that are read.
         backbone: what sees the pictures; None where there are none.
+        options: of ``run``.
     """
-    how = {"epochs": epochs, "patience": patience, "rate": learning_rate, "unseen": unseen_share, "precision": precision, "seed": seed}
+    how = {"unseen": unseen_share, "precision": precision, **options}
     return runtime.digest({**how, **inputs, "scenes": scenes.STORE_KEY, "seen with": backbone.key if backbone else ""})
 
 
@@ -58,7 +59,7 @@ def run(combinations, library, left_out, folder, key, *, seed, **options):
         folder: of the stage.
         key: of all else that changes the figures; rows of another key are dropped.
         seed: added to that of a combination.
-        options: ``epochs, patience, learning_rate`` of ``correspondence.fit``.
+        options: ``epochs, patience, pairs_an_epoch, learning_rate`` of ``correspondence.fit``.
 
     Returns:
         DataFrame, a row for each combination and set: ``audio, video, loss, seed, set, seconds, epochs, threshold, n_pictures, n_sounds`` and
@@ -137,7 +138,7 @@ def train_for_use(one, library, folder, **options):
 
     Args:
         one: from ``best``.
-        options: ``epochs, patience, learning_rate, seed``, as in ``run``.
+        options: ``epochs, patience, pairs_an_epoch, learning_rate, seed``, as in ``run``.
 
     Returns:
         the matcher.

@@ -18,7 +18,7 @@ def test_what_can_be_told_apart_is_learnt(loss):
     model = small_matcher(joint=loss == "bce")
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation", "test")]
     before = correspondence.evaluate(model, whole, sides[2], rng())
-    options = {"epochs": 4, "patience": 8, "learning_rate": 0.03, "batch_size": 32}
+    options = {"epochs": 4, "patience": 8, "pairs_an_epoch": 64, "learning_rate": 0.03, "batch_size": 32}
     history = correspondence.fit(model, whole, *sides[:2], loss, **options)
     figures = correspondence.evaluate(model, whole, sides[2], rng())
     assert before["roc_auc"] < 0.75 < 0.9 < figures["roc_auc"] and figures["equal_error_rate"] < 0.2
@@ -38,7 +38,7 @@ def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
 
     monkeypatch.setattr(correspondence, "_auc", auc)
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
-    history = correspondence.fit(model, whole, *sides, "cosine", epochs=20, patience=3)
+    history = correspondence.fit(model, whole, *sides, "cosine", epochs=20, patience=3, pairs_an_epoch=8)
     assert history["validation_roc_auc"].tolist() == said
     assert history["is_kept"].tolist() == [False, True, False, False, False]
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[1], strict=True))
@@ -48,7 +48,7 @@ def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
 def test_without_validation_the_last_epoch_is_kept():
     whole = birds(3, splits=("train",))
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
-    history = correspondence.fit(small_matcher(), whole, *sides, "contrastive", epochs=3, patience=1)
+    history = correspondence.fit(small_matcher(), whole, *sides, "contrastive", epochs=3, patience=1, pairs_an_epoch=8)
     assert history["is_kept"].tolist() == [False, False, True] and history["validation_roc_auc"].isna().all()
 
 
@@ -190,3 +190,11 @@ def test_species_are_asked_for_only_where_they_are_known():
     own, shared = "its own sound", "a sound of its species"
     assert correspondence.film_aucs(table, None, rng()) == {own: [1, 1, 1]}
     assert correspondence.film_aucs(table, {f"v{k}": {f"s{k // 2}"} for k in range(6)}, rng()) == {own: [1, 1, 1], shared: [1, 1, 1]}
+
+
+@pytest.mark.parametrize(("n_pairs", "n_met"), [(1, 24), (100, 108)])
+def test_an_epoch_has_so_many_pairs_at_least_and_meets_every_sound_about_once(n_pairs, n_met):
+    """Six pictures, twelve sounds: two that match and two that do not for each picture; for 100 pairs, nine and nine."""
+    pictures, sounds = ([one for name in ("wren", "tit") for one in media(name, n=n)] for n in (3, 6))
+    drawn = correspondence._draw(scene_pairs.rows(library(pictures, sounds), "train"), n_pairs, rng())
+    assert len(drawn) == n_met and drawn["match"].mean() == 0.5 and set(drawn["picture"]) == set(range(6))

@@ -12,7 +12,7 @@ from made_scenes import BLIND, birds, everything, film, library, put_scorer, rng
 from birdlib import correspondence, losses, match_grid, scene_encoders, scene_pairs, splits
 
 ONE = {"audio": "cnn", "video": "cnn_average", "loss": "bce", "seed": 0}
-OPTIONS = {"epochs": 2, "patience": 2, "learning_rate": 0.01, "seed": 0}
+OPTIONS = {"epochs": 2, "patience": 2, "pairs_an_epoch": 64, "learning_rate": 0.01, "seed": 0}
 
 
 def test_all_combinations_are_72():
