@@ -5,10 +5,8 @@ seconds of a film's sound or of a recording. Both sides of one moment of a film 
 seconds of the file.
 """
 
-import contextlib
 import json
 import math
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -204,7 +202,7 @@ def _film_windows(store, path, digest, start_s, end_s):
     """((scenes, 2) float64 of start and end, notes) of the part of a film that can truly be decoded."""
 
     def compute():
-        with _noting(path) as notes:
+        with video.noting(path) as notes:
             header_s = video.probe(path).duration_s
             last_s = [time_s for time_s, _ in video.frames(path, 1 / seeing.FRAME_S, start_s, end_s)][-1]
         until_s = min(end_s, last_s + seeing.FRAME_S, header_s if header_s > last_s else math.inf)
@@ -216,19 +214,8 @@ def _film_windows(store, path, digest, start_s, end_s):
     return _times_s(store, key), notes
 
 
-@contextlib.contextmanager
-def _noting(path):
-    """A list of what is amiss in a film, whole when the block has ended."""
-    notes = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", video.VideoWarning)
-        yield notes
-    told = [str(one.message).removeprefix(f"{path}: ") for one in caught if one.category is video.VideoWarning]
-    notes += dict.fromkeys(told)
-
-
 def _see_film(path, times_s, backbone):
-    with _noting(path):  # of the windows already
+    with video.noting(path):  # of the windows already
         frames, shown = seeing.look(path, times_s, backbone)
     return {" frames": frames, "": np.hstack([times_s, shown])}, ["shows one picture only"] if len(frames) == 1 else []
 
@@ -243,7 +230,7 @@ def _keep_photos(store, waiting, backbone):
 
 
 def _hear_film(path, times_s):
-    with _noting(path) as notes:
+    with video.noting(path) as notes:
         has_sound = video.probe(path).has_sound
         rows = hearing.hear_film(path, times_s)
     if not has_sound:

@@ -144,6 +144,17 @@ def read_soundtrack(path, sample_rate_hz=None):
     return (np.concatenate(blocks), sample_rate_hz) if blocks else None
 
 
+@contextlib.contextmanager
+def noting(path):
+    """A list of what is amiss in a film, whole when the block has ended."""
+    notes = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", VideoWarning)
+        yield notes
+    told = [str(one.message).removeprefix(f"{path}: ") for one in caught if one.category is VideoWarning]
+    notes += dict.fromkeys(told)
+
+
 # Streams
 
 
