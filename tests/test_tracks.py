@@ -48,9 +48,9 @@ def test_a_track_holds_one_bird(seed, tmp_path):
     free_from[at] = 7
     for k in range(60):
         for bird, path in enumerate(paths):
-            free_from[at[bird]] = k + 7
             if rng.random() < 0.1:
                 at[bird] = int(rng.choice(np.flatnonzero(free_from <= k)))
+            free_from[at[bird]] = k + 7
             place = perches[at[bird]] + rng.normal(0, 2, 2)
             path.append(None if rng.random() < 0.1 else (*place, 40, 34, (RED, BLUE)[bird % 2]))
     found, _ = follow(film(*paths), tmp_path)
