@@ -16,6 +16,7 @@ from birdlib import individuals
 ABSENT = individuals.NEW  # of a track that is not there in a draw
 LEVEL = 0.9
 MIN_DETECTIONS = 3  # a bird is seen so often, at least
+CREDIBLE, SURE = 0.5, 0.95  # how probable it is that a track is a bird: it is counted, it is there in every draw
 FILM_COLUMNS = ["recording_id", "n", "low", "high", "at_once", "only_here", "only_here_low", "only_here_high"]
 PAIR_COLUMNS = ["a", "b", "n_a", "n_b", "shared", "shared_low", "shared_high", "total", "total_low", "total_high"]
 
@@ -47,11 +48,11 @@ def seen_at_once(tracks, summary, min_detections=MIN_DETECTIONS):
         summary: one row a track, with ``recording_id, track, n_detections, score``.
 
     Returns:
-        (tracks,) bool, row-aligned with the summary. Tracks that are more likely none than a bird do not count; of moments that are as
-        full, the one with the highest scores.
+        (tracks,) bool, row-aligned with the summary. Only tracks that are ``SURE`` to be a bird count, lest a leaf be one of them for good;
+        of moments that are as full, the one with the highest scores.
     """
-    credible = summary.loc[existence(summary, min_detections) >= 0.5, ["recording_id", "track"]]
-    seen = tracks.merge(credible, on=["recording_id", "track"])
+    sure = summary.loc[existence(summary, min_detections) >= SURE, ["recording_id", "track"]]
+    seen = tracks.merge(sure, on=["recording_id", "track"])
     moments = seen.groupby(["recording_id", "time_s"]).agg(n=("track", "nunique"), score=("score", "sum")).reset_index()
     fullest = moments.sort_values(["n", "score", "time_s"], ascending=[False, False, True]).drop_duplicates("recording_id")
     members = seen.merge(fullest[["recording_id", "time_s"]], on=["recording_id", "time_s"])
@@ -67,7 +68,7 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
         crop_tracks: (crops,) int, the row of the track of each.
         must_not_link: (tracks, tracks) bool.
         threshold: as of ``individuals.cluster``.
-        exists: (tracks,) bool. A track without crops does not count either.
+        exists: (tracks,) bool, ``existence(summary) >= CREDIBLE``, say. A track without crops does not count either.
 
     Returns:
         (tracks,) int, identities; ``ABSENT`` for a track that does not count.

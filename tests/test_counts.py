@@ -121,10 +121,11 @@ def test_to_be_seen_oftener_or_better_never_makes_a_bird_less_sure():
 
 
 def test_the_fullest_moment_tells_how_many_there_are_at_least():
-    """At 1 s the film has two birds and something seen but twice with a low score, which does not count; at 2 s three birds."""
+    """At 1 s the film has two birds and what may be a leaf, seen eight times with a low score, which does not count; at 2 s three birds."""
     rows = [(1, 1.0), (2, 1.0), (9, 1.0), (1, 2.0), (2, 2.0), (3, 2.0), (4, 3.0)]
     tracks = pd.DataFrame([("a", track, time_s, 0.9) for track, time_s in rows], columns=["recording_id", "track", "time_s", "score"])
-    summary = summary_of([("a", 1, 20, 0.9), ("a", 2, 20, 0.9), ("a", 3, 20, 0.9), ("a", 4, 20, 0.9), ("a", 9, 2, 0.3)])
+    summary = summary_of([("a", 1, 20, 0.9), ("a", 2, 20, 0.9), ("a", 3, 20, 0.9), ("a", 4, 20, 0.9), ("a", 9, 8, 0.4)])
+    assert counts.CREDIBLE < counts.existence(summary)[4] < counts.SURE
     assert counts.seen_at_once(tracks, summary).tolist() == [True, True, True, False, False]
     assert counts.seen_at_once(tracks[tracks["time_s"] < 2], summary).tolist() == [True, True, False, False, False]
 
