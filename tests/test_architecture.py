@@ -36,7 +36,7 @@ FLOORS = [
     },
     {"counts", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "voices"},
-    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "track_encoders"},
+    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders"},
     {"soundscapes", "scene_pairs"},
     {"correspondence"},
     {"match_grid"},
