@@ -1,0 +1,142 @@
+"""Films to tracks: every film is looked through once, and what was found of it stays until the film or the way of looking changes.
+
+A film is a row of the split table with ``video_path``; a photo is a film of one picture.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime, stages, tracks, video
+
+
+def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.3, min_detections=3, max_gap_s=1.0):
+    """Find the birds of films and follow them.
+
+    Args:
+        films: rows of the split table: ``recording_id, video_path, start_s, end_s``.
+        root: folder of the paths.
+        detector: from ``detectors.load``.
+        folder: of the stage; tracks go to ``tracks/``, as MOT text too, crops to ``crops/``.
+        rate_hz: pictures per second that are looked at.
+        n_crops, min_score, min_detections, max_gap_s: of ``tracks.follow``.
+
+    Returns:
+        found: DataFrame of ``tracks.COLUMNS``.
+        crops: DataFrame of ``tracks.CROP_COLUMNS``.
+        skipped: the skipped table's (path, reason); a film that was used in spite of its flaws is told too.
+    """
+    options = {"n_crops": n_crops, "min_score": min_score, "min_detections": min_detections, "max_gap_s": max_gap_s}
+    tasks, skipped = {}, []
+    for film in films.itertuples():
+        try:
+            digest = runtime.digest_file(root / film.video_path)
+        except OSError as error:
+            skipped.append((film.video_path, error.strerror or "it cannot be read"))
+            continue
+        part = {"start_s": _number(film.start_s, 0.0), "end_s": _number(film.end_s, None)}
+        how = {"detector_key": detector.key, "rate_hz": rate_hz, "options": options}
+        tasks[film.recording_id] = {"recording_id": film.recording_id, "path": film.video_path, "digest": digest, **part, **how}
+    (folder / "tracks").mkdir(parents=True, exist_ok=True)
+    follow = functools.partial(_follow, root, folder, detector)
+    rows = stages.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
+    found, crops = [pd.DataFrame(columns=tracks.COLUMNS)], [pd.DataFrame(columns=tracks.CROP_COLUMNS)]
+    for name, row in rows.items():
+        path = tasks[name]["path"]
+        if "skipped_reason" in row:
+            skipped.append((path, row["skipped_reason"].removeprefix(f"{root / path}: ")))
+            continue
+        skipped += [(path, note) for note in row["notes"]]
+        of_tracks, of_crops = (pd.read_parquet(file) for file in _files(folder, name))
+        found.append(of_tracks)
+        crops.append(of_crops)
+    return *(_joined(tables) for tables in (found, crops)), skipped
+
+
+def labels(summary, must_not_link, names):
+    """The individual of each track, where the manifest tells it: a film named after one bird shows it alone.
+
+    Args:
+        summary: of the tracks.
+        must_not_link: (tracks, tracks) bool.
+        names: {recording_id: individual_id}.
+
+    Returns:
+        (tracks,) str, ``""`` where it is not known: also in a film that shows two birds at once, for which of them is meant?
+    """
+    films = summary["recording_id"].to_numpy()
+    several = {film for film in set(films) if must_not_link[np.ix_(films == film, films == film)].any()}
+    return np.array(["" if film in several else names.get(film, "") for film in films], dtype=object)
+
+
+def true_individuals(found, summary, truth, least_iou=0.5):
+    """Which bird each track truly is: the one whose boxes it meets most often.
+
+    Args:
+        found: of ``tracks.COLUMNS``.
+        summary: of its tracks.
+        truth: DataFrame of ``recording_id, individual_id, time_s, x, y, width, height``.
+        least_iou: intersection over union of boxes that meet.
+
+    Returns:
+        (individuals, purity): (tracks,) str, ``""`` for a track that meets no bird, and (tracks,) the share of its meetings with that bird.
+    """
+    truth = truth.assign(picture=(truth["time_s"] * 1000).round().astype(int))
+    both = found.assign(picture=(found["time_s"] * 1000).round().astype(int)).merge(truth, on=["recording_id", "picture"], suffixes=("", "_true"))
+    across = np.minimum(both["x"] + both["width"], both["x_true"] + both["width_true"]) - np.maximum(both["x"], both["x_true"])
+    down = np.minimum(both["y"] + both["height"], both["y_true"] + both["height_true"]) - np.maximum(both["y"], both["y_true"])
+    overlap = across.clip(lower=0) * down.clip(lower=0)
+    union = both["width"] * both["height"] + both["width_true"] * both["height_true"] - overlap
+    met = both[overlap >= least_iou * union].groupby(["recording_id", "track", "individual_id"]).size().reset_index(name="n")
+    met["share"] = met["n"] / met.groupby(["recording_id", "track"])["n"].transform("sum")
+    best = met.sort_values("n", ascending=False, kind="stable").drop_duplicates(["recording_id", "track"])
+    told = summary[["recording_id", "track"]].merge(best, on=["recording_id", "track"], how="left")
+    return told["individual_id"].fillna("").to_numpy(), told["share"].to_numpy()
+
+
+def truth_of(root):
+    """The true boxes of films, where they are known, as of the sample: for scores only; else None.
+
+    Returns:
+        DataFrame of ``recording_id, individual_id, time_s, x, y, width, height``, a row a bird and picture.
+    """
+    path = Path(root) / "truth" / "video_tracks.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, dtype={"label": str})
+    table["recording_id"] = [f"video-{Path(name).stem}" for name in table["video"]]
+    return table
+
+
+def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, **_):
+    with video.noting(root / path) as notes:
+        detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
+        found, crops = tracks.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
+    for table, file in zip((found, crops), _files(folder, recording_id), strict=True):
+        runtime.write_table(table, file)
+    tracks.write_mot(found, folder / "tracks" / f"{recording_id}.txt", rate_hz)
+    sizes = {file.name: file.stat().st_size for file in _files(folder, recording_id)}
+    return {"notes": notes, "sizes": sizes, "crops": crops["path"].tolist()}
+
+
+def _files(folder, recording_id):
+    return [folder / "tracks" / f"{recording_id}.{what}.parquet" for what in ("tracks", "crops")]
+
+
+def _is_whole(folder, row):
+    """Whether nothing of what a film gave was taken away or cut short since."""
+    sizes = {folder / "tracks" / name: size for name, size in row["sizes"].items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items()) and all(
+        (folder / path).is_file() for path in row["crops"]
+    )
+
+
+def _number(value, otherwise):
+    return otherwise if pd.isna(value) else float(value)
+
+
+def _joined(tables):
+    some = [table for table in tables if len(table)] or tables[:1]
+    return pd.concat(some, ignore_index=True)
