@@ -154,6 +154,20 @@ def test_birds_seen_at_once_are_there_in_every_draw_and_others_as_often_as_is_pr
     assert is_there[0] == 1 and is_there[1] == 0 and 0.4 < is_there[2] < 0.6
 
 
+def test_which_crops_there_are_decides_who_is_who_where_crops_differ():
+    """Half of the second track's crops are like the first track; all tracks are there and the threshold is fixed."""
+    first, second = crops_of([0, 1], noise=0.01)[0].reshape(2, 6, -1)
+    mixed = np.concatenate([first, first[:3], second[:3]])
+    draws = counts.draw_identities(mixed, np.repeat([0, 1], 6), np.zeros((2, 2)), [0.3] * 60, np.ones(2), np.ones(2, bool), rng())
+    assert 0.2 < (draws[:, 0] == draws[:, 1]).mean() < 0.8
+
+
+@pytest.mark.parametrize("n, drawn, interval", [([0, 1], [0, 0], (2, 1, 2)), ([0, 0], [0, 1], (1, 1, 2))])
+def test_the_interval_reaches_to_the_count_though_no_draw_does(n, drawn, interval):
+    table = counts.of_films(np.array(n), np.array([drawn] * 9), ["a", "a"], np.zeros(2, bool), ["a"])
+    assert tuple(table.loc[0, ["n", "low", "high"]]) == interval
+
+
 # The threshold
 
 
@@ -167,6 +181,22 @@ def test_a_threshold_that_rests_on_little_is_uncertain():
         return counts.draw_thresholds(*halves, 0.5, rng(), n=200).std()
 
     assert spread(3) > 1.3 * spread(24) > 0
+
+
+def test_a_track_that_is_drawn_twice_brings_its_pairs_twice(monkeypatch):
+    """The pair of its halves as often as it was drawn, pairs with another track as often as both were."""
+    embeddings, tracks = crops_of([0, 1, 2], noise=0.2)
+    halves, relations, of_track = individuals.validation_pairs(embeddings, tracks, np.tile(range(6), 3), ~np.eye(3, dtype=bool))
+    weighed = []
+    monkeypatch.setattr(individuals, "choose_threshold", lambda apart, told, weights, fallback: (weighed.append((told, weights)), 0)[1:])
+    counts.draw_thresholds(halves, relations, of_track, 0.5, rng(), n=20)
+    first, second = (of_track[side] for side in np.triu_indices(6, k=1))
+    for told, weights in weighed:
+        times = weights[told == 1]  # the pairs of the halves, by track
+        assert times.sum() == 3
+        expected = np.where(first == second, times[first], times[first] * times[second])
+        assert weights.tolist() == expected.tolist()
+    assert len({tuple(weights) for _, weights in weighed}) > 3
 
 
 def test_without_pairs_to_draw_the_threshold_stays():

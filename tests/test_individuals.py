@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from arrays import at_degrees, unit
@@ -55,6 +57,15 @@ def test_who_is_who_does_not_depend_on_the_order_of_the_sightings(seed):
         order = rng(shuffle).permutation(len(vectors))
         again = individuals.cluster(vectors[order], apart[np.ix_(order, order)], 0.5)
         assert again.tolist() == individuals.renumber(found[order]).tolist()
+
+
+def test_a_bird_half_way_between_two_goes_to_the_same_one_whatever_the_order():
+    """The first is 0.4 from either of the others, which are 0.64 apart; with one of them it is 0.52 from the other."""
+    vectors = np.array([[1, 0, 0], [0.6, 0.8, 0], [0.6, 0, 0.8]])
+    found = individuals.cluster(vectors, None, 0.45)
+    assert found.max() == 1
+    for order in map(list, itertools.permutations(range(3))):
+        assert individuals.cluster(vectors[order], None, 0.45).tolist() == individuals.renumber(found[order]).tolist()
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 1.0, 2.0])
@@ -191,11 +202,11 @@ def test_without_different_birds_the_threshold_is_handed_in():
 
 
 def test_halves_of_a_track_are_one_bird_and_birds_seen_at_once_are_two():
-    """Track 0 has four crops out of order, track 1 two, track 2 one."""
-    vectors, times_s = at_degrees(20, 0, 22, 2, 90, 80, 50), [9, 1, 8, 2, 1, 5, 3]
-    halves, relations, tracks = individuals.validation_pairs(vectors, [0, 0, 0, 0, 1, 1, 2], times_s, pairs_apart(3, (0, 1)))
+    """Track 0 has six crops out of order, track 1 two, track 2 one."""
+    vectors, times_s = at_degrees(20, 0, 22, 2, 4, 18, 90, 80, 50), [9, 1, 8, 2, 3, 7, 1, 5, 3]
+    halves, relations, tracks = individuals.validation_pairs(vectors, [0] * 6 + [1, 1, 2], times_s, pairs_apart(3, (0, 1)))
     assert tracks.tolist() == [0, 0, 1, 1, 2]
-    assert np.allclose(halves, at_degrees(1, 21, 90, 80, 50), atol=1e-5)
+    assert np.allclose(halves, at_degrees(2, 20, 90, 80, 50), atol=1e-5)
     assert relations.tolist() == [
         [1, 1, -1, -1, 0],
         [1, 1, -1, -1, 0],
