@@ -33,7 +33,7 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
     """Load a detector with its weights, which are fetched if need be.
 
     Args:
-        name: "efficientdet_lite2", the most able; "efficientdet_lite0", three times as fast; "ssd_mobilenet_v2"; "motion",
+        name: "efficientdet_lite2", the most able; "efficientdet_lite0", twice as fast; "ssd_mobilenet_v2"; "motion",
             which needs no weights and sees what moves before a fixed camera; or "auto": efficientdet_lite2, and motion
             where its weights cannot be had.
         weights_dir: where the weights are, see ``weights.find``.
