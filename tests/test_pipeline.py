@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,38 +35,54 @@ def notebook(path, parameters, code):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
 
 
-@pytest.fixture
-def chain(tmp_path, monkeypatch):
+def put_chain(folder, monkeypatch):
     """Two small notebooks in place of the real ones; gives the outputs folder."""
-    (tmp_path / "notebooks").mkdir()
-    notebook(tmp_path / "notebooks" / "01_split.ipynb", 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT)
-    notebook(
-        tmp_path / "notebooks" / "02_clean.ipynb", 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', CLEAN
-    )
-    paths = sorted((tmp_path / "notebooks").glob("*.ipynb"))
+    paths = [folder / "notebooks" / f"{name}.ipynb" for name in ("01_split", "02_clean")]
+    if not paths[0].parent.exists():
+        paths[0].parent.mkdir()
+        notebook(paths[0], 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT)
+        notebook(paths[1], 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', CLEAN)
     monkeypatch.setattr(pipeline, "notebooks", lambda: paths)
     monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"]})
-    return tmp_path / "outputs"
+    return folder / "outputs"
 
 
-def test_the_chain_runs_once_and_is_then_current(chain):
-    assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "ran"}
-    assert pipeline.run(chain) == {"01_split": "current", "02_clean": "current"}
-    page = (chain / "report.html").read_text()
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    return put_chain(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A chain that has run once, and what it said."""
+    folder = tmp_path_factory.mktemp("ran")
+    with pytest.MonkeyPatch.context() as patch:
+        return folder, pipeline.run(put_chain(folder, patch))
+
+
+@pytest.fixture
+def finished(ran, tmp_path, monkeypatch):
+    """The outputs folder of a copy of the chain that has run."""
+    shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
+    return put_chain(tmp_path, monkeypatch)
+
+
+def test_the_chain_runs_once_and_is_then_current(ran, finished):
+    assert ran[1] == {"01_split": "ran", "02_clean": "ran"}
+    assert pipeline.run(finished) == {"01_split": "current", "02_clean": "current"}
+    page = (finished / "report.html").read_text()
     assert "0.900 [0.850, 0.950]" in page and "clips: 3" in page
 
 
-def test_a_changed_parameter_runs_its_stage_and_what_reads_it(chain):
-    pipeline.run(chain)
-    assert pipeline.run(chain, given={"policy": "keep"}) == {"01_split": "current", "02_clean": "ran"}
-    assert pipeline.run(chain, given={"policy": "keep", "seed": 1}) == {"01_split": "ran", "02_clean": "ran"}
+def test_a_changed_parameter_runs_its_stage_and_what_reads_it(finished):
+    assert pipeline.run(finished, given={"policy": "keep"}) == {"01_split": "current", "02_clean": "ran"}
+    assert pipeline.run(finished, given={"policy": "keep", "seed": 1}) == {"01_split": "ran", "02_clean": "ran"}
 
 
-def test_a_changed_notebook_runs_again(chain):
-    pipeline.run(chain)
+def test_a_changed_notebook_runs_again(finished):
     first = pipeline.notebooks()[0]
     notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT + "\nprint(1)")
-    assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "current"}
+    assert pipeline.run(finished) == {"01_split": "ran", "02_clean": "current"}
 
 
 def test_only_and_from_choose_stages(chain):
@@ -169,13 +186,12 @@ def test_a_dead_kernel_is_told_with_its_log(chain, code):
     assert "loading" in (chain / "notebooks" / "01_split.log").read_text()
 
 
-def test_a_damaged_copy_or_receipt_runs_again(chain):
-    pipeline.run(chain)
-    executions.executed_path(chain, pipeline.notebooks()[0]).write_text('{"cells": ')
-    assert pipeline.run(chain) == {"01_split": "ran", "02_clean": "current"}
-    (chain / "02_clean" / stages.RECEIPT).write_text("{")
-    report.write(chain)
-    assert pipeline.run(chain) == {"01_split": "current", "02_clean": "ran"}
+def test_a_damaged_copy_or_receipt_runs_again(finished):
+    executions.executed_path(finished, pipeline.notebooks()[0]).write_text('{"cells": ')
+    assert pipeline.run(finished) == {"01_split": "ran", "02_clean": "current"}
+    (finished / "02_clean" / stages.RECEIPT).write_text("{")
+    report.write(finished)
+    assert pipeline.run(finished) == {"01_split": "current", "02_clean": "ran"}
 
 
 def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp_path):
@@ -220,25 +236,23 @@ def test_without_a_terminal_only_stages_are_told(chain):
     assert done.stderr == "01_split: done\n"
 
 
-def test_the_report_shows_what_was_skipped(chain):
-    pipeline.run(chain)
+def test_the_report_shows_what_was_skipped(finished):
     long = "a" * 200
     rows = [("audio/<bad>.ogg", "is empty\n\n(0 bytes)")] + [(f"{long}{i}.ogg", "is empty") for i in range(60)]
-    runtime.write_table(stages.skipped_table(rows, "02_clean"), chain / "02_clean" / "skipped.parquet")
-    page = report.write(chain).read_text()
+    runtime.write_table(stages.skipped_table(rows, "02_clean"), finished / "02_clean" / "skipped.parquet")
+    page = report.write(finished).read_text()
     assert "61 files were skipped" in page and "The first 50" in page
     assert "audio/&lt;bad&gt;.ogg" in page and "is empty (0 bytes)" in page
     assert f"{long}48.ogg" in page and f"{long}49.ogg" not in page
 
 
-def test_the_report_needs_no_network(chain):
-    pipeline.run(chain)
-    copy = executions.executed_path(chain, pipeline.notebooks()[0])
+def test_the_report_needs_no_network(finished):
+    copy = executions.executed_path(finished, pipeline.notebooks()[0])
     badge = "[![Open](https://example.org/badge.svg)](https://example.org/open) [next](02_clean.ipynb)"
     text = json.loads(copy.read_text())
     text["cells"][0]["source"] = badge
     copy.write_text(json.dumps(text))
-    page = report.write(chain).read_text()
+    page = report.write(finished).read_text()
     assert "<script" not in page and "badge.svg" not in page
     assert 'href="notebooks/02_clean.ipynb"' in page
 
@@ -289,13 +303,13 @@ def test_stages_without_anything_to_do_are_left_out(tmp_path, columns, left_out)
 
 
 @pytest.fixture
-def without_weights(chain, monkeypatch):
+def without_weights(finished, monkeypatch):
     code = "from birdlib import weights\nraise weights.MissingWeightsError('no ResNet50: fetch it')"
-    path = chain.parent / "notebooks" / "05_match.ipynb"
+    path = finished.parent / "notebooks" / "05_match.ipynb"
     notebook(path, 'outputs_dir = "outputs"  # where', code)
     monkeypatch.setattr(pipeline, "notebooks", lambda: sorted(path.parent.glob("*.ipynb")))
     monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"], "05_match": []})
-    return chain
+    return finished
 
 
 def test_a_stage_that_a_submission_can_do_without_is_left_out_for_want_of_weights(without_weights):
