@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from birdlib import motion, runtime, tiles, video, weights, yamnet
+from birdlib import catalogue, motion, runtime, tiles, video, weights, yamnet
 
 # Classes of COCO as each network counts them, from 0, or from 1 with a background: bird, and airplane and kite, which is
 # what networks that have seen few birds take those for that soar, fly, or stretch out
@@ -189,7 +189,7 @@ def _ssd(folder, kept):
     """SSD MobileNetV2 by OpenCV; it was trained on pictures stretched to a square."""
     import cv2
 
-    graph, text = (str(folder / name) for name in weights.MODELS["ssd_mobilenet_v2"].files)
+    graph, text = (str(folder / name) for name in catalogue.MODELS["ssd_mobilenet_v2"].files)
     network = cv2.dnn.readNetFromTensorflow(graph, text)
 
     def look(image):
