@@ -1,26 +1,29 @@
 """Which bird a track shows: crops, and the sound of the time in which the bird is alone, to one unit vector.
 
-Early fusion: a frozen network trained on ImageNet looks at a crop, a small CNN at its details (a ring, a spot: what the large network,
-which tells species, passes over), another small CNN hears the sound; side by side they go into one dense layer. A sound that is not
-attributed to the track is absent, and then is not listened to. A crop is (height, width, 3) uint8 RGB of any size; "heard" is
-(125, 128) as ``hearing.spectrogram`` makes it; times are in seconds of the film.
+Early fusion: a frozen network trained on ImageNet looks at a crop, a small CNN hears the sound; side by side they go into one dense
+layer. The network is asked at three depths: its last features tell species; a coloured ring or a spot is seen by its early layers, and
+as it is in one place only, by their maximum over the picture. A sound that is not attributed to the track is absent, and then is not
+listened to. A crop is (height, width, 3) uint8 RGB of any size; times are in seconds of the film.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from birdlib import hearing, pictures, resnet50, runtime, scene_encoders, vectors, weights
 
-BACKBONES = ("resnet50", "densenet121", "efficientnetb0")
 EMBEDDING_DIM = 256
 SIZE = 128  # of the square that the large network sees: crops are small, and 224 takes three times as long
-DETAILS = 96  # of the square that the small CNN sees
 SOUND_DIM = 64
 BATCH = 16  # crops at once
-INPUTS = ("features", "details", "spectrogram", "has_sound")
-RECIPE = 1  # of what is kept of a crop
+RECIPE = 1  # of the features of a crop
+DEPTHS = {  # where a network is asked, besides its end
+    "resnet50": ("conv2_block3_out", "conv3_block4_out"),
+    "densenet121": ("conv2_block6_concat", "conv3_block12_concat"),
+    "efficientnetb0": ("block2b_add", "block3b_add"),
+}
 
 
 class TrackEncoderError(runtime.BirdlibError):
@@ -32,23 +35,23 @@ class Backbone:
     """A network that is not trained.
 
     Attributes:
-        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → (batch, dim).
-        dim: of its features.
-        key: of all that changes what ``see`` gives.
+        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → (batch, sum of dims).
+        dims: of its features at each depth, the maximum of the early ones and the mean of the last.
+        key: of all that changes them.
         weights: for the receipt.
     """
 
     network: Any
-    dim: int
+    dims: tuple
     key: str
     weights: dict
 
 
 def load_backbone(name="resnet50", weights_dir="", is_trained=True):
-    """A frozen network, pooled over the picture.
+    """A frozen network that is asked at three depths, pooled over the picture.
 
     Args:
-        name: one of ``BACKBONES``. "resnet50" comes by ``birdlib.weights``, the others as ``keras.applications`` downloads them.
+        name: one of ``DEPTHS``. "resnet50" comes by ``birdlib.weights``, the others as ``keras.applications`` downloads them.
         weights_dir: as in ``weights.find``.
         is_trained: False leaves it with random weights, for tests.
 
@@ -58,10 +61,10 @@ def load_backbone(name="resnet50", weights_dir="", is_trained=True):
     """
     import keras
 
-    if name not in BACKBONES:
-        raise TrackEncoderError(f"backbone is {name!r}: choose {', '.join(BACKBONES)}")
+    if name not in DEPTHS:
+        raise TrackEncoderError(f"backbone is {name!r}: choose {', '.join(DEPTHS)}")
     inputs = keras.Input((SIZE, SIZE, 3), name="crop")
-    options = {"include_top": False, "pooling": "avg", "input_shape": (SIZE, SIZE, 3), "weights": None}
+    options = {"include_top": False, "input_shape": (SIZE, SIZE, 3), "weights": None}
     receipt, x = {}, inputs
     if name == "resnet50":
         network = keras.applications.ResNet50(**options)
@@ -75,9 +78,14 @@ def load_backbone(name="resnet50", weights_dir="", is_trained=True):
         if name == "densenet121":
             x = keras.applications.densenet.preprocess_input(inputs)
     network.trainable = False
-    key = runtime.digest({"name": name, "of": receipt, "size": SIZE, "details": DETAILS, "recipe": RECIPE})
-    model = keras.Model(inputs, network(x), name=name)
-    return Backbone(model, model.output.shape[-1], key, {name: receipt})
+    key = runtime.digest({"name": name, "of": receipt, "size": SIZE, "recipe": RECIPE})
+    early = [network.get_layer(layer).output for layer in DEPTHS[name]]
+    maps = keras.Model(network.input, [*early, network.output])(x)
+    pools = [keras.layers.GlobalMaxPooling2D()(one) for one in maps[:-1]] + [
+        keras.layers.GlobalAveragePooling2D()(maps[-1])
+    ]
+    model = keras.Model(inputs, keras.layers.Concatenate()(pools), name=name)
+    return Backbone(model, tuple(pool.shape[-1] for pool in pools), key, {name: receipt})
 
 
 def _of_keras(name, options, is_trained):
@@ -95,49 +103,45 @@ def _of_keras(name, options, is_trained):
     return network, {"source": "keras.applications", "keras": keras.__version__}
 
 
-def encoder(feature_dim, dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
-    """What a crop's features, its details and a sound make together.
+def encoder(dims, dim=EMBEDDING_DIM, has_sound=True, dropout=0.3):
+    """What a crop's features and a sound make together.
 
     Args:
-        feature_dim: ``dim`` of the backbone.
+        dims: of the backbone.
         dim: of the vector.
         has_sound: False leaves the sound out altogether.
         dropout: before the dense layer.
 
     Returns:
-        keras.Model, {"features": (batch, feature_dim), "details": (batch, DETAILS, DETAILS, 3) RGB 0-255, "spectrogram":
-        (batch, 125, 128), "has_sound": (batch, 1), 0 where the sound is absent} → (batch, dim) unit vectors, float32.
+        keras.Model, {"features": (batch, sum of dims), "spectrogram": (batch, 125, 128), "has_sound": (batch, 1), 0 where the sound
+        is absent} → (batch, dim) unit vectors, float32. See ``standardise``.
     """
     import keras
 
-    features = keras.Input((feature_dim,), name="features")
-    details = keras.Input((DETAILS, DETAILS, 3), name="details")
-    inputs = {"features": features, "details": details}
-    x = keras.layers.LayerNormalization(name="feature_scale")(features)
-    parts = [vectors.unit_vector("looks")(x), vectors.unit_vector("marks")(_details_cnn(details))]
+    features = keras.Input((sum(dims),), name="features")
+    inputs = {"features": features}
+    x = keras.layers.BatchNormalization(center=False, scale=False, trainable=False, name="feature_scale")(features)
+    ends = np.cumsum(dims).tolist()
+    parts = [vectors.unit_vector()(x[:, end - n : end]) for n, end in zip(dims, ends, strict=True)]
     if has_sound:
         heard = keras.Input((hearing.N_STEPS, hearing.N_BANDS), name="spectrogram")
         is_there = keras.Input((1,), name="has_sound")
-        listen = scene_encoders.audio_encoder("cnn", SOUND_DIM)
-        parts.append(keras.layers.Multiply(name="voice")([listen({"spectrogram": heard}), is_there]))
+        voice = scene_encoders.audio_encoder("cnn", SOUND_DIM)({"spectrogram": heard})
+        parts.append(keras.layers.Multiply(name="voice")([voice, is_there]))
         inputs |= {"spectrogram": heard, "has_sound": is_there}
     x = keras.layers.Concatenate(name="fusion")(parts)
     return keras.Model(inputs, vectors.to_unit_vector(x, dim, dropout, "track"), name="track_encoder")
 
 
-def _details_cnn(x):
-    """(batch, DETAILS, DETAILS, 3) to mean and maximum over the picture: a ring is in one place only."""
-    import keras
+def standardise(encoder, features):
+    """Tell an encoder the mean and the variance of what it will see, so that all features count alike: once, before it is trained.
 
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(x)
-    for filters, is_deep in ((32, False), (64, False), (96, True), (128, True)):
-        x = keras.layers.Conv2D(filters, 3 if filters > 32 else 5, 2, padding="same")(x)
-        x = keras.layers.ReLU()(keras.layers.GroupNormalization(8)(x))
-        if is_deep:
-            y = keras.layers.GroupNormalization(8)(keras.layers.Conv2D(filters, 3, padding="same")(x))
-            x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
-    pools = [keras.layers.GlobalAveragePooling2D()(x), keras.layers.GlobalMaxPooling2D()(x)]
-    return keras.layers.Concatenate()(pools)
+    Args:
+        encoder: from ``encoder``; changed in place.
+        features: (crops, sum of dims).
+    """
+    variance = features.var(axis=0)
+    encoder.get_layer("feature_scale").set_weights([features.mean(axis=0), variance + 0.01 * variance.mean()])
 
 
 def load(path):
@@ -149,7 +153,7 @@ def load(path):
 # Seeing
 
 
-def as_square(image, size):
+def as_square(image, size=SIZE):
     """A crop scaled into a square, its proportions kept; beside it is its mean colour.
 
     Args:
@@ -172,23 +176,21 @@ def as_square(image, size):
 
 
 def see(images, backbone):
-    """What the encoder takes of crops.
+    """The features of crops.
 
     Args:
         images: list of (height, width, 3) uint8 RGB, of any sizes.
         backbone: from ``load_backbone``.
 
     Returns:
-        (features, details): (crops, dim) float32, (crops, DETAILS, DETAILS, 3) uint8.
+        (crops, sum of dims) float32.
     """
-    details = np.zeros((len(images), DETAILS, DETAILS, 3), np.uint8)
-    features = np.zeros((len(images), backbone.dim), np.float32)
+    features = np.zeros((len(images), sum(backbone.dims)), np.float32)
     for first in range(0, len(images), 8 * BATCH):
-        some = images[first : first + 8 * BATCH]
-        details[first : first + len(some)] = [as_square(image, DETAILS) for image in some]
-        squares = np.stack([as_square(image, SIZE) for image in some]).astype(np.float32)
-        features[first : first + len(some)] = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
-    return features, details
+        squares = np.stack([as_square(image) for image in images[first : first + 8 * BATCH]]).astype(np.float32)
+        found = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
+        features[first : first + len(found)] = found
+    return features
 
 
 def see_crops(crops, folder, backbone, store=None):
@@ -201,26 +203,21 @@ def see_crops(crops, folder, backbone, store=None):
         store: ``EmbeddingStore(folder, backbone.key)``, or None to keep nothing.
 
     Returns:
-        (features, details) as ``see``, row-aligned with ``crops``.
+        (crops, sum of dims) float32, row-aligned with ``crops``.
 
     Raises:
         pictures.ImageError: a crop that cannot be read.
     """
-    features = np.zeros((len(crops), backbone.dim), np.float32)
-    details = np.zeros((len(crops), DETAILS, DETAILS, 3), np.uint8)
-    groups = list(crops.reset_index(drop=True).groupby(["recording_id", "track"]).indices.values())
-    for rows in runtime.progress(groups, desc="crops"):
-        paths = [folder / path for path in crops["path"].iloc[rows]]
+    features = np.zeros((len(crops), sum(backbone.dims)), np.float32)
+    tracks = list(crops.reset_index(drop=True).groupby(["recording_id", "track"]).indices.values())
+    for rows in runtime.progress(tracks, desc="crops"):
+        paths = [Path(folder) / path for path in crops["path"].iloc[rows]]
         key = runtime.digest([runtime.digest_file(path) for path in paths])
         found = None if store is None else store.get(key)
-        images = [pictures.read_image(path) for path in paths]
-        if found is None:
-            features[rows], details[rows] = see(images, backbone)
-            if store is not None:
-                store.put(key, features[rows], np.ones(len(rows)))
-        else:
-            features[rows], details[rows] = found[0], [as_square(image, DETAILS) for image in images]
-    return features, details
+        features[rows] = see([pictures.read_image(path) for path in paths], backbone) if found is None else found[0]
+        if found is None and store is not None:
+            store.put(key, features[rows], np.ones(len(rows)))
+    return features
 
 
 # Hearing
@@ -253,12 +250,12 @@ def hear_tracks(summary, paths):
 # Embedding
 
 
-def embed_crops(encoder, features, details, heard=None, has_sound=None):
+def embed_crops(encoder, features, heard=None, has_sound=None):
     """The vectors of crops.
 
     Args:
         encoder: from ``encoder``.
-        features, details: from ``see``.
+        features: from ``see``.
         heard, has_sound: (crops, 125, 128) and (crops,), of the track of each crop; None for no sound.
 
     Returns:
@@ -266,7 +263,7 @@ def embed_crops(encoder, features, details, heard=None, has_sound=None):
     """
     if not len(features):
         return np.zeros((0, encoder.output.shape[-1]), np.float32)
-    arrays = {"features": features, "details": details}
+    arrays = {"features": features}
     if "spectrogram" in encoder.input:
         n = len(features)
         heard = np.zeros((n, hearing.N_STEPS, hearing.N_BANDS), np.float32) if heard is None else heard
@@ -275,13 +272,13 @@ def embed_crops(encoder, features, details, heard=None, has_sound=None):
     return np.asarray(encoder.predict(arrays, batch_size=4 * BATCH, verbose=0), np.float32)
 
 
-def embed_tracks(encoder, summary, crops, features, details, heard=None, has_sound=None):
+def embed_tracks(encoder, summary, crops, features, heard=None, has_sound=None):
     """The vector of a track is the mean of its crops' vectors, scaled to unit length.
 
     Args:
         encoder: from ``encoder``.
         summary, crops: of ``tracks``.
-        features, details: from ``see_crops``.
+        features: from ``see_crops``.
         heard, has_sound: from ``hear_tracks``; None for no sound.
 
     Returns:
@@ -292,7 +289,7 @@ def embed_tracks(encoder, summary, crops, features, details, heard=None, has_sou
     """
     of_track = track_rows(summary, crops)
     by_crop = (None, None) if heard is None else (heard[of_track], has_sound[of_track])
-    of_crops = embed_crops(encoder, features, details, *by_crop)
+    of_crops = embed_crops(encoder, features, *by_crop)
     sums = np.zeros((len(summary), of_crops.shape[1]))
     np.add.at(sums, of_track, of_crops)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)

@@ -36,12 +36,12 @@ FLOORS = [
     },
     {"counts", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "voices"},
-    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders"},
+    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "identity_training", "aviary_tracks"},
     {"soundscapes", "scene_pairs"},
     {"correspondence"},
     {"match_grid"},
     {"match"},
-    {"report", "executions", "pipeline", "benchmarks", "__main__"},
+    {"report", "executions", "pipeline", "benchmarks", "film_benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
 

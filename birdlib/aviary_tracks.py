@@ -1,0 +1,107 @@
+"""Tracks of invented birds whose names are known: what an encoder of individuals learns from where films tell too little.
+
+The birds are those of the synthetic aviary, but others than any sample holds: each has a seed of its own. Everyone is in two films,
+with others of its species, as ``films`` draws them; they are encoded and decoded like any film, and the boxes are true but for what
+a detector would be out by. Everything is synthetic.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import aviary, fieldwork, films, hearing, runtime, track_crops, video
+
+SPECIES = tuple(label for label, _, _, kind, _ in aviary.SPECIES if kind == "Aves")
+COMPANY = 2  # of a species in a film, twice
+N_FILMS = 2  # that every bird is in
+WIDTH, HEIGHT, RATE_HZ, DURATION_S = 320, 240, 5, 7.0
+LEAST_PX = 20  # of a box's sides
+OUT_BY = 0.05  # of a box's sides, what a detector errs by
+MIN_SEED = 1_000  # samples have small ones
+COLUMNS = ["recording_id", "track", "individual_id", "species", "time_s"]
+
+
+def draw(n_individuals, *, n_crops=8, rng, n_jobs=1):
+    """Draw tracks.
+
+    Args:
+        n_individuals: of all species in turn; rounded up to whole films of four.
+        n_crops: the most of a track, chosen as ``tracks.follow`` chooses them.
+        rng: of everything.
+        n_jobs: processes of joblib.
+
+    Returns:
+        table: DataFrame of ``COLUMNS``, a row a crop, sorted by recording_id and track; an ``individual_id`` is in two films.
+        images: list of (height, width, 3) uint8 RGB, row-aligned with it.
+        heard: (tracks, 125, 128) float32, what each bird sings when it is alone, in the order of the tracks in ``table``.
+    """
+    import joblib
+
+    jobs = [
+        joblib.delayed(_film)(f"aviary-{number:04d}", cast, n_crops, own)
+        for number, (cast, own) in enumerate(_casts(n_individuals, rng))
+    ]
+    done = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    rows, images, heard = [], [], []
+    for found in runtime.progress(done, total=len(jobs), desc="invented birds"):
+        for many, few in zip((rows, images, heard), found, strict=True):
+            many.extend(few)
+    return pd.DataFrame(rows, columns=COLUMNS), images, np.stack(heard)
+
+
+def _casts(n_individuals, rng):
+    """[(cast, rng)] of the films: birds keep their company once, and have another of their species in the other film."""
+    n_pairs = 2 * -(-n_individuals // (2 * COMPANY))
+    couples = []
+    for number in range(n_pairs):
+        label, seed = SPECIES[number % len(SPECIES)], int(rng.integers(MIN_SEED, 2**31))
+        places = rng.choice(len(fieldwork.PLACES), COMPANY, replace=False)
+        couples.append([_bird(aviary.individual(label, int(place), seed=seed), seed) for place in places])
+    casts = []
+    for _ in range(N_FILMS):
+        order = rng.permutation(n_pairs)
+        casts += [[*couples[a], *couples[b]] for a, b in zip(order[::2], order[1::2], strict=True)]
+        firsts = pd.Series(range(n_pairs)).groupby(np.arange(n_pairs) % len(SPECIES)).indices.values()
+        others = [couple[1] for couple in couples]
+        for members in firsts:  # of a species
+            for one, other in zip(members, np.roll(members, 1), strict=True):
+                couples[one] = [couples[one][0], others[other]]
+    return list(zip(casts, rng.spawn(len(casts)), strict=True))
+
+
+def _bird(individual, seed):
+    return films.Bird(individual.label, f"{individual.individual_id}-{seed}", individual.voice, individual.marks)
+
+
+def _film(recording_id, cast, n_crops, rng):
+    """(rows, images, heard) of the tracks of one film."""
+    size = {"fps": RATE_HZ, "width": WIDTH, "height": HEIGHT, "rng": rng}
+    frames, soundtrack = films.film(cast, duration_s=DURATION_S, **size)
+    truth, best = [], {bird.individual_id: track_crops.Best(n_crops) for bird in cast}
+
+    def pictures():
+        for image, birds in frames:
+            truth.append(birds)
+            yield image
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        films.write_film(pictures(), soundtrack, path, fps=RATE_HZ)
+        for (time_s, image), birds in zip(video.frames(path, RATE_HZ), truth, strict=False):
+            for bird in birds:
+                box = np.array([bird[name] for name in ("x", "y", "width", "height")], float)
+                if box[2:].min() >= LEAST_PX:
+                    box += rng.normal(0, OUT_BY, 4) * np.tile(box[2:], 2)
+                    cut = track_crops.crop(image, box)
+                    best[bird["individual_id"]].offer(time_s, cut, track_crops.quality(cut, box, image.shape[:2]))
+    rows, images, heard = [], [], []
+    for number, bird in enumerate((bird for bird in cast if best[bird.individual_id].kept), start=1):
+        own = recording_id, number, bird.individual_id, bird.label
+        for _, time_s, cut in best[bird.individual_id].chosen():
+            rows.append((*own, time_s))
+            images.append(cut)
+        _, song = films.film([bird], duration_s=hearing.SCENE_S, **size)
+        heard.append(hearing.spectrogram(song))
+    return rows, images, heard

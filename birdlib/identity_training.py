@@ -1,0 +1,258 @@
+"""Learning who is who from what is certain: crops of one track are one bird, birds that share a picture are two.
+
+``relations`` (tracks, tracks) int8 say what is known: 1 surely the same bird, -1 surely different ones, 0 not known, which teaches
+nothing. A track is its own relation, so every two crops of it are alike. Every function that draws by lot takes ``rng``.
+"""
+
+import functools
+
+import numpy as np
+import pandas as pd
+
+from birdlib import cross_losses, runtime, track_encoders
+
+MULTI_SIMILARITY = {"alpha": 2.0, "beta": 20.0, "base": 0.5, "epsilon": 0.1}
+HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
+NEAREST = 5  # of the tracks known to be other birds, one of which is drawn into a batch
+
+
+class IdentityTrainingError(runtime.BirdlibError):
+    """A training that cannot be done as asked."""
+
+
+def relations(must_not_link, individual_ids=None):
+    """What is known of tracks: (tracks, tracks) int8.
+
+    Args:
+        must_not_link: (tracks, tracks) bool, as ``tracks.must_not_link``.
+        individual_ids: (tracks,) str, "" where nobody knows; None for nobody.
+
+    Raises:
+        IdentityTrainingError: if two tracks that share a picture are labelled as one bird.
+    """
+    must_not_link = np.asarray(must_not_link, bool)
+    known = -must_not_link.astype(np.int8)
+    if individual_ids is not None:
+        names = pd.Series(individual_ids, dtype=object).fillna("").to_numpy()
+        is_known = (names[:, None] != "") & (names[None] != "")
+        is_same = names[:, None] == names[None]
+        wrong = is_known & is_same & must_not_link
+        if wrong.any():
+            raise IdentityTrainingError(
+                f"two tracks in one picture are both labelled {names[np.argwhere(wrong)[0][0]]!r}: correct individual_id"
+            )
+        known[is_known] = np.where(is_same, 1, -1)[is_known]
+    np.fill_diagonal(known, 1)
+    return known
+
+
+def joined(*known):
+    """Relations of several sets of tracks whose birds are surely others, one below the other: (tracks, tracks) int8."""
+    from scipy.linalg import block_diag
+
+    sizes = np.repeat(np.arange(len(known)), [len(one) for one in known])
+    table = block_diag(*known).astype(np.int8)
+    table[sizes[:, None] != sizes[None]] = -1
+    return table
+
+
+def hold_out(known, share, rng):
+    """Tracks kept out of training, whole birds at a time: what is known to be one bird is never cut.
+
+    Args:
+        known: ``relations``.
+        share: of the birds, at least one if it is above 0.
+
+    Returns:
+        (tracks,) bool.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    n, bird = connected_components(np.asarray(known) == 1, directed=False)
+    n_out = min(n - 1, int(np.ceil(share * n))) if n else 0
+    return np.isin(bird, rng.permutation(n)[:n_out])
+
+
+def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops=4, n_steps=20, epochs=40, patience=8,
+        learning_rate=1e-3, weight_decay=1e-3, sound_dropout=0.5, rng):  # fmt: skip
+    """Train an encoder by a multi-similarity loss on what is known; keep the epoch that tells held-out tracks apart best.
+
+    Args:
+        encoder: from ``track_encoders.encoder``.
+        arrays: {"features": (crops, views, feature_dim) float32}, views being drawn from at random, and if the encoder hears,
+            {"heard": (tracks, 125, 128), "has_sound": (tracks,) bool}.
+        of_track: (crops,) int, row of ``known``; crops of a track in the order of time.
+        known: ``relations``.
+        held_out: (tracks,) bool; None or none at all keeps the last epoch.
+        n_tracks, n_crops: P × K of a batch: tracks, crops of each.
+        n_steps: batches of an epoch.
+        epochs: at most.
+        patience: epochs without a better validation.
+        learning_rate, weight_decay: of AdamW.
+        sound_dropout: share of tracks whose sound is not listened to.
+        rng: of batches.
+
+    Returns:
+        DataFrame, a row an epoch: ``epoch, loss, validation, is_kept``. ``validation`` is the average precision of the pairs of
+        held-out sightings (each half of a track) that are known to be one bird or two.
+
+    Raises:
+        IdentityTrainingError: if there is nothing to tell apart, or a number is too small.
+    """
+    import keras
+
+    known, of_track = np.asarray(known), np.asarray(of_track)
+    held_out = np.zeros(len(known), bool) if held_out is None else np.asarray(held_out, bool)
+    if min(n_tracks, n_crops) < 2 or min(n_steps, epochs, patience) < 1:
+        raise IdentityTrainingError("n_tracks and n_crops must be 2 or more, n_steps, epochs and patience 1 or more")
+    if not (known[~held_out][:, ~held_out] == -1).any():
+        raise IdentityTrainingError(
+            "no two tracks are known to be different birds: add films in which birds are seen together, labelled ones, or invented ones"
+        )
+    track_encoders.standardise(encoder, arrays["features"][~held_out[of_track], 0])
+    batches = _classes()["RelationBatches"](
+        arrays, of_track, known, ~held_out, list(encoder.input), n_tracks, n_crops, n_steps, sound_dropout, rng
+    )
+    best = _classes()["BestEpoch"](encoder, arrays, of_track, known, held_out, batches, patience)
+    model = keras.Model(encoder.input, encoder.output)
+    model.compile(
+        keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=1.0), loss=relation_loss(known)
+    )
+    history = model.fit(batches, epochs=epochs, callbacks=[best], verbose=0).history
+    encoder.set_weights(best.weights)
+    table = pd.DataFrame({"loss": history["loss"], "validation": history["validation"]})
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    return table.assign(is_kept=table["epoch"] == best.kept)
+
+
+def relation_loss(known):
+    """Mean over anchors of ``cross_losses.multi_similarity``, positives and negatives being what is known; all else is ignored.
+
+    Args:
+        known: ``relations``.
+
+    Returns:
+        function (rows of tracks (batch,), embeddings (batch, dim)) → float; 0 where nothing is known.
+    """
+    from keras import ops
+
+    known = np.asarray(known)
+
+    def loss(tracks, embeddings):
+        tracks = ops.cast(ops.reshape(tracks, (-1,)), "int32")
+        table = ops.convert_to_tensor(known, dtype="int32")
+        relation = ops.take(ops.take(table, tracks, axis=0), tracks, axis=1)  # (batch, batch)
+        itself = ops.eye(ops.shape(tracks)[0], dtype="bool")
+        positives = ops.logical_and(relation == 1, ops.logical_not(itself))
+        cosines = ops.matmul(embeddings, ops.transpose(embeddings))
+        return ops.mean(cross_losses.multi_similarity(cosines, positives, relation == -1, **MULTI_SIMILARITY))
+
+    return loss
+
+
+def halves(of_track):
+    """(crops,) int: which half of its track in time a crop belongs to, 2 * track + 0 or 1; -1 for a track of one crop."""
+    crops = pd.Series(np.asarray(of_track))
+    place, size = crops.groupby(crops).cumcount(), crops.groupby(crops).transform("size")
+    half = (place >= size / HALVES).astype(int)
+    return np.where(size > 1, HALVES * crops + half, -1)
+
+
+def average_precision(embeddings, of_track, known):
+    """How well the cosine of two sightings, each half of a track, says whether they are one bird.
+
+    Args:
+        embeddings: (crops, dim).
+        of_track: (crops,) int.
+        known: ``relations``.
+
+    Returns:
+        float in [0, 1]; NaN without pairs of both kinds.
+    """
+    from sklearn.metrics import average_precision_score
+
+    half = halves(of_track)
+    names, number = np.unique(half[half >= 0], return_inverse=True)
+    sums = np.zeros((len(names), embeddings.shape[1]))
+    np.add.at(sums, number, embeddings[half >= 0])
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    a, b = np.triu_indices(len(names), 1)
+    truth = np.asarray(known)[names[a] // HALVES, names[b] // HALVES]
+    cosines = np.sum(sums[a] * sums[b], axis=1)[truth != 0]
+    truth = truth[truth != 0]
+    return float(average_precision_score(truth == 1, cosines)) if len(set(truth)) == 2 else float("nan")
+
+
+@functools.cache
+def _classes():
+    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
+    import keras
+
+    class RelationBatches(keras.utils.PyDataset):
+        """Tracks that have to do with each other: one by lot, one of the same bird, and of others the most alike."""
+
+        def __init__(self, arrays, of_track, known, is_train, names, n_tracks, n_crops, n_steps, sound_dropout, rng):
+            super().__init__()
+            self.arrays, self.known, self.names, self.rng = arrays, known, names, rng
+            self.n_tracks, self.n_crops, self.n_steps, self.sound_dropout = n_tracks, n_crops, n_steps, sound_dropout
+            self.crops = pd.Series(np.arange(len(of_track))).groupby(of_track).indices
+            self.train = np.array([track for track in np.flatnonzero(is_train) if track in self.crops])
+            self.cosines = np.zeros((len(known), len(known)))
+
+        def __len__(self):
+            return self.n_steps
+
+        def __getitem__(self, step):
+            chosen = []
+            while len(chosen) < self.n_tracks:
+                track = self.rng.choice(self.train)
+                relation = self.known[track, self.train]
+                chosen.append(track)
+                same = self.train[(relation == 1) & (self.train != track)]
+                if len(same):
+                    chosen.append(self.rng.choice(same))
+                others = self.train[relation == -1]
+                nearest = others[np.argsort(-self.cosines[track, others], kind="stable")[:NEAREST]]
+                if len(nearest):
+                    chosen.append(self.rng.choice(nearest))
+            tracks = np.repeat(chosen[: self.n_tracks], self.n_crops)
+            rows = np.concatenate([self._crops_of(track) for track in chosen[: self.n_tracks]])
+            return self._inputs(rows, tracks), tracks
+
+        def _crops_of(self, track):
+            crops = self.crops[track]
+            return self.rng.choice(crops, self.n_crops, replace=len(crops) < self.n_crops)
+
+        def _inputs(self, rows, tracks):
+            view = self.rng.integers(self.arrays["features"].shape[1], size=len(rows))
+            inputs = {"features": self.arrays["features"][rows, view]}
+            if "spectrogram" in self.names:
+                is_listened_to = self.rng.random(len(self.known)) >= self.sound_dropout
+                has_sound = self.arrays["has_sound"][tracks] & is_listened_to[tracks]
+                inputs |= {"spectrogram": self.arrays["heard"][tracks], "has_sound": np.float32(has_sound)[:, None]}
+            return inputs
+
+    class BestEpoch(keras.callbacks.Callback):
+        """Validates by held-out tracks, keeps the best weights, stops after ``patience`` epochs, tells the batches what is alike."""
+
+        def __init__(self, encoder, arrays, of_track, known, held_out, batches, patience):
+            super().__init__()
+            self.encoder, self.arrays, self.of_track, self.known = encoder, arrays, of_track, known
+            self.held_out, self.batches, self.patience = held_out[of_track], batches, patience
+            self.kept, self.best, self.weights = 0, -np.inf, encoder.get_weights()
+
+        def on_epoch_end(self, epoch, logs=None):
+            sound = [self.arrays[name][self.of_track] for name in ("heard", "has_sound") if name in self.arrays]
+            embeddings = track_encoders.embed_crops(self.encoder, self.arrays["features"][:, 0], *sound)
+            sums = np.zeros((len(self.known), embeddings.shape[1]))
+            np.add.at(sums, self.of_track, embeddings)
+            sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+            self.batches.cosines = sums @ sums.T
+            value = average_precision(embeddings[self.held_out], self.of_track[self.held_out], self.known)
+            logs["validation"] = value
+            if value > self.best or np.isnan(value):
+                self.best, self.kept, self.weights = value, epoch + 1, self.encoder.get_weights()
+            if epoch + 1 - self.kept >= self.patience:
+                self.model.stop_training = True
+
+    return {"RelationBatches": RelationBatches, "BestEpoch": BestEpoch}
