@@ -69,7 +69,7 @@ def _parser():
     weights.set_defaults(command=_weights)
 
     bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
-    bench.add_argument("what", choices=["embed", "clean", "triplet"], help="which stage's work")
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="which stage's work")
     bench.set_defaults(command=_bench)
     return parser
 
@@ -187,12 +187,14 @@ def _weights(options):
 
 
 def _bench(options):
-    from birdlib import audio, benchmarks, birdclef, cleaning, embedders, sample
+    from birdlib import audio, benchmarks, birdclef, cleaning, embedders, film_benchmarks, sample
 
     if options.what == "embed":
         table = embedders.benchmark()
     elif options.what == "clean":
         table = cleaning.benchmark(*audio.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
+    elif options.what == "video":
+        table = film_benchmarks.measure()
     else:
         table = benchmarks.triplet()
     print(table.round(1).to_string(index=False))
