@@ -107,18 +107,19 @@ def transplant(waveform, hosts, sample_rate_hz, *, rng):
     return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)
 
 
-def swap(waveforms, birds, sessions, sample_rate_hz, hear, n_most=None, *, rng):
+def swap(read, hear, vectors, birds, sessions, sample_rate_hz, n_most=None, n_hosts=8, *, rng):
     """Judge recordings again, over another bird's background and, to see what the cutting does by itself, over their own.
 
     Backgrounds are those of recordings that were learnt from, so whoever goes by the background is sure to be lured. A recording's own
     background is taken from them too, not from itself.
 
     Args:
-        waveforms: list of (samples,) float32.
-        birds, sessions: as in ``voices.closed_set``.
-        hear: function of a waveform → its vector, (dim,).
+        read: function of a row → its waveform, (samples,) float32.
+        hear: function of a waveform → its vector, (dim,), see ``voices.hear``.
+        vectors, birds, sessions: as in ``voices.closed_set``; the vectors are what ``hear`` gives for the recordings as they are.
         n_most: judge so many recordings at most, chosen at random; None for all.
-        rng: draws them, the hosts and the stretches.
+        n_hosts: so many recordings of the other place at most, chosen at random, give the background.
+        rng: draws them, the other bird and the stretches.
 
     Returns:
         DataFrame: ``bird, host`` (whose background it is), ``kind`` (one of ``KINDS``), ``said, unit``; the index is the recording's row.
@@ -126,8 +127,8 @@ def swap(waveforms, birds, sessions, sample_rate_hz, hear, n_most=None, *, rng):
     Raises:
         VoicesError: if no recording can be judged.
     """
-    birds, folds, units = np.asarray(birds), sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
-    vectors = np.stack([hear(waveform) for waveform in waveforms])
+    vectors, birds = np.asarray(vectors), np.asarray(birds)
+    folds, units = sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
     chosen = np.sort(rng.permutation(len(birds))[:n_most])
     rows = []
     for fold in np.unique(folds):
@@ -136,12 +137,13 @@ def swap(waveforms, birds, sessions, sample_rate_hz, hear, n_most=None, *, rng):
             continue
         space = voices.fit_space(vectors[known], birds[known])
         for row in chosen[(folds == fold)[chosen] & np.isin(birds[chosen], space.birds)]:
+            waveform = read(row)
             other = rng.choice(space.birds[space.birds != birds[row]])
             for kind, host in zip(KINDS, (birds[row], birds[row], other), strict=True):
                 vector = vectors[row]
                 if kind != "as recorded":
-                    hosts = [waveforms[i] for i in np.flatnonzero(known & (birds == host))]
-                    vector = hear(transplant(waveforms[row], hosts, sample_rate_hz, rng=rng))
+                    hosts = rng.permutation(np.flatnonzero(known & (birds == host)))[:n_hosts]
+                    vector = hear(transplant(waveform, [read(one) for one in hosts], sample_rate_hz, rng=rng))
                 said = space.nearest(vector[None])[0][0]
                 rows.append(
                     {"row": row, "bird": birds[row], "host": host, "kind": kind, "said": said, "unit": units[row]}

@@ -36,6 +36,13 @@ def vectors(embeddings, patches, view_dim=1024, statistics="mean"):
     return slices["recording_id"].to_numpy(), pooling.pool(embeddings, weights, slices, layer)
 
 
+def hear(waveform, listener, view_dim=1024, statistics="mean"):
+    """The vector of one waveform at the listener's rate, (dim,), as ``vectors`` would give it."""
+    embeddings, bird_scores = listener.embed(waveform)
+    layer = pooling.build_pooling(view_dim, statistics)
+    return np.asarray(layer(embeddings[None], pooling.patch_weights(bird_scores)[None]))[0]
+
+
 def sessions(table, n_folds=4):
     """Which recordings may be judged by what was learnt from which: never those of one session.
 
@@ -44,7 +51,7 @@ def sessions(table, n_folds=4):
     what is judged, and may pass for the bird's voice.
 
     Args:
-        table: manifest rows with ``individual_id`` and ``group_id``.
+        table: manifest rows with ``individual_id`` and ``group_id``, all of them of birds that are known; best of one species.
         n_folds: so many parts; each is judged by the others.
 
     Returns:
@@ -134,7 +141,8 @@ def closed_set(vectors, birds, sessions):
         DataFrame: ``bird, said`` (the bird it was taken for), ``distance, is_right, unit``. A recording whose bird is in no other fold
         cannot be recognised and is left out.
     """
-    vectors, birds, folds, units = _compact(vectors), np.asarray(birds), *_columns(sessions)
+    vectors, birds = _compact(vectors), np.asarray(birds)
+    folds, units = sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
     tables = []
     for fold in np.unique(folds):
         known, asked = folds != fold, (folds == fold) & np.isin(birds, birds[folds != fold])
@@ -161,7 +169,8 @@ def open_set(vectors, birds, sessions, false_accept=0.1, n_rounds=4, *, rng):
     Raises:
         VoicesError: if fewer than three birds would be known.
     """
-    vectors, birds, folds, units = _compact(vectors), np.asarray(birds), *_columns(sessions)
+    vectors, birds = _compact(vectors), np.asarray(birds)
+    folds, units = sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
     names = np.unique(birds)
     n_rounds = min(n_rounds, len(names))
     if len(names) - -(-len(names) // n_rounds) < 3:
@@ -275,19 +284,9 @@ def _compact(vectors):
     return left * sizes
 
 
-def _columns(sessions):
-    return sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
-
-
 def _answers(rows, birds, said, apart, units):
-    columns = {
-        "bird": birds[rows],
-        "said": said,
-        "distance": apart,
-        "is_right": said == birds[rows],
-        "unit": units[rows],
-    }
-    return pd.DataFrame(columns, index=rows)
+    found = pd.DataFrame({"bird": birds[rows], "said": said, "distance": apart, "unit": units[rows]}, index=rows)
+    return found.assign(is_right=found["said"] == found["bird"])
 
 
 def _joined(tables, reason):

@@ -100,13 +100,17 @@ def recorded():
     return waveforms, birds, voices.sessions(table, n_folds=2)
 
 
+def swap(recorded, pitches_hz, **options):
+    waveforms, birds, sessions = recorded
+    hear = listen_for(pitches_hz)
+    vectors = [hear(waveform) for waveform in waveforms]
+    rng = np.random.default_rng(0)
+    return background_swap.swap(waveforms.__getitem__, hear, vectors, birds, sessions, RATE_HZ, rng=rng, **options)
+
+
 @pytest.fixture(scope="module")
 def judged(recorded):
-    ears = {"song": SONGS_HZ, "place": PLACES_HZ}
-    return {
-        name: background_swap.swap(*recorded, RATE_HZ, listen_for(pitches), rng=np.random.default_rng(0))
-        for name, pitches in ears.items()
-    }
+    return {"song": swap(recorded, SONGS_HZ), "place": swap(recorded, PLACES_HZ)}
 
 
 def share(swapped, kind, taken_for):
@@ -136,16 +140,13 @@ def test_each_recording_is_judged_three_times_and_the_shares_of_a_kind_add_up_to
 
 
 def test_a_part_of_the_recordings_can_be_judged(recorded):
-    some = background_swap.swap(*recorded, RATE_HZ, listen_for(SONGS_HZ), n_most=5, rng=np.random.default_rng(0))
-    assert some.index.nunique() == 5
+    assert swap(recorded, SONGS_HZ, n_most=5, n_hosts=1).index.nunique() == 5
 
 
 def test_nothing_can_be_swapped_where_nothing_was_recorded_twice(recorded):
     waveforms, birds, sessions = recorded
     with pytest.raises(voices.VoicesError, match="two sessions"):
-        background_swap.swap(
-            waveforms, birds, sessions.assign(fold=0), RATE_HZ, listen_for(SONGS_HZ), rng=np.random.default_rng(0)
-        )
+        swap((waveforms, birds, sessions.assign(fold=0)), SONGS_HZ)
 
 
 def test_the_figure_has_a_bar_a_share_and_a_line_for_guessing(judged):

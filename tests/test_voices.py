@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,14 @@ def test_a_recording_is_the_mean_of_the_patches_in_which_a_bird_is_heard():
     names, found = voices.vectors(np.array([[1.0, 0], [0, 1.0], [3.0, 4.0]], np.float32), patches, view_dim=2)
     heard = np.array([1.0, 0.05]) / np.hypot(1.0, 0.05)  # silence weighs 0.05
     assert names.tolist() == ["a", "b"] and np.allclose(found, [heard, [0.6, 0.8]], atol=1e-6)
+
+
+def test_a_waveform_heard_alone_has_the_vector_of_its_patches():
+    heard = np.array([[1.0, 0], [0, 1.0]], np.float32), np.array([1.0, 0.0], np.float32)
+    listener = types.SimpleNamespace(embed=lambda waveform: heard)
+    patches = pd.DataFrame({"recording_id": ["a", "a"], "bird_score": heard[1]})
+    found = voices.hear(np.zeros(10, np.float32), listener, view_dim=2)
+    assert np.allclose(found, voices.vectors(heard[0], patches, view_dim=2)[1][0])
 
 
 def test_a_session_is_never_cut(clear):
