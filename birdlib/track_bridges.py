@@ -53,6 +53,7 @@ def colours(image, box):
     border = (1 - _INNER) / 2
     inner = (x + border * width, y + border * height, _INNER * width, _INNER * height)
     lab = cv2.cvtColor(track_crops.crop(image, inner, margin=0.0, longest_px=64), cv2.COLOR_RGB2LAB)
+    lab = np.clip(lab, (0, 64, 64), (255, 191, 191)).astype(np.uint8)  # the most vivid colours are in the last bins
     counts = cv2.calcHist([lab], [0, 1, 2], None, [8, 8, 8], [0, 256, 64, 192, 64, 192])
     return counts / max(counts.sum(), 1.0)
 

@@ -224,8 +224,12 @@ def _sights(time_s, image, boxes, tracker):
 
 
 def _goes_on(track, sight):
-    """Whether ByteTrack's box may be the track's: not if it now holds two birds, or one of two that it held."""
-    return sight is not None and track_bridges.change(track.last.box, sight.box) <= track_bridges.LARGEST_CHANGE
+    """Whether ByteTrack's box may be the track's: not if it now holds two birds, or a bird that stood close to it."""
+    return (
+        sight is not None
+        and track_bridges.change(track.last.box, sight.box) <= track_bridges.LARGEST_CHANGE
+        and track_bridges.difference(track.last.colours, sight.colours) <= track_bridges.SIMILAR
+    )
 
 
 def _take_first(unnamed, sight):
