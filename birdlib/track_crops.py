@@ -138,8 +138,7 @@ def write(chosen, folder, name):
     for number, (worth, time_s, cut) in enumerate(chosen, start=1):
         path = f"{name}_{number}.jpg"
         _, data = cv2.imencode(".jpg", cut[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        with runtime.telling_full_disk(Path(folder) / path):
-            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / path).write_bytes(data.tobytes())
+        with runtime.replacing(Path(folder) / path) as temporary:
+            temporary.write_bytes(data.tobytes())
         rows.append((time_s, path, worth))
     return rows
