@@ -116,7 +116,9 @@ def _remembered(clip, length_s):
     command = [sys.executable, "-c", code, str(path), str(clip.parent / f"{length_s}")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise runtime.BirdlibError(f"the film of {length_s} s could not be looked through:\n{done.stderr.strip()[-500:]}")
+        raise runtime.BirdlibError(
+            f"the film of {length_s} s could not be looked through:\n{done.stderr.strip()[-500:]}"
+        )
     following_mb, peak_mb = (float(number) for number in done.stdout.split()[-2:])
     what = f"a film of {length_s / 60:g} min, following alone and in all"
     seconds = time.perf_counter() - start

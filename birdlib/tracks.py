@@ -41,9 +41,7 @@ class _Track:
     last: track_bridges.Sight | None = None
 
 
-def follow(
-    detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0
-):
+def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
     """Follow the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
     Boxes of consecutive pictures are joined by ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating
@@ -92,7 +90,9 @@ def follow(
         sights, named = _sights(time_s, image, boxes, tracker)
         waiting += [live.pop(name) for name in list(live) if not _goes_on(live[name], named.get(name))]
         begun = {name: [*_take_first(unnamed, sight), sight] for name, sight in named.items() if name not in live}
-        paired = track_bridges.pairs([track.last for track in waiting], [first for first, *_ in begun.values()], longest_s)
+        paired = track_bridges.pairs(
+            [track.last for track in waiting], [first for first, *_ in begun.values()], longest_s
+        )
         going_on = {list(begun)[after]: waiting[before] for before, after in paired}
         waiting = [track for track in waiting if track not in going_on.values()]
         for name, sight in named.items():
@@ -103,7 +103,9 @@ def follow(
             if not live[name].number and len(live[name].rows) >= min_detections * _FIELDS:
                 n_sure += 1
                 live[name].number = n_sure
-        unnamed = [sight for sight in sights if sight.box[4] >= min_score and not any(sight is x for x in named.values())]
+        unnamed = [
+            sight for sight in sights if sight.box[4] >= min_score and not any(sight is x for x in named.values())
+        ]
     for track in [*waiting, *live.values()]:
         end(track)
     return _table(finished, recording_id), _crop_table(crop_rows)
@@ -185,7 +187,9 @@ def read_mot(path, rate_hz, recording_id=""):
     except pd.errors.EmptyDataError:  # no bird
         table = pd.DataFrame(np.zeros((0, 7)))
     except (OSError, ValueError) as error:
-        raise TracksError(path, f"is no text of the MOT challenge: frame, id, left, top, width, height, score ({error})") from error
+        raise TracksError(
+            path, f"is no text of the MOT challenge: frame, id, left, top, width, height, score ({error})"
+        ) from error
     if not np.isfinite(table.to_numpy()).all() or (table[0] < 1).any():
         raise TracksError(path, "has a frame before the first, or what is no number")
     rows = np.column_stack([(table[0] - 1) / rate_hz, table[[2, 3, 4, 5, 6]]])

@@ -8,7 +8,9 @@ from birdlib import film_benchmarks, films, video
 def test_a_looped_film_shows_the_clip_again_and_again(tmp_path):
     """Two seconds at 5 frames per second, three times."""
     rng = np.random.default_rng(0)
-    images = [np.kron(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), np.ones((10, 10, 1), np.uint8)) for _ in range(10)]
+    images = [
+        np.kron(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), np.ones((10, 10, 1), np.uint8)) for _ in range(10)
+    ]
     films.write_film(images, np.zeros(2 * 32_000, np.float32), tmp_path / "clip.mp4", fps=5)
     film_benchmarks.loop(tmp_path / "clip.mp4", tmp_path / "long.mp4", times=3, length_s=2)
     clip, long = ([*video.frames(tmp_path / name, 5.0)] for name in ("clip.mp4", "long.mp4"))

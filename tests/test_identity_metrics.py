@@ -59,7 +59,11 @@ def test_without_birds_there_is_no_idf1():
 
 @pytest.mark.parametrize(
     "figure",
-    [identity_metrics.ari, identity_metrics.nmi, lambda t, f: identity_metrics.pairwise_precision_recall_f1(t, f)["f1"]],
+    [
+        identity_metrics.ari,
+        identity_metrics.nmi,
+        lambda t, f: identity_metrics.pairwise_precision_recall_f1(t, f)["f1"],
+    ],
     ids=["ari", "nmi", "pairwise"],
 )
 def test_names_of_groups_and_order_of_items_do_not_matter(figure, rng):

@@ -90,6 +90,7 @@ def test_what_appears_between_two_that_vanished_is_neither_for_sure(tmp_path):
 
 def test_one_that_leaves_over_the_edge_is_not_the_next_that_comes(tmp_path):
     """At a place that it could have reached; away from the edge it would be bridged."""
+
     def came_back(x):
         return perched(5, x=x) + [None] * 3 + perched(5, x=x + 34)
 
@@ -232,7 +233,9 @@ def test_numbers_without_sense_are_told(wrong, tmp_path):
 
 
 def test_a_bird_looks_like_itself_and_not_like_another():
-    red, blue = (track_bridges.colours(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE))
+    red, blue = (
+        track_bridges.colours(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE)
+    )
     assert track_bridges.difference(red, red) == pytest.approx(0.0, abs=1e-6)
     assert track_bridges.difference(red, blue) == pytest.approx(1.0, abs=1e-6)
 
