@@ -21,6 +21,7 @@ WIDTH = 64  # of a token, of a hidden layer, of an LSTM
 STEPS_A_TOKEN = 5  # 160 ms; 25 tokens a scene
 N_BLOCKS, N_HEADS = 2, 4
 DROPOUT = 0.3
+SLOPE = 5.0  # of the logit over the cosine, before training
 
 parts = cross_losses.parts
 
@@ -95,7 +96,8 @@ def video_encoder(name, dim=EMBEDDING_DIM):
 def matcher(audio, video, joint=True):
     """A fusional Siamese network: two encoders and a head that says how surely sound and pictures belong together.
 
-    The head is a small network on [a, v, |a - v|, a * v], the unit vectors a and v being scaled to numbers of size 1.
+    The head is a small network on [a, v, |a - v|, a * v], the unit vectors a and v being scaled to numbers of size 1. The cosine, which it
+    would have to find out first, is added to what it says.
 
     Args:
         audio, video: from ``audio_encoder`` and ``video_encoder``, of one dim. They are shared, not copied: what trains the matcher
@@ -110,10 +112,13 @@ def matcher(audio, video, joint=True):
 
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in {**audio.input, **video.input}.items()}
     a, v = (encoder({name: inputs[name] for name in encoder.input}) for encoder in (audio, video))
-    x = _layers()["Relation"](is_detached=not joint, name="relation")([a, v])  # (batch, 4 * dim)
-    x = keras.layers.Dense(WIDTH, activation="relu", name="head")(x)
+    relation = _layers()["Relation"](is_detached=not joint, name="relation")([a, v])  # (batch, 4 * dim)
+    cosine = keras.ops.mean(relation[:, -a.shape[-1] :], axis=1, keepdims=True)  # of a * v, times dim
+    x = keras.layers.Dense(WIDTH, activation="relu", name="head")(relation)
     x = keras.layers.Dropout(DROPOUT)(x)
-    logit = keras.layers.Dense(1, dtype="float32", name="logit")(x)
+    said = keras.layers.Dense(1, dtype="float32", name="said")(x)
+    slope = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(SLOPE), dtype="float32", name="slope")(cosine)
+    logit = keras.layers.Add(dtype="float32", name="logit")([said, slope])
     return keras.Model(inputs, keras.layers.Concatenate(dtype="float32", name="parts")([a, v, logit]), name="matcher")
 
 

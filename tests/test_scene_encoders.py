@@ -174,8 +174,8 @@ def test_the_logit_trains_the_encoders_only_if_it_is_asked_to(joint):
     model = matcher("bilstm", "cnn_average", joint=joint)
     found = slopes(model, scenes(), lambda outputs: total(scene_encoders.parts(outputs)[2]), "zero")
     steepest = {path: np.abs(slope).max() for path, slope in found.items()}
-    of_head = {path for path in steepest if path.startswith(("head/", "logit/"))}
-    assert len(of_head) == 4 and all(steepest[path] > 0 for path in of_head)
+    of_head = {path for path in steepest if path.startswith(("head/", "said/", "slope/"))}
+    assert len(of_head) == 5 and all(steepest[path] > 0 for path in of_head)
     of_encoders = [steepest[path] for path in steepest if path not in of_head]
     assert len(of_encoders) > 10 and (max(of_encoders) > 0) == joint
 
@@ -243,3 +243,11 @@ def test_saved_matchers_say_the_same_in_another_process(tmp_path):
 def test_a_loaded_matcher_is_as_detached_as_it_was(tmp_path):
     matcher("bilstm", "cnn_average", joint=False).save(tmp_path / "matcher.keras")
     assert scene_encoders.load(tmp_path / "matcher.keras").get_layer("relation").is_detached
+
+
+def test_the_more_alike_the_surer_before_anything_is_learnt():
+    """The head adds to a multiple of the cosine; made to say nothing, it leaves that."""
+    model = matcher("bilstm", "cnn_average", joint=True)
+    model.get_layer("said").set_weights([np.zeros_like(one) for one in model.get_layer("said").get_weights()])
+    a, v, logit = scene_encoders.parts(run(model, scenes(2)))
+    np.testing.assert_allclose(logit, scene_encoders.SLOPE * (a * v).sum(axis=1), atol=1e-4)
