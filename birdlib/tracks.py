@@ -22,6 +22,7 @@ SUMMARY_COLUMNS = [
     "recording_id", "track", "start_s", "end_s", "n_detections", "score", "alone_from_s", "alone_until_s",
 ]  # fmt: skip
 LEAST_ALONE_S = 1.0  # a shorter sound is not attributed
+FAINT = 0.3  # the least score of a box that may be the first of a track
 LEAST_OVERLAP = 0.1  # intersection over union, times the score, of one bird in consecutive pictures
 _KEPT = 0.7  # of how a bird has looked before, in how it looks now
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
@@ -56,7 +57,8 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
         folder: of the stage; crops go to ``crops/<recording_id>/`` in it, and those of an earlier run go.
         rate_hz: pictures per second.
         n_crops: the most of a track.
-        min_score: of the boxes that begin a track; fainter ones, down to 0.1, may go on with one.
+        min_score: of the surest box of a track, or the track is dropped: fainter boxes are often no birds, but go on
+            with one. None below 0.1 is looked at.
         min_detections: a track of fewer is dropped.
         max_gap_s: for which a bird may be unseen within a track.
 
@@ -71,7 +73,7 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     if rate_hz <= 0 or n_crops < 1 or min_detections < 1 or max_gap_s < 0:
         raise ValueError("rate_hz, n_crops and min_detections are positive, max_gap_s is not negative")
     shutil.rmtree(Path(folder) / "crops" / recording_id, ignore_errors=True)
-    tracker, best = _byte_track(min_score), lambda: track_crops.Best(n_crops)
+    tracker, best = _byte_track(min(min_score, FAINT)), lambda: track_crops.Best(n_crops)
     live, waiting, finished, crop_rows, n_sure = {}, [], [], [], 0  # live: by ByteTrack's names; waiting: not in sight
 
     def end(track):
@@ -100,12 +102,11 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
                 live[name] = going_on.get(name) or _Track(best())
             for one in begun.get(name, [sight]):
                 _extend(live[name], one)
-            if not live[name].number and len(live[name].rows) >= min_detections * _FIELDS:
+            if not live[name].number and _is_sure(live[name], min_detections, min_score):
                 n_sure += 1
                 live[name].number = n_sure
-        unnamed = [
-            sight for sight in sights if sight.box[4] >= min_score and not any(sight is x for x in named.values())
-        ]
+        taken = [id(sight) for sight in named.values()]
+        unnamed = [sight for sight in sights if sight.box[4] >= min(min_score, FAINT) and id(sight) not in taken]
     for track in [*waiting, *live.values()]:
         end(track)
     return _table(finished, recording_id), _crop_table(crop_rows)
@@ -197,14 +198,14 @@ def read_mot(path, rate_hz, recording_id=""):
     return _table([(number, rows[numbers == number]) for number in np.unique(numbers)], recording_id or Path(path).stem)
 
 
-def _byte_track(min_score):
+def _byte_track(first_score):
     """It is asked for what is sure only: gaps of more than one picture are bridged here."""
     import supervision
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # supervision 0.31 will leave it to a package that wants another OpenCV
         return supervision.ByteTrack(
-            track_activation_threshold=max(0.0, min_score - 0.1),  # which begins tracks at 0.1 more
+            track_activation_threshold=max(0.0, first_score - 0.1),  # which begins tracks at 0.1 more
             lost_track_buffer=1,
             minimum_matching_threshold=1.0 - LEAST_OVERLAP,
             frame_rate=30,  # so that the buffer counts pictures
@@ -234,6 +235,11 @@ def _goes_on(track, sight):
         and track_bridges.change(track.last.box, sight.box) <= track_bridges.LARGEST_CHANGE
         and track_bridges.difference(track.last.colours, sight.colours) <= track_bridges.SIMILAR
     )
+
+
+def _is_sure(track, min_detections, min_score):
+    scores = track.rows[_FIELDS - 1 :: _FIELDS]
+    return len(scores) >= min_detections and max(scores) >= min_score
 
 
 def _take_first(unnamed, sight):

@@ -112,7 +112,7 @@ def test_a_track_does_not_go_over_to_a_bird_that_comes_out_from_behind(tmp_path)
     assert found.groupby("track")["time_s"].agg(["min", "max"]).to_numpy().tolist() == [[0.0, 1.0], [1.2, 2.2]]
 
 
-def test_faint_boxes_go_on_with_a_track_and_begin_none(tmp_path):
+def test_faint_boxes_go_on_with_a_track_and_are_none_by_themselves(tmp_path):
     sure, faint = list(film(perched(6))), list(film(perched(12), score=0.3))[6:]
     found, _ = follow([*sure, *faint], tmp_path)
     assert len(found) == 12 and found["track"].nunique() == 1
