@@ -22,7 +22,7 @@ SUMMARY_COLUMNS = [
     "recording_id", "track", "start_s", "end_s", "n_detections", "score", "alone_from_s", "alone_until_s",
 ]  # fmt: skip
 LEAST_ALONE_S = 1.0  # a shorter sound is not attributed
-FAINT = 0.3  # the least score of a box that may be the first of a track
+FAINT = 0.4  # the least score of a box that may be the first of a track
 LEAST_OVERLAP = 0.1  # intersection over union, times the score, of one bird in consecutive pictures
 _KEPT = 0.7  # of how a bird has looked before, in how it looks now
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
