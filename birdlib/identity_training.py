@@ -9,7 +9,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import cross_losses, runtime, track_encoders
+from birdlib import cross_losses, individuals, runtime, track_encoders
 
 MULTI_SIMILARITY = {"alpha": 2.0, "beta": 20.0, "base": 0.5, "epsilon": 0.1}
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
@@ -173,12 +173,12 @@ def average_precision(embeddings, of_track, known):
 
     half = halves(of_track)
     names, number = np.unique(half[half >= 0], return_inverse=True)
-    sums = np.zeros((len(names), embeddings.shape[1]))
-    np.add.at(sums, number, embeddings[half >= 0])
-    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    if len(names) < 2:
+        return float("nan")
+    means = individuals.mean_embeddings(embeddings[half >= 0], number)
     a, b = np.triu_indices(len(names), 1)
     truth = np.asarray(known)[names[a] // HALVES, names[b] // HALVES]
-    cosines = np.sum(sums[a] * sums[b], axis=1)[truth != 0]
+    cosines = np.sum(means[a] * means[b], axis=1)[truth != 0]
     truth = truth[truth != 0]
     return float(average_precision_score(truth == 1, cosines)) if len(set(truth)) == 2 else float("nan")
 
@@ -244,10 +244,9 @@ def _classes():
         def on_epoch_end(self, epoch, logs=None):
             sound = [self.arrays[name][self.of_track] for name in ("heard", "has_sound") if name in self.arrays]
             embeddings = track_encoders.embed_crops(self.encoder, self.arrays["features"][:, 0], *sound)
-            sums = np.zeros((len(self.known), embeddings.shape[1]))
-            np.add.at(sums, self.of_track, embeddings)
-            sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-            self.batches.cosines = sums @ sums.T
+            rows, number = np.unique(self.of_track, return_inverse=True)
+            means = individuals.mean_embeddings(embeddings, number)
+            self.batches.cosines[np.ix_(rows, rows)] = means @ means.T
             value = average_precision(embeddings[self.held_out], self.of_track[self.held_out], self.known)
             logs["validation"] = value
             if value > self.best or np.isnan(value):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from birdlib import hearing, pictures, resnet50, runtime, scene_encoders, vectors, weights
+from birdlib import hearing, individuals, pictures, resnet50, runtime, scene_encoders, vectors, weights
 
 EMBEDDING_DIM = 256
 SIZE = 128  # of the square that the large network sees: crops are small, and 224 takes three times as long
@@ -78,12 +78,10 @@ def load_backbone(name="resnet50", weights_dir="", is_trained=True):
         if name == "densenet121":
             x = keras.applications.densenet.preprocess_input(inputs)
     network.trainable = False
-    key = runtime.digest({"name": name, "of": receipt, "size": SIZE, "recipe": RECIPE})
-    early = [network.get_layer(layer).output for layer in DEPTHS[name]]
-    maps = keras.Model(network.input, [*early, network.output])(x)
-    pools = [keras.layers.GlobalMaxPooling2D()(one) for one in maps[:-1]] + [
-        keras.layers.GlobalAveragePooling2D()(maps[-1])
-    ]
+    key = runtime.digest({"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": RECIPE})
+    maps = keras.Model(network.input, [*(network.get_layer(layer).output for layer in DEPTHS[name]), network.output])(x)
+    pools = [keras.layers.GlobalMaxPooling2D()(one) for one in maps[:-1]]
+    pools.append(keras.layers.GlobalAveragePooling2D()(maps[-1]))
     model = keras.Model(inputs, keras.layers.Concatenate()(pools), name=name)
     return Backbone(model, tuple(pool.shape[-1] for pool in pools), key, {name: receipt})
 
@@ -92,15 +90,13 @@ def _of_keras(name, options, is_trained):
     import keras
 
     build = {"densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0}[name]
-    if not is_trained:
-        return build(**options), {}
     try:
-        network = build(**options | {"weights": "imagenet"})
+        network = build(**options | {"weights": "imagenet" if is_trained else None})
     except Exception as error:  # Keras raises a bare one where it cannot download
         raise TrackEncoderError(
             f"the weights of {name} could not be downloaded from keras.applications ({error}): go online, or use resnet50"
         ) from error
-    return network, {"source": "keras.applications", "keras": keras.__version__}
+    return network, {"source": "keras.applications", "keras": keras.__version__} if is_trained else {}
 
 
 def encoder(dims, dim=EMBEDDING_DIM, has_sound=True, dropout=0.3):
@@ -146,7 +142,6 @@ def standardise(encoder, features):
 
 def load(path):
     """A saved encoder, ready to use."""
-    vectors.unit_vector()  # registers its class
     return scene_encoders.load(path)
 
 
@@ -290,12 +285,10 @@ def embed_tracks(encoder, summary, crops, features, heard=None, has_sound=None):
     of_track = track_rows(summary, crops)
     by_crop = (None, None) if heard is None else (heard[of_track], has_sound[of_track])
     of_crops = embed_crops(encoder, features, *by_crop)
-    sums = np.zeros((len(summary), of_crops.shape[1]))
-    np.add.at(sums, of_track, of_crops)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    if not lengths.all():
-        raise ValueError(f"track {summary['track'].iloc[int(np.argmin(lengths))]} has no crop")
-    return (sums / lengths).astype(np.float32), of_crops
+    is_empty = np.bincount(of_track, minlength=len(summary)) == 0
+    if is_empty.any():
+        raise ValueError(f"track {summary['track'].iloc[int(np.argmax(is_empty))]} has no crop")
+    return individuals.mean_embeddings(of_crops, of_track), of_crops
 
 
 def track_rows(summary, crops):

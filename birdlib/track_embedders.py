@@ -1,0 +1,123 @@
+"""Embedders of single birds: pictures of one bird in, one unit vector out; and whole files, whose birds are found first.
+
+An embedder has ``dim``, ``key`` (a digest of all that changes its vectors) and ``embed``. Crops are (height, width, 3) uint8 RGB.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from birdlib import encoders, individuals, pictures, runtime, track_crops, track_encoders, tracks, video
+
+NAMES = ("early_fusion", "stage04")
+
+
+class TrackEmbedderError(runtime.BirdlibError):
+    """An embedder that cannot be had as asked, or a file without a bird."""
+
+
+def load(name, path, backbone=None):
+    """An embedder with the encoder that a stage has saved.
+
+    Args:
+        name: "early_fusion", whose encoder is of ``track_encoders``; or "stage04", the fused encoder of photo and sound, which knows
+            species.
+        path: of the .keras file.
+        backbone: from ``track_encoders.load_backbone``, for early_fusion.
+
+    Raises:
+        TrackEmbedderError: an unknown name, no such file, or early_fusion without its backbone.
+    """
+    if name not in NAMES:
+        raise TrackEmbedderError(f"embedder is {name!r}: choose {' or '.join(NAMES)}")
+    if not Path(path).is_file():
+        notebook = "notebooks/09_count.ipynb" if name == "early_fusion" else "notebooks/04_triplet.ipynb"
+        raise TrackEmbedderError(f"{path}: there is no such encoder: run {notebook} first")
+    if name == "stage04":
+        return Stage04(encoders.load(path), runtime.digest_file(path))
+    if backbone is None:
+        raise TrackEmbedderError("early_fusion needs its backbone: track_encoders.load_backbone")
+    return EarlyFusion(backbone, track_encoders.load(path), runtime.digest_file(path))
+
+
+class EarlyFusion:
+    """What ``track_encoders`` makes of a crop and of what is heard."""
+
+    def __init__(self, backbone, encoder, key=""):
+        self.backbone, self.encoder = backbone, encoder
+        self.dim, self.key = encoder.output.shape[-1], runtime.digest([backbone.key, key])
+
+    def embed(self, images, heard=None, has_sound=None):
+        """(images, dim) unit vectors; ``heard`` and ``has_sound`` as ``track_encoders.embed_crops`` takes them."""
+        features = track_encoders.see(images, self.backbone)
+        return track_encoders.embed_crops(self.encoder, features, heard, has_sound)
+
+
+class Stage04:
+    """The picture side of stage 04's fused encoder, the sound being absent: VGG16 looks at the crop."""
+
+    def __init__(self, encoder, key=""):
+        self.encoder = encoder
+        self.dim, self.key = encoder.output.shape[-1], runtime.digest([key, "picture side"])
+        if "image" not in encoder.input:
+            raise TrackEmbedderError("stage 04 was trained without photos: train it with photos, or use early_fusion")
+
+    def embed(self, images):
+        """(images, dim) unit vectors."""
+        vectors = [np.zeros((0, self.dim), np.float32)]
+        for first in range(0, len(images), track_encoders.BATCH):
+            some = images[first : first + track_encoders.BATCH]
+            squares = np.stack([track_encoders.as_square(image, encoders.IMAGE_SIZE) for image in some])
+            vectors.append(self.encoder.predict(self._inputs(squares.astype(np.float32)), verbose=0))
+        return np.concatenate(vectors).astype(np.float32)
+
+    def _inputs(self, squares):
+        inputs = {"image": squares}
+        if "presence" in self.encoder.input:
+            inputs["presence"] = np.tile(np.float32([1, 0]), (len(squares), 1))
+            inputs["weights"] = np.zeros((len(squares), 1), np.float32)
+            patch_dim = self.encoder.input["embeddings"].shape[-1]
+            inputs["embeddings"] = np.zeros((len(squares), 1, patch_dim), np.float32)
+        return inputs
+
+
+def embed_file(path, embedder, detector, *, rate_hz=5.0, n_crops=8):
+    """The birds of one film or photo.
+
+    Args:
+        path: of the file.
+        embedder: from ``load``.
+        detector: from ``detectors.load``.
+        rate_hz: pictures per second of a film.
+        n_crops: the most of a track.
+
+    Returns:
+        (birds, dim) float32 unit vectors: of a film one a track, the mean of its crops; of a photo one a bird.
+
+    Raises:
+        TrackEmbedderError: no bird is found; it names the file.
+        runtime.FileError: the file cannot be used.
+    """
+    if Path(path).suffix.lower() in pictures.SUFFIXES:
+        image = pictures.read_image(path)
+        crops = [track_crops.crop(image, box) for box in detector.detect([image])[0]]
+        of_track = np.arange(len(crops))
+    else:
+        crops, of_track = _crops_of_film(path, detector, rate_hz, n_crops)
+    if not crops:
+        raise TrackEmbedderError(
+            f"{path}: no bird is found in it: take a file in which it is larger or longer to be seen"
+        )
+    found = embedder.embed(crops)
+    return individuals.mean_embeddings(found, of_track)
+
+
+def _crops_of_film(path, detector, rate_hz, n_crops):
+    if Path(path).suffix.lower() not in video.SUFFIXES:
+        raise TrackEmbedderError(f"{path}: is neither a film nor a photo, by its suffix: choose one of those")
+    with tempfile.TemporaryDirectory() as folder:
+        detections = detector.detect_film(path, rate_hz)
+        _, table = tracks.follow(detections, "film", folder, rate_hz=rate_hz, n_crops=n_crops)
+        images = [pictures.read_image(Path(folder) / crop) for crop in table["path"]]
+    return images, np.unique(table["track"], return_inverse=True)[1]
