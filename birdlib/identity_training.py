@@ -79,8 +79,8 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops
 
     Args:
         encoder: from ``track_encoders.encoder``.
-        arrays: {"features": (crops, views, feature_dim) float32}, views being drawn from at random, and if the encoder hears,
-            {"heard": (tracks, 125, 128), "has_sound": (tracks,) bool}.
+        arrays: {"features", "map"} of the crops, from ``backbones.see``, and if the encoder hears, {"heard": (tracks, 125, 128),
+            "has_sound": (tracks,) bool}.
         of_track: (crops,) int, row of ``known``; crops of a track in the order of time.
         known: ``relations``.
         held_out: (tracks,) bool; None or none at all keeps the last epoch.
@@ -109,7 +109,7 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops
         raise IdentityTrainingError(
             "no two tracks are known to be different birds: add films in which birds are seen together, labelled ones, or invented ones"
         )
-    track_encoders.standardise(encoder, arrays["features"][~held_out[of_track], 0])
+    track_encoders.standardise(encoder, [arrays[name][~held_out[of_track]] for name in ("features", "map")])
     batches = _classes()["RelationBatches"](
         arrays, of_track, known, ~held_out, list(encoder.input), n_tracks, n_crops, n_steps, sound_dropout, rng
     )
@@ -224,8 +224,10 @@ def _classes():
             return self.rng.choice(crops, self.n_crops, replace=len(crops) < self.n_crops)
 
         def _inputs(self, rows, tracks):
-            view = self.rng.integers(self.arrays["features"].shape[1], size=len(rows))
-            inputs = {"features": self.arrays["features"][rows, view]}
+            maps = self.arrays["map"][rows]
+            if self.rng.random() < 0.5:  # the bird looks the other way
+                maps = maps[:, :, ::-1]
+            inputs = {"features": self.arrays["features"][rows], "map": maps.astype(np.float32)}
             if "spectrogram" in self.names:
                 is_listened_to = self.rng.random(len(self.known)) >= self.sound_dropout
                 has_sound = self.arrays["has_sound"][tracks] & is_listened_to[tracks]
@@ -243,7 +245,7 @@ def _classes():
 
         def on_epoch_end(self, epoch, logs=None):
             sound = [self.arrays[name][self.of_track] for name in ("heard", "has_sound") if name in self.arrays]
-            embeddings = track_encoders.embed_crops(self.encoder, self.arrays["features"][:, 0], *sound)
+            embeddings = track_encoders.embed_crops(self.encoder, (self.arrays["features"], self.arrays["map"]), *sound)
             rows, number = np.unique(self.of_track, return_inverse=True)
             means = individuals.mean_embeddings(embeddings, number)
             self.batches.cosines[np.ix_(rows, rows)] = means @ means.T

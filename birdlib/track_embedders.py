@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from birdlib import encoders, individuals, pictures, runtime, track_crops, track_encoders, tracks, video
+from birdlib import backbones, encoders, individuals, pictures, runtime, track_crops, track_encoders, tracks, video
 
 NAMES = ("early_fusion", "stage04")
 
@@ -24,7 +24,7 @@ def load(name, path, backbone=None):
         name: "early_fusion", whose encoder is of ``track_encoders``; or "stage04", the fused encoder of photo and sound, which knows
             species.
         path: of the .keras file.
-        backbone: from ``track_encoders.load_backbone``, for early_fusion.
+        backbone: from ``backbones.load``, for early_fusion.
 
     Raises:
         TrackEmbedderError: an unknown name, no such file, or early_fusion without its backbone.
@@ -37,7 +37,7 @@ def load(name, path, backbone=None):
     if name == "stage04":
         return Stage04(encoders.load(path), runtime.digest_file(path))
     if backbone is None:
-        raise TrackEmbedderError("early_fusion needs its backbone: track_encoders.load_backbone")
+        raise TrackEmbedderError("early_fusion needs its backbone: backbones.load")
     return EarlyFusion(backbone, track_encoders.load(path), runtime.digest_file(path))
 
 
@@ -50,8 +50,8 @@ class EarlyFusion:
 
     def embed(self, images, heard=None, has_sound=None):
         """(images, dim) unit vectors; ``heard`` and ``has_sound`` as ``track_encoders.embed_crops`` takes them."""
-        features = track_encoders.see(images, self.backbone)
-        return track_encoders.embed_crops(self.encoder, features, heard, has_sound)
+        seen = backbones.see(images, self.backbone)
+        return track_encoders.embed_crops(self.encoder, seen, heard, has_sound)
 
 
 class Stage04:
@@ -66,9 +66,9 @@ class Stage04:
     def embed(self, images):
         """(images, dim) unit vectors."""
         vectors = [np.zeros((0, self.dim), np.float32)]
-        for first in range(0, len(images), track_encoders.BATCH):
-            some = images[first : first + track_encoders.BATCH]
-            squares = np.stack([track_encoders.as_square(image, encoders.IMAGE_SIZE) for image in some])
+        for first in range(0, len(images), backbones.BATCH):
+            some = images[first : first + backbones.BATCH]
+            squares = np.stack([backbones.as_square(image, encoders.IMAGE_SIZE) for image in some])
             vectors.append(self.encoder.predict(self._inputs(squares.astype(np.float32)), verbose=0))
         return np.concatenate(vectors).astype(np.float32)
 

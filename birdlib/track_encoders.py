@@ -1,124 +1,46 @@
 """Which bird a track shows: crops, and the sound of the time in which the bird is alone, to one unit vector.
 
 Early fusion: a frozen network trained on ImageNet looks at a crop, a small CNN hears the sound; side by side they go into one dense
-layer. The network is asked at three depths: its last features tell species; a coloured ring or a spot is seen by its early layers, and
-as it is in one place only, by their maximum over the picture. A sound that is not attributed to the track is absent, and then is not
-listened to. A crop is (height, width, 3) uint8 RGB of any size; times are in seconds of the film.
+layer. The network's last features tell species. What tells an individual, a coloured ring or a spot, is small and in one place only: a
+layer of detectors is trained on an early map of the network, and the most that each finds anywhere goes into the dense layer too. A
+sound that is not attributed to the track is absent, and is not listened to. A crop is (height, width, 3) uint8 RGB of any size; "seen"
+is (features (crops, dim) float32, maps (crops, height, width, channels) float16); times are in seconds of the film.
 """
-
-import dataclasses
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from birdlib import hearing, individuals, pictures, resnet50, runtime, scene_encoders, vectors, weights
+from birdlib import hearing, individuals, scene_encoders, vectors
 
 EMBEDDING_DIM = 256
-SIZE = 128  # of the square that the large network sees: crops are small, and 224 takes three times as long
 SOUND_DIM = 64
-BATCH = 16  # crops at once
-RECIPE = 1  # of the features of a crop
-DEPTHS = {  # where a network is asked, besides its end
-    "resnet50": ("conv2_block3_out", "conv3_block4_out"),
-    "densenet121": ("conv2_block6_concat", "conv3_block12_concat"),
-    "efficientnetb0": ("block2b_add", "block3b_add"),
-}
+BATCH = 64  # crops at once
+N_DETECTORS = 160  # of marks
 
 
-class TrackEncoderError(runtime.BirdlibError):
-    """A network that cannot be had as asked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Backbone:
-    """A network that is not trained.
-
-    Attributes:
-        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → (batch, sum of dims).
-        dims: of its features at each depth, the maximum of the early ones and the mean of the last.
-        key: of all that changes them.
-        weights: for the receipt.
-    """
-
-    network: Any
-    dims: tuple
-    key: str
-    weights: dict
-
-
-def load_backbone(name="resnet50", weights_dir="", is_trained=True):
-    """A frozen network that is asked at three depths, pooled over the picture.
+def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
+    """What is seen of a crop and a sound make together.
 
     Args:
-        name: one of ``DEPTHS``. "resnet50" comes by ``birdlib.weights``, the others as ``keras.applications`` downloads them.
-        weights_dir: as in ``weights.find``.
-        is_trained: False leaves it with random weights, for tests.
-
-    Raises:
-        TrackEncoderError: another name, or a download that failed.
-        weights.MissingWeightsError: see ``weights.fetch``.
-    """
-    import keras
-
-    if name not in DEPTHS:
-        raise TrackEncoderError(f"backbone is {name!r}: choose {', '.join(DEPTHS)}")
-    inputs = keras.Input((SIZE, SIZE, 3), name="crop")
-    options = {"include_top": False, "input_shape": (SIZE, SIZE, 3), "weights": None}
-    receipt, x = {}, inputs
-    if name == "resnet50":
-        network = keras.applications.ResNet50(**options)
-        x = keras.ops.flip(inputs - np.array(resnet50.MEANS_RGB, np.float32), axis=-1)
-        if is_trained:
-            source = weights.fetch(name, weights_dir)
-            network.set_weights(resnet50.load(source).get_weights())
-            receipt = source.receipt()
-    else:
-        network, receipt = _of_keras(name, options, is_trained)
-        if name == "densenet121":
-            x = keras.applications.densenet.preprocess_input(inputs)
-    network.trainable = False
-    key = runtime.digest({"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": RECIPE})
-    maps = keras.Model(network.input, [*(network.get_layer(layer).output for layer in DEPTHS[name]), network.output])(x)
-    pools = [keras.layers.GlobalMaxPooling2D()(one) for one in maps[:-1]]
-    pools.append(keras.layers.GlobalAveragePooling2D()(maps[-1]))
-    model = keras.Model(inputs, keras.layers.Concatenate()(pools), name=name)
-    return Backbone(model, tuple(pool.shape[-1] for pool in pools), key, {name: receipt})
-
-
-def _of_keras(name, options, is_trained):
-    import keras
-
-    build = {"densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0}[name]
-    try:
-        network = build(**options | {"weights": "imagenet" if is_trained else None})
-    except Exception as error:  # Keras raises a bare one where it cannot download
-        raise TrackEncoderError(
-            f"the weights of {name} could not be downloaded from keras.applications ({error}): go online, or use resnet50"
-        ) from error
-    return network, {"source": "keras.applications", "keras": keras.__version__} if is_trained else {}
-
-
-def encoder(dims, dim=EMBEDDING_DIM, has_sound=True, dropout=0.3):
-    """What a crop's features and a sound make together.
-
-    Args:
-        dims: of the backbone.
-        dim: of the vector.
+        dim, map_shape: of the backbone.
+        out_dim: of the vector.
         has_sound: False leaves the sound out altogether.
         dropout: before the dense layer.
 
     Returns:
-        keras.Model, {"features": (batch, sum of dims), "spectrogram": (batch, 125, 128), "has_sound": (batch, 1), 0 where the sound
-        is absent} → (batch, dim) unit vectors, float32. See ``standardise``.
+        keras.Model, {"features": (batch, dim), "map": (batch, *map_shape), "spectrogram": (batch, 125, 128), "has_sound":
+        (batch, 1), 0 where the sound is absent} → (batch, out_dim) unit vectors, float32. See ``standardise``.
     """
     import keras
 
-    features = keras.Input((sum(dims),), name="features")
-    inputs = {"features": features}
-    x = keras.layers.BatchNormalization(center=False, scale=False, trainable=False, name="feature_scale")(features)
-    ends = np.cumsum(dims).tolist()
-    parts = [vectors.unit_vector()(x[:, end - n : end]) for n, end in zip(dims, ends, strict=True)]
+    features, early = keras.Input((dim,), name="features"), keras.Input(map_shape, name="map")
+    inputs = {"features": features, "map": early}
+    options = {"center": False, "scale": False, "trainable": False}
+    looks = keras.layers.BatchNormalization(name="feature_scale", **options)(features)
+    x = keras.layers.BatchNormalization(name="map_scale", **options)(early)
+    x = keras.layers.Conv2D(N_DETECTORS, 1, name="detectors")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.GlobalMaxPooling2D(name="most")(x))
+    parts = [vectors.unit_vector("looks")(looks), vectors.unit_vector("marks")(x)]
     if has_sound:
         heard = keras.Input((hearing.N_STEPS, hearing.N_BANDS), name="spectrogram")
         is_there = keras.Input((1,), name="has_sound")
@@ -126,93 +48,24 @@ def encoder(dims, dim=EMBEDDING_DIM, has_sound=True, dropout=0.3):
         parts.append(keras.layers.Multiply(name="voice")([voice, is_there]))
         inputs |= {"spectrogram": heard, "has_sound": is_there}
     x = keras.layers.Concatenate(name="fusion")(parts)
-    return keras.Model(inputs, vectors.to_unit_vector(x, dim, dropout, "track"), name="track_encoder")
+    return keras.Model(inputs, vectors.to_unit_vector(x, out_dim, dropout, "track"), name="track_encoder")
 
 
-def standardise(encoder, features):
-    """Tell an encoder the mean and the variance of what it will see, so that all features count alike: once, before it is trained.
-
-    Args:
-        encoder: from ``encoder``; changed in place.
-        features: (crops, sum of dims).
-    """
-    variance = features.var(axis=0)
-    encoder.get_layer("feature_scale").set_weights([features.mean(axis=0), variance + 0.01 * variance.mean()])
+def standardise(encoder, seen):
+    """Tell an encoder the mean and the variance of what it will see, so that all numbers count alike: once, before it is trained."""
+    for name, numbers in zip(("feature_scale", "map_scale"), seen, strict=True):
+        numbers = numbers.reshape(-1, numbers.shape[-1])
+        mean, square = (
+            numbers.mean(axis=0, dtype=np.float64),
+            np.square(numbers, dtype=np.float32).mean(axis=0, dtype=np.float64),
+        )
+        variance = np.maximum(square - mean**2, 0.0)
+        encoder.get_layer(name).set_weights([mean, variance + 0.01 * variance.mean()])
 
 
 def load(path):
     """A saved encoder, ready to use."""
     return scene_encoders.load(path)
-
-
-# Seeing
-
-
-def as_square(image, size=SIZE):
-    """A crop scaled into a square, its proportions kept; beside it is its mean colour.
-
-    Args:
-        image: (height, width, 3) uint8 RGB.
-
-    Returns:
-        (size, size, 3) uint8.
-    """
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    new = max(1, round(width * scale)), max(1, round(height * scale))
-    scaled = cv2.resize(image, new, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    square = np.empty((size, size, 3), np.uint8)
-    square[:] = np.round(image.reshape(-1, 3).mean(axis=0))
-    top, left = (size - scaled.shape[0]) // 2, (size - scaled.shape[1]) // 2
-    square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-    return square
-
-
-def see(images, backbone):
-    """The features of crops.
-
-    Args:
-        images: list of (height, width, 3) uint8 RGB, of any sizes.
-        backbone: from ``load_backbone``.
-
-    Returns:
-        (crops, sum of dims) float32.
-    """
-    features = np.zeros((len(images), sum(backbone.dims)), np.float32)
-    for first in range(0, len(images), 8 * BATCH):
-        squares = np.stack([as_square(image) for image in images[first : first + 8 * BATCH]]).astype(np.float32)
-        found = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
-        features[first : first + len(found)] = found
-    return features
-
-
-def see_crops(crops, folder, backbone, store=None):
-    """``see`` for the crops of tracks; what is in the store already is not looked at again.
-
-    Args:
-        crops: DataFrame of ``tracks.CROP_COLUMNS``.
-        folder: of the paths.
-        backbone: from ``load_backbone``.
-        store: ``EmbeddingStore(folder, backbone.key)``, or None to keep nothing.
-
-    Returns:
-        (crops, sum of dims) float32, row-aligned with ``crops``.
-
-    Raises:
-        pictures.ImageError: a crop that cannot be read.
-    """
-    features = np.zeros((len(crops), sum(backbone.dims)), np.float32)
-    tracks = list(crops.reset_index(drop=True).groupby(["recording_id", "track"]).indices.values())
-    for rows in runtime.progress(tracks, desc="crops"):
-        paths = [Path(folder) / path for path in crops["path"].iloc[rows]]
-        key = runtime.digest([runtime.digest_file(path) for path in paths])
-        found = None if store is None else store.get(key)
-        features[rows] = see([pictures.read_image(path) for path in paths], backbone) if found is None else found[0]
-        if found is None and store is not None:
-            store.put(key, features[rows], np.ones(len(rows)))
-    return features
 
 
 # Hearing
@@ -245,35 +98,35 @@ def hear_tracks(summary, paths):
 # Embedding
 
 
-def embed_crops(encoder, features, heard=None, has_sound=None):
+def embed_crops(encoder, seen, heard=None, has_sound=None):
     """The vectors of crops.
 
     Args:
         encoder: from ``encoder``.
-        features: from ``see``.
+        seen: from ``see``.
         heard, has_sound: (crops, 125, 128) and (crops,), of the track of each crop; None for no sound.
 
     Returns:
         (crops, dim) float32 unit vectors.
     """
-    if not len(features):
+    n = len(seen[0])
+    if not n:
         return np.zeros((0, encoder.output.shape[-1]), np.float32)
-    arrays = {"features": features}
+    arrays = dict(zip(("features", "map"), seen, strict=True))
     if "spectrogram" in encoder.input:
-        n = len(features)
         heard = np.zeros((n, hearing.N_STEPS, hearing.N_BANDS), np.float32) if heard is None else heard
         has_sound = np.zeros(n, bool) if has_sound is None else has_sound
         arrays |= {"spectrogram": heard, "has_sound": np.asarray(has_sound, np.float32)[:, None]}
-    return np.asarray(encoder.predict(arrays, batch_size=4 * BATCH, verbose=0), np.float32)
+    return np.asarray(encoder.predict(arrays, batch_size=BATCH, verbose=0), np.float32)
 
 
-def embed_tracks(encoder, summary, crops, features, heard=None, has_sound=None):
+def embed_tracks(encoder, summary, crops, seen, heard=None, has_sound=None):
     """The vector of a track is the mean of its crops' vectors, scaled to unit length.
 
     Args:
         encoder: from ``encoder``.
         summary, crops: of ``tracks``.
-        features: from ``see_crops``.
+        seen: from ``see_crops``.
         heard, has_sound: from ``hear_tracks``; None for no sound.
 
     Returns:
@@ -284,7 +137,7 @@ def embed_tracks(encoder, summary, crops, features, heard=None, has_sound=None):
     """
     of_track = track_rows(summary, crops)
     by_crop = (None, None) if heard is None else (heard[of_track], has_sound[of_track])
-    of_crops = embed_crops(encoder, features, *by_crop)
+    of_crops = embed_crops(encoder, seen, *by_crop)
     is_empty = np.bincount(of_track, minlength=len(summary)) == 0
     if is_empty.any():
         raise ValueError(f"track {summary['track'].iloc[int(np.argmax(is_empty))]} has no crop")

@@ -4,7 +4,7 @@ import pytest
 from birdlib import identity_training, track_encoders
 from birdlib.identity_training import IdentityTrainingError, relations
 
-DIMS = (6, 6)
+DIM, MAP = 12, (2, 2, 3)
 
 
 def together(n, *pairs):
@@ -92,7 +92,11 @@ def birds(rng, n_birds, n_crops=6):
     features = rng.normal(0, 3, (2 * n_birds, n_crops, 12))
     features[:, :, :3] = np.repeat(marks, 2, axis=0)[:, None] + rng.normal(0, 0.2, (2 * n_birds, n_crops, 3))
     of_track = np.repeat(np.arange(2 * n_birds), n_crops)
-    return features.reshape(-1, 1, 12).astype(np.float32), of_track, [str(k // 2) for k in range(2 * n_birds)]
+    return features.reshape(-1, 12).astype(np.float32), of_track, [str(k // 2) for k in range(2 * n_birds)]
+
+
+def no_map(n):
+    return np.zeros((n, *MAP), np.float16)
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +108,20 @@ def trained():
     features, of_track, names = birds(rng, 30)
     known = relations(together(60), names)
     held_out = identity_training.hold_out(known, 0.3, rng)
-    encoder = track_encoders.encoder(DIMS, dim=8, has_sound=False, dropout=0.1)
+    encoder = track_encoders.encoder(DIM, MAP, out_dim=8, has_sound=False, dropout=0.1)
     options = {"n_steps": 20, "epochs": 12, "learning_rate": 1e-2, "rng": rng}
-    history = identity_training.fit(encoder, {"features": features}, of_track, known, held_out=held_out, **options)
+    history = identity_training.fit(
+        encoder, {"features": features, "map": no_map(len(features))}, of_track, known, held_out=held_out, **options
+    )
     return encoder, features, of_track, known, held_out, history
 
 
 def test_birds_that_were_never_learnt_are_told_apart_by_what_was_learnt(trained):
     encoder, features, of_track, known, held_out, history = trained
     rows = held_out[of_track]
-    unlearnt = features[rows, 0] / np.linalg.norm(features[rows, 0], axis=1, keepdims=True)
+    unlearnt = features[rows] / np.linalg.norm(features[rows], axis=1, keepdims=True)
     before = identity_training.average_precision(unlearnt, of_track[rows], known)
-    vectors = track_encoders.embed_crops(encoder, features[rows, 0])
+    vectors = track_encoders.embed_crops(encoder, (features[rows], no_map(rows.sum())))
     after = identity_training.average_precision(vectors, of_track[rows], known)
     assert after > max(0.8, before + 0.2)
 
@@ -123,7 +129,7 @@ def test_birds_that_were_never_learnt_are_told_apart_by_what_was_learnt(trained)
 def test_the_encoder_is_that_of_the_epoch_that_is_kept(trained):
     encoder, features, of_track, known, held_out, history = trained
     rows = held_out[of_track]
-    vectors = track_encoders.embed_crops(encoder, features[rows, 0])
+    vectors = track_encoders.embed_crops(encoder, (features[rows], no_map(rows.sum())))
     kept = history[history["is_kept"]]
     assert len(kept) == 1 and kept["validation"].iloc[0] == history["validation"].max()
     found = identity_training.average_precision(vectors, of_track[rows], known)
@@ -135,10 +141,11 @@ def test_sounds_are_learnt_from_too_and_without_validation_the_last_epoch_is_kep
     features, of_track, names = birds(rng, 3)
     arrays = {
         "features": features,
+        "map": no_map(len(features)),
         "heard": rng.random((6, 125, 128), dtype=np.float32),
         "has_sound": np.arange(6) % 2 == 0,
     }
-    encoder = track_encoders.encoder(DIMS, dim=8)
+    encoder = track_encoders.encoder(DIM, MAP, out_dim=8)
     before = encoder.get_layer("audio_encoder").get_weights()
     history = identity_training.fit(
         encoder, arrays, of_track, relations(together(6), names), n_tracks=4, n_crops=2, n_steps=1, epochs=2, rng=rng
@@ -148,11 +155,11 @@ def test_sounds_are_learnt_from_too_and_without_validation_the_last_epoch_is_kep
 
 
 def test_where_nothing_tells_birds_apart_the_remedy_is_named():
-    encoder = track_encoders.encoder(DIMS, dim=8, has_sound=False)
+    encoder = track_encoders.encoder(DIM, MAP, out_dim=8, has_sound=False)
     with pytest.raises(IdentityTrainingError, match="seen together"):
         identity_training.fit(
             encoder,
-            {"features": np.zeros((4, 1, 12), np.float32)},
+            {"features": np.zeros((4, 12), np.float32), "map": no_map(4)},
             [0, 0, 1, 1],
             relations(together(2)),
             rng=np.random.default_rng(0),
