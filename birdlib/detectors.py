@@ -76,6 +76,7 @@ class NetworkDetector:
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, **recipe})
         self.weights = {self.name: source.receipt()}
         self._source, self._of_thread = source, threading.local()
+        self._pool = concurrent.futures.ThreadPoolExecutor(n_threads)  # stays: each of its threads opens the network once
 
     def detect(self, images):
         """Find the birds in pictures.
@@ -86,8 +87,7 @@ class NetworkDetector:
         Returns:
             A list with the boxes of each, (n, 5) float32.
         """
-        with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
-            return list(pool.map(self._detect, images))
+        return list(self._pool.map(self._detect, images))
 
     def detect_film(self, path, rate_hz=5.0, start_s=0.0, end_s=None):
         """Find the birds in a film of any length in little memory.
@@ -101,15 +101,14 @@ class NetworkDetector:
         Raises:
             video.VideoError: as ``video.frames``.
         """
-        with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
-            waiting = collections.deque()  # as many as there are threads, and one that has been decoded meanwhile
-            for time_s, image in video.frames(path, rate_hz, start_s, end_s):
-                waiting.append((time_s, image, pool.submit(self._detect, image)))
-                if len(waiting) > self.n_threads:
-                    time_s, image, found = waiting.popleft()
-                    yield time_s, image, found.result()
-            for time_s, image, found in waiting:
+        waiting = collections.deque()  # as many as there are threads, and one that has been decoded meanwhile
+        for time_s, image in video.frames(path, rate_hz, start_s, end_s):
+            waiting.append((time_s, image, self._pool.submit(self._detect, image)))
+            if len(waiting) > self.n_threads:
+                time_s, image, found = waiting.popleft()
                 yield time_s, image, found.result()
+        for time_s, image, found in waiting:
+            yield time_s, image, found.result()
 
     def _detect(self, image):
         if not hasattr(self._of_thread, "look"):

@@ -12,7 +12,7 @@ import pandas as pd
 from birdlib import runtime, stages, tracks, video
 
 
-def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.3, min_detections=3, max_gap_s=1.0):
+def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
     """Find the birds of films and follow them.
 
     Args:
