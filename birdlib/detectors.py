@@ -7,7 +7,7 @@ detector says of a picture does not depend on the others that it gets with it.
 
 import collections
 import concurrent.futures
-import threading
+import queue
 import warnings
 
 import numpy as np
@@ -75,8 +75,7 @@ class NetworkDetector:
         recipe = {"n_tiles": n_tiles, "min_score": min_score, "recipe": 1}
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, **recipe})
         self.weights = {self.name: source.receipt()}
-        self._source, self._of_thread = source, threading.local()
-        self._pool = concurrent.futures.ThreadPoolExecutor(n_threads)  # stays: each of its threads opens the network once
+        self._source, self._lookers = source, queue.SimpleQueue()  # opened networks that nobody is using
 
     def detect(self, images):
         """Find the birds in pictures.
@@ -87,7 +86,8 @@ class NetworkDetector:
         Returns:
             A list with the boxes of each, (n, 5) float32.
         """
-        return list(self._pool.map(self._detect, images))
+        with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
+            return list(pool.map(self._detect, images))
 
     def detect_film(self, path, rate_hz=5.0, start_s=0.0, end_s=None):
         """Find the birds in a film of any length in little memory.
@@ -101,25 +101,29 @@ class NetworkDetector:
         Raises:
             video.VideoError: as ``video.frames``.
         """
-        waiting = collections.deque()  # as many as there are threads, and one that has been decoded meanwhile
-        for time_s, image in video.frames(path, rate_hz, start_s, end_s):
-            waiting.append((time_s, image, self._pool.submit(self._detect, image)))
-            if len(waiting) > self.n_threads:
-                time_s, image, found = waiting.popleft()
+        with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
+            waiting = collections.deque()  # as many as there are threads, and one that has been decoded meanwhile
+            for time_s, image in video.frames(path, rate_hz, start_s, end_s):
+                waiting.append((time_s, image, pool.submit(self._detect, image)))
+                if len(waiting) > self.n_threads:
+                    time_s, image, found = waiting.popleft()
+                    yield time_s, image, found.result()
+            for time_s, image, found in waiting:
                 yield time_s, image, found.result()
-        for time_s, image, found in waiting:
-            yield time_s, image, found.result()
 
     def _detect(self, image):
-        if not hasattr(self._of_thread, "look"):
-            self._of_thread.look = _looker(self._source)
-        look, (height, width) = self._of_thread.look, image.shape[:2]
+        try:
+            look = self._lookers.get_nowait()
+        except queue.Empty:
+            look = _looker(self._source)
+        height, width = image.shape[:2]
         parts = []
         for x, y, tile_width, tile_height in tiles.layout(width, height, self.n_tiles):
             boxes = look(image[y : y + tile_height, x : x + tile_width])
             boxes = tiles.inside(boxes[boxes[:, 4] >= self.min_score], tile_width, tile_height)
             cut = tiles.cut_by(boxes, (x, y, tile_width, tile_height), width, height)
             parts.append((boxes + np.float32([x, y, 0, 0, 0]), cut))
+        self._lookers.put(look)
         boxes, cut = (np.concatenate(some) for some in zip(*parts, strict=True))
         return tiles.merge(boxes, cut)
 
