@@ -170,10 +170,9 @@ def _gallery_folder(options):
 
 def _birds_of_files(options):
     """(function from a file to a vector for each bird in it, the key of its encoder, its equal-error threshold), of stage 09."""
-    from birdlib import stages, track_encoders
+    from birdlib import track_embedders
 
-    stages.receipt(options.outputs, "09_count")
-    return track_encoders.file_embedder(options.outputs)
+    return track_embedders.of_stage(options.outputs)
 
 
 def _weights(options):

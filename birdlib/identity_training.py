@@ -13,6 +13,7 @@ from birdlib import cross_losses, individuals, runtime, track_encoders
 
 MULTI_SIMILARITY = {"alpha": 2.0, "beta": 20.0, "base": 0.5, "epsilon": 0.1}
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
+LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
 NEAREST = 5  # of the tracks known to be other birds, one of which is drawn into a batch
 
 
@@ -54,6 +55,11 @@ def joined(*known):
     table = block_diag(*known).astype(np.int8)
     table[sizes[:, None] != sizes[None]] = -1
     return table
+
+
+def can_learn(known):
+    """Whether enough is known: more than a few tracks, some of them surely different birds, also when some are held out."""
+    return len(known) >= LEAST_TRACKS and (np.asarray(known) == -1).sum() >= 2 * LEAST_TRACKS
 
 
 def hold_out(known, share, rng):

@@ -26,6 +26,42 @@ def colour(identity):
     return tuple(part / 255 for part in annotations.colour(identity + 1))
 
 
+def history(table, ax=None):
+    """Training of an encoder of individuals: loss on the left axis, average precision on validation on the right one.
+
+    Args:
+        table: of ``identity_training.fit``.
+    """
+    ax = ax or plots.new_axes(8, 2.8)
+    right = ax.twinx()
+    ax.plot(table["epoch"], table["loss"], color=plots.SPLIT_COLOURS["train"], marker=".", label="loss")
+    right.plot(table["epoch"], table["validation"], color="#2e7d32", marker=".", label="validation")
+    for epoch in table.loc[table["is_kept"], "epoch"]:
+        right.axvline(epoch, color="#2e7d32", linewidth=1)
+    ax.set(xlabel="epoch", ylabel="loss", title=f"Training history; the kept epoch is {int(table.loc[table['is_kept'], 'epoch'].iloc[0])}")
+    right.set(ylabel="average precision of pairs", ylim=(0, 1.02))
+    return ax
+
+
+def pair_distances(table, threshold, ax=None):
+    """How far apart two sightings of the same bird are, and of two birds.
+
+    Args:
+        table: ``distance, is_same``, a row a pair.
+        threshold: drawn as a line.
+    """
+    ax = ax or plots.new_axes(8, 2.8)
+    bins = np.linspace(0, max(1.0, table["distance"].max() if len(table) else 1.0), 41)
+    for is_same, label, colour in ((True, "same bird", "#2e7d32"), (False, "two birds", plots.SPLIT_COLOURS["test"])):
+        values = table.loc[table["is_same"] == is_same, "distance"]
+        weights = np.full(len(values), 1 / max(len(values), 1))
+        ax.hist(values, bins, weights=weights, alpha=0.6, color=colour, label=f"{label} ({len(values)} pairs)")
+    ax.axvline(threshold, color="#333333", linestyle="--", label=f"threshold {threshold:.2f}")
+    ax.set(xlabel="cosine distance", ylabel="share of pairs", title="Pairs kept out of training")
+    ax.legend()
+    return ax
+
+
 def contact_sheet(crops, identities, root, n_crops=8, ax=None):
     """A row an individual: its best crops, of as many films as there are, in the order of films and time; a film is named where it begins.
 

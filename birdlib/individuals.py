@@ -11,6 +11,7 @@ import numpy as np
 from birdlib import runtime
 
 NEW = -1
+FALLBACK = 0.3  # a threshold where nothing is known to choose it by
 FARTHEST = 2.0  # the largest distance there is
 
 

@@ -4,12 +4,27 @@ A film is a row of the split table with ``video_path``; a photo is a film of one
 """
 
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages, tracks, video
+from birdlib import annotations, counts, identity_metrics, runtime, stages, tracks, video
+
+LARGEST_SHOWN = 8_000_000  # bytes of a film inside a notebook
+
+
+def films_of(splits):
+    """The films of a split table."""
+    return splits[splits["video_path"] != ""].drop_duplicates("recording_id").reset_index(drop=True)
+
+
+def portraits_of(splits):
+    """The photos of named birds of a split table, as films of one picture: what is known of individuals beforehand."""
+    is_portrait = (splits["image_path"] != "") & (splits["individual_id"] != "") & (splits["video_path"] == "")
+    found = splits[is_portrait].drop_duplicates("recording_id").reset_index(drop=True)
+    return found.assign(video_path=found["image_path"], start_s=np.nan, end_s=np.nan)
 
 
 def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
@@ -71,6 +86,42 @@ def labels(summary, must_not_link, names):
     return np.array(["" if film in several else names.get(film, "") for film in films], dtype=object)
 
 
+def annotate(films, root, found, summary, identities, folder, n_films):
+    """Write films anew with a numbered box around every bird; those that lie there already go.
+
+    Args:
+        films: from ``films_of``.
+        found, summary: of ``tracks``.
+        identities: (tracks,) int, as of ``counts.identify``.
+        folder: of the new films.
+        n_films: at most.
+
+    Returns:
+        paths of the films, those with the most birds first.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    birds = pd.Series(identities, index=pd.MultiIndex.from_frame(summary[["recording_id", "track"]]), dtype=int)
+    birds = birds[birds != counts.ABSENT] + 1  # as figures name them
+    fullest = birds.groupby(level=0).nunique().sort_values(ascending=False, kind="stable").index[:n_films]
+    paths = dict(zip(films["recording_id"], films["video_path"], strict=True))
+    written = []
+    for name in runtime.progress([name for name in fullest if name in paths], desc="annotated films"):
+        path = folder / f"{name}.mp4"
+        annotations.annotate_film(root / paths[name], path, found[found["recording_id"] == name], birds[name].to_dict())
+        written.append(path)
+    return written
+
+
+def show(path):
+    """A film to be played in a notebook and its report; its name alone where it is too large to be carried in them."""
+    from IPython.display import Markdown, Video
+
+    if path.stat().st_size > LARGEST_SHOWN:
+        return Markdown(f"`{path}`")
+    return Video(str(path), embed=True, html_attributes="controls loop muted", width=640)
+
+
 def true_individuals(found, summary, truth, least_iou=0.5):
     """Which bird each track truly is: the one whose boxes it meets most often.
 
@@ -108,6 +159,42 @@ def truth_of(root):
     table = pd.read_csv(path, dtype={"label": str})
     table["recording_id"] = [f"video-{Path(name).stem}" for name in table["video"]]
     return table
+
+
+def score(table, found, summary, identities, truth, rate_hz):
+    """Counts and identities beside the truth: for scores only.
+
+    Args:
+        table: of ``counts.of_films``.
+        found, summary, identities: tracks, and who they are said to be.
+        truth: from ``truth_of``.
+        rate_hz: pictures per second that were looked at.
+
+    Returns:
+        (figures, table): {figure: value}; the table with the true ``birds`` of each film.
+    """
+    true = truth.groupby("recording_id")["individual_id"].nunique()
+    table = table.assign(birds=[int(true.get(name, 0)) for name in table["recording_id"]])
+    names, _ = true_individuals(found, summary, truth)
+    is_meant = (names != "") & (identities != counts.ABSENT)
+    within = names[is_meant], identities[is_meant]
+    films = summary["recording_id"].to_numpy()[is_meant]
+    across = identity_metrics.pairwise_precision_recall_f1(*within, groups=films)
+    rows = pd.MultiIndex.from_frame(summary[["recording_id", "track"]]).get_indexer(pd.MultiIndex.from_frame(found[["recording_id", "track"]]))
+    said = found.assign(track=identities[rows])
+    at = truth["time_s"] * rate_hz
+    boxes = truth[(at - at.round()).abs() < 0.01].rename(columns={"individual_id": "track"})
+    figures = {
+        "films counted right": f"{int((table['n'] == table['birds']).sum())} of {len(table)}",
+        "mean absolute error of counts": identity_metrics.count_mae(table["birds"], table["n"]),
+        "ARI of tracks": identity_metrics.ari(*within),
+        "NMI of tracks": identity_metrics.nmi(*within),
+        "pairwise F1 of tracks": identity_metrics.pairwise_precision_recall_f1(*within)["f1"],
+        "pairwise F1 across films": across["f1"],
+        "IDF1": identity_metrics.idf1(boxes, said[said["track"] != counts.ABSENT])["idf1"],
+        "false tracks": int(((names == "") & (identities != counts.ABSENT)).sum()),
+    }
+    return figures, table
 
 
 def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, **_):

@@ -3,14 +3,29 @@
 An embedder has ``dim``, ``key`` (a digest of all that changes its vectors) and ``embed``. Crops are (height, width, 3) uint8 RGB.
 """
 
+import hashlib
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from birdlib import backbones, encoders, individuals, pictures, runtime, track_crops, track_encoders, tracks, video
+from birdlib import (
+    backbones,
+    detectors,
+    encoders,
+    individuals,
+    pictures,
+    runtime,
+    stages,
+    track_crops,
+    track_encoders,
+    tracks,
+    video,
+)
 
 NAMES = ("early_fusion", "stage04")
+FAINT = 0.2  # score of a box that may go on with a track
+ENCODER, SETTINGS = "track_encoder.keras", "embedder.json"
 
 
 class TrackEmbedderError(runtime.BirdlibError):
@@ -82,35 +97,82 @@ class Stage04:
         return inputs
 
 
-def embed_file(path, embedder, detector, *, rate_hz=5.0, n_crops=8):
+def keep(folder, name, encoder, threshold, **how):
+    """Keep what ``of_stage`` needs to see other files as a stage has seen its own.
+
+    Args:
+        folder: of stage 09; the encoder is kept as ``ENCODER`` in it.
+        name: one of ``NAMES``.
+        encoder: keras.Model of early_fusion; None for stage04, which has its own.
+        threshold: cosine distance up to which two tracks are one bird.
+        how: ``backbone, detector, n_tiles, rate_hz, n_crops``.
+    """
+    told = {"embedder": name, "threshold": threshold, **how}
+    if encoder is not None:
+        told["encoder"] = runtime.digest([hashlib.sha256(array.tobytes()).hexdigest() for array in encoder.get_weights()])
+        with runtime.replacing(folder / ENCODER) as temporary:
+            encoder.save(temporary)
+    runtime.write_json(told, folder / SETTINGS)
+
+
+def of_stage(outputs_dir, weights_dir=""):
+    """What stage 09 sees in other films and photos.
+
+    Args:
+        outputs_dir: where stage 09, and if it took that encoder, stage 04 is.
+        weights_dir: as in ``weights.find``.
+
+    Returns:
+        (embed, key, threshold): function of a path → (birds, dim) float32 unit vectors, one for each bird that is seen; digest of all that
+        changes them; cosine distance up to which two tracks are one bird.
+
+    Raises:
+        MissingStageError: if stage 09 is not finished.
+    """
+    stages.receipt(outputs_dir, "09_count")
+    folder = Path(outputs_dir) / "09_count"
+    told = runtime.read_json(folder / SETTINGS)
+    is_own = told["embedder"] == "early_fusion"
+    path = folder / ENCODER if is_own else Path(outputs_dir) / "04_triplet" / "fused_encoder.keras"
+    embedder = load(told["embedder"], path, backbones.load(told["backbone"], weights_dir) if is_own else None)
+    detector = detectors.load(told["detector"], weights_dir, told["n_tiles"], min_score=FAINT)
+    key = runtime.digest([told["encoder"], embedder.backbone.key] if is_own else embedder.key)
+
+    def embed(path):
+        return embed_file(path, embedder, detector, told["threshold"], rate_hz=told["rate_hz"], n_crops=told["n_crops"])
+
+    return embed, key, told["threshold"]
+
+
+def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
     """The birds of one film or photo.
 
     Args:
         path: of the file.
         embedder: from ``load``.
         detector: from ``detectors.load``.
+        threshold: cosine distance up to which two tracks of a film are one bird.
         rate_hz: pictures per second of a film.
         n_crops: the most of a track.
 
     Returns:
-        (birds, dim) float32 unit vectors: of a film one a track, the mean of its crops; of a photo one a bird.
+        (birds, dim) float32 unit vectors, the mean of a bird's crops; none where no bird is found.
 
     Raises:
-        TrackEmbedderError: no bird is found; it names the file.
+        TrackEmbedderError: by its suffix it is neither a film nor a photo.
         runtime.FileError: the file cannot be used.
     """
     if Path(path).suffix.lower() in pictures.SUFFIXES:
         image = pictures.read_image(path)
         crops = [track_crops.crop(image, box) for box in detector.detect([image])[0]]
-        of_track = np.arange(len(crops))
+        of_track, apart = np.arange(len(crops)), ~np.eye(len(crops), dtype=bool)
     else:
-        crops, of_track = _crops_of_film(path, detector, rate_hz, n_crops)
+        crops, of_track, apart = _crops_of_film(path, detector, rate_hz, n_crops)
     if not crops:
-        raise TrackEmbedderError(
-            f"{path}: no bird is found in it: take a file in which it is larger or longer to be seen"
-        )
-    found = embedder.embed(crops)
-    return individuals.mean_embeddings(found, of_track)
+        return np.zeros((0, embedder.dim), np.float32)
+    of_crops = embedder.embed(crops)
+    identities = individuals.cluster(individuals.mean_embeddings(of_crops, of_track), apart, threshold)
+    return individuals.mean_embeddings(of_crops, identities[of_track])
 
 
 def _crops_of_film(path, detector, rate_hz, n_crops):
@@ -118,6 +180,6 @@ def _crops_of_film(path, detector, rate_hz, n_crops):
         raise TrackEmbedderError(f"{path}: is neither a film nor a photo, by its suffix: choose one of those")
     with tempfile.TemporaryDirectory() as folder:
         detections = detector.detect_film(path, rate_hz)
-        _, table = tracks.follow(detections, "film", folder, rate_hz=rate_hz, n_crops=n_crops)
+        found, table = tracks.follow(detections, "film", folder, rate_hz=rate_hz, n_crops=n_crops)
         images = [pictures.read_image(Path(folder) / crop) for crop in table["path"]]
-    return images, np.unique(table["track"], return_inverse=True)[1]
+    return images, track_encoders.track_rows(tracks.summary(found), table), tracks.must_not_link(found)

@@ -1,0 +1,210 @@
+"""Tracks as an encoder of individuals learns from them and is judged by them: of films, and of invented birds whose names are known."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import aviary_tracks, backbones, identity_training, individuals, pictures, track_embedders, track_encoders
+from birdlib.embedding_store import EmbeddingStore
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackSet:
+    """Tracks and their crops.
+
+    Attributes:
+        seen: arrays of the crops, as ``backbones.see`` gives them.
+        of_track: (crops,) int, the track of each; in the order of time within a track.
+        times_s: (crops,) in seconds of its film.
+        heard, has_sound: (tracks, 125, 128) and (tracks,) bool, as ``track_encoders.hear_tracks`` gives them.
+        must_not_link: (tracks, tracks) bool.
+        names: (tracks,) str, the individual, ``""`` where it is not known.
+    """
+
+    seen: tuple
+    of_track: np.ndarray
+    times_s: np.ndarray
+    heard: np.ndarray
+    has_sound: np.ndarray
+    must_not_link: np.ndarray
+    names: np.ndarray
+
+    @property
+    def relations(self):
+        """As ``identity_training.relations``."""
+        return identity_training.relations(self.must_not_link, self.names)
+
+
+def of_films(summary, crops, seen, heard, has_sound, must_not_link, names):
+    """The tracks of films.
+
+    Args:
+        summary, crops: of ``tracks``.
+        seen, heard, has_sound: of them, row-aligned.
+        must_not_link, names: (tracks, tracks) and (tracks,).
+    """
+    of_track = track_encoders.track_rows(summary, crops)
+    times_s = crops["time_s"].to_numpy(float)
+    order = np.lexsort([times_s, of_track])
+    return TrackSet(
+        tuple(array[order] for array in seen), of_track[order], times_s[order], heard, has_sound, must_not_link, names
+    )
+
+
+def of_aviary(n_individuals, backbone, *, n_crops=8, rng):
+    """Tracks of birds that the synthetic aviary invents, each in two films; see ``aviary_tracks``."""
+    table, images, heard = aviary_tracks.draw(n_individuals, n_crops=n_crops, rng=rng)
+    of_track = table.groupby(["recording_id", "track"], sort=False).ngroup().to_numpy()
+    tracks = table.drop_duplicates(["recording_id", "track"])
+    names, films = tracks["individual_id"].to_numpy(), tracks["recording_id"].to_numpy()
+    together = (films[:, None] == films) & ~np.eye(len(films), dtype=bool)
+    times_s = table["time_s"].to_numpy(float)
+    order = np.lexsort([times_s, of_track])
+    seen = tuple(array[order] for array in backbones.see([images[i] for i in order], backbone))
+    return TrackSet(seen, of_track[order], times_s[order], heard, np.ones(len(names), bool), together, names)
+
+
+def join(sets):
+    """One set of several, whose birds are surely others."""
+    from scipy.linalg import block_diag
+
+    firsts = np.cumsum([0, *(len(one.names) for one in sets)])
+    of_track = [one.of_track + first for one, first in zip(sets, firsts, strict=False)]
+    seen = tuple(np.concatenate(arrays) for arrays in zip(*(one.seen for one in sets), strict=True))
+    rest = {name: np.concatenate([getattr(one, name) for one in sets]) for name in ("times_s", "heard", "has_sound", "names")}
+    together = block_diag(*(one.must_not_link for one in sets)).astype(bool)
+    return TrackSet(seen, np.concatenate(of_track), must_not_link=together, **rest)
+
+
+def learn(encoder, sets, share=0.25, *, rng, **options):
+    """Train an encoder on tracks.
+
+    Args:
+        encoder: from ``track_encoders.encoder``; its weights change.
+        sets: list of ``TrackSet``, whose birds are surely others.
+        share: of the birds of each set, kept out to be validated by.
+        options: of ``identity_training.fit``.
+
+    Returns:
+        (history, held_out): DataFrame as of ``identity_training.fit``, and (tracks,) bool over the tracks of all sets.
+    """
+    whole = join(sets)
+    known = [one.relations for one in sets]
+    held_out = np.concatenate([identity_training.hold_out(relations, share, rng) for relations in known])
+    arrays = {**dict(zip(("features", "map"), whole.seen, strict=True)), "heard": whole.heard, "has_sound": whole.has_sound}
+    joined = identity_training.joined(*known)
+    history = identity_training.fit(encoder, arrays, whole.of_track, joined, held_out=held_out, rng=rng, **options)
+    return history, held_out
+
+
+def embed(encoder, one):
+    """The vectors of a set's crops, (crops, dim) unit vectors."""
+    return track_encoders.embed_crops(encoder, one.seen, one.heard[one.of_track], one.has_sound[one.of_track])
+
+
+def validation_pairs(embeddings, one, of_tracks=None):
+    """``individuals.validation_pairs`` of some tracks of a set.
+
+    Args:
+        embeddings: (crops, dim) of the set's crops.
+        of_tracks: (tracks,) bool; None for all.
+    """
+    of_tracks = np.ones(len(one.names), bool) if of_tracks is None else of_tracks
+    rows, numbers = of_tracks[one.of_track], np.cumsum(of_tracks) - 1
+    return individuals.validation_pairs(
+        embeddings[rows], numbers[one.of_track[rows]], one.times_s[rows], one.must_not_link[np.ix_(of_tracks, of_tracks)], one.names[of_tracks]
+    )
+
+
+def pair_table(halves, relations):
+    """The pairs that are known, for a figure: DataFrame ``distance, is_same``."""
+    above = np.triu_indices(len(halves), k=1)
+    is_known = relations[above] != 0
+    distances = individuals.distances(halves)[above][is_known]
+    return pd.DataFrame({"distance": distances, "is_same": relations[above][is_known] == 1})
+
+
+def early_fusion(one, backbone, n_aviary=0, *, rng, **options):
+    """The early-fusion encoder for the birds of some films, and what it is judged by.
+
+    Args:
+        one: their ``TrackSet``.
+        backbone: from ``backbones.load``.
+        n_aviary: invented birds to learn from as well.
+        options: of ``identity_training.fit``.
+
+    Returns:
+        (encoder, history, pairs): keras.Model; DataFrame as of ``identity_training.fit``, without rows where no two tracks are known to be
+        different birds: the encoder is then as it was drawn; ``validation_pairs`` of the tracks that were kept out of training.
+    """
+    sets = [one] if len(one.names) else []
+    if n_aviary:
+        sets.append(of_aviary(n_aviary, backbone, rng=rng))
+    encoder = track_encoders.encoder(backbone.dim, backbone.map_shape)
+    history = pd.DataFrame(columns=["epoch", "loss", "validation", "is_kept"])
+    if not sets:
+        return encoder, history, validation_pairs(embed(encoder, one), one)
+    whole, held_out = join(sets), None
+    if identity_training.can_learn(identity_training.joined(*(one.relations for one in sets))):
+        history, held_out = learn(encoder, sets, rng=rng, **options)
+    else:
+        track_encoders.standardise(encoder, whole.seen)
+    return encoder, history, validation_pairs(embed(encoder, whole), whole, held_out)
+
+
+def vectors(
+    embedder, summary, crops, must_not_link, names, film_paths, outputs_dir, folder, *, backbone, weights_dir="", n_aviary=0, rng, **options
+):
+    """The vectors of crops, by an encoder that learns from them or by that of stage 04.
+
+    Args:
+        embedder: one of ``track_embedders.NAMES``.
+        summary, crops: of ``tracks``.
+        must_not_link, names: (tracks, tracks) and (tracks,), as in ``TrackSet``.
+        film_paths: {recording_id: path} of those that may have sound.
+        outputs_dir: where the store and stage 04 are.
+        folder: of the crops.
+        backbone, weights_dir: of ``backbones.load``.
+        n_aviary, options: of ``early_fusion``.
+
+    Returns:
+        (of_crops, encoder, history, pairs, weights): (crops, dim), row-aligned; the encoder, None of stage 04; history and pairs as of
+        ``early_fusion``; for the receipt.
+    """
+    of_track = track_encoders.track_rows(summary, crops)
+    if embedder != "early_fusion":
+        path = Path(outputs_dir) / "04_triplet" / "fused_encoder.keras"
+        of_crops = track_embedders.load(embedder, path).embed([pictures.read_image(folder / path) for path in crops["path"]])
+        pairs = individuals.validation_pairs(of_crops, of_track, crops["time_s"].to_numpy(float), must_not_link, names)
+        return of_crops, None, pd.DataFrame(), pairs, {}
+    network = backbones.load(backbone, weights_dir)
+    with EmbeddingStore(Path(outputs_dir) / "store", network.key) as store:
+        seen = backbones.see_crops(crops, folder, network, store)
+    heard, has_sound = track_encoders.hear_tracks(summary[summary["recording_id"].isin(list(film_paths))], film_paths)
+    sound = _spread(heard, has_sound, summary["recording_id"].isin(list(film_paths)).to_numpy())
+    one = of_films(summary, crops, seen, *sound, must_not_link, names)
+    encoder, history, pairs = early_fusion(one, network, n_aviary, rng=rng, **options)
+    of_crops = track_encoders.embed_crops(encoder, seen, sound[0][of_track], sound[1][of_track])
+    return of_crops, encoder, history, pairs, network.weights
+
+
+def subset(chosen, summary, crops, of_crops, must_not_link):
+    """Some of the tracks: (summary, of_crops, of_track, must_not_link), the tracks numbered anew, ``of_track`` (crops,) int.
+
+    Args:
+        chosen: (tracks,) bool.
+        summary, crops, of_crops, must_not_link: of all.
+    """
+    of_track = track_encoders.track_rows(summary, crops)
+    rows = chosen[of_track]
+    numbers = np.cumsum(chosen) - 1
+    return summary[chosen].reset_index(drop=True), of_crops[rows], numbers[of_track[rows]], must_not_link[np.ix_(chosen, chosen)]
+
+
+def _spread(heard, has_sound, chosen):
+    """What was heard of the chosen tracks, and silence of the others."""
+    all_heard, all_have = np.zeros((len(chosen), *heard.shape[1:]), np.float32), np.zeros(len(chosen), bool)
+    all_heard[chosen], all_have[chosen] = heard, has_sound
+    return all_heard, all_have
