@@ -12,9 +12,10 @@ import pandas as pd
 from birdlib import individuals, runtime, track_encoders
 
 TEMPERATURE = 0.1
+STANDARD = 512  # crops tell the scale of numbers
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
-COMPANY = 4  # birds that are drawn into a batch together: one by lot, and of those that are known to be others some of the
-NEAREST = 20  # tracks that are the most alike
+COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
+NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
 REFRESH = 5  # epochs after which it is asked anew what is alike
 
 
@@ -111,7 +112,9 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=40, n_crops
         raise IdentityTrainingError(
             "no two tracks are known to be different birds: add films in which birds are seen together, labelled ones, or invented ones"
         )
-    track_encoders.standardise(encoder, [arrays[name][~held_out[of_track]] for name in ("features", "map")])
+    rows = np.flatnonzero(~held_out[of_track])
+    rows = rows[:: -(-len(rows) // STANDARD)]
+    track_encoders.standardise(encoder, [arrays[name][rows] for name in ("features", "map")])
     batches = _classes()["RelationBatches"](
         arrays, of_track, known, ~held_out, list(encoder.input), n_tracks, n_crops, n_steps, sound_dropout, rng
     )
@@ -165,12 +168,11 @@ def relation_loss(known, n_crops=1):
     return loss
 
 
-def track_means(numbers, of_track):
+def track_means(numbers, of_track, n_tracks):
     """(tracks, dim): the mean of each track's crops; 0 for a track without any."""
-    of_track = np.asarray(of_track)
-    sums = np.zeros((of_track.max(initial=-1) + 1, numbers.shape[1]), np.float32)
+    sums = np.zeros((n_tracks, numbers.shape[1]), np.float32)
     np.add.at(sums, of_track, numbers)
-    return sums / np.maximum(np.bincount(of_track, minlength=len(sums)), 1)[:, None]
+    return sums / np.maximum(np.bincount(of_track, minlength=n_tracks), 1)[:, None]
 
 
 def halves(of_track):
@@ -220,11 +222,12 @@ def _classes():
             self.n_tracks, self.n_crops, self.n_steps, self.sound_dropout = n_tracks, n_crops, n_steps, sound_dropout
             self.crops = pd.Series(np.arange(len(of_track))).groupby(of_track).indices
             self.train = np.array([track for track in np.flatnonzero(is_train) if track in self.crops])
-            self.look_at([track_means(arrays["map"].mean(axis=(1, 2), dtype=np.float32), of_track)])
+            self.look_at(arrays["map"].mean(axis=(1, 2), dtype=np.float32), of_track)
 
-        def look_at(self, means):
-            """Take what is alike from (tracks, numbers) of any kind."""
-            means = np.hstack([(one - one.mean(axis=0)) / (one.std(axis=0) + 1e-6) for one in means])
+        def look_at(self, numbers, of_track):
+            """Take what is alike from (crops, numbers) of any kind."""
+            means = track_means(numbers, of_track, len(self.known))
+            means = (means - means.mean(axis=0)) / (means.std(axis=0) + 1e-6)
             means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-6
             self.cosines = means @ means.T
 
@@ -237,7 +240,9 @@ def _classes():
                 track = self.rng.choice(self.train)
                 others = self.train[self.known[track, self.train] == -1]
                 nearest = others[np.argsort(-self.cosines[track, others], kind="stable")[:NEAREST]]
-                company = self.rng.choice(nearest, min(len(nearest), COMPANY - 1), replace=False) if len(nearest) else []
+                company = (
+                    self.rng.choice(nearest, min(len(nearest), COMPANY - 1), replace=False) if len(nearest) else []
+                )
                 for bird in (track, *company):
                     same = self.train[(self.known[bird, self.train] == 1) & (self.train != bird)]
                     chosen += [bird, self.rng.choice(same) if len(same) else bird]
@@ -269,16 +274,20 @@ def _classes():
             super().__init__()
             self.encoder, self.arrays, self.of_track, self.known = encoder, arrays, of_track, known
             self.held_out, self.batches, self.patience = held_out[of_track], batches, patience
+            crops = pd.Series(of_track)
+            self.is_end = ~(
+                crops.duplicated() & crops.duplicated(keep="last")
+            ).to_numpy()  # a track's first crop and its last
             self.kept, self.best, self.weights = 0, -np.inf, encoder.get_weights()
 
         def on_epoch_end(self, epoch, logs=None):
             is_asked = (epoch + 1) % REFRESH == 0
-            rows = np.flatnonzero(self.held_out | is_asked)
+            rows = np.flatnonzero(self.held_out | (is_asked & self.is_end))
             sound = [self.arrays[name][self.of_track[rows]] for name in ("heard", "has_sound") if name in self.arrays]
             seen = self.arrays["features"][rows], self.arrays["map"][rows]
             embeddings = track_encoders.embed_crops(self.encoder, seen, *sound)
             if is_asked:
-                self.batches.look_at([track_means(embeddings, self.of_track)])
+                self.batches.look_at(embeddings, self.of_track[rows])
             is_held = self.held_out[rows]
             value = average_precision(embeddings[is_held], self.of_track[rows][is_held], self.known)
             logs["validation"] = value

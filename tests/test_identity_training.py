@@ -96,7 +96,16 @@ def test_companions_of_a_batch_look_alike():
     maps[::2, ..., 0] = maps[1::2, ..., 1] = 1
     known = relations(np.zeros((60, 60), bool), [f"bird {k % 30}" for k in range(60)])
     batches = identity_training._classes()["RelationBatches"](
-        {"features": np.zeros((60, 1)), "map": maps}, np.arange(60), known, np.ones(60, bool), [], 8, 2, 1, 0.0, np.random.default_rng(0)
+        {"features": np.zeros((60, 1)), "map": maps},
+        np.arange(60),
+        known,
+        np.ones(60, bool),
+        [],
+        8,
+        2,
+        1,
+        0.0,
+        np.random.default_rng(0),
     )
     _, tracks = batches[0]
     assert tracks.shape == (16,) and len(set(tracks)) == 8
