@@ -1,23 +1,21 @@
 """Tracks of invented birds whose names are known: what an encoder of individuals learns from where films tell too little.
 
-The birds are those of the synthetic aviary, but others than any sample holds: each has a seed of its own. Everyone is in two films,
-with others of its species, as ``films`` draws them; they are encoded and decoded like any film, and the boxes are true but for what
-a detector would be out by. Everything is synthetic.
+The birds are those of the synthetic aviary, but others than any sample holds: each has a seed of its own. Everyone is in some films,
+with others of its species, as ``films`` draws them, but a few pictures of each film only; they go through JPEG, as those of a film go
+through its codec, and the boxes are true but for what a detector would be out by. Everything is synthetic.
 """
-
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import aviary, fieldwork, films, hearing, runtime, track_crops, video
+from birdlib import aviary, expedition, fieldwork, films, hearing, runtime, track_crops
 
 SPECIES = tuple(label for label, _, _, kind, _ in aviary.SPECIES if kind == "Aves")
 COMPANY = 2  # of a species in a film, twice
-N_FILMS = 2  # that every bird is in
-WIDTH, HEIGHT, RATE_HZ, DURATION_S = 320, 240, 5, 7.0
-LEAST_PX = 20  # of a box's sides
+N_FILMS = 3  # that every bird is in
+RATE_HZ, DURATION_S = 0.9, 7.0
+JPEG_QUALITY = (40, 80)
+LEAST_SIDE = 1 / 12  # of a box, of the height of the picture
 OUT_BY = 0.05  # of a box's sides, what a detector errs by
 MIN_SEED = 1_000  # samples have small ones
 COLUMNS = ["recording_id", "track", "individual_id", "species", "time_s"]
@@ -33,7 +31,7 @@ def draw(n_individuals, *, n_crops=8, rng, n_jobs=1):
         n_jobs: processes of joblib.
 
     Returns:
-        table: DataFrame of ``COLUMNS``, a row a crop, sorted by recording_id and track; an ``individual_id`` is in two films.
+        table: DataFrame of ``COLUMNS``, a row a crop, sorted by recording_id and track; an ``individual_id`` is in ``N_FILMS`` films.
         images: list of (height, width, 3) uint8 RGB, row-aligned with it.
         heard: (tracks, 125, 128) float32, what each bird sings when it is alone, in the order of the tracks in ``table``.
     """
@@ -77,31 +75,26 @@ def _bird(individual, seed):
 
 def _film(recording_id, cast, n_crops, rng):
     """(rows, images, heard) of the tracks of one film."""
-    size = {"fps": RATE_HZ, "width": WIDTH, "height": HEIGHT, "rng": rng}
-    frames, soundtrack = films.film(cast, duration_s=DURATION_S, **size)
-    truth, best = [], {bird.individual_id: track_crops.Best(n_crops) for bird in cast}
+    import cv2
 
-    def pictures():
-        for image, birds in frames:
-            truth.append(birds)
-            yield image
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        films.write_film(pictures(), soundtrack, path, fps=RATE_HZ)
-        for (time_s, image), birds in zip(video.frames(path, RATE_HZ), truth, strict=False):
-            for bird in birds:
-                box = np.array([bird[name] for name in ("x", "y", "width", "height")], float)
-                if box[2:].min() >= LEAST_PX:
-                    box += rng.normal(0, OUT_BY, 4) * np.tile(box[2:], 2)
-                    cut = track_crops.crop(image, box)
-                    best[bird["individual_id"]].offer(time_s, cut, track_crops.quality(cut, box, image.shape[:2]))
+    width, height = expedition.FILM_SIZE
+    frames, _ = films.film(cast, duration_s=DURATION_S, fps=RATE_HZ, width=width, height=height, rng=rng)
+    best = {bird.individual_id: track_crops.Best(n_crops) for bird in cast}
+    for number, (image, birds) in enumerate(frames):
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))])
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+        for bird in birds:
+            box = np.array([bird[name] for name in ("x", "y", "width", "height")], float)
+            if box[2:].min() >= LEAST_SIDE * height:
+                box += rng.normal(0, OUT_BY, 4) * np.tile(box[2:], 2)
+                cut = track_crops.crop(image, box)
+                best[bird["individual_id"]].offer(number / RATE_HZ, cut, track_crops.quality(cut, box, image.shape[:2]))
     rows, images, heard = [], [], []
     for number, bird in enumerate((bird for bird in cast if best[bird.individual_id].kept), start=1):
         own = recording_id, number, bird.individual_id, bird.label
-        for _, time_s, cut in best[bird.individual_id].chosen():
+        for _, time_s, cut in sorted(best[bird.individual_id].chosen(), key=lambda one: one[1]):
             rows.append((*own, time_s))
             images.append(cut)
-        _, song = films.film([bird], duration_s=hearing.SCENE_S, **size)
+        _, song = films.film([bird], duration_s=hearing.SCENE_S, fps=RATE_HZ, width=64, height=48, rng=rng)
         heard.append(hearing.spectrogram(song))
     return rows, images, heard

@@ -31,8 +31,9 @@ class Backbone:
     """A network that is not trained.
 
     Attributes:
-        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)].
-        dim: of its last features, pooled over the picture.
+        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)], or without
+            end the latter alone.
+        dim: of its last features, pooled over the picture; 0: it is not asked at its end, which takes five times as long.
         map_shape: (height, width, channels) of the early map.
         key: of all that changes them.
         weights: for the receipt.
@@ -45,13 +46,14 @@ class Backbone:
     weights: dict
 
 
-def load(name="resnet50", weights_dir="", is_trained=True):
+def load(name="resnet50", weights_dir="", is_trained=True, has_end=True):
     """A frozen network that is asked at its end and early.
 
     Args:
         name: one of ``EARLY``. "resnet50" comes by ``birdlib.weights``, the others as ``keras.applications`` downloads them.
         weights_dir: as in ``weights.find``.
         is_trained: False leaves it with random weights, for tests.
+        has_end: False asks it early only.
 
     Raises:
         BackboneError: another name, or a download that failed.
@@ -76,10 +78,14 @@ def load(name="resnet50", weights_dir="", is_trained=True):
         if name == "densenet121":
             x = keras.applications.densenet.preprocess_input(inputs)
     network.trainable = False
-    key = runtime.digest({"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": RECIPE})
-    last, early = keras.Model(network.input, [network.output, network.get_layer(EARLY[name]).output])(x)
+    told = {"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": RECIPE}
+    early = network.get_layer(EARLY[name]).output
+    if not has_end:
+        model = keras.Model(inputs, keras.Model(network.input, early)(x), name=name)
+        return Backbone(model, 0, model.output.shape[1:], runtime.digest({**told, "has_end": False}), {name: receipt})
+    last, early = keras.Model(network.input, [network.output, early])(x)
     model = keras.Model(inputs, [keras.layers.GlobalAveragePooling2D()(last), early], name=name)
-    return Backbone(model, last.shape[-1], early.shape[1:], key, {name: receipt})
+    return Backbone(model, last.shape[-1], early.shape[1:], runtime.digest(told), {name: receipt})
 
 
 def _of_keras(name, options, is_trained):
@@ -132,7 +138,11 @@ def see(images, backbone):
     for first in range(0, len(images), 8 * BATCH):
         rows = slice(first, first + 8 * BATCH)
         squares = np.stack([as_square(image) for image in images[rows]]).astype(np.float32)
-        features[rows], maps[rows] = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
+        found = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
+        if backbone.dim:
+            features[rows], maps[rows] = found
+        else:
+            maps[rows] = found
     return features, maps
 
 

@@ -12,7 +12,7 @@ from birdlib import aviary, fieldwork, films, plumage, runtime, songs
 
 WINDOW_S = 5
 FPS = 15
-FILM_SIZE = (320, 240)
+FILM_SIZE = (640, 480)
 _NAMES = {label: (common, scientific) for label, common, scientific, *_ in aviary.SPECIES}
 
 

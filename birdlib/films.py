@@ -148,7 +148,7 @@ def film(cast, *, duration_s, fps, width, height, rng):
     for level in (0.42, 0.80):
         bend = height * (level + rng.uniform(-0.05, 0.05, 5))
         across = np.linspace(-0.02, 1.02, 5) * width
-        branch(stage, np.stack([across, bend], 1), 7, rng)
+        branch(stage, np.stack([across, bend], 1), 0.022 * width, rng)
         perches += [(x, np.interp(x, across, bend)) for x in width * np.array([0.14, 0.38, 0.62, 0.86])]
     order = rng.permutation(len(perches))
     length_px = height * rng.uniform(0.15, 0.19)
@@ -180,7 +180,7 @@ def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
         for hop in range(rng.integers(2, 4)):
             x, y = perches[hop % len(perches)]
             until_s = min(leaves_s, now_s + rng.uniform(1.6, 3.6))
-            stops.append(Stop(now_s, until_s, x + rng.uniform(-8, 8), y))
+            stops.append(Stop(now_s, until_s, x + rng.uniform(-0.025, 0.025) * width, y))
             if leaves_s - until_s < 1.2:
                 break
             now_s = until_s + rng.uniform(0.3, 0.5)
@@ -216,7 +216,7 @@ def _ambience(n_samples, rng):
 
 def _frames(stage, acts, *, duration_s, fps, rng):
     height, width = stage.shape[:2]
-    leaves = [(rng.uniform(0, width), rng.uniform(0, height), rng.uniform(6, 13), rng.uniform(0, 180))
+    leaves = [(rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.02, 0.04) * width, rng.uniform(0, 180))
               for _ in range(7)]  # fmt: skip
     green = tuple(np.array([60, 125, 75]) * rng.uniform(0.6, 1.2))
     for number in range(round(duration_s * fps)):
@@ -232,8 +232,9 @@ def _frames(stage, acts, *, duration_s, fps, rng):
                              "width": box_width, "height": box_height, "sings": int(sings)})  # fmt: skip
         for k, (x, y, size, turn) in enumerate(leaves):  # a breeze, so that not all that moves is a bird
             leaf(image, (x, y), size, turn + 9 * np.sin(1.7 * now_s + k), green)
-        grain = rng.normal(0, 2.5, (height, width, 1))
-        yield np.clip(image * (1 + 0.01 * np.sin(2.1 * now_s)) + grain, 0, 255).astype(np.uint8), rows
+        grain = 2.5 * rng.standard_normal((height, width, 1), np.float32)
+        lit = image * np.float32(1 + 0.01 * np.sin(2.1 * now_s)) + grain
+        yield np.clip(lit, 0, 255, out=lit).astype(np.uint8), rows
 
 
 def _pose(stops, now_s, length_px, sings, number):

@@ -9,12 +9,15 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import cross_losses, individuals, runtime, track_encoders
+from birdlib import individuals, runtime, track_encoders
 
-MULTI_SIMILARITY = {"alpha": 2.0, "beta": 20.0, "base": 0.5, "epsilon": 0.1}
+TEMPERATURE = 0.1
+STANDARD = 512  # crops tell the scale of numbers
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
 LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
-NEAREST = 5  # of the tracks known to be other birds, one of which is drawn into a batch
+COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
+NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
+REFRESH = 5  # epochs after which it is asked anew what is alike
 
 
 class IdentityTrainingError(runtime.BirdlibError):
@@ -79,9 +82,9 @@ def hold_out(known, share, rng):
     return np.isin(bird, rng.permutation(n)[:n_out])
 
 
-def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops=4, n_steps=20, epochs=40, patience=8,
-        learning_rate=1e-3, weight_decay=1e-3, sound_dropout=0.5, rng):  # fmt: skip
-    """Train an encoder by a multi-similarity loss on what is known; keep the epoch that tells held-out tracks apart best.
+def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=40, n_crops=3, n_steps=20, epochs=20, patience=8,
+        learning_rate=4e-3, weight_decay=1e-3, sound_dropout=0.5, rng):  # fmt: skip
+    """Train an encoder by ``relation_loss`` on what is known; keep the epoch that tells held-out tracks apart best.
 
     Args:
         encoder: from ``track_encoders.encoder``.
@@ -94,7 +97,7 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops
         n_steps: batches of an epoch.
         epochs: at most.
         patience: epochs without a better validation.
-        learning_rate, weight_decay: of AdamW.
+        learning_rate, weight_decay: of AdamW; the rate falls to nothing over ``epochs``.
         sound_dropout: share of tracks whose sound is not listened to.
         rng: of batches.
 
@@ -115,15 +118,20 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops
         raise IdentityTrainingError(
             "no two tracks are known to be different birds: add films in which birds are seen together, labelled ones, or invented ones"
         )
-    track_encoders.standardise(encoder, [arrays[name][~held_out[of_track]] for name in ("features", "map")])
+    rows = np.flatnonzero(~held_out[of_track])
+    rows = rows[:: -(-len(rows) // STANDARD)]
+    track_encoders.standardise(encoder, [arrays[name][rows] for name in ("features", "map")])
     batches = _classes()["RelationBatches"](
         arrays, of_track, known, ~held_out, list(encoder.input), n_tracks, n_crops, n_steps, sound_dropout, rng
     )
     best = _classes()["BestEpoch"](encoder, arrays, of_track, known, held_out, batches, patience)
     model = keras.Model(encoder.input, encoder.output)
-    model.compile(
-        keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=1.0), loss=relation_loss(known)
+    n_warm = min(n_steps, 20)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.1 * learning_rate, epochs * n_steps, alpha=0.02, warmup_target=learning_rate, warmup_steps=n_warm
     )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, clipnorm=1.0)
+    model.compile(optimizer, loss=relation_loss(known, n_crops))
     history = model.fit(batches, epochs=epochs, callbacks=[best], verbose=0).history
     encoder.set_weights(best.weights)
     table = pd.DataFrame({"loss": history["loss"], "validation": history["validation"]})
@@ -131,11 +139,14 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=24, n_crops
     return table.assign(is_kept=table["epoch"] == best.kept)
 
 
-def relation_loss(known):
-    """Mean over anchors of ``cross_losses.multi_similarity``, positives and negatives being what is known; all else is ignored.
+def relation_loss(known, n_crops=1):
+    """Supervised contrastive loss of what is known of tracks, each being the mean of some crops; all else is ignored.
+
+    Khosla et al., "Supervised Contrastive Learning", 2020, its denominator over what is known to be the same bird or another.
 
     Args:
         known: ``relations``.
+        n_crops: consecutive crops of a batch that are of one track and stand for it together, as a track is embedded.
 
     Returns:
         function (rows of tracks (batch,), embeddings (batch, dim)) → float; 0 where nothing is known.
@@ -145,15 +156,29 @@ def relation_loss(known):
     known = np.asarray(known)
 
     def loss(tracks, embeddings):
-        tracks = ops.cast(ops.reshape(tracks, (-1,)), "int32")
+        tracks = ops.cast(ops.reshape(tracks, (-1,)), "int32")[::n_crops]
+        means = ops.mean(ops.reshape(embeddings, (-1, n_crops, embeddings.shape[-1])), axis=1)
+        means = means * ops.rsqrt(ops.sum(ops.square(means), axis=1, keepdims=True) + 1e-12)
         table = ops.convert_to_tensor(known, dtype="int32")
-        relation = ops.take(ops.take(table, tracks, axis=0), tracks, axis=1)  # (batch, batch)
-        itself = ops.eye(ops.shape(tracks)[0], dtype="bool")
-        positives = ops.logical_and(relation == 1, ops.logical_not(itself))
-        cosines = ops.matmul(embeddings, ops.transpose(embeddings))
-        return ops.mean(cross_losses.multi_similarity(cosines, positives, relation == -1, **MULTI_SIMILARITY))
+        relation = ops.take(ops.take(table, tracks, axis=0), tracks, axis=1)  # (sets, sets)
+        others = ops.logical_not(ops.eye(ops.shape(tracks)[0], dtype="bool"))
+        cosines = ops.matmul(means, ops.transpose(means)) / TEMPERATURE
+        counted = ops.where(ops.logical_and(relation != 0, others), cosines, -1e9)
+        log_share = cosines - ops.logsumexp(counted, axis=1, keepdims=True)
+        positives = ops.cast(ops.logical_and(relation == 1, others), "float32")
+        n_positives = ops.sum(positives, axis=1)
+        is_told = ops.cast(n_positives > 0, "float32")
+        costs = -ops.sum(ops.where(positives > 0, log_share, 0.0), axis=1) / ops.maximum(n_positives, 1.0)
+        return ops.sum(costs * is_told) / ops.maximum(ops.sum(is_told), 1.0)
 
     return loss
+
+
+def track_means(numbers, of_track, n_tracks):
+    """(tracks, dim): the mean of each track's crops; 0 for a track without any."""
+    sums = np.zeros((n_tracks, numbers.shape[1]), np.float32)
+    np.add.at(sums, of_track, numbers)
+    return sums / np.maximum(np.bincount(of_track, minlength=n_tracks), 1)[:, None]
 
 
 def halves(of_track):
@@ -195,7 +220,7 @@ def _classes():
     import keras
 
     class RelationBatches(keras.utils.PyDataset):
-        """Tracks that have to do with each other: one by lot, one of the same bird, and of others the most alike."""
+        """Birds that have to do with each other: one by lot and some that look much like it, of each two tracks, or one twice."""
 
         def __init__(self, arrays, of_track, known, is_train, names, n_tracks, n_crops, n_steps, sound_dropout, rng):
             super().__init__()
@@ -203,7 +228,14 @@ def _classes():
             self.n_tracks, self.n_crops, self.n_steps, self.sound_dropout = n_tracks, n_crops, n_steps, sound_dropout
             self.crops = pd.Series(np.arange(len(of_track))).groupby(of_track).indices
             self.train = np.array([track for track in np.flatnonzero(is_train) if track in self.crops])
-            self.cosines = np.zeros((len(known), len(known)))
+            self.look_at(arrays["map"].mean(axis=(1, 2), dtype=np.float32), of_track)
+
+        def look_at(self, numbers, of_track):
+            """Take what is alike from (crops, numbers) of any kind."""
+            means = track_means(numbers, of_track, len(self.known))
+            means = (means - means.mean(axis=0)) / (means.std(axis=0) + 1e-6)
+            means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-6
+            self.cosines = means @ means.T
 
         def __len__(self):
             return self.n_steps
@@ -212,15 +244,14 @@ def _classes():
             chosen = []
             while len(chosen) < self.n_tracks:
                 track = self.rng.choice(self.train)
-                relation = self.known[track, self.train]
-                chosen.append(track)
-                same = self.train[(relation == 1) & (self.train != track)]
-                if len(same):
-                    chosen.append(self.rng.choice(same))
-                others = self.train[relation == -1]
+                others = self.train[self.known[track, self.train] == -1]
                 nearest = others[np.argsort(-self.cosines[track, others], kind="stable")[:NEAREST]]
-                if len(nearest):
-                    chosen.append(self.rng.choice(nearest))
+                company = (
+                    self.rng.choice(nearest, min(len(nearest), COMPANY - 1), replace=False) if len(nearest) else []
+                )
+                for bird in (track, *company):
+                    same = self.train[(self.known[bird, self.train] == 1) & (self.train != bird)]
+                    chosen += [bird, self.rng.choice(same) if len(same) else bird]
             tracks = np.repeat(chosen[: self.n_tracks], self.n_crops)
             rows = np.concatenate([self._crops_of(track) for track in chosen[: self.n_tracks]])
             return self._inputs(rows, tracks), tracks
@@ -233,7 +264,9 @@ def _classes():
             maps = self.arrays["map"][rows]
             if self.rng.random() < 0.5:  # the bird looks the other way
                 maps = maps[:, :, ::-1]
-            inputs = {"features": self.arrays["features"][rows], "map": maps.astype(np.float32)}
+            inputs = {"map": maps.astype(np.float32)}
+            if "features" in self.names:
+                inputs["features"] = self.arrays["features"][rows]
             if "spectrogram" in self.names:
                 is_listened_to = self.rng.random(len(self.known)) >= self.sound_dropout
                 has_sound = self.arrays["has_sound"][tracks] & is_listened_to[tracks]
@@ -247,15 +280,22 @@ def _classes():
             super().__init__()
             self.encoder, self.arrays, self.of_track, self.known = encoder, arrays, of_track, known
             self.held_out, self.batches, self.patience = held_out[of_track], batches, patience
+            crops = pd.Series(of_track)
+            self.is_end = ~(
+                crops.duplicated() & crops.duplicated(keep="last")
+            ).to_numpy()  # a track's first crop and its last
             self.kept, self.best, self.weights = 0, -np.inf, encoder.get_weights()
 
         def on_epoch_end(self, epoch, logs=None):
-            sound = [self.arrays[name][self.of_track] for name in ("heard", "has_sound") if name in self.arrays]
-            embeddings = track_encoders.embed_crops(self.encoder, (self.arrays["features"], self.arrays["map"]), *sound)
-            rows, number = np.unique(self.of_track, return_inverse=True)
-            means = individuals.mean_embeddings(embeddings, number)
-            self.batches.cosines[np.ix_(rows, rows)] = means @ means.T
-            value = average_precision(embeddings[self.held_out], self.of_track[self.held_out], self.known)
+            is_asked = (epoch + 1) % REFRESH == 0
+            rows = np.flatnonzero(self.held_out | (is_asked & self.is_end))
+            sound = [self.arrays[name][self.of_track[rows]] for name in ("heard", "has_sound") if name in self.arrays]
+            seen = self.arrays["features"][rows], self.arrays["map"][rows]
+            embeddings = track_encoders.embed_crops(self.encoder, seen, *sound)
+            if is_asked:
+                self.batches.look_at(embeddings, self.of_track[rows])
+            is_held = self.held_out[rows]
+            value = average_precision(embeddings[is_held], self.of_track[rows][is_held], self.known)
             logs["validation"] = value
             if value > self.best or np.isnan(value):
                 self.best, self.kept, self.weights = value, epoch + 1, self.encoder.get_weights()

@@ -4,6 +4,7 @@ Images are (height, width, 3) uint8 in OpenCV's BGR order; x runs right and y do
 its own coordinates, one unit a body length, x towards the bill and y up, then turned, scaled and mirrored.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,10 +111,12 @@ def draw(image, plumage, marks, pose):
         return None
     brush = _Brush((y1 - y0, x1 - x0), pose, (pose.x - x0, pose.y - y0), marks.shade)
     {"bird": _bird, "frog": _frog, "cricket": _cricket}[plumage.body](brush, plumage, marks)
-    alpha = brush.alpha[..., None].astype(np.float32) / 255
-    height = np.linspace(1, -1, 2 * reach)[y0 - top : y1 - top, None, None]
-    lit = brush.colour * (1 + 0.35 * np.clip(height * 1.75 / 0.6, -1, 1)) + brush.feathers
-    area = image[y0:y1, x0:x1]
+    x, y, width, height = cv2.boundingRect(brush.alpha)  # the rest stays as it is
+    covered = slice(y, y + height), slice(x, x + width)
+    alpha = brush.alpha[covered][..., None].astype(np.float32) / 255
+    up = np.linspace(1, -1, 2 * reach)[y0 - top : y1 - top, None, None][covered[0]]
+    lit = brush.colour[covered] * (1 + 0.35 * np.clip(up * 1.75 / 0.6, -1, 1)) + brush.feathers[covered]
+    area = image[y0:y1, x0:x1][covered]
     area[:] = np.clip(area * (1 - alpha) + lit * alpha, 0, 255).astype(np.uint8)
     x, y, width, height = cv2.boundingRect((brush.alpha > 100).astype(np.uint8))
     return (x0 + x, y0 + y, width, height) if width > 0 and height > 0 else None
@@ -123,13 +126,10 @@ class _Brush:
     """Paints shapes given in body coordinates onto a patch, and keeps what is covered."""
 
     def __init__(self, shape, pose, origin, shade):
-        import cv2
-
         self.colour = np.zeros((*shape, 3), np.float32)
         self.alpha = np.zeros(shape, np.uint8)
         self.pose, self.origin, self.shade = pose, np.asarray(origin), shade
-        noise = np.random.default_rng(1).normal(0, 9, (*shape, 1)).astype(np.float32)  # the grain of feathers
-        self.feathers = cv2.GaussianBlur(noise, (0, 0), 0.8).reshape(*shape, 1)
+        self.feathers = _feathers(shape)
 
     def pixels(self, points, turned=True):
         """Body coordinates -> pixels of the patch, (n, 2) float."""
@@ -175,6 +175,15 @@ class _Brush:
         self.colour[box] += share * (np.asarray(colour, np.float32) * self.shade - self.colour[box])
         self.alpha[box] = np.maximum(self.alpha[box], mask[box])
         return mask
+
+
+@functools.lru_cache(maxsize=8)
+def _feathers(shape):
+    """The grain of feathers, (height, width, 1) float32."""
+    import cv2
+
+    noise = np.random.default_rng(1).normal(0, 9, (*shape, 1)).astype(np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 0.8).reshape(*shape, 1)
 
 
 def _curve(points):

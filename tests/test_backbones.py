@@ -73,3 +73,15 @@ def test_every_backbone_looks_at_a_crop_early_and_late(name):
     features, maps = backbones.see([noise, noise[:, ::-1]], backbone)
     assert features.shape == (2, backbone.dim) and maps.shape == (2, *backbone.map_shape)
     assert np.isfinite(features).all() and np.isfinite(maps).all()
+
+
+@pytest.mark.slow
+def test_a_backbone_that_is_not_asked_at_its_end_sees_the_same_map():
+    import keras
+
+    crop, seen = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8), []
+    for has_end in (True, False):
+        keras.utils.set_random_seed(0)
+        backbone = backbones.load("resnet50", is_trained=False, has_end=has_end)
+        seen.append(backbones.see([crop], backbone))
+    assert seen[1][0].shape == (1, 0) and np.allclose(seen[0][1], seen[1][1], atol=1e-2)

@@ -53,6 +53,15 @@ def test_a_mark_counts_wherever_it_is():
     assert np.abs(found - track_encoders.embed_crops(encoder(), other)).max() > 1e-3
 
 
+def test_marks_alone_are_enough():
+    """Where the end of the network is not asked, there are no last features."""
+    alone = track_encoders.encoder(0, MAP, has_sound=False)
+    features, maps = seen(5)
+    track_encoders.standardise(alone, (features[:, :0], maps))
+    found = track_encoders.embed_crops(alone, (features[:, :0], maps))
+    assert list(alone.input) == ["map"] and np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+
+
 def test_numbers_are_brought_to_one_scale():
     """Features a hundred times as large and far from 0 say the same."""
     import keras
