@@ -9,6 +9,7 @@ import pandas as pd
 from birdlib import aviary_tracks, backbones, identity_training, individuals, pictures, track_embedders, track_encoders
 from birdlib.embedding_store import EmbeddingStore
 
+MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
 
 @dataclasses.dataclass(frozen=True)
 class TrackSet:
@@ -88,13 +89,19 @@ def learn(encoder, sets, share=0.25, *, rng, **options):
         options: of ``identity_training.fit``.
 
     Returns:
-        (history, held_out): DataFrame as of ``identity_training.fit``, and (tracks,) bool over the tracks of all sets.
+        (history, held_out): DataFrame as of ``identity_training.fit``, and (tracks,) bool over the tracks of all sets: nobody, where that would
+        leave no two birds to be told apart.
     """
     whole = join(sets)
     known = [one.relations for one in sets]
-    held_out = np.concatenate([identity_training.hold_out(relations, share, rng) for relations in known])
-    arrays = {**dict(zip(("features", "map"), whole.seen, strict=True)), "heard": whole.heard, "has_sound": whole.has_sound}
     joined = identity_training.joined(*known)
+    for _ in range(MOST_DRAWS):
+        held_out = np.concatenate([identity_training.hold_out(relations, share, rng) for relations in known])
+        if (joined[~held_out][:, ~held_out] == -1).any():
+            break
+    else:
+        held_out = np.zeros(len(joined), bool)
+    arrays = {**dict(zip(("features", "map"), whole.seen, strict=True)), "heard": whole.heard, "has_sound": whole.has_sound}
     history = identity_training.fit(encoder, arrays, whole.of_track, joined, held_out=held_out, rng=rng, **options)
     return history, held_out
 
@@ -137,7 +144,8 @@ def early_fusion(one, backbone, n_aviary=0, *, rng, **options):
 
     Returns:
         (encoder, history, pairs): keras.Model; DataFrame as of ``identity_training.fit``, without rows where no two tracks are known to be
-        different birds: the encoder is then as it was drawn; ``validation_pairs`` of the tracks that were kept out of training.
+        different birds: the encoder is then as it was drawn; ``validation_pairs`` of the tracks that were kept out of training, of all if
+        none were.
     """
     sets = [one] if len(one.names) else []
     if n_aviary:
@@ -151,7 +159,8 @@ def early_fusion(one, backbone, n_aviary=0, *, rng, **options):
         history, held_out = learn(encoder, sets, rng=rng, **options)
     else:
         track_encoders.standardise(encoder, whole.seen)
-    return encoder, history, validation_pairs(embed(encoder, whole), whole, held_out)
+    is_asked = held_out if held_out is not None and held_out.any() else None
+    return encoder, history, validation_pairs(embed(encoder, whole), whole, is_asked)
 
 
 def vectors(
@@ -170,10 +179,13 @@ def vectors(
         n_aviary, options: of ``early_fusion``.
 
     Returns:
-        (of_crops, encoder, history, pairs, weights): (crops, dim), row-aligned; the encoder, None of stage 04; history and pairs as of
-        ``early_fusion``; for the receipt.
+        (of_crops, encoder, history, pairs, weights): (crops, dim), row-aligned; the encoder, None of stage 04 and where nobody was seen;
+        history and pairs as of ``early_fusion``; for the receipt.
     """
     of_track = track_encoders.track_rows(summary, crops)
+    if not len(crops):
+        nothing = np.zeros((0, track_encoders.EMBEDDING_DIM), np.float32)
+        return nothing, None, pd.DataFrame(), individuals.validation_pairs(nothing, of_track, [], must_not_link), {}
     if embedder != "early_fusion":
         path = Path(outputs_dir) / "04_triplet" / "fused_encoder.keras"
         of_crops = track_embedders.load(embedder, path).embed([pictures.read_image(folder / path) for path in crops["path"]])
