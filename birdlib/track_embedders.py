@@ -25,6 +25,7 @@ from birdlib import (
 
 NAMES = ("early_fusion", "stage04")
 FAINT = 0.2  # score of a box that may go on with a track
+SURE = 0.5  # of a box that is a bird by itself, as in a photo
 ENCODER, SETTINGS = "track_encoder.keras", "embedder.json"
 
 
@@ -103,7 +104,7 @@ def keep(folder, name, encoder, threshold, **how):
     Args:
         folder: of stage 09; the encoder is kept as ``ENCODER`` in it.
         name: one of ``NAMES``.
-        encoder: keras.Model of early_fusion; None for stage04, which has its own.
+        encoder: keras.Model of early_fusion; None for stage04, which has its own, and where nobody was seen to learn from.
         threshold: cosine distance up to which two tracks are one bird.
         how: ``backbone, detector, n_tiles, rate_hz, n_crops``.
     """
@@ -112,6 +113,8 @@ def keep(folder, name, encoder, threshold, **how):
         told["encoder"] = runtime.digest([hashlib.sha256(array.tobytes()).hexdigest() for array in encoder.get_weights()])
         with runtime.replacing(folder / ENCODER) as temporary:
             encoder.save(temporary)
+    else:
+        (folder / ENCODER).unlink(missing_ok=True)  # of an earlier run
     runtime.write_json(told, folder / SETTINGS)
 
 
@@ -128,11 +131,14 @@ def of_stage(outputs_dir, weights_dir=""):
 
     Raises:
         MissingStageError: if stage 09 is not finished.
+        TrackEmbedderError: if it saw no bird, and so has learnt nothing.
     """
     stages.receipt(outputs_dir, "09_count")
     folder = Path(outputs_dir) / "09_count"
     told = runtime.read_json(folder / SETTINGS)
     is_own = told["embedder"] == "early_fusion"
+    if is_own and "encoder" not in told:
+        raise TrackEmbedderError(f"{folder} has seen no birds to learn from: run notebooks/09_count.ipynb on films that show some")
     path = folder / ENCODER if is_own else Path(outputs_dir) / "04_triplet" / "fused_encoder.keras"
     embedder = load(told["embedder"], path, backbones.load(told["backbone"], weights_dir) if is_own else None)
     detector = detectors.load(told["detector"], weights_dir, told["n_tiles"], min_score=FAINT)
@@ -164,7 +170,7 @@ def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
     """
     if Path(path).suffix.lower() in pictures.SUFFIXES:
         image = pictures.read_image(path)
-        crops = [track_crops.crop(image, box) for box in detector.detect([image])[0]]
+        crops = [track_crops.crop(image, box) for box in detector.detect([image])[0] if box[4] >= SURE]
         of_track, apart = np.arange(len(crops)), ~np.eye(len(crops), dtype=bool)
     else:
         crops, of_track, apart = _crops_of_film(path, detector, rate_hz, n_crops)
