@@ -135,7 +135,7 @@ def _gallery_add(options):
 
     embed, key, _ = _birds_of_files(options)
     n = known_birds.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
-    print(f"{options.name} is known by {n} sightings")
+    print(f"{options.name} is known by {n} sighting{'s' * (n > 1)}")
     return 0
 
 

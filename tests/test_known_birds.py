@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arrays import at_degrees, unit
 
-from birdlib import __main__, individuals, known_birds, stages, track_encoders
+from birdlib import __main__, individuals, known_birds, track_embedders
 
 KEY = "encoder-1"
 
@@ -194,8 +194,7 @@ def test_what_is_wrong_with_the_gallery_is_told_before_the_files_are_looked_at(g
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """Run ``python -m birdlib gallery ...`` where stage 09 is finished; (status, what it printed)."""
-    monkeypatch.setattr(stages, "receipt", lambda *_: {})
-    monkeypatch.setattr(track_encoders, "file_embedder", lambda outputs_dir: (embed, KEY, 0.3), raising=False)
+    monkeypatch.setattr(track_embedders, "of_stage", lambda outputs_dir: (embed, KEY, 0.3))
 
     def run(*words):
         status = __main__.main(["gallery", *words, "--outputs", str(tmp_path)])
@@ -208,7 +207,7 @@ def test_a_newcomer_is_new_until_it_is_added(command, tmp_path):
     assert command("add", "Bill", "bill.jpg")[0] == 0
     told = command("match", "eve.jpg", "sky.mp4")
     assert told[0] == 0 and "(new)" in told[1] and "sky.mp4: no bird" in told[1]
-    assert command("add", "Eve", "eve.jpg") == (0, "Eve is known by 1 sightings\n")
+    assert command("add", "Eve", "eve.jpg") == (0, "Eve is known by 1 sighting\n")
     assert command("add", "Jane", "both.mp4", "--bird", "2")[0] == 0
     told = command("match", "eve.jpg", "both.mp4")[1]
     assert "(new)" not in told and all(f" {name} " in told for name in ("Bill", "Eve", "Jane"))
