@@ -20,7 +20,7 @@ def singers_of(splits):
         its rows with sound and ``individual_id``, of birds that were recorded twice or more; none where fewer than ``LEAST_BIRDS`` are.
     """
     named = splits[(splits["audio_path"] != "") & (splits["individual_id"] != "") & ~splits["is_repeated"]].drop_duplicates("recording_id")
-    named = named[named.groupby("individual_id")["recording_id"].transform("size") > 1]
+    named = _recorded_twice(named)
     birds = named.groupby("species")["individual_id"].nunique()
     if not len(birds) or birds.max() < LEAST_BIRDS:
         return named[:0]
@@ -39,7 +39,8 @@ def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng)
 
     Returns:
         (figures, shares, shares_background): tables of ``voices.figures`` and ``background_swap.shares``, the latter without rows if nothing is
-        swapped; and whether every bird was recorded in one session only, so that background may pass for voice.
+        swapped, both if stages 02 and 03 could use recordings of too few birds; and whether every bird was recorded in one session only, so that
+        background may pass for voice.
 
     Raises:
         MissingStageError: if stage 03 is not finished.
@@ -49,11 +50,14 @@ def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng)
     embedded = Path(outputs_dir) / "03_embed"
     names, found = voices.vectors(np.load(embedded / "embeddings.npy", mmap_mode="r"), pd.read_parquet(embedded / "patches.parquet"))
     places = pd.Index(names).get_indexer(singers["recording_id"])
-    singers, vectors = singers[places >= 0].reset_index(drop=True), found[places[places >= 0]]
+    singers = _recorded_twice(singers.assign(place=places)[places >= 0]).reset_index(drop=True)
+    shares = pd.DataFrame(columns=["kind", "taken_for", "share", "low", "high", "n"])
+    if singers["individual_id"].nunique() < LEAST_BIRDS:
+        return pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), shares, False
+    vectors = found[singers["place"]]
     birds, sessions = singers["individual_id"].to_numpy(), voices.sessions(singers)
     closed = voices.closed_set(vectors, birds, sessions)
     opened = voices.open_set(vectors, birds, sessions, false_accept, rng=rng)
-    shares = pd.DataFrame(columns=["kind", "taken_for", "share", "low", "high", "n"])
     if n_swapped:
         listener = embedders.load(made_with["embedder"], weights_dir, made_with["octave_down"], made_with["backend"])
         cleaned = pd.read_parquet(Path(outputs_dir) / "02_clean" / "recordings.parquet").set_index("recording_id")["audio_path"]
@@ -72,3 +76,8 @@ def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng)
 def bars(shares, singers, ax=None):
     """``background_swap.bars`` of the shares of some singers."""
     return background_swap.bars(shares, singers["individual_id"].nunique(), ax)
+
+
+def _recorded_twice(table):
+    """The recordings of birds that have two or more; a name is of a species."""
+    return table[table.groupby(["species", "individual_id"])["recording_id"].transform("size") > 1]
