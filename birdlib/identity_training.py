@@ -16,7 +16,7 @@ STANDARD = 512  # crops tell the scale of numbers
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
 COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
 NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
-REFRESH = 5  # epochs after which it is asked anew what is alike
+REFRESH = 10  # epochs after which it is asked anew what is alike
 
 
 class IdentityTrainingError(runtime.BirdlibError):
@@ -258,7 +258,7 @@ def _classes():
             maps = self.arrays["map"][rows]
             if self.rng.random() < 0.5:  # the bird looks the other way
                 maps = maps[:, :, ::-1]
-            inputs = {"map": maps.astype(np.float32)}
+            inputs = {"map": maps}
             if "features" in self.names:
                 inputs["features"] = self.arrays["features"][rows]
             if "spectrogram" in self.names:
