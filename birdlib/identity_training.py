@@ -17,7 +17,7 @@ HALVES = 2  # of a track in time, which validation takes for two sightings of on
 LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
 COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
 NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
-REFRESH = 5  # epochs after which it is asked anew what is alike
+REFRESH = 10  # epochs after which it is asked anew what is alike
 
 
 class IdentityTrainingError(runtime.BirdlibError):
@@ -264,7 +264,7 @@ def _classes():
             maps = self.arrays["map"][rows]
             if self.rng.random() < 0.5:  # the bird looks the other way
                 maps = maps[:, :, ::-1]
-            inputs = {"map": maps.astype(np.float32)}
+            inputs = {"map": maps}
             if "features" in self.names:
                 inputs["features"] = self.arrays["features"][rows]
             if "spectrogram" in self.names:

@@ -17,7 +17,7 @@ from birdlib import hearing, individuals, scene_encoders, vectors
 EMBEDDING_DIM = 256
 SOUND_DIM = 64
 BATCH = 64  # crops at once
-N_DETECTORS = 240  # of marks
+N_DETECTORS = 192  # of marks
 
 
 def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
