@@ -1,12 +1,23 @@
 """Tracks as an encoder of individuals learns from them and is judged by them: of films, and of invented birds whose names are known."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import aviary_tracks, backbones, identity_training, individuals, pictures, track_embedders, track_encoders
+from birdlib import (
+    aviary_tracks,
+    backbones,
+    hearing,
+    identity_training,
+    individuals,
+    pictures,
+    track_embedders,
+    track_encoders,
+    video,
+)
 from birdlib.embedding_store import EmbeddingStore
 
 MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
@@ -194,8 +205,7 @@ def vectors(
     network = backbones.load(backbone, weights_dir)
     with EmbeddingStore(Path(outputs_dir) / "store", network.key) as store:
         seen = backbones.see_crops(crops, folder, network, store)
-    heard, has_sound = track_encoders.hear_tracks(summary[summary["recording_id"].isin(list(film_paths))], film_paths)
-    sound = _spread(heard, has_sound, summary["recording_id"].isin(list(film_paths)).to_numpy())
+    sound = _hear(summary, film_paths)
     one = of_films(summary, crops, seen, *sound, must_not_link, names)
     encoder, history, pairs = early_fusion(one, network, n_aviary, rng=rng, **options)
     of_crops = track_encoders.embed_crops(encoder, seen, sound[0][of_track], sound[1][of_track])
@@ -215,8 +225,13 @@ def subset(chosen, summary, crops, of_crops, must_not_link):
     return summary[chosen].reset_index(drop=True), of_crops[rows], numbers[of_track[rows]], must_not_link[np.ix_(chosen, chosen)]
 
 
-def _spread(heard, has_sound, chosen):
-    """What was heard of the chosen tracks, and silence of the others."""
-    all_heard, all_have = np.zeros((len(chosen), *heard.shape[1:]), np.float32), np.zeros(len(chosen), bool)
-    all_heard[chosen], all_have[chosen] = heard, has_sound
-    return all_heard, all_have
+def _hear(summary, film_paths):
+    """``track_encoders.hear_tracks`` of films; a film whose sound cannot be used, and what is no film, is not heard."""
+    heard, has_sound = np.zeros((len(summary), hearing.N_STEPS, hearing.N_BANDS), np.float32), np.zeros(len(summary), bool)
+    for name, path in film_paths.items():
+        is_own = (summary["recording_id"] == name).to_numpy()
+        try:
+            heard[is_own], has_sound[is_own] = track_encoders.hear_tracks(summary[is_own], {name: path})
+        except video.VideoError as error:
+            warnings.warn(f"{error}: its birds are seen, but not heard", video.VideoWarning, stacklevel=3)
+    return heard, has_sound

@@ -5,6 +5,7 @@ A film is a row of the split table with ``video_path``; a photo is a film of one
 
 import functools
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def annotate(films, root, found, summary, identities, folder, n_films):
         n_films: at most.
 
     Returns:
-        paths of the films, those with the most birds first.
+        paths of the films, those with the most birds first; one whose sound cannot be decoded is left out, with a warning.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -108,8 +109,12 @@ def annotate(films, root, found, summary, identities, folder, n_films):
     written = []
     for name in runtime.progress([name for name in fullest if name in paths], desc="annotated films"):
         path = folder / f"{name}.mp4"
-        annotations.annotate_film(root / paths[name], path, found[found["recording_id"] == name], birds[name].to_dict())
-        written.append(path)
+        try:
+            annotations.annotate_film(root / paths[name], path, found[found["recording_id"] == name], birds[name].to_dict())
+        except video.VideoError as error:
+            warnings.warn(f"{error}: it is not annotated", video.VideoWarning, stacklevel=2)
+        else:
+            written.append(path)
     return written
 
 

@@ -1,11 +1,12 @@
 """Films are looked through once; what is amiss with one is told and stops nothing."""
 
+import films_made
 import numpy as np
 import pandas as pd
 import pytest
 from media import film
 
-from birdlib import sightings, tracks, video
+from birdlib import counts, sightings, tracks, video
 
 DARK, BRIGHT = 60, 220
 
@@ -103,3 +104,144 @@ def test_a_track_is_the_bird_whose_boxes_it_meets_most():
     names, purity = sightings.true_individuals(found, tracks.summary(found), truth)
     assert names.tolist() == ["wren", ""]
     assert purity[0] == 0.75 and np.isnan(purity[1])
+
+
+def rows(**columns):
+    """Rows of the split table, nothing given but what is told."""
+    text = dict.fromkeys(["individual_id", "audio_path", "image_path", "video_path"], "")
+    return pd.DataFrame({**text, "start_s": np.nan, "end_s": np.nan, **columns})
+
+
+def test_films_and_the_portraits_of_named_birds_are_looked_at():
+    """Recording a has two rows; b is a photo of Anna, c one of nobody, d a sound; e has a photo beside its film."""
+    splits = rows(
+        recording_id=list("aabcde"), video_path=["a.mp4", "a.mp4", "", "", "", "e.mp4"],
+        image_path=["", "", "b.jpg", "c.jpg", "", "e.jpg"], individual_id=["", "", "anna", "", "berta", "clara"],
+    )  # fmt: skip
+    assert sightings.films_of(splits)["recording_id"].tolist() == ["a", "e"]
+    portraits = sightings.portraits_of(splits)
+    assert portraits["recording_id"].tolist() == ["b"] and portraits["video_path"].tolist() == ["b.jpg"]
+
+
+def test_a_portrait_is_followed_as_a_film_is_and_the_films_are_not_looked_through_again(folder):
+    import cv2
+
+    cv2.imwrite(str(folder / "anna.jpg"), scene())
+    portraits = sightings.portraits_of(rows(recording_id=["anna"], image_path=["anna.jpg"], individual_id=["anna"]))
+    detector = Detector()
+    for _ in range(2):
+        follow(folder, detector, "bird.mkv")
+        known, crops, skipped = sightings.follow_films(portraits, folder, detector, folder / "stage", min_detections=1)
+    assert known["recording_id"].tolist() == crops["recording_id"].tolist() == ["anna"] and skipped == []
+    assert detector.n_films == 2
+
+
+@pytest.fixture
+def two_films(folder):
+    """(films, found, summary): two tracks in one film, three in another, one in a third, none in a fourth."""
+    names = ["few", "many", "one", "empty"]
+    for name in names:
+        film(folder / f"{name}.mkv", [scene(bird=False)] * 10)
+    spots = [("few", 1), ("few", 2), ("many", 1), ("many", 2), ("many", 3), ("one", 1)]
+    found = pd.DataFrame([(name, track, t / 5, 20.0 * track - 15, 20.0, 14.0, 14.0, 0.9) for name, track in spots for t in range(5)], columns=tracks.COLUMNS)
+    return table(*[f"{name}.mkv" for name in names]), found, tracks.summary(found)
+
+
+def test_films_are_annotated_the_fullest_first_and_those_of_an_earlier_run_go(folder, two_films):
+    """By individuals, not by tracks: in "many" there is but one bird that counts, in "few" two."""
+    films, found, summary = two_films
+    (folder / "annotated").mkdir()
+    (folder / "annotated" / "old.mp4").write_bytes(b"old")
+    identities = np.array([0, 1, 2, 2, counts.ABSENT, 2])
+    paths = sightings.annotate(films, folder, found, summary, identities, folder / "annotated", 2)
+    assert [path.name for path in paths] == ["few.mp4", "many.mp4"] and set((folder / "annotated").iterdir()) == set(paths)
+    assert all(list(video.frames(path)) for path in paths)
+    assert sightings.annotate(films, folder, found[:0], summary[:0], identities[:0], folder / "annotated", 9) == []
+    assert list((folder / "annotated").iterdir()) == []
+
+
+def test_the_numbers_in_films_are_those_of_figures_and_absent_tracks_are_not_drawn(folder, two_films, monkeypatch):
+    films, found, summary = two_films
+    given = {}
+    monkeypatch.setattr(sightings.annotations, "annotate_film", lambda source, path, found, labels: given.update({source.name: (found, labels)}))
+    sightings.annotate(films, folder, found, summary, np.array([0, 1, 2, 2, counts.ABSENT, counts.ABSENT]), folder / "annotated", 9)
+    assert {name: labels for name, (_, labels) in given.items()} == {"few.mkv": {1: 1, 2: 2}, "many.mkv": {1: 3, 2: 3}}
+    assert set(given["few.mkv"][0]["recording_id"]) == {"few"}
+
+
+def test_a_film_with_sound_that_is_no_sound_stops_no_other(folder, two_films):
+    """Samples that are no numbers, as a broken encoder writes them."""
+    films, found, summary = two_films
+    codecs = "libx264", "pcm_f32le"
+    films_made.film(folder / "few.mkv", [scene()] * 10, range(0, 1000, 100), sound=np.full((1, 8000), np.nan), codecs=codecs)
+    with pytest.warns(video.VideoWarning, match="few.mkv.*NaN.*not annotated"):
+        paths = sightings.annotate(films, folder, found, summary, np.arange(6), folder / "annotated", 9)
+    assert [path.name for path in paths] == ["many.mp4", "one.mp4"] and set((folder / "annotated").iterdir()) == set(paths)
+
+
+def test_a_film_is_shown_unless_it_is_too_large_to_be_carried(folder, monkeypatch):
+    from IPython.display import Video
+
+    assert isinstance(sightings.show(folder / "bird.mkv"), Video)
+    monkeypatch.setattr(sightings, "LARGEST_SHOWN", 100)
+    assert "bird.mkv" in sightings.show(folder / "bird.mkv").data
+
+
+# Scores
+
+
+BIRDS = [("a", "wren", 0.0), ("a", "tit", 50.0), ("b", "wren", 30.0), ("b", "owl", 90.0)]
+
+
+@pytest.fixture
+def made_truth(tmp_path):
+    """Where the sample's truth is: four sightings of three birds in two films, at ten pictures a second, from the file."""
+    drawn = [{"video": f"videos/{film}.mp4", "individual_id": name, "label": "7", "time_s": t / 10, "x": x} for film, name, x in BIRDS for t in range(10)]
+    (tmp_path / "truth").mkdir()
+    pd.DataFrame(drawn).assign(y=0.0, width=10.0, height=10.0).to_csv(tmp_path / "truth" / "video_tracks.csv", index=False)
+    return sightings.truth_of(tmp_path)
+
+
+def seen_tracks(birds):
+    """Tracks that are where the birds are, at five pictures a second."""
+    numbers = pd.Series([film for film, *_ in birds], dtype=object).groupby([film for film, *_ in birds]).cumcount() + 1
+    spots = [(f"video-{film}", number, t / 5, x, 0.0, 10.0, 10.0, 0.9) for (film, _, x), number in zip(birds, numbers, strict=True) for t in range(5)]
+    return pd.DataFrame(spots, columns=tracks.COLUMNS)
+
+
+def scored(found, identities, truth):
+    summary = tracks.summary(found)
+    films, draws = summary["recording_id"], np.zeros((0, len(summary)), int)
+    per_film = counts.of_films(identities, draws, films, np.zeros(len(summary), bool), ["video-a", "video-b"])
+    return sightings.score(per_film, found, summary, identities, truth, 5.0)
+
+
+def test_truth_is_there_for_drawn_films_only(made_truth, tmp_path):
+    assert sightings.truth_of(tmp_path / "elsewhere") is None
+    assert set(made_truth["recording_id"]) == {"video-a", "video-b"} and made_truth["label"].eq("7").all()
+
+
+def test_who_is_right_in_all_has_full_marks(made_truth):
+    figures, table = scored(seen_tracks(BIRDS), np.array([0, 1, 0, 2]), made_truth)
+    assert table["birds"].tolist() == table["n"].tolist() == [2, 2]
+    assert figures.pop("films counted right") == "2 of 2"
+    assert figures.pop("mean absolute error of counts") == figures.pop("false tracks") == 0
+    assert set(figures) == {"ARI of tracks", "NMI of tracks", "pairwise F1 of tracks", "pairwise F1 across films", "IDF1"}
+    assert all(value == pytest.approx(1.0) for value in figures.values())
+
+
+def test_a_bird_taken_for_another_costs_and_a_leaf_taken_for_a_bird_is_told(made_truth):
+    """The owl of b is said to be the tit of a: nobody is counted wrongly, but of two matches across films one is wrong. Then a leaf."""
+    figures, _ = scored(seen_tracks(BIRDS), np.array([0, 1, 0, 1]), made_truth)
+    assert figures["films counted right"] == "2 of 2" and figures["pairwise F1 across films"] == pytest.approx(2 / 3)
+    leaf = seen_tracks([*BIRDS, ("b", "", 200.0)])
+    figures, table = scored(leaf, np.array([0, 1, 0, 2, 3]), made_truth)
+    assert table["n"].tolist() == [2, 3] and figures["films counted right"] == "1 of 2" and figures["false tracks"] == 1
+    assert figures["mean absolute error of counts"] == 0.5
+    absent, _ = scored(leaf, np.array([0, 1, 0, 2, counts.ABSENT]), made_truth)
+    assert absent["false tracks"] == 0 and absent["IDF1"] == pytest.approx(1.0)
+
+
+def test_nothing_found_is_scored_too(made_truth):
+    figures, table = scored(seen_tracks(BIRDS)[:0], np.zeros(0, int), made_truth)
+    assert table["n"].tolist() == [0, 0] and figures["films counted right"] == "0 of 2" and figures["IDF1"] == 0.0
