@@ -6,7 +6,8 @@ import pytest
 
 from birdlib import runtime
 
-FILES = [f"tests/test_{name}.py" for name in ("losses", "encoders", "cross_losses", "scene_encoders")]
+NAMES = "losses", "encoders", "cross_losses", "scene_encoders", "identity_training", "track_encoders", "backbones"
+FILES = [f"tests/test_{name}.py" for name in NAMES]
 RUN = """
 import sys, pytest
 returned = pytest.main(sys.argv[1:])
