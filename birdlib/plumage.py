@@ -126,8 +126,7 @@ class _Brush:
     """Paints shapes given in body coordinates onto a patch, and keeps what is covered."""
 
     def __init__(self, shape, pose, origin, shade):
-        self.colour = np.zeros((*shape, 3), np.float32)
-        self.alpha = np.zeros(shape, np.uint8)
+        self.colour, self.alpha = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.uint8)
         self.pose, self.origin, self.shade = pose, np.asarray(origin), shade
         self.feathers = _feathers(shape)
 
@@ -144,17 +143,15 @@ class _Brush:
         """Fill a polygon, only ``within`` a mask when one is given; returns its mask, (height, width) uint8."""
         import cv2
 
-        mask = np.zeros(self.alpha.shape, np.uint8)
-        outline = self.pixels(points, turned)
+        mask, outline = np.zeros(self.alpha.shape, np.uint8), self.pixels(points, turned)
         cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
         return self._paint(mask, outline, 2, colour, within)
 
     def line(self, points, colour, thickness, within=None, turned=True):
         import cv2
 
-        mask = np.zeros(self.alpha.shape, np.uint8)
+        mask, ends = np.zeros(self.alpha.shape, np.uint8), self.pixels(points, turned)
         width = max(1, round(thickness * self.pose.length_px))
-        ends = self.pixels(points, turned)
         cv2.polylines(mask, [np.round(ends * 16).astype(np.int32)], False, 255, width, cv2.LINE_AA, 4)
         return self._paint(mask, ends, width + 2, colour, within)
 
@@ -198,13 +195,10 @@ def _curve(points):
 
 
 def _bird(brush, plumage, marks):
-    pose = brush.pose
-    stout = plumage.stout
+    pose, stout, flying = brush.pose, plumage.stout, brush.pose.wingbeat is not None
     head = np.array([0.42, 0.24 * stout])
-    flying = pose.wingbeat is not None
-    dark = tuple(0.6 * c for c in plumage.wing)
+    dark, end = tuple(0.6 * c for c in plumage.wing), -0.42 - plumage.tail
     spread = 0.16 if flying else 0.07
-    end = -0.42 - plumage.tail
     brush.fill([(-0.36, 0.05), (end, 0.02 + spread), (end - 0.04, 0.0), (end, 0.02 - spread), (-0.36, -0.08)], dark)
     if flying:
         _raised_wing(brush, plumage, marks, 0.75 * pose.wingbeat + 0.15, far=True)
@@ -225,9 +219,9 @@ def _bird(brush, plumage, marks):
         brush.line([head + (-0.2, -0.02), head + (0.2, 0.03)], plumage.stripe, 0.06, within=silhouette)
     for along, up, radius in marks.spots:
         brush.ellipse((along + 0.08, up), (radius, radius * 1.2), (35, 35, 45), within=silhouette)
-    base, gape = head + (0.17, 0.01), 0.5 * pose.bill_open
+    base = head + (0.17, 0.01)
     for side in (1, -1):
-        angle = side * gape * 0.8
+        angle = side * (0.5 * pose.bill_open) * 0.8
         tip = base + plumage.bill_length * np.array([np.cos(angle), np.sin(angle)]) + (0.02, -0.01)
         root = base + (-0.02, side * plumage.bill_depth)
         brush.fill([base + (-0.02, 0.0), root, tip], tuple(c * (1.0 if side > 0 else 0.8) for c in plumage.bill))
@@ -248,8 +242,7 @@ def _folded_wing(brush, plumage, marks):
     for bar in range(plumage.bars):
         x = 0.12 - 0.15 * bar
         brush.line([(x, 0.19), (x - 0.09, -0.1)], (225, 232, 235), 0.038, within=wing)
-    along = 0.18 - 0.62 * marks.notch
-    brush.ellipse((along, 0.10 - 0.10 * marks.notch), (0.05, 0.035), (205, 215, 220), within=wing)
+    brush.ellipse((0.18 - 0.62 * marks.notch, 0.10 - 0.10 * marks.notch), (0.05, 0.035), (205, 215, 220), within=wing)
 
 
 def _raised_wing(brush, plumage, marks, beat, far):
@@ -260,8 +253,7 @@ def _raised_wing(brush, plumage, marks, beat, far):
     tip = np.array([-0.05, 0.09]) + 1.05 * out
     colour = tuple(c * (0.75 if far else 1.0) for c in plumage.wing)
     wing = brush.fill(_curve([shoulder, shoulder + 0.55 * out + (0.08, 0), tip, rear + 0.5 * out]), colour)
-    for k in range(plumage.bars):
-        middle = 0.25 + 0.18 * k
+    for middle in 0.25 + 0.18 * np.arange(plumage.bars):
         brush.line([shoulder + middle * out + (0.1, 0), rear + middle * out], (225, 232, 235), 0.04, within=wing)
     if not far:
         brush.ellipse(0.5 * (shoulder + rear) + (0.2 + 0.5 * marks.notch) * out, (0.05, 0.05), (205, 215, 220), wing)
@@ -274,9 +266,8 @@ def _legs(brush, marks):
         foot = np.array([hip[0] + 0.03, -0.46])
         brush.line([hip, foot], (60, 75, 100), 0.03, turned=False)
         brush.line([foot + (-0.05, -0.01), foot + (0.09, -0.01)], (60, 75, 100), 0.03, turned=False)
-        ring = marks.rings[k]
-        y = hip[1] + 0.72 * (foot[1] - hip[1])
-        brush.line([(hip[0] + 0.02, y - 0.025), (hip[0] + 0.02, y + 0.025)], ring, 0.06, turned=False)
+        x, y = hip[0] + 0.02, hip[1] + 0.72 * (foot[1] - hip[1])
+        brush.line([(x, y - 0.025), (x, y + 0.025)], marks.rings[k], 0.06, turned=False)
 
 
 def _frog(brush, plumage, marks):
