@@ -1,6 +1,7 @@
 """The command line: ``python -m birdlib run | nearest | match | gallery | weights | bench``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from birdlib import runtime
 
 def main(arguments=None):
     """Run one command; returns the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says of itself is no answer
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
