@@ -21,6 +21,8 @@ from birdlib import (
 from birdlib.embedding_store import EmbeddingStore
 
 MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
+HELD_OUT = 0.12  # of the birds, to be validated by
+
 
 @dataclasses.dataclass(frozen=True)
 class TrackSet:
@@ -33,6 +35,7 @@ class TrackSet:
         heard, has_sound: (tracks, 125, 128) and (tracks,) bool, as ``track_encoders.hear_tracks`` gives them.
         must_not_link: (tracks, tracks) bool.
         names: (tracks,) str, the individual, ``""`` where it is not known.
+        species: (tracks,) str, ``""`` where it is not known.
     """
 
     seen: tuple
@@ -42,6 +45,7 @@ class TrackSet:
     has_sound: np.ndarray
     must_not_link: np.ndarray
     names: np.ndarray
+    species: np.ndarray
 
     @property
     def relations(self):
@@ -61,13 +65,13 @@ def of_films(summary, crops, seen, heard, has_sound, must_not_link, names):
     times_s = crops["time_s"].to_numpy(float)
     order = np.lexsort([times_s, of_track])
     return TrackSet(
-        tuple(array[order] for array in seen), of_track[order], times_s[order], heard, has_sound, must_not_link, names
+        tuple(array[order] for array in seen), of_track[order], times_s[order], heard, has_sound, must_not_link, names, np.full(len(names), "")
     )
 
 
 def of_aviary(n_individuals, backbone, *, n_crops=8, rng):
     """Tracks of birds that the synthetic aviary invents, each in two films; see ``aviary_tracks``."""
-    table, images, heard = aviary_tracks.draw(n_individuals, n_crops=n_crops, rng=rng)
+    table, images, heard = aviary_tracks.draw(n_individuals, n_crops=n_crops, rng=rng, n_jobs=-1)
     of_track = table.groupby(["recording_id", "track"], sort=False).ngroup().to_numpy()
     tracks = table.drop_duplicates(["recording_id", "track"])
     names, films = tracks["individual_id"].to_numpy(), tracks["recording_id"].to_numpy()
@@ -75,7 +79,7 @@ def of_aviary(n_individuals, backbone, *, n_crops=8, rng):
     times_s = table["time_s"].to_numpy(float)
     order = np.lexsort([times_s, of_track])
     seen = tuple(array[order] for array in backbones.see([images[i] for i in order], backbone))
-    return TrackSet(seen, of_track[order], times_s[order], heard, np.ones(len(names), bool), together, names)
+    return TrackSet(seen, of_track[order], times_s[order], heard, np.ones(len(names), bool), together, names, tracks["species"].to_numpy())
 
 
 def join(sets):
@@ -85,12 +89,12 @@ def join(sets):
     firsts = np.cumsum([0, *(len(one.names) for one in sets)])
     of_track = [one.of_track + first for one, first in zip(sets, firsts, strict=False)]
     seen = tuple(np.concatenate(arrays) for arrays in zip(*(one.seen for one in sets), strict=True))
-    rest = {name: np.concatenate([getattr(one, name) for one in sets]) for name in ("times_s", "heard", "has_sound", "names")}
+    rest = {name: np.concatenate([getattr(one, name) for one in sets]) for name in ("times_s", "heard", "has_sound", "names", "species")}
     together = block_diag(*(one.must_not_link for one in sets)).astype(bool)
     return TrackSet(seen, np.concatenate(of_track), must_not_link=together, **rest)
 
 
-def learn(encoder, sets, share=0.25, *, rng, **options):
+def learn(encoder, sets, share=HELD_OUT, *, rng, **options):
     """Train an encoder on tracks.
 
     Args:
@@ -144,24 +148,39 @@ def pair_table(halves, relations):
     return pd.DataFrame({"distance": distances, "is_same": relations[above][is_known] == 1})
 
 
-def early_fusion(one, backbone, n_aviary=0, *, rng, **options):
+def pairs_of_birds(embeddings, one, of_tracks):
+    """Pairs of whole tracks of birds whose names and species are known, as ``validation_pairs``: the same bird in two films, and two birds of one
+    species, for birds of two species anyone tells apart.
+
+    Args:
+        embeddings, one, of_tracks: as of ``validation_pairs``.
+    """
+    rows, numbers = of_tracks[one.of_track], np.cumsum(of_tracks) - 1
+    means = individuals.mean_embeddings(embeddings[rows], numbers[one.of_track[rows]])
+    chosen, species = np.ix_(of_tracks, of_tracks), one.species[of_tracks]
+    is_asked = (species[:, None] == species) & ~one.must_not_link[chosen]
+    return means, np.where(is_asked, one.relations[chosen], 0).astype(np.int8), np.arange(len(means))
+
+
+def early_fusion(one, backbone, n_aviary=0, *, listens=False, rng, **options):
     """The early-fusion encoder for the birds of some films, and what it is judged by.
 
     Args:
         one: their ``TrackSet``.
         backbone: from ``backbones.load``.
         n_aviary: invented birds to learn from as well.
+        listens: also to what a bird sings while it is alone.
         options: of ``identity_training.fit``.
 
     Returns:
         (encoder, history, pairs): keras.Model; DataFrame as of ``identity_training.fit``, without rows where no two tracks are known to be
-        different birds: the encoder is then as it was drawn; ``validation_pairs`` of the tracks that were kept out of training, of all if
-        none were.
+        different birds: the encoder is then as it was drawn; of tracks that were kept out of training, of all if none were,
+        ``pairs_of_birds`` if some are invented, else ``validation_pairs``.
     """
     sets = [one] if len(one.names) else []
     if n_aviary:
         sets.append(of_aviary(n_aviary, backbone, rng=rng))
-    encoder = track_encoders.encoder(backbone.dim, backbone.map_shape)
+    encoder = track_encoders.encoder(backbone.dim, backbone.map_shape, has_sound=listens)
     history = pd.DataFrame(columns=["epoch", "loss", "validation", "is_kept"])
     if not sets:
         return encoder, history, validation_pairs(embed(encoder, one), one)
@@ -170,12 +189,16 @@ def early_fusion(one, backbone, n_aviary=0, *, rng, **options):
         history, held_out = learn(encoder, sets, rng=rng, **options)
     else:
         track_encoders.standardise(encoder, whole.seen)
-    is_asked = held_out if held_out is not None and held_out.any() else None
-    return encoder, history, validation_pairs(embed(encoder, whole), whole, is_asked)
+    is_asked = held_out if held_out is not None and held_out.any() else np.ones(len(whole.names), bool)
+    is_invented = is_asked & (whole.species != "")
+    embeddings = embed(encoder, whole)
+    if is_invented.any():
+        return encoder, history, pairs_of_birds(embeddings, whole, is_invented)
+    return encoder, history, validation_pairs(embeddings, whole, is_asked)
 
 
 def vectors(
-    embedder, summary, crops, must_not_link, names, film_paths, outputs_dir, folder, *, backbone, weights_dir="", n_aviary=0, rng, **options
+    embedder, summary, crops, must_not_link, names, film_paths, outputs_dir, folder, *, backbone, parts="marks", weights_dir="", n_aviary=0, rng, **options
 ):
     """The vectors of crops, by an encoder that learns from them or by that of stage 04.
 
@@ -187,6 +210,7 @@ def vectors(
         outputs_dir: where the store and stage 04 are.
         folder: of the crops.
         backbone, weights_dir: of ``backbones.load``.
+        parts: what the early fusion is of: "marks", and any of "looks" (the backbone's last features) and "voice", between commas.
         n_aviary, options: of ``early_fusion``.
 
     Returns:
@@ -202,12 +226,12 @@ def vectors(
         of_crops = track_embedders.load(embedder, path).embed([pictures.read_image(folder / path) for path in crops["path"]])
         pairs = individuals.validation_pairs(of_crops, of_track, crops["time_s"].to_numpy(float), must_not_link, names)
         return of_crops, None, pd.DataFrame(), pairs, {}
-    network = backbones.load(backbone, weights_dir)
+    network = backbones.load(backbone, weights_dir, has_end="looks" in parts)
     with EmbeddingStore(Path(outputs_dir) / "store", network.key) as store:
         seen = backbones.see_crops(crops, folder, network, store)
     sound = _hear(summary, film_paths)
     one = of_films(summary, crops, seen, *sound, must_not_link, names)
-    encoder, history, pairs = early_fusion(one, network, n_aviary, rng=rng, **options)
+    encoder, history, pairs = early_fusion(one, network, n_aviary, listens="voice" in parts, rng=rng, **options)
     of_crops = track_encoders.embed_crops(encoder, seen, sound[0][of_track], sound[1][of_track])
     return of_crops, encoder, history, pairs, network.weights
 

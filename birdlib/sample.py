@@ -15,7 +15,7 @@ from pathlib import Path
 
 from birdlib import aviary, expedition, runtime
 
-VERSION = 2  # of what is made: a sample of another version is made again
+VERSION = 3  # of what is made: a sample of another version is made again
 
 
 def ensure(folder=None, seed=0, **sizes):

@@ -106,7 +106,7 @@ def keep(folder, name, encoder, threshold, **how):
         name: one of ``NAMES``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and where nobody was seen to learn from.
         threshold: cosine distance up to which two tracks are one bird.
-        how: ``backbone, detector, n_tiles, rate_hz, n_crops``.
+        how: ``backbone, parts, detector, n_tiles, rate_hz, n_crops``.
     """
     told = {"embedder": name, "threshold": threshold, **how}
     if encoder is not None:
@@ -140,7 +140,7 @@ def of_stage(outputs_dir, weights_dir=""):
     if is_own and "encoder" not in told:
         raise TrackEmbedderError(f"{folder} has seen no birds to learn from: run notebooks/09_count.ipynb on films that show some")
     path = folder / ENCODER if is_own else Path(outputs_dir) / "04_triplet" / "fused_encoder.keras"
-    embedder = load(told["embedder"], path, backbones.load(told["backbone"], weights_dir) if is_own else None)
+    embedder = load(told["embedder"], path, backbones.load(told["backbone"], weights_dir, has_end="looks" in told["parts"]) if is_own else None)
     detector = detectors.load(told["detector"], weights_dir, told["n_tiles"], min_score=FAINT)
     key = runtime.digest([told["encoder"], embedder.backbone.key] if is_own else embedder.key)
 
