@@ -1,5 +1,3 @@
-import dataclasses
-
 import films_made
 import numpy as np
 import pandas as pd
@@ -57,9 +55,10 @@ def set_of(names, must_not_link, backbone=None, n_crops=4, seed=0):
     else:
         colours = dict(zip(dict.fromkeys(names), rng.integers(0, 256, (len(names), 3)), strict=False))
         seen = backbones.see([ringed(rng, colours[names[track]]) for track in of_track], backbone)
-    times_s = np.tile(np.arange(n_crops, dtype=float), len(names))
-    heard = np.zeros((len(names), 125, 128), np.float32)
-    return identity_sets.TrackSet(seen, of_track, times_s, heard, np.zeros(len(names), bool), must_not_link, np.array(names, dtype=object))
+    summary = pd.DataFrame({"recording_id": "film", "track": np.arange(len(names))})
+    crops = pd.DataFrame({"recording_id": "film", "track": of_track, "time_s": np.tile(np.arange(n_crops, dtype=float), len(names)), "path": ""})
+    silence = np.zeros((len(names), 125, 128), np.float32), np.zeros(len(names), bool)
+    return identity_sets.of_films(summary, crops, seen, *silence, must_not_link, np.array(names, dtype=object))
 
 
 def tables(n_tracks, n_crops=3):
@@ -131,8 +130,7 @@ def test_where_too_little_is_known_the_encoder_is_ready_all_the_same(backbone):
 
 
 def test_nobody_seen_gives_no_pairs(backbone):
-    one = dataclasses.replace(set_of([""], together(1)), must_not_link=together(0), names=np.array([], dtype=object))
-    one = dataclasses.replace(one, seen=tuple(array[:0] for array in one.seen), of_track=one.of_track[:0], times_s=one.times_s[:0])
+    one = set_of([], together(0))
     _, history, (halves, known, _) = identity_sets.early_fusion(one, backbone, rng=np.random.default_rng(0))
     assert len(history) == 0 and len(halves) == 0 and known.shape == (0, 0)
     assert len(identity_sets.pair_table(halves, known)) == 0
@@ -191,7 +189,7 @@ def seen_files(tmp_path, backbone, monkeypatch):
     import cv2
     import keras
 
-    monkeypatch.setattr(backbones, "load", lambda *_: backbone)
+    monkeypatch.setattr(backbones, "load", lambda *_, **__: backbone)
     film(tmp_path / "film.mkv", by_second(3), sound=tone(3))
 
     def look(order=None, has_portrait=False, paths=None):
@@ -208,7 +206,7 @@ def seen_files(tmp_path, backbone, monkeypatch):
         n = len(summary)
         paths = {"film": tmp_path / "film.mkv"} if paths is None else paths
         given = "early_fusion", summary, crops, together(n), np.array([""] * n), paths, tmp_path, tmp_path
-        return identity_sets.vectors(*given, backbone="resnet50", rng=np.random.default_rng(0))
+        return identity_sets.vectors(*given, backbone="resnet50", parts="marks,looks,voice", rng=np.random.default_rng(0))
 
     return look
 
@@ -234,7 +232,7 @@ def test_nothing_seen_asks_for_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "load", None)  # not to be called
     summary, crops = tables(1)
     given = "early_fusion", summary[:0], crops[:0], together(0), np.array([]), {}, tmp_path, tmp_path
-    of_crops, encoder, history, pairs, receipt = identity_sets.vectors(*given, backbone="resnet50", n_aviary=8, rng=np.random.default_rng(0))
+    of_crops, encoder, history, pairs, receipt = identity_sets.vectors(*given, backbone="resnet50", parts="marks,looks,voice", n_aviary=8, rng=np.random.default_rng(0))
     assert of_crops.shape == (0, track_encoders.EMBEDDING_DIM) and encoder is None and len(history) == len(pairs[0]) == 0 and receipt == {}
 
 
@@ -247,6 +245,6 @@ def test_the_encoder_of_stage_04_sees_crops_without_being_taught(tmp_path, seen_
     seen_files()
     summary, crops = tables(2)
     given = "stage04", summary, crops, together(2, (0, 1)), np.array(["", ""]), {}, tmp_path, tmp_path
-    of_crops, encoder, history, (halves, known, _), receipt = identity_sets.vectors(*given, backbone="", rng=np.random.default_rng(0))
+    of_crops, encoder, history, (halves, known, _), receipt = identity_sets.vectors(*given, backbone="", parts="marks", rng=np.random.default_rng(0))
     assert of_crops.shape == (6, 2) and encoder is None and len(history) == 0 and receipt == {}
     assert halves.shape == (4, 2) and (known == -1).sum() == 8

@@ -108,14 +108,14 @@ class Network:
         return squares.mean(axis=(1, 2)), squares[:, ::64, ::64]
 
 
-HOW = {"backbone": "resnet50", "detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "n_crops": 4}
+HOW = {"backbone": "resnet50", "parts": "marks,looks", "detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "n_crops": 4}
 
 
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     """Outputs whose stage 09 may be kept by ``keep``; networks are not asked for."""
     network = backbones.Backbone(Network(), 3, (2, 2, 3), "colours", {})
-    monkeypatch.setattr(backbones, "load", lambda *_: network)
+    monkeypatch.setattr(backbones, "load", lambda *_, **__: network)
     monkeypatch.setattr(detectors, "load", lambda *_, **__: Detector())
     stages.finish(stages.start("01_split", tmp_path), {"root": "."})
     return tmp_path
