@@ -22,6 +22,7 @@ from birdlib.embedding_store import EmbeddingStore
 
 MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
 HELD_OUT = 0.12  # of the birds, to be validated by
+PARTS = ("marks", "looks", "voice")  # of the early fusion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,12 +227,15 @@ def vectors(
         of_crops = track_embedders.load(embedder, path).embed([pictures.read_image(folder / path) for path in crops["path"]])
         pairs = individuals.validation_pairs(of_crops, of_track, crops["time_s"].to_numpy(float), must_not_link, names)
         return of_crops, None, pd.DataFrame(), pairs, {}
-    network = backbones.load(backbone, weights_dir, has_end="looks" in parts)
+    asked = [part.strip() for part in parts.split(",")]
+    if "marks" not in asked or not set(asked) <= set(PARTS):
+        raise track_embedders.TrackEmbedderError(f"parts is {parts!r}: write marks, and if wanted looks and voice, between commas")
+    network = backbones.load(backbone, weights_dir, has_end="looks" in asked)
     with EmbeddingStore(Path(outputs_dir) / "store", network.key) as store:
         seen = backbones.see_crops(crops, folder, network, store)
-    sound = _hear(summary, film_paths)
+    sound = _hear(summary, film_paths if "voice" in asked else {})
     one = of_films(summary, crops, seen, *sound, must_not_link, names)
-    encoder, history, pairs = early_fusion(one, network, n_aviary, listens="voice" in parts, rng=rng, **options)
+    encoder, history, pairs = early_fusion(one, network, n_aviary, listens="voice" in asked, rng=rng, **options)
     of_crops = track_encoders.embed_crops(encoder, seen, sound[0][of_track], sound[1][of_track])
     return of_crops, encoder, history, pairs, network.weights
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import films_made
 import numpy as np
 import pandas as pd
@@ -106,6 +108,19 @@ def test_pairs_of_some_tracks_are_those_of_a_set_that_has_no_others():
     assert all(np.array_equal(a, b) for a, b in zip(few, alone, strict=True))
     table = identity_sets.pair_table(*few[:2])
     assert table["is_same"].sum() == 3 and len(table) == 3 + 2 * 4  # halves; of b to the other two, named or not
+
+
+def test_pairs_of_birds_are_of_one_species_and_of_two_films():
+    """Two wrens in film a, one of them in b again, where a tit is too; a wren without a name."""
+    one = set_of(["anna", "berta", "anna", "clara", ""], together(5, (0, 1), (2, 3)))
+    one = dataclasses.replace(one, species=np.array(["wren", "wren", "wren", "tit", "wren"]))
+    vectors = one.seen[0] / np.linalg.norm(one.seen[0], axis=1, keepdims=True)
+    means, known, _ = identity_sets.pairs_of_birds(vectors, one, np.ones(5, bool))
+    assert np.allclose(means, individuals.mean_embeddings(vectors, one.of_track))
+    pairs = {(a, b): known[a, b] for a in range(5) for b in range(a) if known[a, b]}
+    assert pairs == {(2, 0): 1, (2, 1): -1}
+    few = identity_sets.pairs_of_birds(vectors, one, np.array([True, False, True, True, True]))
+    assert few[1].sum() == 2 + 4 and len(few[0]) == 4  # anna twice, and everyone is himself
 
 
 def test_some_of_the_tracks_keep_their_crops():
@@ -226,6 +241,13 @@ def test_a_portrait_makes_no_sound_and_a_film_whose_sound_is_none_is_seen_all_th
     with pytest.warns(video.VideoWarning, match="bad.mkv.*NaN.*not heard"):
         deaf = seen_files(has_portrait=True, paths={"film": tmp_path / "bad.mkv"})[0]
     assert np.abs(heard[:3] - deaf[:3]).max() > 1e-3 and np.allclose(heard[3:], deaf[3:], atol=1e-5) and len(heard) == 7
+
+
+@pytest.mark.parametrize("parts", ["", "looks", "marks,song"])
+def test_parts_that_there_are_not_are_refused(tmp_path, parts):
+    given = "early_fusion", *tables(1), together(1), np.array([""]), {}, tmp_path, tmp_path
+    with pytest.raises(track_embedders.TrackEmbedderError, match="looks and voice"):
+        identity_sets.vectors(*given, backbone="resnet50", parts=parts, rng=np.random.default_rng(0))
 
 
 def test_nothing_seen_asks_for_no_network(tmp_path, monkeypatch):
