@@ -144,7 +144,7 @@ def folds(table, n_folds, rng):
     """Folds for cross-validation: whole groups, strata as even as they go (scikit-learn's StratifiedGroupKFold).
 
     Returns:
-        (rows,) int in [0, n_folds): the fold that holds each row out. Independent of the order of the rows.
+        (rows,) int in [0, n_folds): the fold that holds each row out; 0 of one. Independent of the order of the rows.
 
     Raises:
         SplitError: if there are fewer groups than folds.
@@ -154,6 +154,8 @@ def folds(table, n_folds, rng):
     order = np.argsort(table["recording_id"].to_numpy(dtype=str), kind="stable")
     table = table.iloc[order]
     group = units(table)
+    if n_folds == 1:
+        return np.zeros(len(table), dtype=int)
     if not 2 <= n_folds <= len(set(group)):
         raise SplitError(f"{len(set(group))} independent groups cannot make {n_folds} folds")
     _, label, counts = np.unique(strata(table).astype(str), return_inverse=True, return_counts=True)

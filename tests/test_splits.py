@@ -148,6 +148,11 @@ def test_folds_of_rare_species_only():
     assert sorted(set(fold)) == [0, 1, 2]
 
 
+def test_one_fold_holds_all():
+    """All that can be made of a single film."""
+    assert splits.folds(recordings(["wren"] * 2, ["a", "a"]), 1, np.random.default_rng(0)).tolist() == [0, 0]
+
+
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(splits.SplitError, match="2 independent groups cannot make 3 folds"):
         splits.folds(recordings(["wren"] * 4, ["a", "a", "b", "b"]), 3, np.random.default_rng(0))
