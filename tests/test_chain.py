@@ -49,6 +49,15 @@ def test_photo_and_sound_together_find_more_than_either(outputs):
     assert hits["early fusion"] > alone and hits["late fusion"] > alone
 
 
+def test_birds_are_counted_and_found_again_in_other_films(outputs):
+    """The truth of the six films is known; what a machine rounds otherwise may cost one of them."""
+    results = stages.receipt(outputs, "09_count")["results"]
+    assert int(results["films counted right"].split()[0]) >= 4
+    assert results["pairwise F1 across films"] > 0.8
+    counts = pd.read_csv(outputs / "09_count" / "counts.csv")
+    assert len(counts) == 6 and (counts["low"] <= counts["birds"]).all()
+
+
 def test_a_second_run_skips_every_stage(outputs):
     done = pipeline.run(outputs)
     assert {name for name, what in done.items() if what == "ran"} <= {"00_index"}
