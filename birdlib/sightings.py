@@ -87,6 +87,20 @@ def labels(summary, must_not_link, names):
     return np.array(["" if film in several else names.get(film, "") for film in films], dtype=object)
 
 
+def of_other_species(summary, species):
+    """Which tracks are of films of two species: those are surely different birds.
+
+    Args:
+        summary: of the tracks.
+        species: {recording_id: species}, ``""`` where it is not known.
+
+    Returns:
+        (tracks, tracks) bool.
+    """
+    names = np.array([species.get(film, "") for film in summary["recording_id"]], dtype=object)
+    return (names[:, None] != names) & (names[:, None] != "") & (names != "")
+
+
 def annotate(films, root, found, summary, identities, folder, n_films):
     """Write films anew with a numbered box around every bird; those that lie there already go.
 

@@ -245,3 +245,9 @@ def test_a_bird_taken_for_another_costs_and_a_leaf_taken_for_a_bird_is_told(made
 def test_nothing_found_is_scored_too(made_truth):
     figures, table = scored(seen_tracks(BIRDS)[:0], np.zeros(0, int), made_truth)
     assert table["n"].tolist() == [0, 0] and figures["films counted right"] == "0 of 2" and figures["IDF1"] == 0.0
+
+
+def test_birds_of_films_of_two_species_are_two_and_nothing_is_known_of_a_film_without():
+    summary = pd.DataFrame({"recording_id": ["gulls", "hens", "gulls", "some birds"], "track": [1, 1, 2, 1]})
+    found = sightings.of_other_species(summary, {"gulls": "gull", "hens": "chicken", "some birds": ""})
+    assert (found == found.T).all() and np.argwhere(np.triu(found)).tolist() == [[0, 1], [1, 2]]
