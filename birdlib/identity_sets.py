@@ -21,6 +21,7 @@ from birdlib import (
 from birdlib.embedding_store import EmbeddingStore
 
 MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
+N_AVIARY = 300  # invented birds, for drawn films
 HELD_OUT = 0.12  # of the birds, to be validated by
 PARTS = ("marks", "looks", "voice")  # of the early fusion
 
@@ -161,6 +162,22 @@ def pairs_of_birds(embeddings, one, of_tracks):
     chosen, species = np.ix_(of_tracks, of_tracks), one.species[of_tracks]
     is_asked = (species[:, None] == species) & ~one.must_not_link[chosen]
     return means, np.where(is_asked, one.relations[chosen], 0).astype(np.int8), np.arange(len(means))
+
+
+def choose(n_aviary, parts, root):
+    """What to learn from and to fuse where it is left open: (n_aviary, parts).
+
+    Drawn birds of one species differ in small marks only, and birds drawn like them can be had; real ones differ in all their looks, and drawn
+    ones teach nothing about them.
+
+    Args:
+        n_aviary: invented birds; -1 leaves it open.
+        parts: as of ``vectors``; "auto" leaves it open.
+        root: folder of the recordings; the synthetic sample says there that it is drawn.
+    """
+    if n_aviary < 0:
+        n_aviary = N_AVIARY if (Path(root) / "sample.json").is_file() else 0
+    return n_aviary, ("marks" if n_aviary else "marks,looks") if parts == "auto" else parts
 
 
 def early_fusion(one, backbone, n_aviary=0, *, listens=False, rng, **options):

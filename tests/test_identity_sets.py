@@ -270,3 +270,10 @@ def test_the_encoder_of_stage_04_sees_crops_without_being_taught(tmp_path, seen_
     of_crops, encoder, history, (halves, known, _), receipt = identity_sets.vectors(*given, backbone="", parts="marks", rng=np.random.default_rng(0))
     assert of_crops.shape == (6, 2) and encoder is None and len(history) == 0 and receipt == {}
     assert halves.shape == (4, 2) and (known == -1).sum() == 8
+
+
+def test_invented_birds_are_for_drawn_films_only(tmp_path):
+    assert identity_sets.choose(-1, "auto", tmp_path) == (0, "marks,looks")
+    (tmp_path / "sample.json").write_text("{}")
+    assert identity_sets.choose(-1, "auto", tmp_path) == (identity_sets.N_AVIARY, "marks")
+    assert identity_sets.choose(8, "voice", tmp_path) == (8, "voice")
