@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from birdlib import birdnet, runtime, weights, yamnet
+from birdlib import birdnet, patchwise, runtime, weights, yamnet
 
 MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
 BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
@@ -51,7 +51,7 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
     return YamnetEmbedder(source, yamnet.load(source), octave_down, backend, n_threads)
 
 
-class YamnetEmbedder:
+class YamnetEmbedder(patchwise.PatchwiseEmbedder):
     """YAMNet's 1024-d embedding of each patch, or 2048-d with the octave-down view beside it.
 
     Patch i of the recording is joined with the mean of patches 2i, 2i + 1 and 2i + 2 of the recording at half speed,
@@ -70,32 +70,6 @@ class YamnetEmbedder:
         self._birds = np.isin(model.class_names, yamnet.BIRD_CLASSES)
         self._hear, computed = _listener(model, source, backend, n_threads)
         self.weights = {self.name: {**source.receipt(), **computed}}
-
-    def embed(self, waveform):
-        """Embed a recording.
-
-        Args:
-            waveform: (samples,) float32 at ``sample_rate_hz``.
-
-        Returns:
-            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest of
-            YAMNet's bird classes, in [0, 1]. There is at least one patch; the last is zero-padded.
-        """
-        pieces = list(self.embed_stream([waveform]))
-        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
-
-    def embed_stream(self, blocks):
-        """Embed a recording that comes in consecutive blocks of any length, in little memory.
-
-        Yields:
-            (embeddings, bird_score) of consecutive patches; together they are what ``embed`` gives.
-        """
-        for embeddings, scores in self._pieces(blocks):
-            yield embeddings, scores[:, self._birds].max(axis=1)
-
-    def scores(self, waveform):
-        """Scores of the AudioSet classes in ``class_names``, (patches, 521) float32 in [0, 1]."""
-        return np.concatenate([scores for _, scores in self._pieces([waveform])])
 
     def _pieces(self, blocks):
         """(embeddings, scores) of some patches at a time; what is left of the waveform waits for the next block."""

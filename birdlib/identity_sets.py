@@ -11,6 +11,7 @@ from birdlib import (
     aviary_tracks,
     backbones,
     hearing,
+    identity_relations,
     identity_training,
     individuals,
     pictures,
@@ -51,8 +52,8 @@ class TrackSet:
 
     @property
     def relations(self):
-        """As ``identity_training.relations``."""
-        return identity_training.relations(self.must_not_link, self.names)
+        """As ``identity_relations.relations``."""
+        return identity_relations.relations(self.must_not_link, self.names)
 
 
 def of_films(summary, crops, seen, heard, has_sound, must_not_link, names):
@@ -111,9 +112,9 @@ def learn(encoder, sets, share=HELD_OUT, *, rng, **options):
     """
     whole = join(sets)
     known = [one.relations for one in sets]
-    joined = identity_training.joined(*known)
+    joined = identity_relations.joined(*known)
     for _ in range(MOST_DRAWS):
-        held_out = np.concatenate([identity_training.hold_out(relations, share, rng) for relations in known])
+        held_out = np.concatenate([identity_relations.hold_out(relations, share, rng) for relations in known])
         if (joined[~held_out][:, ~held_out] == -1).any():
             break
     else:
@@ -203,7 +204,7 @@ def early_fusion(one, backbone, n_aviary=0, *, listens=False, rng, **options):
     if not sets:
         return encoder, history, validation_pairs(embed(encoder, one), one)
     whole, held_out = join(sets), None
-    if identity_training.can_learn(identity_training.joined(*(one.relations for one in sets))):
+    if identity_relations.can_learn(identity_relations.joined(*(one.relations for one in sets))):
         history, held_out = learn(encoder, sets, rng=rng, **options)
     else:
         track_encoders.standardise(encoder, whole.seen)

@@ -1,6 +1,6 @@
 """Learning who is who from what is certain: crops of one track are one bird, birds that share a picture are two.
 
-``relations`` (tracks, tracks) int8 say what is known: 1 surely the same bird, -1 surely different ones, 0 not known, which teaches
+``identity_relations.relations`` (tracks, tracks) int8 say what is known: 1 surely the same bird, -1 surely different ones, 0 not known, which teaches
 nothing. A track is its own relation, so every two crops of it are alike. Every function that draws by lot takes ``rng``.
 """
 
@@ -14,7 +14,6 @@ from birdlib import individuals, runtime, track_encoders
 TEMPERATURE = 0.1
 STANDARD = 512  # crops tell the scale of numbers
 HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
-LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
 COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
 NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
 REFRESH = 10  # epochs after which it is asked anew what is alike
@@ -22,64 +21,6 @@ REFRESH = 10  # epochs after which it is asked anew what is alike
 
 class IdentityTrainingError(runtime.BirdlibError):
     """A training that cannot be done as asked."""
-
-
-def relations(must_not_link, individual_ids=None):
-    """What is known of tracks: (tracks, tracks) int8.
-
-    Args:
-        must_not_link: (tracks, tracks) bool, as ``tracks.must_not_link``.
-        individual_ids: (tracks,) str, "" where nobody knows; None for nobody.
-
-    Raises:
-        IdentityTrainingError: if two tracks that share a picture are labelled as one bird.
-    """
-    must_not_link = np.asarray(must_not_link, bool)
-    known = -must_not_link.astype(np.int8)
-    if individual_ids is not None:
-        names = pd.Series(individual_ids, dtype=object).fillna("").to_numpy()
-        is_known = (names[:, None] != "") & (names[None] != "")
-        is_same = names[:, None] == names[None]
-        wrong = is_known & is_same & must_not_link
-        if wrong.any():
-            raise IdentityTrainingError(
-                f"two tracks in one picture are both labelled {names[np.argwhere(wrong)[0][0]]!r}: correct individual_id"
-            )
-        known[is_known] = np.where(is_same, 1, -1)[is_known]
-    np.fill_diagonal(known, 1)
-    return known
-
-
-def joined(*known):
-    """Relations of several sets of tracks whose birds are surely others, one below the other: (tracks, tracks) int8."""
-    from scipy.linalg import block_diag
-
-    sizes = np.repeat(np.arange(len(known)), [len(one) for one in known])
-    table = block_diag(*known).astype(np.int8)
-    table[sizes[:, None] != sizes[None]] = -1
-    return table
-
-
-def can_learn(known):
-    """Whether enough is known: more than a few tracks, some of them surely different birds, also when some are held out."""
-    return len(known) >= LEAST_TRACKS and (np.asarray(known) == -1).sum() >= 2 * LEAST_TRACKS
-
-
-def hold_out(known, share, rng):
-    """Tracks kept out of training, whole birds at a time: what is known to be one bird is never cut.
-
-    Args:
-        known: ``relations``.
-        share: of the birds, at least one if it is above 0.
-
-    Returns:
-        (tracks,) bool.
-    """
-    from scipy.sparse.csgraph import connected_components
-
-    n, bird = connected_components(np.asarray(known) == 1, directed=False)
-    n_out = min(n - 1, int(np.ceil(share * n))) if n else 0
-    return np.isin(bird, rng.permutation(n)[:n_out])
 
 
 def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=40, n_crops=3, n_steps=20, epochs=20, patience=8,
@@ -91,7 +32,7 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=40, n_crops
         arrays: {"features", "map"} of the crops, from ``backbones.see``, and if the encoder hears, {"heard": (tracks, 125, 128),
             "has_sound": (tracks,) bool}.
         of_track: (crops,) int, row of ``known``; crops of a track in the order of time.
-        known: ``relations``.
+        known: ``identity_relations.relations``.
         held_out: (tracks,) bool; None or none at all keeps the last epoch.
         n_tracks, n_crops: P × K of a batch: tracks, crops of each.
         n_steps: batches of an epoch.
@@ -145,7 +86,7 @@ def relation_loss(known, n_crops=1):
     Khosla et al., "Supervised Contrastive Learning", 2020, its denominator over what is known to be the same bird or another.
 
     Args:
-        known: ``relations``.
+        known: ``identity_relations.relations``.
         n_crops: consecutive crops of a batch that are of one track and stand for it together, as a track is embedded.
 
     Returns:
@@ -195,7 +136,7 @@ def average_precision(embeddings, of_track, known):
     Args:
         embeddings: (crops, dim).
         of_track: (crops,) int.
-        known: ``relations``.
+        known: ``identity_relations.relations``.
 
     Returns:
         float in [0, 1]; NaN without pairs of both kinds.

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from birdlib import identity_training, track_encoders
-from birdlib.identity_training import IdentityTrainingError, relations
+from birdlib import identity_relations, identity_training, track_encoders
+from birdlib.identity_relations import RelationError, relations
+from birdlib.identity_training import IdentityTrainingError
 
 DIM, MAP = 12, (2, 2, 3)
 
@@ -28,18 +29,18 @@ def test_labels_say_the_same_and_the_other_and_no_label_says_nothing():
 
 
 def test_one_bird_cannot_be_in_two_places_of_a_picture():
-    with pytest.raises(IdentityTrainingError, match="'anna'"):
+    with pytest.raises(RelationError, match="'anna'"):
         relations(together(2, (0, 1)), ["anna", "anna"])
 
 
 def test_invented_birds_are_never_those_of_a_film():
-    found = identity_training.joined(relations(together(2)), relations(together(1)))
+    found = identity_relations.joined(relations(together(2)), relations(together(1)))
     assert found.tolist() == [[1, 0, -1], [0, 1, -1], [-1, -1, 1]]
 
 
 def test_a_bird_is_held_out_with_all_its_tracks():
     names = [f"bird {k % 7}" for k in range(30)]
-    out = identity_training.hold_out(relations(together(30), names), 0.3, np.random.default_rng(0))
+    out = identity_relations.hold_out(relations(together(30), names), 0.3, np.random.default_rng(0))
     birds_out, birds_in = (
         {name for name, is_out in zip(names, out, strict=True) if is_out == which} for which in (True, False)
     )
@@ -143,7 +144,7 @@ def trained():
     rng = np.random.default_rng(4)
     features, of_track, names = birds(rng, 30)
     known = relations(together(60), names)
-    held_out = identity_training.hold_out(known, 0.3, rng)
+    held_out = identity_relations.hold_out(known, 0.3, rng)
     encoder = track_encoders.encoder(DIM, MAP, out_dim=8, has_sound=False, dropout=0.1)
     options = {"n_steps": 20, "epochs": 12, "learning_rate": 1e-2, "rng": rng}
     history = identity_training.fit(
