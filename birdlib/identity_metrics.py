@@ -6,8 +6,6 @@
 import numpy as np
 import pandas as pd
 
-from birdlib import metrics
-
 NEW = -1  # what an item is called that is none of the known birds
 
 
@@ -118,42 +116,6 @@ def baus(truth, found, known, new=NEW):
     """
     truth, found = _aligned(truth, found)
     return _balanced(truth, found == new, ~np.isin(truth, _labels(known)))
-
-
-def open_set_score(truth, found, known, new=NEW):
-    """The geometric mean of ``baks`` and ``baus``, by which AnimalCLEF 2025 ranked: 0 for calling everything new."""
-    return float(np.sqrt(baks(truth, found, known) * baus(truth, found, known, new)))
-
-
-def closed_set_interval(truth, found, groups=None, n=1000, level=0.9, *, rng):
-    """``accuracy`` where every bird is known, as ``metrics.bootstrap_interval`` gives it.
-
-    Args:
-        groups: (items,) of recordings or sessions, drawn as a whole.
-
-    Returns:
-        (value, low, high).
-    """
-    truth, found = _aligned(truth, found)
-    return metrics.bootstrap_interval(accuracy, truth, found, groups=groups, n=n, level=level, rng=rng)
-
-
-def open_set_intervals(truth, found, known, groups=None, n=1000, level=0.9, new=NEW, *, rng):
-    """``baks``, ``baus`` and ``open_set_score`` with intervals, as ``closed_set_interval``.
-
-    Returns:
-        dict of (value, low, high): ``baks, baus, open_set_score``.
-    """
-    truth, found = _aligned(truth, found)
-    statistics = {
-        "baks": lambda a, b: baks(a, b, known),
-        "baus": lambda a, b: baus(a, b, known, new),
-        "open_set_score": lambda a, b: open_set_score(a, b, known, new),
-    }
-    return {
-        name: metrics.bootstrap_interval(statistic, truth, found, groups=groups, n=n, level=level, rng=rng)
-        for name, statistic in statistics.items()
-    }
 
 
 def _aligned(one, other):

@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from birdlib import hearing, individuals, scene_encoders, vectors
+from birdlib import hearing, scene_encoders, vectors
 
 EMBEDDING_DIM = 256
 SOUND_DIM = 64
@@ -164,30 +164,6 @@ def embed_crops(encoder, seen, heard=None, has_sound=None):
         has_sound = np.zeros(n, bool) if has_sound is None else has_sound
         arrays |= {"spectrogram": heard, "has_sound": np.asarray(has_sound, np.float32)[:, None]}
     return np.asarray(encoder.predict(arrays, batch_size=BATCH, verbose=0), np.float32)
-
-
-def embed_tracks(encoder, summary, crops, seen, heard=None, has_sound=None):
-    """The vector of a track is the mean of its crops' vectors, scaled to unit length.
-
-    Args:
-        encoder: from ``encoder``.
-        summary, crops: of ``tracks``.
-        seen: from ``see_crops``.
-        heard, has_sound: from ``hear_tracks``; None for no sound.
-
-    Returns:
-        (embeddings, of_crops): (tracks, dim) and (crops, dim) float32, row-aligned with ``summary`` and with ``crops``.
-
-    Raises:
-        ValueError: if a track has no crop, or a crop no track.
-    """
-    of_track = track_rows(summary, crops)
-    by_crop = (None, None) if heard is None else (heard[of_track], has_sound[of_track])
-    of_crops = embed_crops(encoder, seen, *by_crop)
-    is_empty = np.bincount(of_track, minlength=len(summary)) == 0
-    if is_empty.any():
-        raise ValueError(f"track {summary['track'].iloc[int(np.argmax(is_empty))]} has no crop")
-    return individuals.mean_embeddings(of_crops, of_track), of_crops
 
 
 def track_rows(summary, crops):

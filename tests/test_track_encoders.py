@@ -76,24 +76,12 @@ def test_numbers_are_brought_to_one_scale():
     assert np.allclose(found, track_encoders.embed_crops(scaled, (100 * features + 7, 4 * maps)), atol=5e-3)
 
 
-def test_a_track_is_the_mean_of_its_crops_in_any_order():
+def test_crops_find_their_track_in_any_order_and_one_without_is_a_fault():
     summary = pd.DataFrame({"recording_id": "film", "track": [1, 2]})
     crops = pd.DataFrame({"recording_id": "film", "track": [2, 1, 2, 1, 1], "path": list("abcde")})
-    found, of_crops = track_encoders.embed_tracks(encoder(), summary, crops, seen(5))
-    mean = of_crops[[1, 3, 4]].mean(axis=0)
-    assert np.allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
-    order = [4, 2, 0, 3, 1]
-    again, _ = track_encoders.embed_tracks(encoder(), summary, crops.iloc[order], of(seen(5), order))
-    assert np.allclose(found, again, atol=1e-5)
-
-
-def test_a_track_without_crops_and_a_crop_without_track_are_faults():
-    summary = pd.DataFrame({"recording_id": "film", "track": [1, 2]})
-    crops = pd.DataFrame({"recording_id": "film", "track": [1], "path": ["a"]})
-    with pytest.raises(ValueError, match="track 2 has no crop"):
-        track_encoders.embed_tracks(encoder(), summary, crops, seen(1))
-    with pytest.raises(ValueError, match="belongs to no track"):
-        track_encoders.embed_tracks(encoder(), summary.iloc[1:], crops, seen(1))
+    assert track_encoders.track_rows(summary, crops).tolist() == [1, 0, 1, 0, 0]
+    with pytest.raises(ValueError, match="crop b belongs to no track"):
+        track_encoders.track_rows(summary.iloc[1:], crops)
 
 
 def test_a_bird_is_heard_only_while_it_is_alone(tmp_path):
