@@ -102,6 +102,11 @@ def probability(given, rare=1.0):
     return max(least, most * float(rare))
 
 
+def by_rarity(least_share=0.1, probabilities=PROBABILITIES):
+    """Make every probability inversely proportional to how often the species is there: p becomes (least_share * p, p)."""
+    return {name: (least_share * p, p) if np.ndim(p) == 0 else p for name, p in probabilities.items()}
+
+
 def waveform(
     song, sample_rate_hz, switch="all", rare=1.0, background=None, voice=None, *, probabilities=PROBABILITIES, ranges=RANGES, rng
 ):  # fmt: skip

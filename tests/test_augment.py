@@ -77,6 +77,14 @@ def test_the_probability_is_inversely_proportional_to_the_clips_of_a_species():
     assert [augment.probability(0.15, rare) for rare in rarities] == [0.15] * 4
 
 
+def test_all_of_it_can_be_made_to_follow_rarity():
+    """A species with ten times the clips of the rarest is treated a tenth as often; with a hundred times, still a twentieth."""
+    made = augment.by_rarity(0.05)
+    assert set(made) == set(augment.NAMES) and made["clipping"] == augment.PROBABILITIES["clipping"]
+    rarely = [augment.probability(made["reverb"], rare) for rare in (1.0, 0.1, 0.01)]
+    assert rarely == pytest.approx([0.15, 0.015, 0.0075])
+
+
 def test_species_that_are_equally_common_are_equally_rare():
     assert augment.rarity(np.eye(3)).tolist() == [1, 1, 1] and augment.rarity(np.zeros((2, 3))).tolist() == [1, 1, 1]
 

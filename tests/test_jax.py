@@ -6,7 +6,10 @@ import pytest
 
 from birdlib import runtime
 
-FILES = [f"tests/test_{name}.py" for name in ("losses", "encoders", "cross_losses", "scene_encoders", "label_losses", "spec_augment")]
+FILES = [
+    f"tests/test_{name}.py"
+    for name in ("losses", "encoders", "cross_losses", "scene_encoders", "label_losses", "spec_augment")
+]
 RUN = """
 import sys, pytest
 returned = pytest.main(sys.argv[1:])
