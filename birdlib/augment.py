@@ -172,7 +172,7 @@ def waveforms(
 def spectrograms(
     images, labels, switch="all", rarities=None, *, probabilities=PROBABILITIES, alpha=0.4, edges=(204, 307), rng
 ):
-    """Mix a batch of spectrograms: each row by ``mixup``, by ``cutmix``, or not at all.
+    """Mix a batch of spectrograms: each row by ``mixup``, else by ``cutmix``, or not at all.
 
     Args:
         images: (batch, frames, bands); for other than 512 frames, the edges of cutmix are scaled.
@@ -189,7 +189,7 @@ def spectrograms(
     by_mixup, by_cutmix = (_drawn(probabilities[name], rare, rng) & (name in done) for name in SPECTROGRAM)
     scaled = tuple(round(edge * images.shape[1] / 512) for edge in edges)
     blended, blended_labels = mixing.mixup(images, labels, by_mixup, alpha=alpha, rng=rng)
-    joined, joined_labels = mixing.cutmix(images, labels, by_cutmix & ~by_mixup, edges=scaled, rng=rng)
+    joined, joined_labels = mixing.cutmix(images, labels, by_cutmix, edges=scaled, rng=rng)
     rows = by_mixup.reshape(-1, *[1] * (images.ndim - 1))
     return np.where(rows, blended, joined), np.where(by_mixup[:, None], blended_labels, joined_labels)
 
