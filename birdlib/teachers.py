@@ -174,19 +174,23 @@ def load_general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, place
         try:
             embedder = embedders.load(name, weights_dir, octave_down=False)
         except (weights.WeightsError, perch.PerchError, birdnet.BirdnetError) as error:
-            notes.append((name, f"missing, so its labels are absent: {str(error).splitlines()[0]}"))
+            notes.append((name, f"missing, so its labels are absent: {_first_line(error)}"))
             continue
         if name == "birdnet" and place is not None:
             try:
                 expect = occurrence.load(weights.fetch("birdnet_location", weights_dir))
             except weights.WeightsError as error:
-                notes.append((name, f"hears every species everywhere: {str(error).splitlines()[0]}"))
+                notes.append((name, f"hears every species everywhere: {_first_line(error)}"))
         teacher = from_embedder(embedder, names, window_s, expect, place)
         teachers.append(teacher)
         if lost := taxonomy.unmatched(teacher.matched) if name in GENERAL else []:
             known = f"knows {len(teacher.labels)} of {len(names)} labels, not"
             notes.append((name, f"{known} {', '.join(lost[:10])}" + f" and {len(lost) - 10} more" * (len(lost) > 10)))
     return teachers, pd.DataFrame(notes, columns=["teacher", "note"])
+
+
+def _first_line(error):
+    return str(error).splitlines()[0].rstrip(":")
 
 
 # What they hear

@@ -44,8 +44,8 @@ BIRD_CLASSES = (
     "Bird flight, flapping wings",
 )
 OTHER_SOUNDS = (  # what no animal makes
-    "Speech", "Male speech, man speaking", "Female speech, woman speaking", "Child speech, kid speaking", "Conversation", "Music", "Singing",
-    "Vehicle", "Car", "Car passing by", "Truck", "Motorcycle", "Aircraft", "Airplane", "Fixed-wing aircraft, airplane", "Helicopter",
+    "Speech", "Child speech, kid speaking", "Conversation", "Music", "Singing",
+    "Vehicle", "Car", "Car passing by", "Truck", "Motorcycle", "Aircraft", "Fixed-wing aircraft, airplane", "Helicopter",
     "Engine", "Chainsaw", "Lawn mower", "Rain", "Raindrop", "Rain on surface", "Thunder", "Thunderstorm", "Wind", "Wind noise (microphone)",
     "Stream", "Waterfall", "Ocean", "Waves, surf", "Siren", "Gunshot, gunfire", "Explosion", "Fireworks",
 )  # fmt: skip
