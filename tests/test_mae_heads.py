@@ -74,7 +74,9 @@ def test_attention_does_not_care_for_the_order_of_tokens(listener):
     assert np.allclose(run(head, {"tokens": tokens}), run(head, {"tokens": tokens[:, ::-1]}), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", mae_heads.HEADS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "prototypical")) for kind in mae_heads.HEADS]
+)
 def test_each_head_learns_which_of_two_birds_sings(listener, kind):
     """A bird is a direction in which one patch, and so the mean, is moved."""
     import keras
