@@ -8,7 +8,7 @@ from birdlib import runtime
 
 FILES = [
     f"tests/test_{name}.py"
-    for name in ("losses", "encoders", "cross_losses", "scene_encoders", "label_losses", "spec_augment", "fbanks", "mae", "mae_checkpoints", "mae_heads")
+    for name in ("losses", "encoders", "cross_losses", "scene_encoders", "label_losses", "spec_augment", "fbanks", "mae", "mae_checkpoints", "mae_heads", "mel_models", "mel_training")
 ]
 RUN = """
 import sys, pytest
