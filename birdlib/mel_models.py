@@ -28,6 +28,7 @@ HEADS = ("pooled", "sed")
 MODES = ("single", "multi")  # one species at a time (softmax), or any number of them (sigmoid)
 CNN_CHANNELS = (16, 32, 64, 128)  # of the small network, each stage half as large as the one before
 SED_UNITS = 512
+MOMENTUM = 0.9  # of batch normalisation: MobileNetV2's 0.999 would still average photos after a short training
 DEVIATIONS_RGB = (0.229, 0.224, 0.225)  # of ImageNet
 
 
@@ -186,6 +187,9 @@ def _look(pictures, name, weights_dir, is_trained):
         if source:
             network.load_weights(source.path)
             _correct_normalisation(network)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
     return network(scale(pictures)), {name: source.receipt()} if source else {}
 
 
@@ -209,7 +213,7 @@ def _small_cnn(x):
         short = kl.Conv2D(channels, 1, use_bias=False)(short)
         x = _convolution(kl.SeparableConv2D(channels, 3, strides=2, padding="same", use_bias=False), x)
         x = kl.SeparableConv2D(channels, 3, padding="same", use_bias=False)(x)
-        x = kl.BatchNormalization(momentum=0.9)(x)
+        x = kl.BatchNormalization(momentum=MOMENTUM)(x)
         x = kl.ReLU()(kl.Add()([x, short]))
     return x  # (batch, 8, 20, 128) for five seconds
 
@@ -217,7 +221,7 @@ def _small_cnn(x):
 def _convolution(layer, x):
     from keras import layers as kl
 
-    return kl.ReLU()(kl.BatchNormalization(momentum=0.9)(layer(x)))  # short trainings need a short memory
+    return kl.ReLU()(kl.BatchNormalization(momentum=MOMENTUM)(layer(x)))
 
 
 def _pooled_head(maps, n_classes, mode, dropout):

@@ -231,8 +231,13 @@ def test_weights_that_are_nowhere_are_missed_by_name(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnetb0"])
 def test_large_backbones_take_spectrograms_of_any_window(name):
-    scores = run(build(5, backbone=name, head="sed", mode="multi", window_s=2.0), hiss(2.0)[None])
+    import keras
+
+    model = build(5, backbone=name, head="sed", mode="multi", window_s=2.0)
+    scores = run(model, hiss(2.0)[None])
     assert scores.shape == (1, 5) and np.isfinite(scores).all()
+    layers = mel_models.body(model)._flatten_layers()
+    assert {layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.9}
 
 
 @pytest.mark.slow
