@@ -180,11 +180,16 @@ def _birds_of_files(options):
 def _weights(options):
     from birdlib import weights
 
-    if options.fetch:
-        for name in weights.MODELS:
+    missing = []
+    for name in weights.MODELS if options.fetch else ():
+        try:
             print(f"{name}: {weights.fetch(name).source}")
+        except weights.MissingWeightsError as error:
+            missing.append(str(error))
     print(weights.listing().to_string(index=False))
-    return 0
+    if missing:
+        print("\n".join(["", *missing]), file=sys.stderr)
+    return 1 if missing else 0
 
 
 def _bench(options):

@@ -125,25 +125,13 @@ class BirdnetEmbedder(patchwise.PatchwiseEmbedder):
 
     def _pieces(self, blocks):
         heard = []
-        for patch in _patches(blocks):
+        for patch in patchwise.cut(blocks, PATCH_SAMPLES, HOP_SAMPLES):
             heard.append(self._hear(patch))
             if len(heard) == _AT_ONCE:
                 yield _joined(heard)
                 heard = []
         if heard:
             yield _joined(heard)
-
-
-def _patches(blocks):
-    """Patches of 3 s; what is left of the waveform waits for the next block, and the last is zero-padded."""
-    waiting = np.zeros(0, np.float32)
-    for block in blocks:
-        waiting = np.concatenate([waiting, np.asarray(block, np.float32)])
-        n_whole = n_patches(len(waiting)) - 1  # one stays for the end
-        for i in range(n_whole):
-            yield waiting[i * HOP_SAMPLES : i * HOP_SAMPLES + PATCH_SAMPLES]
-        waiting = waiting[n_whole * HOP_SAMPLES :]
-    yield np.pad(waiting, (0, PATCH_SAMPLES - len(waiting)))
 
 
 def _joined(heard):

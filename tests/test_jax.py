@@ -6,7 +6,10 @@ import pytest
 
 from birdlib import runtime
 
-NAMES = "losses", "encoders", "cross_losses", "scene_encoders", "identity_training", "track_encoders", "backbones"
+NAMES = (
+    *("losses", "encoders", "cross_losses", "scene_encoders", "identity_training", "track_encoders", "backbones"),
+    *("label_losses", "spec_augment", "fbanks", "mae", "mae_checkpoints", "mae_heads", "mel_models", "mel_training"),
+)
 FILES = [f"tests/test_{name}.py" for name in NAMES]
 RUN = """
 import sys, pytest

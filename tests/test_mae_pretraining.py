@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from tiny_mae import N_PATCHES, SIZE, encoder, spectrograms
+
+from birdlib import audio, fbanks, mae, mae_layers, mae_pretraining, runtime
+
+RATE_HZ = fbanks.SAMPLE_RATE_HZ
+
+
+def pretrainer(normalise=True):
+    return mae.build_pretrainer(encoder(), SIZE, normalise=normalise)
+
+
+def test_spectrograms_of_recordings_lie_in_one_file(tmp_path):
+    """12 s are two clips, since 2 s are less than half of one; 3 s are one, since they are all there is; 8 s are two."""
+    rng = np.random.default_rng(0)
+    sounds = {
+        name: np.float32(0.05 * rng.normal(size=seconds * RATE_HZ))
+        for name, seconds in {"a": 12, "b": 3, "c": 8}.items()
+    }
+    for name, waveform in sounds.items():
+        audio.write(tmp_path / f"{name}.wav", waveform, RATE_HZ)
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    paths = [tmp_path / f"{name}.wav" for name in ("a", "bad", "b", "c")]
+    clips, skipped = mae_pretraining.write_spectrograms(paths, tmp_path / "s.npy", "06_pseudolabel")
+    written = np.load(tmp_path / "s.npy", mmap_mode="r")
+    assert written.shape == (5, 512, 128) and written.dtype == np.float16
+    assert list(zip(clips["path"].str[-5:], clips["start_s"], strict=True)) == [
+        ("a.wav", 0.0), ("a.wav", 5.0), ("b.wav", 0.0), ("c.wav", 0.0), ("c.wav", 5.0)
+    ]  # fmt: skip
+    assert skipped["path"].tolist() == [str(tmp_path / "bad.wav")]
+    last = np.pad(sounds["c"][5 * RATE_HZ :], (0, 2 * RATE_HZ))
+    assert np.allclose(written[4], fbanks.spectrograms(last[None])[0], atol=0.05)
+
+
+def test_patches_are_put_together_as_they_were_cut():
+    clips = spectrograms(3, np.random.default_rng(0))
+    patches = mae_pretraining.to_patches(clips, 16)
+    assert np.array_equal(patches, np.asarray(mae_layers.layers()["Patches"](16)(clips)))
+    assert np.array_equal(mae_pretraining.to_spectrograms(patches, clips.shape[1:], 16), clips)
+
+
+def test_an_epoch_has_every_clip_once_and_other_masks_than_the_last():
+    clips = np.arange(12, dtype=np.float32)[:, None, None] * np.ones((1, 64, 32), np.float32)
+    batches = mae_pretraining._batches()(clips, N_PATCHES, 4, seed=7)
+    epochs = []
+    for epoch in (0, 1, 0):
+        batches.turn_to(epoch)
+        drawn = [batches[step][0] for step in range(len(batches))]
+        assert sorted(np.concatenate([batch["spectrogram"][:, 0, 0] for batch in drawn])) == list(range(12))
+        epochs.append(np.concatenate([batch["order"] for batch in drawn]))
+        assert (np.sort(epochs[-1], axis=1) == np.arange(N_PATCHES)).all()
+    assert (epochs[0] != epochs[1]).any() and np.array_equal(epochs[0], epochs[2])
+    assert len(np.unique(epochs[0], axis=0)) > 1  # clips of a batch are not masked alike
+
+
+def test_pretraining_learns_to_guess_what_it_is_not_shown():
+    """A guess of nothing costs 1, the variance of a normalised patch; four steady chords can be told by any of their patches."""
+    rng = np.random.default_rng(0)
+    model = pretrainer()
+    told = mae_pretraining.fit(
+        model,
+        spectrograms(96, rng),
+        validation=spectrograms(32, rng),
+        epochs=8,
+        batch_size=16,
+        learning_rate=1e-2,
+        rng=rng,
+    )
+    assert told["epoch"].tolist() == list(range(1, 9))
+    assert told["loss"].iloc[-1] < 0.7 < 0.9 < told["loss"].iloc[0] and told["validation_loss"].iloc[-1] < 0.7
+
+
+@pytest.mark.slow
+def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path):
+    import keras
+
+    clips = spectrograms(24, np.random.default_rng(0))
+
+    def fit(model, *callbacks):
+        rng = np.random.default_rng(3)
+        return mae_pretraining.fit(
+            model, clips, epochs=4, batch_size=8, learning_rate=5e-3, rng=rng, callbacks=callbacks
+        )
+
+    class PowerCut(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    whole, first, second = pretrainer(), pretrainer(), pretrainer()
+    told = fit(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, keras.callbacks.BackupAndRestore(tmp_path / "backup"), PowerCut())
+    again = fit(second, keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+    assert again["epoch"].tolist() == [3, 4] and np.allclose(again["loss"], told["loss"][2:], rtol=1e-4)
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(whole.get_weights(), second.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_what_was_shown_is_filled_in_as_it_is(normalise):
+    rng = np.random.default_rng(0)
+    clips, order = spectrograms(3, rng), mae_pretraining.orders(3, N_PATCHES, rng)
+    filled, is_masked = mae_pretraining.fill_in(pretrainer(normalise), clips, order)
+    assert is_masked.mean() == 0.75 and filled.shape == clips.shape
+    assert (
+        np.array_equal(filled[~is_masked], clips[~is_masked]) and (filled[is_masked] != clips[is_masked]).mean() > 0.99
+    )
+    shown = mae_pretraining.to_patches(~is_masked, 16).all(axis=-1)
+    assert all(set(np.flatnonzero(row)) == set(places[:2]) for row, places in zip(shown, order, strict=True))
+
+
+def test_fewer_clips_than_a_batch_are_refused():
+    with pytest.raises(runtime.BirdlibError, match="3 clips do not fill a batch of 32"):
+        mae_pretraining.fit(None, np.zeros((3, 64, 32)), rng=np.random.default_rng(0))
