@@ -40,7 +40,7 @@ FLOORS = [
         "mae_layers",
         "spec_augment",
     },
-    {"counts", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics", "label_losses", "mae", "mixing", "perch", "pseudolabels", "taxonomy"},
+    {"counts", "ensembles", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics", "label_losses", "mae", "mixing", "perch", "pseudolabels", "taxonomy"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_embedder", "mae_heads", "mae_pretraining", "noisy_student", "occurrence"},
     {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "aviary_tracks", "mel_models"},
     {"soundscapes", "scene_pairs", "identity_training", "track_embedders", "sightings", "voice_tests", "mel_training"},

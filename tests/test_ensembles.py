@@ -1,0 +1,90 @@
+"""Ensembles: facts of the rules, and of how they are chosen."""
+
+import json
+
+import numpy as np
+import pytest
+
+from birdlib import ensembles, metrics
+
+TRUTH = np.eye(4)[np.arange(40) % 4]
+
+
+def listener(rng, skill):
+    return 1 / (1 + np.exp(-(skill * (TRUTH - 0.5) + rng.standard_normal(TRUTH.shape))))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("rule", ensembles.RULES)
+def test_two_that_agree_keep_their_order(rule, rng):
+    """Twins say together what each says alone, so no ranking within a species changes."""
+    alone = listener(rng, 2.0)
+    kept = json.loads(json.dumps(ensembles.keep([alone, alone], rule)))
+    both = ensembles.combine([alone, alone], rule, kept)
+    assert np.allclose(metrics.roc_auc(TRUTH, both), metrics.roc_auc(TRUTH, alone), atol=0.01)
+    assert both.min() >= 0.0 and both.max() <= 1.0
+
+
+@pytest.mark.parametrize("rule", ensembles.RULES)
+def test_a_window_does_not_depend_on_the_others(rule, rng):
+    members = [listener(rng, 2.0), listener(rng, 1.0)]
+    kept = ensembles.keep(members, rule)
+    one = ensembles.combine([some[7:8] for some in members], rule, kept)
+    assert np.array_equal(one, ensembles.combine(members, rule, kept)[7:8])
+
+
+def test_by_rank_a_shy_member_counts_as_much(rng):
+    """A thousandth of every score is as sure as the whole, only shyer: by rank, nothing changes but for the ends."""
+    first, second = listener(rng, 2.0), listener(rng, 2.0)
+    bold = ensembles.combine([first, second], "rank", ensembles.keep([first, second], "rank"))
+    shy = ensembles.combine([first, second / 1000], "rank", ensembles.keep([first, second / 1000], "rank"))
+    assert np.allclose(bold, shy, atol=0.02)
+
+
+def test_rank_tells_scores_apart_that_validation_never_reached():
+    kept = ensembles.keep([np.linspace(0.2, 0.5, 30)[:, None]], "rank")
+    asked = ensembles.combine([np.array([[0.05], [0.1], [0.6], [0.9]])], "rank", kept)
+    assert np.all(np.diff(asked[:, 0]) > 0)
+
+
+def test_the_least_is_what_all_hear():
+    assert ensembles.combine([[[0.9, 0.2]], [[0.1, 0.8]]], "min").tolist() == [[pytest.approx(0.1), pytest.approx(0.2)]]
+
+
+def test_of_two_alike_the_cheaper_is_taken_alone(rng):
+    cheap = listener(rng, 3.0)
+    rule, names, table = ensembles.choose({"cheap": cheap, "dear": cheap.copy()}, TRUTH, np.arange(40), rng)
+    assert (rule, names) == ("mean", ["cheap"]) and table["is_chosen"].sum() == 1
+
+
+def test_members_that_help_each_other_are_joined(rng):
+    """One knows only the first two species, the other the last two: neither can be done without."""
+    half = listener(rng, 8.0), listener(rng, 8.0)
+    half[0][:, 2:], half[1][:, :2] = rng.random((40, 2)), rng.random((40, 2))
+    _, names, _ = ensembles.choose({"first": half[0], "last": half[1]}, TRUTH, np.arange(40), rng)
+    assert names == ["first", "last"]
+
+
+def test_noise_is_not_taken_in(rng):
+    _, names, _ = ensembles.choose(
+        {"noise": rng.random(TRUTH.shape), "ear": listener(rng, 3.0)}, TRUTH, np.arange(40), rng
+    )
+    assert names == ["ear"]
+
+
+def test_without_positives_the_first_is_taken(rng):
+    scores = {"first": rng.random((5, 3)), "second": rng.random((5, 3))}
+    assert ensembles.choose(scores, np.zeros((5, 3)), np.arange(5), rng)[:2] == ("mean", ["first"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "rule", "told"),
+    [([np.ones((2, 3))], "max", "max"), ([], "mean", "shape"), ([np.ones((2, 3))], "rank", "quantiles")],
+)
+def test_what_cannot_be_combined_is_refused(scores, rule, told):
+    with pytest.raises(ValueError, match=told):
+        ensembles.combine(scores, rule)
