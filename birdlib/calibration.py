@@ -154,7 +154,7 @@ def _platt(scores, truth):
     n_positives, n = int(truth.sum()), len(truth)
     target = np.where(truth == 1, (n_positives + 1) / (n_positives + 2), 1 / (n - n_positives + 2))
     rows, sides = np.tile(_logit(scores), 2)[:, None], np.repeat([1, 0], n)
-    model = LogisticRegression(C=1e6).fit(rows, sides, sample_weight=np.concatenate([target, 1.0 - target]))
+    model = LogisticRegression(C=1e6, solver="newton-cholesky").fit(rows, sides, sample_weight=np.concatenate([target, 1.0 - target]))
     a, b = float(model.coef_[0, 0]), float(model.intercept_[0])
     if a < 0:  # the scores know nothing: all get the share of positives
         a, b = 0.0, float(_logit(target.mean()))

@@ -69,7 +69,7 @@ def test_the_best_way_is_chosen_and_honest_scores_may_stay(bold):
     learnt, table = calibration.choose(*bold, groups, rng)
     assert learnt["method"] != "none" and table["is_chosen"].sum() == 1
     assert table["log_loss"].min() == table.loc[table["is_chosen"], "log_loss"].item()
-    honest = calibration.apply(learnt, bold[0])
+    honest = calibration.apply(learnt, bold[0])  # of the very same decisions
     again = calibration.choose(honest, bold[1], groups, rng)[1].set_index(["method", "scope"])["log_loss"]
     assert again["none", "pooled"] - again.min() < 0.01
 
