@@ -28,14 +28,12 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "03_embed": ["01_split", "02_clean"],
     "04_triplet": ["01_split", "03_embed"],
     "05_match": ["01_split"],
-    "07_classify": ["01_split", "03_embed"],
+    "07_classify": ["01_split", "02_clean", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
     "09_count": ["01_split"],
 }
-INSTEAD = {
-    "01_split": "data_dir",
-    "07_classify": "classifier_dir",
-}  # a stage given the parameter need not read the other
+MAY_READ = {"07_classify": ["06_pseudolabel"]}  # and which it reads beside them where they can be read
+INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a stage given the parameter need not read the other
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
 FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
 ANY_TIME = 0  # stands for a modification time that does not matter
@@ -62,14 +60,15 @@ def start(name, outputs_dir, also=(), **parameters):
     Args:
         name: such as ``"03_embed"``; a key of ``READS``.
         outputs_dir: folder of all stages.
-        also: stages that it reads this time, beside those of ``READS``.
+        also: stages that it reads this time, beside those of ``READS`` and ``MAY_READ``.
         parameters: everything that changes the stage's results, JSON-able.
 
     Raises:
         MissingStageError: if a stage that this one reads is not finished; it names the notebook to run.
     """
     folder = Path(outputs_dir) / name
-    needs = [needed for needed in (*READS[name], *also) if not parameters.get(INSTEAD.get(needed))]
+    extra = [other for other in MAY_READ.get(name, ()) if can_be_read(outputs_dir, other)]
+    needs = [needed for needed in (*READS[name], *also, *extra) if not parameters.get(INSTEAD.get(needed))]
     inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needs}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)
@@ -128,6 +127,14 @@ def receipt(outputs_dir, name):
     return found
 
 
+def can_be_read(outputs_dir, name):
+    """Whether a stage is finished and rests on what the stages that it read hold now."""
+    try:
+        return all(receipt(outputs_dir, other)["digest"] == digest for other, digest in receipt(outputs_dir, name)["inputs"].items())
+    except MissingStageError:
+        return False
+
+
 def relative(path, outputs_dir):
     """``path`` as receipts record it, relative to the outputs folder, which may be a link: ``..`` leads up from where it really is."""
     return os.path.relpath(path, os.path.realpath(outputs_dir))
@@ -170,6 +177,9 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
                 return f"{needed} has changed"
         except MissingStageError:
             return f"{needed} is missing or damaged"
+    for other in MAY_READ.get(name, ()):
+        if other not in old["inputs"] and can_be_read(outputs_dir, other):
+            return f"{other} was not there yet"
     for file_name, record in old["files"].items():
         path = folder / file_name
         if not path.is_file() or path.stat().st_size != record["bytes"]:

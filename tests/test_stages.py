@@ -84,6 +84,24 @@ def test_a_stage_given_what_another_would_make_does_not_need_it(outputs):
         stages.start("08_submit", outputs, data_dir=str(outputs), classifier_dir="")
 
 
+def test_labels_of_soundscapes_that_come_late_make_the_classifier_stale(outputs, monkeypatch):
+    """07 does without 06; where 06 is finished, or changes, 07 runs again; where 06 rests on what is gone, it is as if it were not there."""
+    monkeypatch.setitem(stages.READS, "06_pseudolabel", ["01_split"])
+    monkeypatch.setitem(stages.READS, "07_classify", ["01_split"])
+    finish_split(outputs)
+    assert stages.finish(stages.start("07_classify", outputs), {})["inputs"].keys() == {"01_split"}
+    assert stages.why_stale(outputs, "07_classify", {}) == ""
+    for content, reason in (("wren", "06_pseudolabel was not there yet"), ("robin", "06_pseudolabel has changed")):
+        stage = stages.start("06_pseudolabel", outputs)
+        (stage.folder / "labels.csv").write_text(content)
+        stages.finish(stage, {})
+        assert stages.why_stale(outputs, "07_classify", {}) == reason
+        stages.finish(stages.start("07_classify", outputs), {})
+        assert stages.why_stale(outputs, "07_classify", {}) == ""
+    finish_split(outputs, content="other birds")
+    assert stages.finish(stages.start("07_classify", outputs), {})["inputs"].keys() == {"01_split"}
+
+
 @pytest.mark.parametrize("text", ["{", "3", "{}", "\udcff"])
 def test_a_damaged_receipt_is_as_good_as_none(outputs, text):
     finish_split(outputs)
