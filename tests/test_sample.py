@@ -9,7 +9,7 @@ import pytest
 
 from birdlib import aviary, expedition, fieldwork, films, plumage, runtime, sample, songs
 
-SMALL = {"n_recordings": 2, "n_outings": 12, "n_photos": 2, "n_films": 2, "n_train_soundscapes": 1,
+SMALL = {"n_recordings": 2, "n_outings": 12, "n_photos": 2, "n_films": 1, "n_train_soundscapes": 1,
          "n_test_soundscapes": 2, "soundscape_s": 15}  # fmt: skip
 
 
