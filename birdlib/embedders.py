@@ -6,15 +6,11 @@ begins at ``i * hop_s``. An embedding depends on its own patch only: not on its 
 the number of threads.
 """
 
-import contextlib
-import importlib.util
-import io
-import tempfile
 import time
 
 import numpy as np
 
-from birdlib import birdnet, patchwise, perch, runtime, weights, yamnet
+from birdlib import birdnet, exported, patchwise, perch, runtime, weights, yamnet
 
 NAMES = ("yamnet", "birdnet", *perch.VERSIONS)
 MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
@@ -74,8 +70,13 @@ class YamnetEmbedder(patchwise.PatchwiseEmbedder):
         self.class_names = model.class_names
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "octave_down": octave_down, "recipe": 1})
         self._birds = np.isin(model.class_names, yamnet.BIRD_CLASSES)
+        self._made_of = source, model, octave_down
         self._hear, computed = _listener(model, source, backend, n_threads)
         self.weights = {self.name: {**source.receipt(), **computed}}
+
+    def by_tensorflow(self):
+        """The same embedder computed by TensorFlow, to compare with."""
+        return YamnetEmbedder(*self._made_of, "tensorflow")
 
     def _pieces(self, blocks):
         """(embeddings, scores) of some patches at a time; what is left of the waveform waits for the next block."""
@@ -133,8 +134,7 @@ def _listener(model, source, backend, n_threads):
 
     front_end = tf.function(model.front_end, input_signature=[tf.TensorSpec((1, None), tf.float32)])
     chosen, facts = "tensorflow", {}
-    has_litert = importlib.util.find_spec("ai_edge_litert") is not None
-    if backend == "litert" or (backend == "auto" and has_litert and not tf.config.list_physical_devices("GPU")):
+    if backend == "litert" or (backend == "auto" and exported.has_litert()):
         path, parity = _litert_model(model.body, source)
         facts = {"litert_parity": parity}
         if _agree(parity):
@@ -158,33 +158,28 @@ def _patches(log_mel):
     return windows.transpose(0, 2, 1)  # (patches, 96, 64)
 
 
-def _in_batches(listen, size):
-    """Make ``listen``, which takes exactly ``size`` patches and returns a dict, take any number."""
+def _tensorflow(body):
+    run = exported.traced(body, "patches", _shape(BATCH["tensorflow"]))
+    return _both(lambda patches: {name: given.numpy() for name, given in run(patches).items()}, BATCH["tensorflow"])
+
+
+def _litert(path, n_threads):
+    return _both(exported.lite(path, n_threads), BATCH["litert"])
+
+
+def _both(run, size):
+    """Any number of patches → (scores, embeddings)."""
+    listen = exported.in_batches(run, size)
 
     def listen_to_all(patches):
-        n = len(patches)
-        patches = np.concatenate([patches, np.zeros((-n % size, *patches.shape[1:]), np.float32)])
-        heard = [listen(patches[start : start + size]) for start in range(0, n, size)]
-        return tuple(np.concatenate([some[name] for some in heard])[:n] for name in ("scores", "embeddings"))
+        heard = listen(patches)
+        return heard["scores"], heard["embeddings"]
 
     return listen_to_all
 
 
-def _tensorflow(body):
-    return _in_batches(_traced(body, BATCH["tensorflow"]), BATCH["tensorflow"])
-
-
-def _litert(path, n_threads):
-    interpreter = yamnet.open_interpreter(path, n_threads=n_threads)
-    run = interpreter.get_signature_runner()
-    return _in_batches(lambda patches: run(patches=patches), BATCH["litert"])
-
-
-def _traced(body, size):
-    import tensorflow as tf
-
-    patches = tf.TensorSpec((size, yamnet.PATCH_FRAMES, yamnet.MEL_BANDS), name="patches")
-    return tf.function(lambda patches: body(patches, training=False), input_signature=[patches])
+def _shape(size):
+    return size, yamnet.PATCH_FRAMES, yamnet.MEL_BANDS
 
 
 def _litert_model(body, source):
@@ -195,8 +190,7 @@ def _litert_model(body, source):
         facts = runtime.read_json(facts_path)
         if facts.pop("sha256") == runtime.digest_file(path) and _agree(facts):
             return path, facts
-    with runtime.replacing(path) as temporary:
-        temporary.write_bytes(_convert(body))
+    exported.convert(body, _shape(BATCH["litert"]), path)
     facts = parity(_tensorflow(body), _litert(path, n_threads=2))
     runtime.write_json({**facts, "sha256": runtime.digest_file(path)}, facts_path)
     return path, facts
@@ -204,18 +198,6 @@ def _litert_model(body, source):
 
 def _agree(parity):
     return parity["max_difference"] <= MAX_DIFFERENCE and parity["min_cosine"] >= MIN_COSINE
-
-
-def _convert(body):
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()  # the one way to a TFLite file that keeps Keras 3 variables in every version
-    archive.track(body)
-    archive.add_endpoint("serve", _traced(body, BATCH["litert"]))
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
-        archive.write_out(folder)
-        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
 def parity(listen, other):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from birdlib import embedders, weights, yamnet
+from birdlib import embedders, exported, weights, yamnet
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "litert"])
@@ -119,7 +119,7 @@ def test_the_key_changes_with_all_that_changes_the_numbers():
 def test_litert_is_compared_with_tensorflow_before_it_is_trusted(tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path))
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(exported.importlib.util, "find_spec", lambda name: name)
     facts = small_embedder(backend="auto").weights["yamnet"]
     assert facts["backend"] == "litert" and facts["sha256"] == "ab" * 32
     assert facts["litert_parity"]["max_difference"] < 1e-4 and facts["litert_parity"]["min_cosine"] > 0.99999
