@@ -1,4 +1,4 @@
-"""The command line: ``python -m birdlib run | nearest | match | gallery | weights | bench``."""
+"""The command line: ``python -m birdlib run | nearest | match | gallery | weights | bench | package | rehearse``."""
 
 import argparse
 import os
@@ -73,7 +73,29 @@ def _parser():
     bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
     bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="which stage's work")
     bench.set_defaults(command=_bench)
+    _add_kaggle(commands)
     return parser
+
+
+def _add_kaggle(commands):
+    """What goes to Kaggle, and whether it will do there."""
+    package = commands.add_parser("package", help="make the folders that Kaggle wants: code, models, wheels, and the submission")
+    package.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written")
+    package.add_argument("--to", default="", metavar="DIR", help="where to (default: kaggle in the outputs folder)")
+    package.add_argument("--user", default="", help="your name on Kaggle")
+    package.add_argument("--competition", default="", metavar="NAME", help="as in its address (default: birdclef-2025)")
+    package.add_argument("--no-wheels", action="store_true", help="leave out the packages that Kaggle's image lacks")
+    package.set_defaults(command=_package)
+
+    rehearse = commands.add_parser("rehearse", help="run the packaged submission on a made test set, network off, clock on")
+    rehearse.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written")
+    rehearse.add_argument("--data", default="", metavar="DIR", help="whose soundscapes to make the test set of (default: those of stage 01)")
+    rehearse.add_argument("--files", type=int, default=700, metavar="N", help="how many files (default: 700)")
+    for kind, what in (("corrupt", "are corrupt"), ("empty", "are empty"), ("short", "last 10 s"), ("long", "last 61 s")):
+        rehearse.add_argument(f"--{kind}", type=int, default=1, metavar="N", help=f"how many of them {what} (default: 1)")
+    rehearse.add_argument("--budget-min", type=float, default=90.0, metavar="MINUTES", help="what the competition allows (default: 90)")
+    rehearse.add_argument("--keep", action="store_true", help="keep the test set and the submission")
+    rehearse.set_defaults(command=_rehearse)
 
 
 def _add_gallery(commands):
@@ -205,6 +227,25 @@ def _bench(options):
         table = benchmarks.triplet()
     print(table.round(1).to_string(index=False))
     return 0
+
+
+def _package(options):
+    from birdlib import kaggle_packages
+
+    to = Path(options.to) if options.to else Path(options.outputs) / "kaggle"
+    table = kaggle_packages.write(options.outputs, to, options.user, options.competition, not options.no_wheels)
+    print(table.round(1).to_string(index=False))
+    return 0
+
+
+def _rehearse(options):
+    from birdlib import rehearsal
+
+    odd = {kind: getattr(options, kind) for kind in ("corrupt", "empty", "short", "long")}
+    report = rehearsal.run(options.outputs, options.files, options.budget_min, options.data, odd, options.keep)
+    print(rehearsal.lines(report))
+    print(Path(options.outputs) / "rehearsal" / "rehearsal.json")
+    return 0 if report["projected_min"] <= report["budget_min"] else 1
 
 
 if __name__ == "__main__":

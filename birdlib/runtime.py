@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
 LITTLE_BYTES = 65_536  # a disk with less is full
+KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle mounts what is attached to a notebook
+WHEELS = "birdlib-wheels.txt"  # names the packages whose wheels lie beside it
 SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
     "opencv-python-headless": "cv2",
     "onnxruntime": "onnxruntime",
@@ -77,7 +80,8 @@ def prepare_notebook(root):
     """Make a notebook's kernel ready, wherever it was opened: the set-up cell calls this.
 
     Relative paths in parameters then mean the repository (``/kaggle/working`` on Kaggle, where the attached code cannot be
-    written to). On Colab, packages that are missing are installed; nothing that is there is replaced.
+    written to). On Colab, packages that are missing are installed, on Kaggle those whose wheels are attached; nothing that is
+    there is replaced.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").addFilter(_is_worth_telling)
@@ -86,6 +90,8 @@ def prepare_notebook(root):
         missing = missing_requirements(Path(root) / "requirements.txt")
         if missing:
             install(missing)
+    if where == "kaggle":
+        _install_attached()
     os.chdir("/kaggle/working" if where == "kaggle" else root)
 
 
@@ -94,13 +100,32 @@ def _is_worth_telling(record):
     return record.levelno >= logging.WARNING and "retracing" not in str(record.msg)
 
 
-def install(requirements):
+def attached(name):
+    """Folders attached on Kaggle that hold ``name``, the outermost first; at most four levels down, for data sets are large."""
+    return [found.parent for depth in range(1, 5) for found in sorted(KAGGLE_INPUT.glob("*/" * depth + name))]
+
+
+def _install_attached():
+    """Without a network: what is missing here and lies in an attached folder of wheels. A notebook may do without, more slowly."""
+    for folder in attached(WHEELS):
+        if missing := missing_requirements(folder / WHEELS):
+            try:
+                install(missing, "--no-index", "--no-deps", f"--find-links={folder}")
+            except BirdlibError as error:
+                warnings.warn(str(error), stacklevel=3)
+
+
+def install(requirements, *options):
     """Install packages with pip.
+
+    Args:
+        requirements: as in a requirements file.
+        options: of ``pip install``.
 
     Raises:
         BirdlibError: it names the packages and gives pip's last words.
     """
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *requirements]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *options, *requirements]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         told = "\n".join(done.stderr.strip().splitlines()[-3:])

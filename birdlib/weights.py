@@ -18,7 +18,8 @@ import pandas as pd
 from birdlib import downloads, runtime
 from birdlib.catalogue import MODELS
 
-KAGGLE_INPUT = Path("/kaggle/input")
+KAGGLE_INPUT = runtime.KAGGLE_INPUT
+PACKAGED = ("*/weights/{}", "datasets/*/*/weights/{}")  # where `python -m birdlib package` puts them
 
 
 class WeightsError(runtime.BirdlibError):
@@ -63,7 +64,7 @@ def find(name, folder=""):
     for candidate in [Path(folder), Path(folder) / name] if folder else []:
         if found := _look(name, candidate, f"folder {candidate}"):
             return found
-    for pattern in model.kaggle_globs:
+    for pattern in (*model.kaggle_globs, *(mount.format(name) for mount in PACKAGED)):
         for candidate in sorted(KAGGLE_INPUT.glob(pattern)):
             if found := _look(name, candidate, f"Kaggle mount {candidate}"):
                 return found

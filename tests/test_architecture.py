@@ -40,15 +40,16 @@ FLOORS = [
         "fbanks",
         "mae_layers",
         "spec_augment",
+        "offline",
     },
     {"classifier_plots", "counts", "ensembles", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics", "label_losses", "mae", "mixing", "perch", "pseudolabels", "taxonomy", "exported"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_embedder", "mae_heads", "mae_pretraining", "noisy_student", "occurrence", "head_epochs", "soundscape_labels"},
-    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "aviary_tracks", "mel_models"},
-    {"soundscapes", "scene_pairs", "identity_training", "track_embedders", "sightings", "voice_tests", "mel_training"},
+    {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "aviary_tracks", "mel_models", "hidden_sets"},
+    {"kaggle_packages", "soundscapes", "scene_pairs", "identity_training", "track_embedders", "sightings", "voice_tests", "mel_training"},
     {"correspondence", "identity_sets", "teachers"},
     {"match_grid"},
     {"match"},
-    {"report", "executions", "pipeline", "benchmarks", "film_benchmarks", "__main__"},
+    {"report", "executions", "rehearsal", "pipeline", "benchmarks", "film_benchmarks", "__main__"},
 ]
 MODULES = sorted((runtime.repository() / "birdlib").glob("*.py"))
 
