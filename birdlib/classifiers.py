@@ -5,16 +5,16 @@ as the honest baseline, turns that into probabilities. The saved Keras model hol
 probabilities out.
 """
 
-import functools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import metrics, pooling, runtime
+from birdlib import head_epochs, label_losses, metrics, pooling, runtime
 
 NEVER = -1e9  # bias of a class that was not there to be learnt: its softmax is 0
 MODES = ("single", "multi")  # one species a recording (softmax), or any number of them (sigmoid)
+LOSSES = {"single": "cross_entropy", "multi": "bce"}  # where none is named
 FILES = ("classifier.keras", "classes.json", "preprocessing.json")
 
 
@@ -60,25 +60,6 @@ def training_set(embeddings, patches, patch_pooling, recordings, truth, window_p
 
 
 # The network
-
-
-@functools.cache
-def _macro_auc():
-    """The callback's class, made on first use, so that importing birdlib does not import Keras."""
-    import keras
-
-    class MacroAuc(keras.callbacks.Callback):
-        """Adds ``validation_macro_auc`` to the logs; it stands before EarlyStopping, which watches it."""
-
-        def __init__(self, features, truth):
-            super().__init__()
-            self.features, self.truth = features, truth
-
-        def on_epoch_end(self, epoch, logs=None):
-            scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
-            logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
-
-    return MacroAuc
 
 
 def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=0.3):
@@ -130,7 +111,21 @@ def average(heads, weights):
     return keras.Model(features, mean)
 
 
-def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0):
+def fit_head(
+    head,
+    train,
+    validation,
+    *,
+    mode,
+    epochs,
+    patience,
+    learning_rate,
+    weight_decay,
+    batch_size=0,
+    loss="",
+    mixup=0.0,
+    rng=None,
+):
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
@@ -141,6 +136,9 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
         validation: (features, truth).
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
         batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
+        loss: one of ``label_losses.NAMES``; "": that of the mode.
+        mixup: alpha of ``head_epochs.batches``; 0: rows are learnt as they are.
+        rng: of mixup.
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
@@ -153,15 +151,17 @@ def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, 
     features, truth, sample_weight = train
     if not len(validation[0]):
         raise ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
-    loss = {"single": "categorical_crossentropy", "multi": "binary_crossentropy"}[_known(mode)]
-    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
+    named = label_losses.get(loss or LOSSES[_known(mode)])
+    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=named)
     has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
     watched, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
     stop = keras.callbacks.EarlyStopping(watched, mode=best, patience=patience, restore_best_weights=True)
-    history = head.fit(
-        features, truth, sample_weight=sample_weight, batch_size=batch_size or int(np.clip(len(features) // 400, 32, 1024)), epochs=epochs, validation_data=validation,
-        callbacks=[_macro_auc()(*validation), stop], verbose=0,
-    ).history  # fmt: skip
+    size = batch_size or int(np.clip(len(features) // 400, 32, 1024))
+    rows = {"x": features, "y": truth, "sample_weight": sample_weight, "batch_size": size}
+    if mixup:
+        rows = {"x": head_epochs.batches(features, truth, sample_weight, size, mixup, rng)}
+    watching = [head_epochs.watcher(*validation), stop]
+    history = head.fit(**rows, epochs=epochs, validation_data=validation, callbacks=watching, verbose=0).history
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table[["epoch", "loss", "validation_loss", "validation_macro_auc"]]

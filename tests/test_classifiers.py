@@ -106,6 +106,16 @@ def test_several_species_may_sing_at_once(made):
     assert np.abs(scores.sum(axis=1) - 1.0).max() > 0.01  # not a distribution over species
 
 
+@pytest.mark.parametrize(("loss", "mixup"), [("soft_auc", 0.0), ("asymmetric", 0.4)])
+def test_other_losses_and_mixtures_teach_as_well(made, loss, mixup):
+    features, truth, _ = made
+    build = lambda: classifiers.build_head(DIM, 3, "multi", (8,))  # noqa: E731
+    train = features[:160], truth[:160], np.ones(160, np.float32)
+    how = OPTIONS | {"mode": "multi", "loss": loss, "mixup": mixup, "rng": np.random.default_rng(0)}
+    head, _ = classifiers.fit_networks(1, build, train, (features[160:], truth[160:]), **how)
+    assert metrics.macro_roc_auc(truth[160:], classifiers.predict(head, features[160:])) > 0.95
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_without_an_auc_the_loss_decides(made):
     """One validation recording: no species has a positive and a negative, and yet later epochs are better than the first."""
