@@ -15,19 +15,9 @@ from birdlib import metrics
 BLOCK_SIZE = 2_000_000  # scores ranked at once, which bounds the memory
 
 
-def precision_at_1(scores, query_labels, gallery_labels):
-    """How often the nearest neighbour has the label of the query; the same as recall at 1. float in [0, 1] or NaN."""
-    return recall_at_k(scores, query_labels, gallery_labels, 1)
-
-
 def recall_at_k(scores, query_labels, gallery_labels, k):
     """How often one or more of the ``k`` nearest neighbours have the label of the query. float in [0, 1] or NaN."""
     return _mean(_per_query(scores, query_labels, gallery_labels, [k])[f"recall_at_{k}"].dropna())
-
-
-def r_precision(scores, query_labels, gallery_labels):
-    """Share of hits among the R nearest, R being how many of the gallery have the label. float in [0, 1] or NaN."""
-    return _mean(per_query(scores, query_labels, gallery_labels)["r_precision"].dropna())
 
 
 def map_at_r(scores, query_labels, gallery_labels):

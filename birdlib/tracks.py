@@ -28,10 +28,6 @@ _KEPT = 0.7  # of how a bird has looked before, in how it looks now
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
 
 
-class TracksError(runtime.FileError):
-    """A file of tracks that cannot be used."""
-
-
 @dataclasses.dataclass(eq=False)
 class _Track:
     """One that goes on. ``number`` is 0 until it is sure to be one."""
@@ -168,34 +164,6 @@ def write_mot(tracks, path, rate_hz):
     """Write ``to_mot`` as text, a line a detection and no header, whole or not at all."""
     with runtime.replacing(path) as temporary:
         to_mot(tracks, rate_hz).to_csv(temporary, index=False, header=False, float_format="%.3f", lineterminator="\n")
-
-
-def read_mot(path, rate_hz, recording_id=""):
-    """Read MOT text of one film.
-
-    Args:
-        rate_hz: of the pictures that its frames count.
-        recording_id: of the film; default the file's name without its suffix.
-
-    Returns:
-        DataFrame of ``COLUMNS``, sorted by track and time.
-
-    Raises:
-        TracksError: the file is missing or not such text.
-    """
-    try:
-        table = pd.read_csv(path, header=None, usecols=range(7), dtype=np.float64)
-    except pd.errors.EmptyDataError:  # no bird
-        table = pd.DataFrame(np.zeros((0, 7)))
-    except (OSError, ValueError) as error:
-        raise TracksError(
-            path, f"is no text of the MOT challenge: frame, id, left, top, width, height, score ({error})"
-        ) from error
-    if not np.isfinite(table.to_numpy()).all() or (table[0] < 1).any():
-        raise TracksError(path, "has a frame before the first, or what is no number")
-    rows = np.column_stack([(table[0] - 1) / rate_hz, table[[2, 3, 4, 5, 6]]])
-    numbers = table[1].astype(np.int64).to_numpy()
-    return _table([(number, rows[numbers == number]) for number in np.unique(numbers)], recording_id or Path(path).stem)
 
 
 def _byte_track(first_score):

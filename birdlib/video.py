@@ -137,13 +137,6 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
         yield np.clip(block, -1.0, 1.0)
 
 
-def read_soundtrack(path, sample_rate_hz=None):
-    """The whole ``soundtrack``: ((samples,) float32, sample_rate_hz), or None if the film has no sound."""
-    sample_rate_hz = sample_rate_hz or next(_hear(path))
-    blocks = list(soundtrack(path, sample_rate_hz))
-    return (np.concatenate(blocks), sample_rate_hz) if blocks else None
-
-
 @contextlib.contextmanager
 def noting(path):
     """A list of what is amiss in a film, whole when the block has ended."""

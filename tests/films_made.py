@@ -4,6 +4,9 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pandas as pd
+
+from birdlib import tracks, video
 
 RATE_HZ = 8000
 
@@ -70,3 +73,17 @@ def clicks(*times_s, duration_s=2.0):
 
 def times(shown):
     return [time_s for time_s, _ in shown]
+
+
+def heard(path, sample_rate_hz=None):
+    """The whole soundtrack and its rate."""
+    sample_rate_hz = sample_rate_hz or video.probe(path).sample_rate_hz
+    return np.concatenate(list(video.soundtrack(path, sample_rate_hz))), sample_rate_hz
+
+
+def read_mot(path, rate_hz):
+    """The table of tracks that ``tracks.write_mot`` wrote as text."""
+    lines = pd.read_csv(path, header=None)
+    columns = {"recording_id": path.stem, "track": lines[1], "time_s": (lines[0] - 1) / rate_hz}
+    found = pd.DataFrame(columns | {name: lines[2 + k] for k, name in enumerate(("x", "y", "width", "height", "score"))})
+    return found.sort_values(["track", "time_s"], ignore_index=True)[tracks.COLUMNS]

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from films_made import clicks, film
+from films_made import clicks, film, heard
 
 from birdlib import annotations, recorder, runtime, video
 
@@ -92,7 +92,7 @@ def test_boxes_go_with_the_birds_that_have_a_label(annotated):
 
 
 def test_the_sound_stays_with_the_pictures(annotated):
-    waveform, rate_hz = video.read_soundtrack(annotated)
+    waveform, rate_hz = heard(annotated)
     for time_s in (0.5, 1.5):
         near = slice(round((time_s - 0.2) * rate_hz), round((time_s + 0.2) * rate_hz))
         assert (near.start + np.abs(waveform[near]).argmax()) / rate_hz == pytest.approx(time_s, abs=0.002)
@@ -117,7 +117,7 @@ def test_a_film_without_birds_or_sound_is_written_all_the_same(tmp_path):
     source = film(tmp_path / "a.mp4", dark(5), range(0, 500, 100))
     annotations.annotate_film(source, tmp_path / "b.mp4", tracks(), {}, rate_hz=10)
     assert [image.mean() for _, image in video.frames(tmp_path / "b.mp4")] == pytest.approx([40] * 5, abs=2)
-    assert video.read_soundtrack(tmp_path / "b.mp4") is None
+    assert not video.probe(tmp_path / "b.mp4").has_sound
 
 
 def test_what_breaks_leaves_the_old_film_and_nothing_half_written(tmp_path):

@@ -42,8 +42,8 @@ def searches(seed, noises, **options):
     gallery_labels, (labels, scores), (test_labels, test) = world(seed, noises, **options)
     calibrations = {name: fusion.calibrate(one, labels, gallery_labels) for name, one in scores.items()}
     found = {**test, "both": fusion.fuse(test, gallery_labels, calibrations)}
-    figures = (retrieval.precision_at_1, retrieval.map_at_r)
-    return {name: [figure(one, test_labels, gallery_labels) for figure in figures] for name, one in found.items()}
+    tables = {name: retrieval.per_query(one, test_labels, gallery_labels) for name, one in found.items()}
+    return {name: table[["p_at_1", "map_at_r"]].mean().tolist() for name, table in tables.items()}
 
 
 clueless_searches = functools.cache(lambda seed: searches(seed, [1.0, CLUELESS]))

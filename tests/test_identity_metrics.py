@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from films_made import read_mot
 
-from birdlib import identity_metrics, runtime, tracks
+from birdlib import identity_metrics, runtime
 
 GOLDEN = runtime.repository() / "tests" / "golden"
 TRUTH = np.array(["ada", "ada", "ada", "bo", "bo", "cy"])
@@ -25,7 +26,7 @@ def film(rows):
 
 def test_idf1_is_that_of_motmetrics():
     """Tracks that lose, swap and invent birds; figures by ``golden/make_idf1.py``."""
-    truth, found = (tracks.read_mot(GOLDEN / f"idf1_{name}.txt", 5.0, "made-up") for name in ("truth", "found"))
+    truth, found = (read_mot(GOLDEN / f"idf1_{name}.txt", 5.0).drop(columns="recording_id") for name in ("truth", "found"))
     expected = json.loads((GOLDEN / "idf1.json").read_text())["figures"]
     assert identity_metrics.idf1(truth, found) == pytest.approx(expected, abs=1e-12)
 

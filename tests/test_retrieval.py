@@ -25,8 +25,8 @@ def test_figures_agree_with_accuracy_calculator(case):
     distance = np.linalg.norm(query[:, None] - gallery, axis=2)
     searched = -distance, case["query_labels"], case["gallery_labels"]
     expected = case["figures"]
-    assert retrieval.precision_at_1(*searched) == pytest.approx(expected["precision_at_1"], abs=1e-6)
-    assert retrieval.r_precision(*searched) == pytest.approx(expected["r_precision"], abs=1e-6)
+    assert retrieval.recall_at_k(*searched, k=1) == pytest.approx(expected["precision_at_1"], abs=1e-6)
+    assert retrieval.per_query(*searched)["r_precision"].mean() == pytest.approx(expected["r_precision"], abs=1e-6)
     assert retrieval.map_at_r(*searched) == pytest.approx(expected["mean_average_precision_at_r"], abs=1e-6)
     assert retrieval.nmi(case["query_labels"], case["clusters"]) == pytest.approx(expected["NMI"], abs=1e-6)
 
@@ -121,8 +121,8 @@ def test_figures_are_the_means_of_the_queries_however_many_are_ranked_at_once(mo
     table = retrieval.per_query(*case)
     monkeypatch.setattr(retrieval, "BLOCK_SIZE", 300)
     np.testing.assert_array_equal(retrieval.per_query(*case), table)
-    found = [function(*case) for function in (retrieval.precision_at_1, retrieval.r_precision, retrieval.map_at_r)]
-    np.testing.assert_allclose(found, table[["p_at_1", "r_precision", "map_at_r"]].mean())
+    found = retrieval.recall_at_k(*case, k=1), retrieval.map_at_r(*case)
+    np.testing.assert_allclose(found, table[["p_at_1", "map_at_r"]].mean())
 
 
 def test_without_an_answer_there_is_no_figure():

@@ -162,7 +162,7 @@ def test_a_photo_is_a_film_of_one_picture(tmp_path, name):
 # Damage
 
 
-@pytest.mark.parametrize("function", [video.probe, video.read_soundtrack, lambda path: list(video.frames(path))])
+@pytest.mark.parametrize("function", [video.probe, lambda path: list(video.soundtrack(path)), lambda path: list(video.frames(path))])
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
