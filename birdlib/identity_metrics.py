@@ -42,12 +42,10 @@ def pairwise_precision_recall_f1(truth, found, groups=None):
         F1 is NaN only if both are.
     """
     truth, found = _aligned(truth, found)
-    is_pair = np.triu(np.ones((len(truth), len(truth)), bool), k=1)
-    if groups is not None:
-        groups, _ = _aligned(groups, truth)
-        is_pair &= groups[:, None] != groups
-    same, said = truth[:, None] == truth, found[:, None] == found
-    right, n_same, n_said = (int((is_pair & pairs).sum()) for pairs in (same & said, same, said))
+    within = () if groups is None else _aligned(groups, truth)[:1]
+    right, n_same, n_said = (
+        _n_pairs(*alike) - (_n_pairs(*alike, *within) if within else 0) for alike in ((truth, found), (truth,), (found,))
+    )
     return {
         "precision": _share(right, n_said),
         "recall": _share(right, n_same),
@@ -116,6 +114,16 @@ def baus(truth, found, known, new=NEW):
     """
     truth, found = _aligned(truth, found)
     return _balanced(truth, found == new, ~np.isin(truth, _labels(known)))
+
+
+def _n_pairs(*labels):
+    """How many pairs of items are alike in each of these labels."""
+    code = np.zeros(len(labels[0]), np.int64)
+    for label in labels:
+        number, names = pd.factorize(label)
+        code = code * len(names) + number
+    sizes = np.bincount(pd.factorize(code)[0])
+    return int((sizes * (sizes - 1) // 2).sum())
 
 
 def _aligned(one, other):

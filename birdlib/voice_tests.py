@@ -28,7 +28,7 @@ def singers_of(splits):
 
 
 def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng):
-    """Closed set, open set and the background swap.
+    """Closed set, open set, birds without names, and the background swap.
 
     Args:
         singers: from ``singers_of``.
@@ -70,7 +70,8 @@ def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng)
 
         swapped = background_swap.swap(read, hear, vectors, birds, sessions, listener.sample_rate_hz, n_swapped, rng=rng)
         shares = background_swap.shares(swapped, rng=rng)
-    return voices.figures(closed, opened, rng=rng), shares, bool(sessions["shares_background"].all())
+    grouped = voices.unlabelled(vectors, birds, sessions, rng=rng)
+    return voices.figures(closed, opened, grouped, rng=rng), shares, bool(sessions["shares_background"].all())
 
 
 def bars(shares, singers, ax=None):

@@ -13,6 +13,7 @@ import pandas as pd
 from birdlib import identity_metrics, individuals, metrics, pooling, runtime
 
 NEW = ""  # what a bird is called that is not known
+LEAST_UNLABELLED = 6  # birds, for some to be clustered by what the others teach
 SHRINKAGE = 0.1  # of the scatter within birds towards that of no direction in particular
 
 
@@ -63,9 +64,7 @@ def sessions(table, n_folds=4):
     birds, groups = table["individual_id"].to_numpy(), table["group_id"].to_numpy()
     sizes = pd.Series(birds).value_counts()
     if (sizes > 1).sum() < 2:
-        raise VoicesError(
-            "fewer than two birds have two recordings: fill in individual_id in the manifest, or add recordings"
-        )
+        raise VoicesError("fewer than two birds have two recordings: fill in individual_id in the manifest, or add recordings")
     n_groups = pd.Series(groups).groupby(birds).transform("nunique").to_numpy()
     names = [f"session {group}" for group in groups]
     for bird in pd.unique(birds[n_groups == 1]):
@@ -194,27 +193,25 @@ def open_set(vectors, birds, sessions, false_accept=0.1, n_rounds=4, *, rng):
     return _joined(tables, "in no fold are three birds known")
 
 
-def unlabelled(vectors, birds, n_rounds=3, *, rng):
+def unlabelled(vectors, birds, sessions, n_rounds=3, *, rng):
     """How many birds sing, and which recordings are of one, where none of them is known?
 
     In each round a part of the birds is clustered; half of the others make the space, the other half the threshold.
 
     Args:
-        vectors, birds: as in ``closed_set``.
+        vectors, birds, sessions: as in ``closed_set``.
         n_rounds: every bird is clustered in one of them.
         rng: draws who is clustered when.
 
     Returns:
-        DataFrame: ``bird, identity`` (int, as of ``individuals.cluster``), ``round``; the index is the recording's row.
-
-    Raises:
-        VoicesError: of fewer than six birds.
+        DataFrame: ``bird, said`` (int, the same for recordings that are said to be of one bird), ``unit``; the index is the recording's
+        row. None of fewer than ``LEAST_UNLABELLED`` birds.
     """
-    vectors, birds = _compact(vectors), np.asarray(birds)
+    vectors, birds, units = _compact(vectors), np.asarray(birds), sessions["unit"].to_numpy()
     names = rng.permutation(np.unique(birds))
-    if len(names) < 6 or n_rounds < 2:
-        raise VoicesError(f"{len(names)} birds, {n_rounds} rounds: clustering is judged with at least six and two")
-    tables = []
+    tables = [pd.DataFrame({"bird": birds[:0], "said": np.zeros(0, int), "unit": units[:0]})]
+    if len(names) < LEAST_UNLABELLED:
+        return tables[0]
     for number in range(n_rounds):
         asked, others = names[number::n_rounds], names[np.arange(len(names)) % n_rounds != number]
         for_space, for_threshold, judged = (np.isin(birds, some) for some in (others[::2], others[1::2], asked))
@@ -222,31 +219,32 @@ def unlabelled(vectors, birds, n_rounds=3, *, rng):
         placed = space.place(vectors[for_threshold])
         relations = np.where(birds[for_threshold][:, None] == birds[for_threshold], 1, -1)
         threshold, _, _ = individuals.choose_threshold(individuals.distances(placed), relations)
-        identities = individuals.cluster(space.place(vectors[judged]), None, threshold)
-        rows = np.flatnonzero(judged)
-        tables.append(pd.DataFrame({"bird": birds[judged], "identity": identities, "round": number}, index=rows))
-    return pd.concat(tables)
+        said = individuals.cluster(space.place(vectors[judged]), None, threshold) + number * len(birds)
+        tables.append(pd.DataFrame({"bird": birds[judged], "said": said, "unit": units[judged]}, index=np.flatnonzero(judged)))
+    return pd.concat(tables[1:])
 
 
-def figures(closed, opened, n_draws=1000, *, rng):
-    """What ``closed_set`` and ``open_set`` come to, with intervals over sessions.
+def figures(closed, opened, grouped, n_draws=1000, *, rng):
+    """What ``closed_set``, ``open_set`` and ``unlabelled`` come to, with intervals over sessions.
 
     Returns:
         DataFrame: ``figure, value, low, high, n``: 90 % intervals; n recordings. Balanced is the mean over birds; of the open set these
-        are BAKS and BAUS, see ``identity_metrics``.
+        are BAKS and BAUS, see ``identity_metrics``. Of birds without names it is the F1 of pairs of recordings of two sessions; what was asked of
+        nobody has no row.
     """
     known, unknown = opened[opened["is_known"]], opened[~opened["is_known"]]
     rows = []
     for name, table, statistic in (
-        ("closed set, accuracy", closed, identity_metrics.accuracy),
-        ("closed set, balanced", closed, lambda bird, said: identity_metrics.baks(bird, said, bird)),
-        ("open set, BAKS", known, lambda bird, said: identity_metrics.baks(bird, said, bird)),
-        ("open set, BAUS", unknown, lambda bird, said: identity_metrics.baus(bird, said, (), new=NEW)),
-        ("open set, newcomers taken for a known bird", unknown, lambda bird, said: np.mean(said != NEW)),
+        ("closed set, accuracy", closed, lambda bird, said, unit: identity_metrics.accuracy(bird, said)),
+        ("closed set, balanced", closed, lambda bird, said, unit: identity_metrics.baks(bird, said, bird)),
+        ("open set, BAKS", known, lambda bird, said, unit: identity_metrics.baks(bird, said, bird)),
+        ("open set, BAUS", unknown, lambda bird, said, unit: identity_metrics.baus(bird, said, (), new=NEW)),
+        ("open set, newcomers taken for a known bird", unknown, lambda bird, said, unit: np.mean(said != NEW)),
+        ("no bird known, F1 of pairs", grouped, lambda *columns: identity_metrics.pairwise_precision_recall_f1(*columns)["f1"]),
     ):
-        columns = table["bird"].to_numpy(), table["said"].to_numpy()
-        interval = metrics.bootstrap_interval(statistic, *columns, groups=table["unit"].to_numpy(), n=n_draws, rng=rng)
-        rows.append((name, *interval, len(table)))
+        if len(table):
+            columns = [table[column].to_numpy() for column in ("bird", "said", "unit")]
+            rows.append((name, *metrics.bootstrap_interval(statistic, *columns, groups=columns[-1], n=n_draws, rng=rng), len(table)))
     return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "n"])
 
 
