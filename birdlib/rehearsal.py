@@ -136,10 +136,12 @@ def _watch(process, limit_s):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_S)
     finally:
-        for each in _family(root):
+        family = _family(root)
+        for each in family:
             with contextlib.suppress(psutil.Error):
                 each.kill()
         process.wait()
+        psutil.wait_procs(family[1:], timeout=3)
     return sum(cpu_s.values()), peak
 
 

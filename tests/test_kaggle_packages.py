@@ -1,0 +1,284 @@
+"""What goes to Kaggle: that it is all there, what it says it is, under the right licence, and found again where Kaggle mounts it."""
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+import sys
+import zipfile
+
+import pytest
+
+from birdlib import __main__, catalogue, classifiers, kaggle_packages, runtime, stages, weights
+
+FREE, BOUND = "Apache-2.0", "CC BY-NC-SA 4.0"
+# Modules of Kaggle's image that notebook 08 may want; pip calls scikit-learn what Python calls sklearn
+IMAGE = set("numpy pandas pyarrow scipy sklearn joblib matplotlib tqdm soundfile soxr librosa tensorflow keras kagglehub packaging".split())
+
+
+def network(licence, file):
+    return catalogue.Model(licence=licence, files={file: ("", hashlib.sha256(file.encode()).hexdigest())})
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine that has the weights of two embedders, free and bound, and no network."""
+    monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "MODELS", {"free": network(FREE, "free.tflite"), "bound": network(BOUND, "bound.tflite")})
+    for name in weights.MODELS:
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / f"{name}.tflite").write_text(f"{name}.tflite")
+    monkeypatch.setenv("BIRDLIB_WEIGHTS", str(tmp_path / "mine"))
+    monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "kaggle")
+    monkeypatch.setattr(runtime, "KAGGLE_INPUT", tmp_path / "kaggle")
+    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(tmp_path / "index")), ("PIP_CONFIG_FILE", "/dev/null")):
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def put_member(folder, **preprocessing):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "classifier.keras").write_bytes(b"numbers")
+    runtime.write_json(["crow", "wren"], folder / "classes.json")
+    runtime.write_json(preprocessing, folder / "preprocessing.json")
+
+
+@pytest.fixture
+def outputs(machine):
+    """Stage 07 with a classifier on the free embedder and a member that needs none; its receipt knows this machine's paths."""
+    outputs = machine / "outputs"
+    home = outputs / "07_classify"
+    put_member(home, kind="embeddings", embedder="free")
+    put_member(home / "members" / "mel_cnn", kind="waveform", sample_rate_hz=32_000)
+    put_member(home / "members" / "left_out", kind="embeddings", embedder="bound")
+    runtime.write_json({"rule": "mean", "members": [".", "members/mel_cnn"]}, home / "ensemble.json")
+    finish(outputs, {"free": {"source": f"folder {machine}", "licence": FREE}})
+    return outputs
+
+
+def finish(outputs, used=None):
+    stages.finish(stages.Stage("07_classify", outputs / "07_classify", {}, {}), {}, weights=used)
+
+
+def write(outputs, **options):
+    return kaggle_packages.write(outputs, outputs / "kaggle", with_wheels=False, **options).set_index("folder")
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+def metadata(outputs, name):
+    return runtime.read_json(outputs / "kaggle" / name / "dataset-metadata.json")
+
+
+def test_the_folders_hold_the_code_the_ensemble_and_its_weights(outputs):
+    write(outputs)
+    code, models = (files(outputs / "kaggle" / name) for name in ("birdlib-code", "birdlib-models"))
+    assert {"birdlib/__main__.py", "birdlib/runtime.py", "notebooks/08_submit.ipynb", "requirements.txt"} <= code.keys()
+    member = ("classifier.keras", "classes.json", "preprocessing.json")
+    assert models.keys() == {
+        *(f"07_classify/{name}" for name in (*member, "ensemble.json")), *(f"07_classify/members/mel_cnn/{name}" for name in member),
+        "weights/free/free.tflite", "contents.json", "dataset-metadata.json",
+    }  # fmt: skip
+
+
+def test_a_classifier_without_an_ensemble_is_packaged_alone(outputs):
+    """As outputs of older versions are."""
+    (outputs / "07_classify" / "ensemble.json").unlink()
+    write(outputs)
+    assert not any("members" in name for name in files(outputs / "kaggle" / "birdlib-models"))
+
+
+def test_the_contents_tell_size_and_digest_of_every_file(outputs):
+    write(outputs)
+    for folder in (outputs / "kaggle").iterdir():
+        found = files(folder)
+        told = runtime.read_json(found.pop("contents.json"))["files"]
+        whole = {name: path.read_bytes() for name, path in found.items()}
+        assert told == {name: {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()} for name, text in whole.items()}
+
+
+def test_nothing_tells_of_this_machine(outputs, machine):
+    write(outputs)
+    text = b"".join(path.read_bytes() for path in files(outputs / "kaggle").values())
+    for place in (machine, runtime.repository()):
+        assert f"{place}/".encode() not in text and f'{place}"'.encode() not in text
+
+
+def test_what_is_right_is_not_written_again_and_what_is_not_is(outputs):
+    assert set(write(outputs)["state"]) == {"written"}
+    assert set(write(outputs)["state"]) == {"already right"}
+    models = outputs / "kaggle" / "birdlib-models"
+    damages = [
+        lambda: (models / "07_classify" / "classifier.keras").write_bytes(b"NUMBERS"),
+        lambda: (models / "07_classify" / "classes.json").unlink(),
+        lambda: (models / "stranger.txt").touch(),
+        lambda: (models / "contents.json").write_text("{"),
+        lambda: put_member(outputs / "07_classify" / "members" / "mel_cnn", kind="waveform", sample_rate_hz=16_000),
+    ]
+    for damage in damages:
+        damage()
+        states = write(outputs)["state"]
+        assert states.pop(str(models)) == "written" and set(states) == {"already right"}
+        assert set(write(outputs)["state"]) == {"already right"}
+    assert not [path for path in (outputs / "kaggle").iterdir() if path.name.startswith(".")]
+
+
+def test_user_and_competition_are_remembered(outputs):
+    write(outputs)
+    assert metadata(outputs, "birdlib-models")["id"] == "INSERT_USER/birdlib-models"
+    for options in ({"user": "somebody", "competition": "birdclef-2031"}, {}):
+        write(outputs, **options)
+        kernel = runtime.read_json(outputs / "kaggle" / "birdlib-submission" / "kernel-metadata.json")
+        assert metadata(outputs, "birdlib-code")["id"] == "somebody/birdlib-code"
+        assert kernel["dataset_sources"] == ["somebody/birdlib-code", "somebody/birdlib-models"]
+        assert kernel["competition_sources"] == ["birdclef-2031"] and kernel["enable_internet"] is False
+
+
+@pytest.mark.parametrize(
+    ("members", "used", "licence"),
+    [
+        ([".", "members/mel_cnn"], {}, "apache-2.0"),
+        ([".", "members/left_out"], {}, "CC-BY-NC-SA-4.0"),
+        (["."], {"a teacher": {"source": "package", "licence": BOUND}}, "CC-BY-NC-SA-4.0"),
+        (["."], {"mae": {"source": "url", "licence": "none stated by its makers"}}, "unknown"),
+        (["members/mel_cnn"], {}, "other"),
+    ],
+)
+def test_the_strictest_licence_of_what_is_inside_holds(outputs, members, used, licence):
+    """BirdNET's, say, also holds for what learnt from its labels."""
+    runtime.write_json({"rule": "mean", "members": members}, outputs / "07_classify" / "ensemble.json")
+    finish(outputs, used)
+    write(outputs)
+    assert metadata(outputs, "birdlib-models")["licenses"] == [{"name": licence}]
+
+
+def test_a_title_and_a_name_are_such_as_kaggle_takes(outputs):
+    write(outputs)
+    for name in ("birdlib-code", "birdlib-models"):
+        told = metadata(outputs, name)
+        assert 6 <= len(told["title"]) <= 50 and re.fullmatch(r"\w+/[a-z-]{3,50}", told["id"]) and len(told["licenses"]) == 1
+
+
+def test_without_a_classifier_the_notebook_to_run_is_named(machine, outputs):
+    with pytest.raises(stages.MissingStageError, match="notebooks/07_classify.ipynb"):
+        kaggle_packages.write(machine / "nothing", machine / "to")
+    (outputs / "07_classify" / "members" / "mel_cnn" / "classes.json").unlink()
+    with pytest.raises(classifiers.ClassifierError, match="has no members/mel_cnn/classes.json"):
+        write(outputs)
+    assert not (machine / "to").exists() and not (outputs / "kaggle").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(outputs, capsys):
+    (outputs / "kaggle" / "birdlib-code").mkdir(parents=True)
+    (outputs / "kaggle" / "birdlib-code" / "thesis.tex").touch()
+    assert __main__.main(["package", "--no-wheels", "--outputs", str(outputs)]) == 1
+    assert "was not made by birdlib: choose another folder by --to" in capsys.readouterr().err
+    assert list(files(outputs / "kaggle")) == ["birdlib-code/thesis.tex"]
+
+
+# Wheels
+
+
+def put_wheel(folder, name, content=""):
+    """A wheel of a module that says so when it is imported."""
+    folder.mkdir(exist_ok=True)
+    module = name.replace("-", "_").replace(".", "_")
+    with zipfile.ZipFile(folder / f"{module}-2.9.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{module}.py", content)
+        wheel.writestr(f"{module}-2.9.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.9.0\n")
+        wheel.writestr(f"{module}-2.9.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{module}-2.9.0.dist-info/RECORD", "")
+
+
+def test_without_a_network_the_wheels_are_asked_for_by_name_and_can_be_left_out(outputs):
+    with pytest.raises(kaggle_packages.PackageError, match="(?s)ai-edge-litert.*No matching distribution.*--no-wheels"):
+        kaggle_packages.write(outputs, outputs / "kaggle")
+    assert not (outputs / "kaggle").exists()
+
+
+def test_wheels_are_downloaded_once(outputs, machine, monkeypatch):
+    monkeypatch.setattr(kaggle_packages, "ABSENT", ("ai-edge-litert",))
+    put_wheel(machine / "index", "ai-edge-litert")
+    kaggle_packages.write(outputs, outputs / "kaggle")
+    folder = outputs / "kaggle" / "birdlib-wheels"
+    assert "ai_edge_litert-2.9.0-py3-none-any.whl" in files(folder)
+    assert "\nai-edge-litert>=" in (folder / "birdlib-wheels.txt").read_text()
+    shutil.rmtree(machine / "index")
+    assert set(kaggle_packages.write(outputs, outputs / "kaggle")["state"]) == {"already right"}
+
+
+def imported(text):
+    """(modules of birdlib, other modules) that a Python text imports anywhere."""
+    names = [
+        (node.module, [alias.name for alias in node.names]) if isinstance(node, ast.ImportFrom) else ("", [alias.name for alias in node.names])
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    mine = {name for module, aliases in names if module == "birdlib" for name in aliases}
+    theirs = {name.split(".")[0] for module, aliases in names for name in ([module] if module else aliases)}
+    return mine, theirs - {"birdlib"} - sys.stdlib_module_names
+
+
+def test_notebook_08_needs_nothing_but_the_image_and_the_wheels():
+    """Followed through every module of birdlib that it leads to, also into functions."""
+    notebook = json.loads((runtime.repository() / "notebooks" / "08_submit.ipynb").read_text())
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    todo, needed, seen = [imported(text) for text in code], set(), set()
+    while todo:
+        mine, theirs = todo.pop()
+        needed |= theirs
+        todo += [imported((runtime.repository() / "birdlib" / f"{name}.py").read_text()) for name in mine - seen]
+        seen |= mine
+    assert {"embedders", "audio"} <= seen
+    assert {name.replace("_", "-") for name in needed - IMAGE} <= set(kaggle_packages.ABSENT)
+
+
+# On Kaggle
+
+
+@pytest.mark.parametrize("mount", ["", "datasets/somebody"])
+def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
+    """In the two ways in which Kaggle has mounted data sets and competitions."""
+    write(outputs)
+    attached = machine / "kaggle" / mount
+    for name in ("birdlib-code", "birdlib-models"):
+        shutil.copytree(outputs / "kaggle" / name, attached / name)
+    competition = machine / "kaggle" / ("competitions" if mount else "") / "birdclef-2025"
+    competition.mkdir(parents=True)
+    (competition / "sample_submission.csv").touch()
+    cells = runtime.read_json(outputs / "kaggle" / "birdlib-submission" / "08_submit.ipynb")["cells"]
+    ids = [cell["id"] for cell in cells]
+    assert ids.index("attached") == ids.index("parameters") + 1
+    found = {"runtime": runtime}
+    exec(cells[ids.index("attached")]["source"], found)
+    assert found["classifier_dir"] == str(attached / "birdlib-models" / "07_classify")
+    assert found["data_dir"] == str(competition)
+    shutil.rmtree(machine / "mine")
+    assert weights.find("free").path == attached / "birdlib-models" / "weights" / "free" / "free.tflite"
+
+
+def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(machine, monkeypatch):
+    """Without a network; what is there already (numpy) is not replaced."""
+    folder = machine / "kaggle" / "birdlib-wheels"
+    folder.mkdir(parents=True)
+    put_wheel(folder, "no-such-bird")
+    (folder / "birdlib-wheels.txt").write_text("# for Python 3.11\nno-such-bird>=2\nnumpy>=99\n")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    monkeypatch.setenv("PIP_TARGET", str(machine / "site"))
+    monkeypatch.setattr(runtime.os, "chdir", lambda folder: None)
+    runtime.prepare_notebook(runtime.repository())
+    assert (machine / "site" / "no_such_bird.py").is_file() and not (machine / "site" / "numpy").exists()
+
+
+def test_on_kaggle_wheels_that_do_not_fit_are_only_warned_about(machine, monkeypatch):
+    """A submission lands also where LiteRT cannot be installed."""
+    folder = machine / "kaggle" / "datasets" / "somebody" / "birdlib-wheels"
+    folder.mkdir(parents=True)
+    (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    monkeypatch.setattr(runtime.os, "chdir", lambda folder: None)
+    with pytest.warns(UserWarning, match="could not install no-such-bird>=2"):
+        runtime.prepare_notebook(runtime.repository())
