@@ -78,12 +78,13 @@ def read(folder):
 
 
 def taxonomy(folder):
-    """``taxonomy.csv`` as text; it has at least ``primary_label``.
+    """``taxonomy.csv`` as text; it has at least ``primary_label``, and no row without one.
 
     Raises:
         LayoutError: if there is none.
     """
-    return _read_table(Path(folder, "taxonomy.csv"), ("primary_label",))
+    table = _read_table(Path(folder, "taxonomy.csv"), ("primary_label",))
+    return table[table["primary_label"] != ""].reset_index(drop=True)
 
 
 def submission_classes(folder):
@@ -206,7 +207,7 @@ def _read_table(path, columns):
     missing = [name for name in columns if name not in table]
     if missing:
         raise LayoutError(f"{path} has no column {', '.join(missing)}")
-    return table
+    return table.apply(lambda cells: cells.str.strip())  # a column "b " is not the one that the competition wants
 
 
 def _author_and_place(author, latitude, longitude):

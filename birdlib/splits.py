@@ -57,7 +57,7 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
         SplitError: if shares make no sense or recording_ids are not unique.
     """
     shares = np.array([1.0 - validation_share - test_share, validation_share, test_share])
-    if min(validation_share, test_share) < 0 or shares[0] <= 0:
+    if not (min(validation_share, test_share) >= 0 and shares[0] > 0):  # so that NaN is refused too
         raise SplitError(f"shares of {validation_share} and {test_share} leave nothing to train on")
     if table["recording_id"].duplicated().any():
         raise SplitError("recording_ids are not unique: run manifest.check on the table first")

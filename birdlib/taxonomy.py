@@ -32,6 +32,7 @@ def names(classes, data_dir=""):
     for file in ("taxonomy.csv", "train.csv") if data_dir else ():
         if Path(data_dir, file).is_file():
             table = manifest.read(Path(data_dir, file))[0].reindex(columns=["primary_label", *COLUMNS[1:]], fill_value="")
+            table = table.apply(lambda cells: cells.str.strip())
             for label, *its_names in table.drop_duplicates("primary_label").itertuples(index=False):
                 if any(its_names):
                     known.setdefault(label, its_names)

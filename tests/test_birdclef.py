@@ -77,6 +77,21 @@ def test_submission_classes_are_in_string_order(folder):
     assert birdclef.submission_classes(folder) == ["1139490", "amekes"]
 
 
+def test_a_species_without_data_has_its_column_with_the_least_prior(folder, recwarn):
+    """The taxonomy lists a quail that nobody has recorded. A blank line in it, a space, and a row that is there twice are no more species."""
+    (folder / "sample_submission.csv").unlink()
+    (folder / "taxonomy.csv").write_text("primary_label,common_name\namekes,Kestrel\n,\nquail1 ,Quail\n1139490,Cicada\namekes,Kestrel\n")
+    classes = manifest.class_names(birdclef.read(folder)[0])
+    assert not recwarn.list and classes == ["1139490", "amekes"]
+    columns = birdclef.submission_classes(folder)
+    assert columns == ["1139490", "amekes", "quail1"]
+    prior = np.array([0.6, 0.4])
+    table = birdclef.submission(["s_5", "s_10"], np.array([[0.9, 0.1], [0.2, 0.3]]), classes, columns, fill=prior.min())
+    assert list(table["quail1"]) == [0.4, 0.4] and list(table["amekes"]) == [0.1, 0.3]
+    table.to_csv(folder / "submission.csv", index=False)
+    assert birdclef.check_submission(pd.read_csv(folder / "submission.csv"), columns, ["s_5", "s_10"]) == []
+
+
 def test_soundscapes_are_listed_and_may_be_none(folder):
     assert birdclef.soundscapes(folder, "test") == []
     for name in ("b.ogg", "a.wav", "readme.txt"):

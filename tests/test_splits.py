@@ -112,9 +112,10 @@ def test_without_a_test_share_there_is_no_test(seed):
         assert splits.leaks(result) == []
 
 
-def test_senseless_shares_are_refused():
+@pytest.mark.parametrize("share", [0.5, -0.1, float("nan")])
+def test_senseless_shares_are_refused(share):
     with pytest.raises(splits.SplitError, match="nothing to train on"):
-        splits.assign(recordings(["wren"], ["g"]), np.random.default_rng(0), validation_share=0.5, test_share=0.5)
+        splits.assign(recordings(["wren"], ["g"]), np.random.default_rng(0), validation_share=0.5, test_share=share)
 
 
 def test_leaks_are_named():

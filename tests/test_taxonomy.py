@@ -17,7 +17,7 @@ def competition(tmp_path):
         "primary_label,inat_taxon_id,scientific_name,common_name,class_name\n"
         "eurbla,1,Turdus merula,Common Blackbird,Aves\n"
         "1139490,1139490,Ragoniella pulchella,Ragoniella pulchella,Insecta\n"
-        "grywag,3,Motacilla cinerea melanope,Grey Wagtail,Aves\n"
+        "grywag ,3, Motacilla cinerea melanope,Grey Wagtail,Aves\n"
     )
     (tmp_path / "train.csv").write_text("primary_label,filename,scientific_name,common_name\ncarcro1,a.ogg,Corvus corone,Carrion Crow\n")
     return tmp_path
