@@ -39,8 +39,8 @@ ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # the second is
 PYTHONS = ("3.11", "3.12")  # of Kaggle's images
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
 ATTACHED_CELL = """# What is attached to this notebook on Kaggle; written by `python -m birdlib package`
-classifier_dir = str(runtime.attached("classifier.keras")[0])
-data_dir = str(runtime.attached("sample_submission.csv")[0])"""
+classifier_dir = str(runtime.attached("classifier.keras"))
+data_dir = str(runtime.attached("sample_submission.csv"))"""
 
 
 class PackageError(runtime.BirdlibError):

@@ -101,18 +101,33 @@ def _is_worth_telling(record):
 
 
 def attached(name):
-    """Folders attached on Kaggle that hold ``name``, the outermost first; at most four levels down, for data sets are large."""
-    return [found.parent for depth in range(1, 5) for found in sorted(KAGGLE_INPUT.glob("*/" * depth + name))]
+    """The outermost folder attached on Kaggle that holds a file called ``name``.
+
+    Raises:
+        BirdlibError: none does.
+    """
+    folder = _attached(name)
+    if folder is None:
+        raise BirdlibError(f"nothing in {KAGGLE_INPUT} holds {name}: attach what `python -m birdlib package` makes, and the competition")
+    return folder
+
+
+def _attached(name):
+    for depth in range(1, 5):  # no deeper: data sets are large
+        for found in sorted(KAGGLE_INPUT.glob("*/" * depth + name)):
+            return found.parent
+    return None
 
 
 def _install_attached():
-    """Without a network: what is missing here and lies in an attached folder of wheels. A notebook may do without, more slowly."""
-    for folder in attached(WHEELS):
-        if missing := missing_requirements(folder / WHEELS):
-            try:
-                install(missing, "--no-index", "--no-deps", f"--find-links={folder}")
-            except BirdlibError as error:
-                warnings.warn(str(error), stacklevel=3)
+    """Without a network: what is missing here and lies among the attached wheels. A notebook may do without, more slowly."""
+    folder = _attached(WHEELS)
+    missing = missing_requirements(folder / WHEELS) if folder else []
+    if missing:
+        try:
+            install(missing, "--no-index", "--no-deps", f"--find-links={folder}")
+        except BirdlibError as error:
+            warnings.warn(str(error), stacklevel=3)
 
 
 def install(requirements, *options):
