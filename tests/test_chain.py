@@ -130,6 +130,10 @@ def make_bad_data(folder, sample_folder):
     place(8, "stereo.flac", lambda path: soundfile.write(path, noise, 44_100))
     train.loc[9, "primary_label"] = "unknwn1"
     train.to_csv(folder / "train.csv", index=False)
+    for name, value in (("taxonomy.csv", "quail1"), ("sample_submission.csv", 0.1)):  # a species that nobody has recorded
+        table = pd.read_csv(folder / name, dtype=str)
+        table = table.assign(quail1=value) if "row_id" in table else pd.concat([table, pd.DataFrame({"primary_label": [value]})])
+        table.to_csv(folder / name, index=False)
     return {"zero.ogg", "page.mp3", "nan.wav"}
 
 
@@ -149,5 +153,6 @@ def test_bad_recordings_are_listed_and_the_run_ends_well(outputs, tmp_path):
     paths = birdclef.soundscapes(tmp_path / "data", "train")
     ids = [birdclef.row_id(path, 5 * (i + 1)) for path in paths for i in range(12)]
     assert birdclef.check_submission(table, columns, ids) == []
+    assert table["quail1"].nunique() == 1 and 0 < table["quail1"][0] <= 1 / (len(columns) - 1)  # the least prior of the others
     page = (tmp_path / "out" / "report.html").read_text()
     assert all(name in page for name in bad)
