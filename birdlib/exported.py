@@ -123,8 +123,9 @@ def certificate(plain, other, rows, names=("keras", "litert")):
     Returns:
         dict for the receipt: ``chosen``, ``why``, ``max_difference`` of scores, ``times_as_fast`` as the plain way, ``n_windows``.
     """
-    expected, seconds = _timed(plain, rows)
-    found, other_seconds = _timed(other, rows)
+    expected, found = plain(rows), other(rows)  # the first run of each is slow, and does not count
+    timed = [(_seconds(plain, rows), _seconds(other, rows)) for _ in range(REPEATS)]  # in turns, on a busy machine
+    seconds, other_seconds = map(min, zip(*timed, strict=True))
     difference, ratio = float(np.abs(found - expected).max()), seconds / other_seconds
     agrees = difference <= MAX_DIFFERENCE  # False for NaN
     why = f"{names[1]} is {ratio:.2f} times as fast" if agrees else f"{names[1]} differs by more than {MAX_DIFFERENCE:g}"
@@ -142,11 +143,7 @@ def only(way, why):
     return {"chosen": way, "why": why, "max_difference": 0.0, "times_as_fast": 1.0, "n_windows": 0}
 
 
-def _timed(run, rows):
-    """(scores, seconds) of the fastest of some runs after one that does not count."""
-    scores, seconds = run(rows), []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        run(rows)
-        seconds.append(time.perf_counter() - began)
-    return scores, min(seconds)
+def _seconds(run, rows):
+    began = time.perf_counter()
+    run(rows)
+    return time.perf_counter() - began

@@ -128,11 +128,16 @@ def build_pretrainer(encoder, size="base", masked=MASKED, normalise=True):
     )
 
 
+def register():
+    """Make the layers of saved models of this module known to Keras."""
+    mae_layers.layers(), fbanks.build_fbank()
+
+
 def load(path):
     """A saved model of this module, ready to use."""
     import keras
 
-    mae_layers.layers(), fbanks.build_fbank()  # registers their classes
+    register()
     return keras.saving.load_model(path, compile=False)
 
 

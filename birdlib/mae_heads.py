@@ -117,6 +117,11 @@ def features(encoder, spectrograms, name, batch_size=16):
     return made
 
 
+def register():
+    """Make the layers of saved heads and classifiers known to Keras."""
+    _layers(), mae.register()
+
+
 def load(path):
     """A saved head or classifier, ready to use."""
     _layers()  # registers their classes

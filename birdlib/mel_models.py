@@ -139,11 +139,16 @@ def join_detectors(detectors):
     return keras.Model(waveforms, joined, name="detectors")
 
 
+def register():
+    """Make the layers of saved mel models known to Keras."""
+    _layers(), spec_augment.build()
+
+
 def load(path):
     """A saved mel model, ready to use."""
     import keras
 
-    _layers(), spec_augment.build()  # registers their classes
+    register()
     return keras.saving.load_model(path, compile=False)
 
 

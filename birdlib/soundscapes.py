@@ -1,16 +1,19 @@
-"""Soundscapes: a trained classifier on every five-second window of long recordings, in time and without losing a file."""
+"""Soundscapes: an ensemble on every five-second window of long recordings, in time and without losing a file."""
 
+import contextlib
+import dataclasses
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, noise, pooling, runtime, stages
+from birdlib import audio, birdclef, embedding_store, members, pseudolabels, runtime, stages, window_scores
 
 COMPETITION_S = 60.0  # of a soundscape; a file that cannot be read gets rows as if it were whole
 COMPETITION_FILES = 700  # of the hidden test set
 BUDGET_MIN = 90.0  # of a CPU notebook
+TRIES = 3  # files on which members get ready, where the first cannot be heard
 
 
 def choose(data_dir, recordings, n_rehearse):
@@ -42,71 +45,130 @@ def choose(data_dir, recordings, n_rehearse):
     return paths, f"{len(paths)} test recordings in place of soundscapes, a rehearsal"
 
 
-def predict(path, listener, model, window_s=birdclef.WINDOW_S, denoise="none"):
-    """Probabilities of each window of a soundscape.
-
-    Args:
-        path: of the sound file.
-        listener: the embedder the classifier was trained on.
-        model: from ``classifiers.load``.
-        denoise: as the classifier's training recordings were.
+def open_files(paths, window_s=birdclef.WINDOW_S):
+    """The windows of each soundscape: as many as its header says, or those of a minute where it has none that can be read.
 
     Returns:
-        (windows, probabilities): list of (start_s, end_s), and (windows, classes) float32.
-
-    Raises:
-        AudioError: if the file cannot be read.
+        DataFrame, a row a file: ``path, soundscape, minutes, windows`` (list of (start_s, end_s)) and ``fault``, "" of what has a header.
     """
-    if denoise == "none":
-        blocks = audio.stream(path, sample_rate_hz=listener.sample_rate_hz)
-    else:
-        waveform, rate_hz = audio.read(path, listener.sample_rate_hz)
-        blocks = [noise.denoise(waveform, rate_hz, denoise)]
-    n_samples = 0
-
-    def counted():
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += len(block)
-            yield block
-
-    pieces = list(listener.embed_stream(counted()))
-    embeddings, bird_scores = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    windows = birdclef.windows(n_samples / listener.sample_rate_hz, window_s)
-    centres_s = np.arange(len(embeddings)) * listener.hop_s + listener.patch_s / 2
-    weights = pooling.patch_weights(bird_scores)
-    return windows, _predict_windows(model, embeddings, weights, centres_s, windows)
-
-
-def predict_all(paths, classes, listener, model, prior, window_s=birdclef.WINDOW_S, denoise="none"):
-    """Predict every soundscape; one that cannot be read gets the prior in all its rows, and a line in the skipped table.
-
-    Args:
-        prior: (classes,) probabilities to give where nothing can be heard.
-
-    Returns:
-        (row_ids, probabilities, timings, skipped): list of str; (rows, classes); DataFrame ``soundscape, minutes, seconds``
-        of those that were heard; the skipped table.
-    """
-    row_ids, probabilities, timings, skipped = [], [np.zeros((0, len(classes)), np.float32)], [], []
-    for path in runtime.progress(paths, desc="soundscapes"):
-        began = time.perf_counter()
+    rows = []
+    for path in paths:
         try:
-            windows, scores = predict(path, listener, model, window_s, denoise)
-            timings.append((path.stem, windows[-1][1] / 60.0, time.perf_counter() - began))
+            duration_s, fault = audio.describe(path)["duration_s"], ""
         except audio.AudioError as error:
-            skipped.append((path.name, error.reason))
-            windows = birdclef.windows(COMPETITION_S, window_s)
-            scores = np.tile(np.asarray(prior, np.float32), (len(windows), 1))
-        row_ids += [birdclef.row_id(path, end_s) for _, end_s in windows]
-        probabilities.append(scores)
-    table = pd.DataFrame(timings, columns=["soundscape", "minutes", "seconds"])
-    return row_ids, np.concatenate(probabilities), table, stages.skipped_table(skipped, "08_submit")
+            duration_s, fault = COMPETITION_S, error.reason
+        rows.append((path, path.stem, duration_s / 60.0, birdclef.windows(duration_s, window_s), fault))
+    return pd.DataFrame(rows, columns=["path", "soundscape", "minutes", "windows", "fault"])
+
+
+def row_ids(files):
+    """The names of all windows of ``open_files``, and the soundscape of each: (row_ids, groups), lists of str."""
+    names = [(birdclef.row_id(row.path, end_s), row.soundscape) for row in files.itertuples() for _, end_s in row.windows]
+    return [name for name, _ in names], [group for _, group in names]
+
+
+def get_ready(loaded, files, way, n_certified=12):
+    """Certify the members on the first soundscape that can be heard, then take their time on it.
+
+    Args:
+        loaded: from ``members.load``.
+        files: from ``open_files``.
+        way: a ``deadline.Way``: how it will be listened to.
+        n_certified: windows that the ways to compute are compared on.
+
+    Returns:
+        DataFrame, a row a member, the fastest first: ``place, member``, ``seconds`` per minute of audio (the first that hears through an
+        embedder has its time), and what its certificate says. A member that cannot hear comes last, with infinite seconds.
+    """
+    for row in files[files["fault"] == ""].head(TRIES).itertuples():
+        spans, _ = window_scores.parts(row.windows, way.hop_s, way.shifts_s)
+        rows = []
+        for member in loaded:
+            try:
+                member.certify(row.path, row.windows[:n_certified], len(files))
+                began = time.perf_counter()
+                member.listen(row.path, way.denoise).scores(spans)
+                seconds = (time.perf_counter() - began) / row.minutes
+            except Exception:  # whatever it is: the run goes on, and tells it when the files are heard
+                seconds = np.inf
+            rows.append({"place": member.place, "member": member.name, "seconds": seconds, **member.certificate})
+        table = pd.DataFrame(rows).sort_values("seconds", kind="stable", ignore_index=True)
+        if np.isfinite(table["seconds"]).any():
+            return table
+    rows = [{"place": member.place, "member": member.name, "seconds": np.inf} for member in loaded]
+    return pd.DataFrame(rows)
+
+
+def hear_all(files, loaded, told, clock, folder=None):
+    """Scores of all windows, in time: one file after the other, each in the way that the clock allows.
+
+    What was heard is kept in the folder until it is removed, so a run that was killed goes on. A file that cannot be read, one that no
+    member has finite scores for, and one for which there is no time get the prior.
+
+    Args:
+        files: from ``open_files``.
+        loaded: from ``members.load``.
+        told: from ``members.facts``.
+        clock: a ``deadline.Deadline``.
+        folder: where scores are kept; None keeps none.
+
+    Returns:
+        (scores, timings, skipped, refused): (windows, classes) float32; DataFrame ``soundscape, minutes, seconds, way, is_prior``, a row a file, of
+        which those that are not heard now have NaN seconds; the skipped table; and DataFrame ``soundscape, member, reason``, where a member was left out.
+    """
+    key = runtime.digest([told, [[member.place, member.preprocessing] for member in loaded], [dataclasses.asdict(way) for way in clock.ways]])
+    prior = np.asarray(told["prior"], np.float32)
+    scores, timings, skipped, refused = [np.zeros((0, len(prior)), np.float32)], [], [], []
+    with embedding_store.EmbeddingStore(folder, key) if folder else contextlib.nullcontext({}) as store:
+        for row in runtime.progress(list(files.itertuples()), desc="soundscapes"):
+            found, seconds, fault, step = None, np.nan, row.fault, clock.step
+            file_key = "" if fault else runtime.digest([row.soundscape, runtime.digest_file(row.path), len(row.windows)])
+            if not fault and (kept := store.get(file_key)) is not None:
+                found, step = kept[0], int(kept[1][0])
+                clock.left_out(row.minutes, is_late=False)
+            elif fault or not clock.has_time_for(row.minutes):
+                clock.left_out(row.minutes, is_late=not fault)
+            else:
+                began = clock.now()
+                found, reasons = _hear(row, loaded, told, clock.way)
+                seconds = clock.now() - began
+                clock.heard(seconds, row.minutes)
+                refused += [(row.soundscape, name, reason) for name, reason in reasons]
+                fault = "" if found is not None else reasons[0][1]
+                if found is not None and folder:
+                    store.put(file_key, found, np.full(len(found), step, np.float32))
+            if fault:
+                skipped.append((row.path.name, fault))
+            scores.append(np.tile(prior, (len(row.windows), 1)) if found is None else found)
+            timings.append((row.soundscape, row.minutes, seconds, "the prior" if found is None else clock.ways[step].what, found is None))
+    table = pd.DataFrame(timings, columns=["soundscape", "minutes", "seconds", "way", "is_prior"])
+    refused = pd.DataFrame(refused, columns=["soundscape", "member", "reason"])
+    return np.concatenate(scores), table, stages.skipped_table(skipped, "08_submit"), refused
+
+
+def _hear(row, loaded, told, way):
+    """((windows, classes) or None, [(member, reason)] of those that were left out)."""
+    spans, shares = window_scores.parts(row.windows, way.hop_s, way.shifts_s)
+    names = [f"{row.soundscape} from {start_s:g} s" for start_s, _ in spans]
+    scores, refused = {}, []
+    for member in loaded:
+        if member.place in way.members:
+            try:
+                found = member.listen(row.path, way.denoise).scores(spans)
+                pseudolabels.require_scores(found, names, told["classes"], member.name)
+                scores[member.place] = found
+            except Exception as error:  # whatever a file does to a decoder or a network, the other files must land
+                refused.append((member.name, _reason(error)))
+    return ((shares @ members.combine(told, scores)).astype(np.float32) if scores else None), refused
+
+
+def _reason(error):
+    return getattr(error, "reason", "") or f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
 
 
 def projection(timings):
     """What the whole test set would take: a sentence, from the median seconds per minute of audio."""
-    if timings.empty:
+    if timings["seconds"].isna().all():
         return "no soundscape was timed"
     seconds = float((timings["seconds"] / timings["minutes"]).median())
     total_min = seconds * COMPETITION_FILES * COMPETITION_S / 3600.0
@@ -133,18 +195,3 @@ def _one_a_stem(paths):
     for path in paths:
         first.setdefault(path.stem, path)
     return list(first.values())
-
-
-def _predict_windows(model, embeddings, weights, centres_s, windows):
-    """(windows, classes); a window too short to hold the centre of a patch takes the nearest patch."""
-    firsts = np.searchsorted(centres_s, [start_s for start_s, _ in windows])
-    lasts = np.searchsorted(centres_s, [end_s for _, end_s in windows])
-    firsts = np.minimum(firsts, len(embeddings) - 1)
-    lasts = np.maximum(lasts, firsts + 1)
-    longest = int((lasts - firsts).max())
-    padded = np.zeros((len(windows), longest, embeddings.shape[1]), np.float32)
-    padded_weights = np.zeros((len(windows), longest), np.float32)  # 0: padding
-    for i, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
-        padded[i, : last - first] = embeddings[first:last]
-        padded_weights[i, : last - first] = weights[first:last]
-    return model.predict({"embeddings": padded, "weights": padded_weights}, verbose=0)

@@ -18,12 +18,12 @@ from birdlib import (
     classifiers,
     embedders,
     embedding_store,
+    members,
     occurrence,
     patchwise,
     perch,
     pseudolabels,
     runtime,
-    soundscapes,
     stages,
     taxonomy,
     weights,
@@ -121,17 +121,16 @@ def from_classifier(folder, listener, window_s=birdclef.WINDOW_S, name="classifi
     Raises:
         ClassifierError: if the folder has no classifier, or that of another embedder.
     """
-    model, labels, preprocessing = classifiers.load(folder)
-    classifiers.require_same_embedder(preprocessing, listener)
-    denoise = preprocessing.get("denoise", "none")
+    member = members.through(folder, listener)
 
     def hear(path):
-        _, scores = soundscapes.predict(path, listener, model, window_s, denoise)
+        heard = member.listen(path)
+        scores = heard.scores(birdclef.windows(heard.duration_s, window_s))
         return scores, np.zeros(len(scores), np.float32)
 
     digests = {file: runtime.digest_file(f"{folder}/{file}") for file in classifiers.FILES}
     key = runtime.digest({"files": digests, "embedder": listener.key, "window_s": window_s, "recipe": 1})
-    return Teacher(name, list(labels), hear, window_s, key, listener.weights)
+    return Teacher(name, list(member.classes), hear, window_s, key, listener.weights)
 
 
 def from_detectors(detectors, key, *, sample_rate_hz, patch_s, hop_s, window_s=birdclef.WINDOW_S, name="detectors"):

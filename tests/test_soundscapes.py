@@ -3,36 +3,39 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import audio, birdclef, classifiers, pooling, runtime, soundscapes
+from birdlib import audio, birdclef, deadline, members, runtime, soundscapes
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
 PRIOR = [0.5, 0.3, 0.2]
+TOLD = {"rule": "mean", "kept": {}, "members": [".", "members/slow"], "classes": CLASSES, "prior": PRIOR}
 
 
-class Listener:
-    """Stands in for an embedder: the loudness of each patch, and how many samples it holds."""
+class Member:
+    """Stands in for a member: a species is as likely as the span is loud; it may do worse."""
 
-    sample_rate_hz, patch_s, hop_s, dim = RATE_HZ, 0.96, 0.48, 2
+    certificate, preprocessing = {}, {}
 
-    def embed_stream(self, blocks):
-        waveform = np.concatenate(list(blocks))
-        size, hop = round(self.patch_s * RATE_HZ), round(self.hop_s * RATE_HZ)
-        patches = audio.frame(waveform, size, hop)
-        embeddings = np.stack([np.abs(patches).mean(axis=1), np.ones(len(patches))], axis=1).astype(np.float32)
-        for start in range(0, len(embeddings), 10):
-            yield embeddings[start : start + 10], np.ones(len(embeddings[start : start + 10]), np.float32)
+    def __init__(self, name, place, fault=None):
+        self.name, self.place, self.fault, self.heard = name, place, fault, []
 
+    def certify(self, path, spans, n_files):
+        pass
 
-class Patches:
-    """Stands in for a classifier: keeps what it is asked, and answers with the mean embedding and the total weight."""
+    def listen(self, path, denoise=True):
+        waveform, rate_hz = audio.read(path)
+        self.heard.append(path.stem)
 
-    def predict(self, inputs, verbose=0):
-        self.asked = inputs
-        weights = inputs["weights"]
-        n_patches = (weights > 0).sum(axis=1)
-        mean = (weights[..., None] * inputs["embeddings"]).sum(axis=1) / weights.sum(axis=1, keepdims=True)
-        return np.stack([mean[:, 0], mean[:, 1], n_patches], axis=1).astype(np.float32)
+        def scores(spans):
+            if isinstance(self.fault, Exception):
+                raise self.fault
+            levels = [np.abs(waveform[round(start_s * rate_hz) : round(end_s * rate_hz)]).mean() for start_s, end_s in spans]
+            found = np.outer(levels, [1.0, 0.5, 0.0]).astype(np.float32)
+            if self.fault == "NaN":
+                found[-1, 1] = np.nan
+            return found
+
+        return members.Heard(len(waveform) / rate_hz, scores)
 
 
 def soundscape(folder, name, loudness):
@@ -43,81 +46,127 @@ def soundscape(folder, name, loudness):
     return path
 
 
+def hear(paths, loaded, folder=None, seconds=1.0, budget_min=90, **options):
+    """Hear files on a machine where listening to one takes so many seconds."""
+    clock = [0.0]
+
+    def now():  # is asked when a file begins and when it ends, so half of the seconds go by each time
+        clock[0] += seconds / 4
+        return clock[0]
+
+    files = soundscapes.open_files(paths)
+    ways = deadline.plan([member.place for member in loaded], **options)
+    limit = deadline.Deadline(ways, files["minutes"].sum(), budget_min, now=now)
+    return files, limit, *soundscapes.hear_all(files, loaded, TOLD, limit, folder)
+
+
 @pytest.fixture
-def model():
-    head = classifiers.build_head(2, 3, hidden=())
-    return classifiers.join(pooling.build_pooling(2, "mean"), head, 2)
+def both():
+    return [Member("fast", "."), Member("slow", "members/slow")]
 
 
 # Windows
 
 
-def test_a_window_hears_the_patches_whose_centres_are_in_it(tmp_path):
-    """Centres are at 0.48 (i + 1) s: ten lie in [0, 5), ten in [5, 10), and patch 9 and 19 reach across the edges."""
-    path = soundscape(tmp_path, "H1.wav", [0.1] * 5 + [0.4] * 5)
-    windows, heard = soundscapes.predict(path, Listener(), Patches())
-    assert windows == [(0.0, 5.0), (5.0, 10.0)]
-    assert heard[:, 2].tolist() == [10, 10]
-    assert heard[:, 0] == pytest.approx([0.1, 0.4], abs=0.02)
-
-
-def test_a_window_without_the_centre_of_a_patch_takes_the_nearest(tmp_path):
-    """In windows of 0.3 s most hold no centre; none is left empty."""
-    path = soundscape(tmp_path, "H1.wav", [0.1, 0.2])
-    windows, heard = soundscapes.predict(path, Listener(), Patches(), window_s=0.3)
-    assert len(windows) == len(heard) == 7
-    assert (heard[:, 2] >= 1).all() and np.isfinite(heard).all()
-
-
 @pytest.mark.parametrize(("duration_s", "n_windows"), [(1, 1), (10, 2), (61, 13)])
-def test_files_of_any_length_get_a_row_for_each_window(tmp_path, model, duration_s, n_windows):
+def test_files_of_any_length_get_a_row_for_each_window(tmp_path, both, duration_s, n_windows):
     path = soundscape(tmp_path, "H1.wav", [0.1] * duration_s)
-    row_ids, probabilities, timings, skipped = soundscapes.predict_all([path], CLASSES, Listener(), model, PRIOR)
-    assert row_ids == [f"H1_{5 * (i + 1)}" for i in range(n_windows)]
-    assert probabilities.shape == (n_windows, 3) and np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
-    assert timings["minutes"].tolist() == pytest.approx([n_windows * 5 / 60]) and skipped.empty
+    files, _, scores, timings, skipped, _ = hear([path], both)
+    assert soundscapes.row_ids(files) == ([f"H1_{5 * (i + 1)}" for i in range(n_windows)], ["H1"] * n_windows)
+    assert scores.shape == (n_windows, 3) and skipped.empty
+    assert timings["minutes"].tolist() == pytest.approx([duration_s / 60]) and not timings["is_prior"].any()
 
 
-def test_windows_of_unequal_numbers_of_patches_are_predicted_as_if_alone(tmp_path, model):
-    """The last window of 7 s has 3 patches, padded to 10: the padding changes nothing."""
-    path = soundscape(tmp_path, "H1.wav", np.linspace(0.05, 0.5, 7))
-    _, together = soundscapes.predict(path, Listener(), model)
-    embeddings = np.concatenate([piece for piece, _ in Listener().embed_stream([audio.read(path)[0]])])
-    last = {"embeddings": embeddings[None, 10:], "weights": np.ones((1, len(embeddings) - 10), np.float32)}
-    assert len(embeddings) - 10 < 10
-    assert np.allclose(model.predict(last, verbose=0)[0], together[1], atol=1e-5)
+def test_overlap_and_shifts_reach_the_windows(tmp_path, both):
+    """Loud in [5, 10) only: the window after it hears it through the part that begins at 7.5 s, by 1/4, half of which is loud."""
+    path = soundscape(tmp_path, "H1.wav", [0.0] * 5 + [0.8] * 5 + [0.0] * 10)
+    plain, overlapping = hear([path], both)[2], hear([path], both, hop_s=2.5)[2]
+    assert plain[:, 0] == pytest.approx([0.0, 0.8, 0.0, 0.0])
+    assert overlapping[2, 0] == pytest.approx(0.8 / 2 / 4) and overlapping[3, 0] == 0.0
 
 
-def test_denoising_hears_the_file_as_a_whole(tmp_path):
-    path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
-    windows, heard = soundscapes.predict(path, Listener(), Patches(), denoise="stationary")
-    assert len(windows) == 2 and heard[:, 2].tolist() == [10, 10]
+# Bad files, bad members and none
 
 
-# Bad files and none
-
-
-def test_a_corrupt_file_gets_the_prior_in_twelve_rows_and_a_line(tmp_path, model):
+def test_a_corrupt_file_gets_the_prior_in_twelve_rows_and_a_line(tmp_path, both):
     good, bad = soundscape(tmp_path, "H1.wav", [0.1] * 10), tmp_path / "H2.ogg"
     bad.write_bytes(b"")
-    row_ids, probabilities, timings, skipped = soundscapes.predict_all([bad, good], CLASSES, Listener(), model, PRIOR)
+    files, _, scores, timings, skipped, _ = hear([bad, good], both)
+    row_ids, _ = soundscapes.row_ids(files)
     assert row_ids == [f"H2_{5 * (i + 1)}" for i in range(12)] + ["H1_5", "H1_10"]
-    assert np.allclose(probabilities[:12], PRIOR)
+    assert np.allclose(scores[:12], PRIOR) and not np.allclose(scores[12:], PRIOR)
     assert skipped.to_numpy().tolist() == [["H2.ogg", "08_submit", "is empty (0 bytes)"]]
-    assert timings["soundscape"].tolist() == ["H1"]  # what was not heard took no time that counts
-    table = birdclef.submission(row_ids, probabilities, CLASSES)
-    birdclef.require_valid_submission(table, CLASSES, row_ids)
+    birdclef.require_valid_submission(birdclef.submission(row_ids, scores, CLASSES), CLASSES, row_ids)
+    assert timings["seconds"].isna().tolist() == [True, False]  # what was not heard took no time that counts
 
 
-def test_without_any_soundscape_the_file_is_empty_and_valid(tmp_path, model):
-    row_ids, probabilities, timings, skipped = soundscapes.predict_all([], CLASSES, Listener(), model, PRIOR)
-    assert row_ids == [] and probabilities.shape == (0, 3) and skipped.empty
+@pytest.mark.parametrize("fault", ["NaN", RuntimeError("out of memory")])
+def test_a_member_without_finite_scores_is_left_out_by_name_of_member_and_file(tmp_path, fault):
+    path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
+    loaded = [Member("fast", "."), Member("slow", "members/slow", fault)]
+    _, _, scores, _, skipped, refused = hear([path], loaded)
+    assert np.array_equal(scores, hear([path], loaded[:1])[2]) and skipped.empty
+    assert refused[["soundscape", "member"]].to_numpy().tolist() == [["H1", "slow"]]
+    told = refused["reason"][0]
+    assert "score of tit in H1 from 5 s is nan" in told if fault == "NaN" else told == "RuntimeError: out of memory"
+
+
+def test_where_no_member_has_scores_the_file_lands_with_the_prior(tmp_path):
+    path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
+    _, _, scores, timings, skipped, refused = hear([path], [Member("fast", ".", "NaN")])
+    assert np.allclose(scores, PRIOR) and timings["is_prior"].all() and len(refused) == 1
+    assert skipped["path"].tolist() == ["H1.wav"] and "fast: the score of tit" in skipped["reason"][0]
+
+
+def test_without_any_soundscape_the_file_is_empty_and_valid(tmp_path, both):
+    files, _, scores, timings, skipped, _ = hear([], both)
+    row_ids, _ = soundscapes.row_ids(files)
+    assert row_ids == [] and scores.shape == (0, 3) and skipped.empty
     assert soundscapes.projection(timings) == "no soundscape was timed"
     columns = [*CLASSES, "zander"]
-    birdclef.submission(row_ids, probabilities, CLASSES, columns, fill=0.1).to_csv(tmp_path / "s.csv", index=False)
+    birdclef.submission(row_ids, scores, CLASSES, columns, fill=0.1).to_csv(tmp_path / "s.csv", index=False)
     written = pd.read_csv(tmp_path / "s.csv")
     assert list(written) == ["row_id", *columns] and len(written) == 0
     birdclef.require_valid_submission(written, columns, row_ids)
+
+
+# In time
+
+
+def test_every_file_has_rows_however_slow_the_machine(tmp_path, both):
+    """A minute a file and four minutes in all: the slow member goes, then the last files get the prior."""
+    paths = [soundscape(tmp_path, f"H{i}.wav", [0.1] * 5) for i in range(10)]
+    files, limit, scores, timings, _, _ = hear(paths, both, seconds=60.0, budget_min=4)
+    assert len(scores) == len(soundscapes.row_ids(files)[0]) == 10 and np.isfinite(scores).all()
+    assert timings["way"].iloc[0] == "everything" and "without members/slow" in timings["way"].tolist()
+    assert timings["is_prior"].iloc[-1] and np.allclose(scores[-1], PRIOR)
+    assert 0 < len(both[1].heard) < len(both[0].heard)
+    assert limit.steps()[-1] == f"the prior: {timings['is_prior'].sum()} files for which there was no time"
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path, both):
+    paths = [soundscape(tmp_path, f"H{i}.wav", [0.1 * i] * 10) for i in range(3)]
+    undisturbed = hear(paths, both)[2]
+
+    class Killed(BaseException):
+        pass
+
+    broken = [Member("fast", "."), Member("slow", "members/slow")]
+    broken[0].listen = lambda path, denoise: (_ for _ in ()).throw(Killed) if path == paths[2] else both[0].listen(path, denoise)
+    with pytest.raises(Killed):
+        hear(paths, broken, tmp_path / "parts")
+    again = [Member("fast", "."), Member("slow", "members/slow")]
+    _, _, scores, timings, _, _ = hear(paths, again, tmp_path / "parts")
+    assert np.array_equal(scores, undisturbed) and again[0].heard == ["H2"]
+    assert timings["seconds"].isna().tolist() == [True, True, False]
+
+
+def test_the_fastest_member_comes_first_and_one_that_cannot_hear_last(tmp_path):
+    files = soundscapes.open_files([tmp_path / "none.wav", soundscape(tmp_path, "H1.wav", [0.1] * 10)])
+    loaded = [Member("broken", "b", RuntimeError("no")), Member("whole", "w")]
+    ready = soundscapes.get_ready(loaded, files, deadline.plan(["b", "w"])[0])
+    assert ready["member"].tolist() == ["whole", "broken"] and np.isfinite(ready["seconds"]).tolist() == [True, False]
+    assert soundscapes.get_ready(loaded, files[:1], deadline.plan(["b", "w"])[0])["seconds"].tolist() == [np.inf, np.inf]
 
 
 # Which soundscapes
@@ -163,7 +212,7 @@ def test_without_soundscapes_test_recordings_stand_in_each_name_once(tmp_path):
         soundscapes.choose(tmp_path, None, 8)
 
 
-# Time and truth
+# Truth and projection
 
 
 def test_the_projection_is_the_median_for_seven_hundred_minutes():

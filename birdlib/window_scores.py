@@ -1,0 +1,129 @@
+"""Scores of windows: which parts of a soundscape are listened to, and how their scores become those of the windows.
+
+Windows and parts are lists of (start_s, end_s); scores are (parts, classes) or (windows, classes) of one soundscape, in the order of
+time, so nothing here reaches from one soundscape into another.
+"""
+
+import numpy as np
+
+SMOOTHING = (0.2, 0.6, 0.2)
+
+
+def numbers(text):
+    """The numbers of a parameter such as ``"-1.25,1.25"``, a tuple of float; ``""`` has none.
+
+    Raises:
+        ValueError: if one is no number; it shows the text.
+    """
+    try:
+        return tuple(float(number) for number in text.split(",") if number.strip())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a list of numbers such as '-1.25,1.25'") from error
+
+
+def parts(windows, hop_s=0.0, shifts_s=()):
+    """What to listen to so that each window has a score: itself, parts that overlap it, and all these shifted in time.
+
+    Parts are as long as a window and begin every ``hop_s``. A window's score is the mean of those that overlap it, each counting
+    by the seconds they share: with half a window's hop, 1/4, 1/2, 1/4. Shifted parts ("test-time augmentation") count as much as those
+    in place; one that would begin before the first window or after the last is moved there.
+
+    Args:
+        windows: of one soundscape, side by side, from ``birdclef.windows``.
+        hop_s: from one part to the next, at most a window; 0: a window, so that parts do not overlap.
+        shifts_s: seconds, e.g. (-1.25, 1.25).
+
+    Returns:
+        (parts, shares): list of (start_s, end_s), ascending, each once; sparse (windows, parts), whose rows sum to 1: the windows'
+        scores are ``shares @ scores of the parts``.
+
+    Raises:
+        ValueError: if the hop is longer than a window, or negative.
+    """
+    import scipy.sparse
+
+    begins_s = np.array([start_s for start_s, _ in windows])
+    window_s = windows[0][1] - windows[0][0]
+    if not 0.0 <= hop_s <= window_s:
+        raise ValueError(f"hop_s is {hop_s:g}: choose one of 0 to {window_s:g} s, the length of a window")
+    hop_s = hop_s or window_s
+    starts_s = np.arange(0.0, begins_s[-1] + 1e-6, hop_s)
+    reach = int(np.ceil(window_s / hop_s))
+    near = np.round(begins_s / hop_s).astype(int)[:, None] + np.arange(-reach, reach + 1)  # (windows, candidates)
+    shared_s = np.maximum(0.0, window_s - np.abs(begins_s[:, None] - near * hop_s)) * ((near >= 0) & (near < len(starts_s)))
+    ways = [np.clip(starts_s + shift_s, 0.0, begins_s[-1]) for shift_s in (0.0, *shifts_s)]
+    all_s, place = np.unique(np.round(np.concatenate(ways), 6), return_inverse=True)
+    shares = shared_s / shared_s.sum(axis=1, keepdims=True) / len(ways)
+    windows_of, candidates = np.nonzero(shares)
+    columns = [place[way * len(starts_s) + near[windows_of, candidates]] for way in range(len(ways))]
+    values = np.tile(shares[windows_of, candidates], len(ways))
+    cells = (np.tile(windows_of, len(ways)), np.concatenate(columns))
+    together = scipy.sparse.csr_array((values, cells), (len(windows), len(all_s)))  # a sum where a cell is there twice
+    return [(float(start_s), float(start_s + window_s)) for start_s in all_s], together
+
+
+def smooth(scores, weights=SMOOTHING):
+    """Weighted mean of each window and its neighbours: a bird that sings now is likely to sing in the next five seconds.
+
+    Args:
+        scores: (windows, classes) of one soundscape.
+        weights: an odd number of them, of the windows before, of the window itself and of those after. At the ends those of neighbours that
+            are not there are left out, and the others sum to 1.
+
+    Returns:
+        (windows, classes) float32; constant scores stay as they are.
+
+    Raises:
+        ValueError: if the number of weights is even, one is negative, or that in the middle is not above 0.
+    """
+    weights = np.asarray(weights, np.float64)
+    middle = len(weights) // 2
+    if len(weights) % 2 == 0 or (weights < 0).any() or weights[middle] <= 0:
+        raise ValueError(f"weights {weights.tolist()} must be odd in number, not negative, and above 0 in the middle")
+    scores = np.asarray(scores)
+    total, weight = np.zeros(scores.shape), np.zeros((len(scores), 1))
+    for offset in range(-middle, middle + 1):  # of the neighbour
+        there = slice(max(0, -offset), max(0, len(scores) - max(0, offset)))
+        neighbour = slice(max(0, offset), max(0, len(scores) - max(0, -offset)))
+        total[there] += weights[offset + middle] * scores[neighbour]
+        weight[there] += weights[offset + middle]
+    return (total / weight).astype(np.float32)
+
+
+def top_n(scores, n=1):
+    """Scale each species by how sure its surest windows are: p'[w, c] = p[w, c] * mean of the n highest p[., c] of the soundscape.
+
+    A species that is surely somewhere in a soundscape is likelier in its other windows too. After "Tackling Domain Shift in Bird Audio
+    Classification via Transfer Learning and Semi-Supervised Distillation: A Case Study on BirdCLEF+ 2025" (2025), second there, with
+    n = 1. Ranks of windows within a soundscape stay; what is compared across soundscapes changes. The results are no probabilities.
+
+    Args:
+        scores: (windows, classes) of one soundscape, in [0, 1].
+        n: windows; all of them where there are fewer.
+
+    Returns:
+        (windows, classes) float32 in [0, 1], nowhere higher than before.
+    """
+    if not len(scores):
+        return np.asarray(scores, np.float32)
+    return (scores * np.sort(scores, axis=0)[-n:].mean(axis=0)).astype(np.float32)
+
+
+def finish(scores, groups, smoothing=(), n_top=0):
+    """Smooth and scale the scores of many soundscapes, each for itself.
+
+    Args:
+        scores: (windows, classes).
+        groups: (windows,) the soundscape of each, whose windows lie together and in order.
+        smoothing: weights of ``smooth``; empty: none.
+        n_top: of ``top_n``; 0: none.
+    """
+    finished = np.array(scores, np.float32)
+    groups = np.asarray(groups)
+    for group in dict.fromkeys(groups.tolist()):
+        rows = groups == group
+        if smoothing:
+            finished[rows] = smooth(finished[rows], smoothing)
+        if n_top:
+            finished[rows] = top_n(finished[rows], n_top)
+    return finished
