@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, cleaning, embedders, runtime, stages
+from birdlib import audio, cleaning, embedders, journals, runtime, stages
 
 RECIPES = ("whole", "random")
 NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
@@ -49,7 +49,7 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
         return path.is_file() and path.stat().st_size == row["bytes"]
 
     clean = functools.partial(_clean, str(root), str(folder))
-    rows = stages.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
+    rows = journals.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
     good, bad = [], []
     for name, row in rows.items():
         source, start_s = tasks[name]["source"], tasks[name]["start_s"] or 0.0

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import aviary, detectors, films, runtime, track_crops, track_encoders, tracks, video
+from birdlib import aviary, detectors, films, runtime, track_crops, track_embedders, track_encoders, tracks, video
 
 WIDTH, HEIGHT = 1280, 720
 FILM_S, FILM_HZ = 10, 25
 SAMPLED_HZ = 5  # pictures per second that are looked at
 LOOKED = 12  # frames that the plain way looks at; its time is scaled to all
 SHORT_S, LONG_S = 60, 3600  # of the films whose memory is compared
-MIN_SCORE, FAINT = 0.5, 0.2  # of boxes that begin a track, and that go on with one
+MIN_SCORE = 0.5  # of the surest box of a track
 EMBEDDED = 64  # crops that the memory check embeds: the time it takes to embed more would tell nothing
 
 
@@ -39,7 +39,7 @@ def measure(long_s=LONG_S):
         DataFrame: ``what, seconds, birds_embedded, times_real_time, times_faster``, each way below the plain one that it
         is compared with, and ``following_mb, peak_mb``, of the two lengths; NaN what does not apply.
     """
-    detector, backbone = detectors.load("efficientdet_lite2", min_score=FAINT), track_encoders.load_backbone()
+    detector, backbone = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT), track_encoders.load_backbone()
     with tempfile.TemporaryDirectory() as folder:
         path, clip = Path(folder) / "film.mp4", Path(folder) / "clip.mp4"
         _draw(path, clip)
@@ -78,7 +78,7 @@ def _draw(path, clip):
 
 def _plain(path, rate_hz, n_birds, backbone):
     """Seconds for one picture with this many birds, from the middle of the film."""
-    one_at_a_time = detectors.load("efficientdet_lite2", min_score=FAINT, n_threads=1)
+    one_at_a_time = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT, n_threads=1)
     pictures = one_at_a_time.detect_film(path, rate_hz, start_s=FILM_S / 2)
     _, image, boxes = next(pictures)  # opened and ready
     start = time.perf_counter()
@@ -152,7 +152,7 @@ def look_through(path, folder):
 
     It is printed after each of the two, as the network that embeds takes more than would be lost by following.
     """
-    detector, known = detectors.load("efficientdet_lite2", min_score=FAINT), {}
+    detector, known = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT), {}
 
     def detections():
         for time_s, image in video.frames(path, SAMPLED_HZ):

@@ -2,7 +2,7 @@
 
 A folder with ``gallery.json``, which says whose embeddings these are and names the two files of its present state: a table with ``name`` and
 ``source``, and an array of unit vectors, row-aligned. An addition writes two new files, then ``gallery.json``, so that a reader finds the
-old gallery or the whole new one. There is one writer at a time. The distance to a bird is the mean distance to its embeddings, as in
+old gallery or the whole new one. There is one writer at a time; others wait. The distance to a bird is the mean distance to its embeddings, as in
 average linkage.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import individuals, runtime
+from birdlib import individuals, locks, runtime
 
 INDEX = "gallery.json"
 FIELDS = {"key", "table", "embeddings"}
@@ -44,13 +44,14 @@ def add(folder, name, embeddings, key, source=""):
     if not name:
         raise GalleryError(folder, "a bird needs a name that is not blank")
     individuals.distances(embeddings)  # refuses what are no unit vectors
-    table, known, old = pd.DataFrame(columns=COLUMNS), embeddings[:0], {}
-    if (folder / INDEX).exists():
-        table, known, old = _read(folder, key)
-    if known.shape[1] != embeddings.shape[1] or not len(embeddings):
-        raise ValueError(f"embeddings {embeddings.shape} for a gallery of vectors of {known.shape[1]} numbers")
     added = pd.DataFrame({"name": [name] * len(embeddings), "source": str(source)})
-    _write(folder, key, pd.concat([table, added], ignore_index=True), np.concatenate([known, embeddings]), old)
+    with locks.hold(folder):
+        table, known, old = pd.DataFrame(columns=COLUMNS), embeddings[:0], {}
+        if (folder / INDEX).exists():
+            table, known, old = _read(folder, key)
+        if known.shape[1] != embeddings.shape[1] or not len(embeddings):
+            raise ValueError(f"embeddings {embeddings.shape} for a gallery of vectors of {known.shape[1]} numbers")
+        _write(folder, key, pd.concat([table, added], ignore_index=True), np.concatenate([known, embeddings]), old)
     return int((table["name"] == name).sum()) + len(added)
 
 

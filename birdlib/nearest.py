@@ -12,6 +12,8 @@ import pandas as pd
 
 from birdlib import audio, cleaning, embedders, encoders, pairs, photos, pictures, pooling, runtime, stages
 
+HOW_HEARD = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")  # what ``preprocessing`` tells
+
 
 class NearestError(runtime.BirdlibError):
     """A query or an index that cannot be used."""
@@ -68,7 +70,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         ImageError, AudioError: if a file cannot be read.
     """
     folder = Path(outputs_dir) / "04_triplet"
-    stages.receipt(outputs_dir, "04_triplet")
+    how = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", HOW_HEARD)
     kinds = {("photo" if Path(query).suffix.lower() in pictures.SUFFIXES else "sound"): Path(query) for query in queries}
     if len(kinds) < len(queries):
         raise NearestError("a query is one picture, one sound, or one of each")
@@ -76,7 +78,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         if not path.is_file():
             raise NearestError(f"there is no {path}")
     encoder = encoders.load(folder / "fused_encoder.keras")
-    arrays = _inputs(encoder, kinds, runtime.read_json(folder / "preprocessing.json"), weights_dir)
+    arrays = _inputs(encoder, kinds, how, weights_dir)
     embedding = encoder.predict(arrays, verbose=0)[0]
     table = pd.read_parquet(folder / "index.parquet")
     table.insert(0, "cosine", np.load(folder / "embeddings.npy") @ embedding)

@@ -4,12 +4,11 @@ import ast
 import functools
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from birdlib import executions, report, runtime, scene_pairs, stages, weights
+from birdlib import executions, locks, report, runtime, scene_pairs, stages, weights
 
 HEARING = ("02_clean", "03_embed", "04_triplet", "07_classify", "08_submit")  # stages that need sound files
 DISPENSABLE = ("04_triplet", "05_match", "09_count")  # a submission can do without them, and so without their weights
@@ -69,6 +68,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
 
     Raises:
         executions.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
+        locks.HeldError: if another run writes into the same folder, or nobody can.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
     first, only = (number and number.zfill(2) for number in (first, only))
@@ -79,7 +79,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         raise executions.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
     parameters = choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
-    with _alone(outputs):
+    with locks.hold(outputs, "choose other --outputs"):
         return _run(chosen, parameters, outputs, force)
 
 
@@ -139,31 +139,6 @@ def _forget(notebook, outputs):
     """Take away what an earlier run said of a stage that is now left out, so that nobody reads it as of this one."""
     executions.executed_path(outputs, notebook).unlink(missing_ok=True)
     (outputs / notebook.stem / stages.RECEIPT).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(outputs):
-    """Hold the outputs folder, so that no second run writes into it; it is free again when this process ends, however it ends."""
-    try:
-        outputs.mkdir(parents=True, exist_ok=True)
-        (outputs / ".lock").touch()
-    except OSError as error:
-        raise executions.ChainError(f"{outputs} cannot be written into: {error.strerror}") from error
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(outputs / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise executions.ChainError(
-                f"another run writes into {outputs}: wait for its end, or choose other --outputs"
-            ) from error
-        except OSError:  # some network drives have no locks
-            print(f"{outputs} cannot be locked: let no second run write into it", file=sys.stderr)
-        yield
 
 
 def _why_run(notebook, parameters, outputs, force):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import annotations, counts, identity_metrics, runtime, stages, tracks, video
+from birdlib import annotations, counts, identity_metrics, journals, runtime, tracks, video
 
 LARGEST_SHOWN = 8_000_000  # bytes of a film inside a notebook
 
@@ -57,7 +57,7 @@ def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_s
         tasks[film.recording_id] = {"recording_id": film.recording_id, "path": film.video_path, "digest": digest, **part, **how}
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     follow = functools.partial(_follow, root, folder, detector)
-    rows = stages.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
+    rows = journals.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
     found, crops = [pd.DataFrame(columns=tracks.COLUMNS)], [pd.DataFrame(columns=tracks.CROP_COLUMNS)]
     for name, row in rows.items():
         path = tasks[name]["path"]

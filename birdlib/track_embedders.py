@@ -25,8 +25,8 @@ from birdlib import (
 
 NAMES = ("early_fusion", "stage04")
 FAINT = 0.2  # score of a box that may go on with a track
-SURE = 0.5  # of a box that is a bird by itself, as in a photo
 ENCODER, SETTINGS = "track_encoder.keras", "embedder.json"
+HOW_SEEN = ("embedder", "threshold", "backbone", "parts", "detector", "n_tiles", "rate_hz", "min_score", "n_crops")  # in the settings
 
 
 class TrackEmbedderError(runtime.BirdlibError):
@@ -106,7 +106,7 @@ def keep(folder, name, encoder, threshold, **how):
         name: one of ``NAMES``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and where nobody was seen to learn from.
         threshold: cosine distance up to which two tracks are one bird.
-        how: ``backbone, parts, detector, n_tiles, rate_hz, n_crops``.
+        how: the rest of ``HOW_SEEN``.
     """
     told = {"embedder": name, "threshold": threshold, **how}
     if encoder is not None:
@@ -133,9 +133,7 @@ def of_stage(outputs_dir, weights_dir=""):
         MissingStageError: if stage 09 is not finished.
         TrackEmbedderError: if it saw no bird, and so has learnt nothing.
     """
-    stages.receipt(outputs_dir, "09_count")
-    folder = Path(outputs_dir) / "09_count"
-    told = runtime.read_json(folder / SETTINGS)
+    told, folder = stages.settings(outputs_dir, "09_count", SETTINGS, HOW_SEEN), Path(outputs_dir) / "09_count"
     is_own = told["embedder"] == "early_fusion"
     if is_own and "encoder" not in told:
         raise TrackEmbedderError(f"{folder} has seen no birds to learn from: run notebooks/09_count.ipynb on films that show some")
@@ -145,12 +143,13 @@ def of_stage(outputs_dir, weights_dir=""):
     key = runtime.digest([told["encoder"], embedder.backbone.key] if is_own else embedder.key)
 
     def embed(path):
-        return embed_file(path, embedder, detector, told["threshold"], rate_hz=told["rate_hz"], n_crops=told["n_crops"])
+        how = {name: told[name] for name in ("rate_hz", "min_score", "n_crops")}
+        return embed_file(path, embedder, detector, told["threshold"], **how)
 
     return embed, key, told["threshold"]
 
 
-def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
+def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0.5, n_crops=8):
     """The birds of one film or photo.
 
     Args:
@@ -159,6 +158,7 @@ def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
         detector: from ``detectors.load``.
         threshold: cosine distance up to which two tracks of a film are one bird.
         rate_hz: pictures per second of a film.
+        min_score: of a box in a photo, and of the surest of a track.
         n_crops: the most of a track.
 
     Returns:
@@ -170,10 +170,10 @@ def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
     """
     if Path(path).suffix.lower() in pictures.SUFFIXES:
         image = pictures.read_image(path)
-        crops = [track_crops.crop(image, box) for box in detector.detect([image])[0] if box[4] >= SURE]
+        crops = [track_crops.crop(image, box) for box in detector.detect([image])[0] if box[4] >= min_score]
         of_track, apart = np.arange(len(crops)), ~np.eye(len(crops), dtype=bool)
     else:
-        crops, of_track, apart = _crops_of_film(path, detector, rate_hz, n_crops)
+        crops, of_track, apart = _crops_of_film(path, detector, rate_hz=rate_hz, min_score=min_score, n_crops=n_crops)
     if not crops:
         return np.zeros((0, embedder.dim), np.float32)
     of_crops = embedder.embed(crops)
@@ -181,11 +181,11 @@ def embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, n_crops=8):
     return individuals.mean_embeddings(of_crops, identities[of_track])
 
 
-def _crops_of_film(path, detector, rate_hz, n_crops):
+def _crops_of_film(path, detector, **how):
     if Path(path).suffix.lower() not in video.SUFFIXES:
         raise TrackEmbedderError(f"{path}: is neither a film nor a photo, by its suffix: choose one of those")
     with tempfile.TemporaryDirectory() as folder:
-        detections = detector.detect_film(path, rate_hz)
-        found, table = tracks.follow(detections, "film", folder, rate_hz=rate_hz, n_crops=n_crops)
+        detections = detector.detect_film(path, how["rate_hz"])
+        found, table = tracks.follow(detections, "film", folder, **how)
         images = [pictures.read_image(Path(folder) / crop) for crop in table["path"]]
     return images, track_encoders.track_rows(tracks.summary(found), table), tracks.must_not_link(found)

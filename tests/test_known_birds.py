@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -23,13 +24,21 @@ def gallery(tmp_path):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def test_the_list_tells_each_bird_once_in_the_order_they_came(gallery):
     assert known_birds.add(gallery, " Bill ", at_degrees(2), KEY, source="again.jpg") == 4
     table = known_birds.listing(gallery)
     assert table.to_numpy().tolist() == [["Bill", 4, "bill.jpg, again.jpg"], ["Jane", 2, "jane.mp4"]]
+
+
+def test_of_writers_at_the_same_time_none_is_lost(tmp_path):
+    """Each reads the gallery and writes a new one: without taking turns, the last would leave out what the others added."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: known_birds.add(tmp_path, f"bird {number % 4}", at_degrees(number), KEY), range(12)))
+    table = known_birds.listing(tmp_path)
+    assert sorted(table["name"]) == [f"bird {number}" for number in range(4)] and (table["n_embeddings"] == 3).all()
 
 
 def test_a_known_bird_is_named_and_one_far_from_all_is_new(gallery):

@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from birdlib import __main__, executions, pipeline, report, runtime, stages
+from birdlib import __main__, executions, locks, pipeline, report, runtime, stages
 
 SPLIT = """from birdlib import stages
 stage = stages.start("01_split", outputs_dir, seed=seed)
@@ -159,7 +159,7 @@ def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repos
 
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(executions.ChainError, match="file/outputs cannot be written into: Not a directory"):
+    with pytest.raises(locks.HeldError, match="file/outputs cannot be written into: Not a directory"):
         pipeline.run(tmp_path / "file" / "outputs")
 
 
@@ -168,7 +168,7 @@ def test_a_second_run_into_the_same_outputs_is_refused(chain):
     chain.mkdir()
     with open(chain / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(executions.ChainError, match=f"another run writes into {chain}"):
+        with pytest.raises(locks.HeldError, match=f"another run writes into {chain}"):
             pipeline.run(chain)
     assert pipeline.run(chain, only="1") == {"01_split": "ran"}
 

@@ -13,6 +13,8 @@ class Detector:
     def detect(self, images):
         return [self._detect(image) for image in images]
 
+    score = 0.9  # of a large square
+
     def detect_film(self, path, rate_hz, start_s=0.0, end_s=None):
         for time_s, image in video.frames(path, rate_hz, start_s, end_s):
             yield time_s, image, self._detect(image)
@@ -21,7 +23,7 @@ class Detector:
         import cv2
 
         _, _, stats, _ = cv2.connectedComponentsWithStats((image.max(axis=2) > 100).astype(np.uint8))
-        return np.array([[*row[:4], 0.9 if row[4] > 200 else 0.3] for row in stats[1:]], np.float32).reshape(-1, 5)
+        return np.array([[*row[:4], self.score if row[4] > 200 else 0.3] for row in stats[1:]], np.float32).reshape(-1, 5)
 
 
 class Colours:
@@ -108,7 +110,7 @@ class Network:
         return squares.mean(axis=(1, 2)), squares[:, ::64, ::64]
 
 
-HOW = {"backbone": "resnet50", "parts": "marks,looks", "detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "n_crops": 4}
+HOW = {"backbone": "resnet50", "parts": "marks,looks", "detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "min_score": 0.6, "n_crops": 4}
 
 
 @pytest.fixture
@@ -129,9 +131,9 @@ def encoder():
     return track_encoders.encoder(3, (2, 2, 3), out_dim=8)
 
 
-def keep(outputs, name, encoder):
+def keep(outputs, name, encoder, **how):
     stage = stages.start("09_count", outputs)
-    track_embedders.keep(stage.folder, name, encoder, 0.2, **HOW)
+    track_embedders.keep(stage.folder, name, encoder, 0.2, **HOW | how)
     stages.finish(stage, {})
 
 
@@ -142,6 +144,25 @@ def test_other_files_are_seen_as_the_stage_saw_its_own(outputs, encoder):
     crop = pictures.read_image(photo)[12:52, 4:44]  # a tenth more on each side
     direct = track_embedders.EarlyFusion(backbones.load(), encoder).embed([crop])
     assert threshold == 0.2 and np.allclose(embed(photo), direct, atol=1e-3)
+
+
+def test_what_was_too_faint_for_the_stage_is_no_bird_elsewhere(outputs, encoder, monkeypatch):
+    """A box of .7 is a bird by a least score of .6 and none by one of .8."""
+    monkeypatch.setattr(Detector, "score", 0.7)
+    photo = write(outputs / "photo.png", scene((RED, 8)))
+    for least, n_birds in ((0.6, 1), (0.8, 0)):
+        keep(outputs, "early_fusion", encoder, min_score=least)
+        assert len(track_embedders.of_stage(outputs)[0](photo)) == n_birds
+
+
+def test_what_an_older_version_left_is_to_be_made_again(outputs, encoder):
+    keep(outputs, "early_fusion", encoder)
+    path = outputs / "09_count" / track_embedders.SETTINGS
+    told = runtime.read_json(path)
+    del told["min_score"]
+    runtime.write_json(told, path)
+    with pytest.raises(stages.MissingStageError, match="nothing of min_score.*run notebooks/09_count.ipynb again"):
+        track_embedders.of_stage(outputs)
 
 
 def test_the_key_is_that_of_the_weights_not_of_the_file(outputs, encoder):

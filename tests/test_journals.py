@@ -1,0 +1,96 @@
+"""Facts about journals: what was done is not done again, what was not is."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from birdlib import journals, runtime
+
+
+def double(n, calls):
+    with open(calls, "a") as file:
+        file.write(f"{n}\n")
+    if n == 3:
+        raise runtime.BirdlibError("3 is no good")
+    return {"n": 2 * n}
+
+
+def run_doubles(tmp_path, numbers, **options):
+    tasks = {str(n): {"n": n, "calls": str(tmp_path / "calls")} for n in numbers}
+    return journals.map_resumable(double, tasks, tmp_path / "journal.jsonl", **options)
+
+
+def test_done_work_is_not_done_again_and_a_bad_file_is_a_row(tmp_path):
+    rows = run_doubles(tmp_path, [1, 2, 3])
+    assert rows == {"1": {"n": 2}, "2": {"n": 4}, "3": {"skipped_reason": "3 is no good"}}
+    assert run_doubles(tmp_path, [4, 3, 2, 1]) == {"4": {"n": 8}, **dict(reversed(rows.items()))}
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3", "4"]
+
+
+def test_a_line_cut_short_is_done_again(tmp_path):
+    whole = run_doubles(tmp_path, [1, 2])
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    assert run_doubles(tmp_path, [1, 2]) == whole
+    assert len(journal.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"#!*\n", b"\xff\xfe\n", b"3\n", b'{"name": "1"}\n', b'{"name": "1", "key": "", "row": 1}\n']
+)
+def test_a_garbled_line_in_the_journal_is_passed_over(tmp_path, garbage):
+    whole = run_doubles(tmp_path, [1, 2])
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(garbage + journal.read_bytes())
+    assert run_doubles(tmp_path, [1, 2]) == whole
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2"]
+
+
+def fill_disk(n):
+    raise runtime.FullDiskError("the disk is full")
+
+
+def test_a_full_disk_stops_the_work_and_skips_nothing(tmp_path):
+    """Were it a skipped row, the journal would keep it, and the file would be missing for ever."""
+    journal = tmp_path / "journal.jsonl"
+    with pytest.raises(runtime.FullDiskError):
+        journals.map_resumable(fill_disk, {"a": {"n": 1}}, journal)
+    assert journal.read_text() == ""
+
+
+def test_a_row_whose_file_is_gone_is_done_again(tmp_path):
+    run_doubles(tmp_path, [1, 2])
+    run_doubles(tmp_path, [1, 2], is_whole=lambda row: row["n"] != 4)
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "2"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    """SIGKILL in the middle: what was journalled is kept, the rest is done, nothing twice but the task under way."""
+    script = (
+        "import time; from birdlib import journals\n"
+        "def slow(n):\n"
+        "    time.sleep(0.05)\n"
+        "    return {'n': n}\n"
+        f"journals.map_resumable(slow, {{str(n): {{'n': n}} for n in range(200)}}, r'{tmp_path / 'journal.jsonl'}')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=runtime.repository(), stderr=subprocess.DEVNULL)
+    journal = tmp_path / "journal.jsonl"
+    deadline = time.monotonic() + 30
+    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(journal.read_text().splitlines())
+    assert 0 < before < 200
+    calls = []
+
+    def quick(n):
+        calls.append(n)
+        return {"n": n}
+
+    rows = journals.map_resumable(quick, {str(n): {"n": n} for n in range(200)}, journal)
+    assert [row["n"] for row in rows.values()] == list(range(200))
+    assert before - 1 <= 200 - len(calls) <= before
