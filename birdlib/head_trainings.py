@@ -1,0 +1,132 @@
+"""Trainings of heads: networks on what an embedder hears, of recordings and of windows of soundscapes."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+
+from birdlib import classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
+from birdlib.embedding_store import EmbeddingStore
+
+OPTIONS = {  # where nothing else is said
+    "statistics": "mean_std",  # of pooling: mean (the seed), or mean_std
+    "window_patches": 10,  # recordings are learnt in windows of so many patches too; 0: whole only
+    "hidden": "512,256",
+    "dropout": 0.5,
+    "n_networks": 2,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "batch_size": 0,
+    "epochs": 60,
+    "patience": 12,
+    "balance": 0.5,  # power of class weights
+}
+ALPHA = 0.4  # of mixup
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """What an embedder made of the recordings, and of the windows of soundscapes (None without); ``preprocessing`` names it."""
+
+    embeddings: np.ndarray
+    patches: pd.DataFrame
+    windows: tuple | None
+    preprocessing: dict
+    weights: dict
+
+    def pooling(self, statistics):
+        """The layer that pools its patches."""
+        is_yamnet = self.preprocessing["embedder"] == "yamnet"
+        return pooling.build_pooling(1024 if is_yamnet else self.embeddings.shape[1], statistics)
+
+
+def listen(name, data, folder, with_windows):
+    """Patches of all recordings by an embedder: those of stage 03 if it is the same, else embedded now, through the same store.
+
+    Args:
+        folder: where the embeddings of another embedder are written.
+        with_windows: whether the windows of soundscapes are needed too.
+    """
+    if name == data.embedder:
+        told = stages.receipt(data.outputs_dir, "03_embed")
+        place = data.outputs_dir / "03_embed"
+        patches = pd.read_parquet(place / "patches.parquet")
+        windows = (data.windows.embeddings, data.windows.patches) if with_windows else None
+        how = {"embedder": name, "octave_down": told["parameters"]["octave_down"], "key": told["results"]["key"]}
+        return Heard(np.load(place / "embeddings.npy", mmap_mode="r"), patches, windows, {"kind": "embeddings", **how}, told["weights"])
+    listener = embedders.load(name, data.weights_dir)
+    store = EmbeddingStore(data.outputs_dir / "store", listener.key)
+
+    def heard(table, root, file):
+        clips.embed_clips(table, root, listener, store)
+        patches = clips.assemble(table, store, listener, folder / file)
+        return np.load(folder / file, mmap_mode="r"), patches
+
+    embeddings, patches = heard(data.clips, data.outputs_dir / "02_clean", "embeddings.npy")
+    windows = None
+    if with_windows:
+        root = stages.recordings_root(data.outputs_dir)
+        windows = heard(soundscape_labels.as_clips(data.windows, root), root, "window_embeddings.npy")
+    how = {"embedder": name, "octave_down": getattr(listener, "octave_down", False), "key": listener.key}
+    return Heard(embeddings, patches, windows, {"kind": "embeddings", **how}, listener.weights)
+
+
+def pooled(heard, data, patch_pooling):
+    """Features of every row of the splits, (rows, features); a recording that this embedder could not hear has zeros."""
+    slices = pooling.recording_slices(heard.patches)
+    whole = pooling.pool(heard.embeddings, pooling.patch_weights(heard.patches["bird_score"].to_numpy()), slices, patch_pooling)
+    rows = pd.Index(slices["recording_id"]).get_indexer(data.splits["recording_id"])
+    return np.where(rows[:, None] >= 0, whole[rows], 0.0).astype(np.float32)
+
+
+def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patches, hidden, dropout, n_networks, balance, **options):
+    """Networks on pooled patches, of recordings and, if ``one`` says so, of windows of soundscapes.
+
+    Args:
+        features: from ``pooled``.
+        options: ``learning_rate, weight_decay, batch_size, epochs, patience``.
+
+    Returns:
+        (head, history), as of ``classifiers.fit_networks``.
+    """
+    is_train, is_validation = data.is_train, data.is_validation
+    train = classifiers.training_set(
+        heard.embeddings, heard.patches, patch_pooling, data.splits[is_train], data.truth[is_train], window_patches, balance, rng
+    )
+    if one["soundscapes"]:
+        embeddings, patches = heard.windows
+        slices = pooling.recording_slices(patches)
+        rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
+        slices, rows = slices[rows >= 0], rows[rows >= 0]
+        more = pooling.pool(embeddings, pooling.patch_weights(patches["bird_score"].to_numpy()), slices, patch_pooling)
+        added = more, data.windows.targets[rows], data.windows.confidences[rows]
+        train = tuple(np.concatenate(pair) for pair in zip(train, added, strict=True))
+    mode = training_data.mode_of(one["loss"])
+    units = [int(size) for size in hidden.split(",") if size]
+    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
+    validation = features[is_validation], data.truth[is_validation]
+    options |= {"mode": mode, "loss": one["loss"], "mixup": ALPHA * one["mixup"], "rng": rng}
+    return classifiers.fit_networks(n_networks, build, train, validation, **options)
+
+
+def train(one, data, folder, rng, *, statistics, **options):
+    """Train what ``one`` asks for.
+
+    Args:
+        folder: where embeddings are written for the time being.
+        options: those of ``OPTIONS``.
+
+    Returns:
+        (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes); as of ``classifiers.fit_networks``; how sound is
+        brought before it; and of the embedder, for the receipt.
+    """
+    heard = listen(one["encoder"], data, folder, one["soundscapes"])
+    patch_pooling = heard.pooling(statistics)
+    features = pooled(heard, data, patch_pooling)
+    head, history = fit_networks(one, data, heard, features, patch_pooling, rng, **options)
+    model = classifiers.join(patch_pooling, head, heard.embeddings.shape[1])
+    scores = classifiers.predict(head, features)
+    for file in ("embeddings.npy", "window_embeddings.npy"):  # the store has them
+        (folder / file).unlink(missing_ok=True)
+    return model, scores, history, heard.preprocessing, heard.weights
