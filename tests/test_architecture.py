@@ -50,7 +50,7 @@ FLOORS = [
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_embedder", "mae_heads", "mae_pretraining", "noisy_student", "occurrence", "ears", "head_epochs", "soundscape_labels", "ablation"},
     {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "aviary_tracks", "mel_models", "training_data", "hidden_sets"},
     {"kaggle_packages", "members", "scene_pairs", "identity_training", "track_embedders", "sightings", "voice_tests", "mel_training", "head_trainings"},
-    {"correspondence", "identity_sets", "soundscapes", "teachers"},
+    {"correspondence", "identity_sets", "soundscapes", "teachers", "wave_trainings"},
     {"match_grid", "trainings"},
     {"match"},
     {"report", "executions", "rehearsal", "pipeline", "benchmarks", "film_benchmarks", "__main__"},
