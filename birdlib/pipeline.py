@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import executions, locks, report, runtime, scene_pairs, stages, weights
+from birdlib import birdclef, executions, locks, report, runtime, scene_pairs, stages, weights
 
-HEARING = ("02_clean", "03_embed", "04_triplet", "07_classify", "08_submit")  # stages that need sound files
-DISPENSABLE = ("04_triplet", "05_match", "09_count")  # a submission can do without them, and so without their weights
+HEARING = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
+DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # a submission can do without them, and so without their weights
 
 
 def notebooks():
@@ -130,9 +130,18 @@ def _lacks(stem, outputs):
         return "there are no sound files"
     if stem == "05_match" and not scene_pairs.can_learn(splits):
         return "no two species have both pictures and sounds, nor are there two films"
+    if stem == "06_pseudolabel" and not _has_soundscapes(outputs):
+        return "there are no sound files in train_soundscapes/"
     if stem == "09_count" and not (has["video_path"] or has["individual_id"]):
         return "there are no films, and no recording has an individual_id"
     return ""
+
+
+def _has_soundscapes(outputs):
+    try:
+        return bool(birdclef.soundscapes(stages.recordings_root(outputs), "train"))
+    except stages.MissingStageError:
+        return False
 
 
 def _forget(notebook, outputs):

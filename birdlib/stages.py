@@ -25,6 +25,7 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "03_embed": ["01_split", "02_clean"],
     "04_triplet": ["01_split", "03_embed"],
     "05_match": ["01_split"],
+    "06_pseudolabel": ["01_split", "02_clean", "03_embed"],
     "07_classify": ["01_split", "02_clean", "03_embed"],
     "08_submit": ["01_split", "07_classify"],
     "09_count": ["01_split"],

@@ -1,0 +1,79 @@
+"""Students: heads on pooled patches that learn from recordings and, with soft targets, from windows of soundscapes.
+
+The noise of the noisy student is here that each recording is also heard with a soundscape's window mixed into it, on pooled features: both
+are there, so both are true.
+"""
+
+import numpy as np
+import pandas as pd
+
+from birdlib import classifiers, metrics, noisy_student
+
+MIXED = 0.5  # share of the window in a recording that it is mixed into
+
+
+def lesson(recordings, windows, targets, *, share=MIXED, rng):
+    """What a student learns: the recordings, the windows, and each recording with a window mixed into it, drawn anew for each.
+
+    Args:
+        recordings: (features, truth, sample_weight), from ``classifiers.training_set``.
+        windows: (windows, features); there may be none.
+        targets: (windows, labels) in [0, 1].
+        share: of the window in what is mixed; 0 mixes nothing.
+
+    Returns:
+        (features, truth, sample_weight), float32. A window weighs as much as a recording that is learnt whole does on the average.
+    """
+    features, truth, weight = recordings
+    if not len(windows):
+        return recordings
+    parts = [recordings, (windows, targets, np.ones(len(windows)))]
+    if share:
+        drawn = rng.integers(len(windows), size=len(features))
+        parts.append((*noisy_student.blend(features, truth, windows[drawn], targets[drawn], share), weight))
+    return tuple(np.concatenate(each).astype(np.float32) for each in zip(*parts, strict=True))
+
+
+def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
+    """The ``train`` that ``noisy_student.run`` asks for.
+
+    Args:
+        first: the head of round 0, which learnt from the recordings alone.
+        recordings: as of ``lesson``.
+        windows: (windows, features) of all windows.
+        validation: (features, truth) of recordings that no student learns from.
+        fit: function (lesson, validation) → a trained head.
+
+    Returns:
+        (train, heads): the function; and the list of heads, which grows by one a round.
+    """
+    heads = []
+
+    def train(targets, rows, number):
+        heads.append(fit(lesson(recordings, windows[rows], targets, share=share, rng=rng), validation) if number else first)
+        figure = metrics.macro_roc_auc(validation[1], classifiers.predict(heads[-1], validation[0]))
+        return classifiers.predict(heads[-1], windows), figure
+
+    return train, heads
+
+
+def judge(heads, features, truth, groups, *, best, rng):
+    """Each round on soundscapes that took no part in anything, and what the best round gained.
+
+    Args:
+        heads: of the rounds.
+        features, truth, groups: (windows, ...) of these soundscapes; whole groups are drawn.
+        best: number of the round chosen on validation.
+
+    Returns:
+        (rounds, gain): DataFrame ``held_out_auc, held_out_low, held_out_high``, a row a round; and (gain, low, high) of the best round
+        over round 0, both heard in the same draws, which cancels what is easy or hard for both. 90 % intervals.
+    """
+    scores = [classifiers.predict(head, features) for head in heads]
+    figures = [metrics.bootstrap_interval(metrics.macro_roc_auc, truth, each, groups=groups, n=300, rng=rng) for each in scores]
+    gain = metrics.bootstrap_interval(_gain, truth, scores[0], scores[best], groups=groups, n=300, rng=rng)
+    return pd.DataFrame(figures, columns=["held_out_auc", "held_out_low", "held_out_high"]), gain
+
+
+def _gain(truth, before, after):
+    return metrics.macro_roc_auc(truth, after) - metrics.macro_roc_auc(truth, before)
