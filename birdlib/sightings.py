@@ -71,6 +71,22 @@ def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_s
     return *(_joined(tables) for tables in (found, crops)), skipped
 
 
+def what_is_known(summary, found, splits):
+    """What is certain of tracks beforehand.
+
+    Args:
+        summary, found: of ``tracks``.
+        splits: the split table, with ``species`` and ``individual_id``.
+
+    Returns:
+        (names, apart): (tracks,) str as of ``labels``; (tracks, tracks) bool, which are surely two birds: seen at once, or of two species.
+    """
+    told = splits.drop_duplicates("recording_id").set_index("recording_id")
+    apart = tracks.must_not_link(found)
+    names = labels(summary, apart, told["individual_id"].to_dict())
+    return names, apart | of_other_species(summary, told["species"].to_dict())
+
+
 def labels(summary, must_not_link, names):
     """The individual of each track, where the manifest tells it: a film named after one bird shows it alone.
 
