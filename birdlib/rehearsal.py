@@ -40,7 +40,7 @@ def run(outputs_dir, n_files=soundscapes.COMPETITION_FILES, budget_min=soundscap
         the report, as a dict.
 
     Raises:
-        RehearsalError: the notebook failed, or did not end in time.
+        RehearsalError: the notebook failed, did not end in time, or could not load a member.
         birdclef.SubmissionError: its submission is not valid.
         and what ``kaggle_packages.write`` and ``hidden_sets.make`` raise.
     """
@@ -78,9 +78,10 @@ def lines(report):
         f"{report['competition_files']} files": f"{report['projected_min']:.1f} min of {report['budget_min']:g}{'' if fits else ': TOO LONG'}",
         "processor time": f"{report['cpu_s'] / 60:.1f} min on {report['n_cores']} cores",
         "peak memory": f"{report['peak_memory_gb']:.2f} GB, of all its processes together",
-        "network": f"off, {len(report['refused'])} attempts refused{': ' if hosts else ''}{', '.join(hosts)}",
+        "network": f"off; attempts refused: {len(report['refused'])}{', of ' if hosts else ''}{', '.join(hosts)}",
     }
-    told |= {f"08: {name}": str(value) for name, value in report["results"].items()}
+    told |= {"members": ", ".join(report["members"]), "left away for time": "; ".join(report["plan"]) or "nothing"}
+    told |= {"files not heard": f"{report['skipped']}, which have the prior"}
     width = max(map(len, told))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in told.items())
 
@@ -161,6 +162,12 @@ def _report(folder, packages, files, measured, budget_min):
     submission = pd.read_csv(written / "submission.csv")
     birdclef.require_valid_submission(submission, columns, hidden_sets.expected_row_ids(files))
     wall_s, cpu_s, peak = measured
+    results = stages.receipt(work / "outputs", "08_submit")["results"]
+    if results["members left out"]:
+        raise RehearsalError(
+            f"the submission is valid, but these members of the ensemble could not be loaded: {', '.join(results['members left out'])}. "
+            f"The reason is in {folder / kaggle_packages.NOTEBOOK}; mend it, or run notebooks/07_classify.ipynb again"
+        )
     timings = pd.read_csv(written / "timings.csv").dropna(subset="seconds")  # of files that were heard
     start_up_s = wall_s - timings["seconds"].sum()
     seconds_per_minute = timings["seconds"].sum() / timings["minutes"].sum()
@@ -181,5 +188,7 @@ def _report(folder, packages, files, measured, budget_min):
         "n_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "peak_memory_gb": peak / 1e9,
         "refused": offline.attempts(work / "refused.jsonl"),
-        "results": stages.receipt(work / "outputs", "08_submit")["results"],
+        "members": results["members"],
+        "plan": results["plan"] if isinstance(results["plan"], list) else [],
+        "skipped": results["skipped"],
     }

@@ -65,16 +65,17 @@ def test_when_the_time_is_up_no_process_is_left():
 
 REPORT = {
     "files": 12, "kinds": {"corrupt": 1, "whole": 11}, "distinct": 4, "rows": 144, "columns": 206, "wall_s": 60.0, "start_up_s": 24.0, "competition_files": 700,
-    "projected_min": 35.4, "budget_min": 90.0, "cpu_s": 66.0, "n_cores": 2, "peak_memory_gb": 1.5, "refused": [], "results": {"skipped": 1},
+    "projected_min": 35.4, "budget_min": 90.0, "cpu_s": 66.0, "n_cores": 2, "peak_memory_gb": 1.5, "refused": [],
+    "members": ["yamnet", "mel_cnn"], "plan": [], "skipped": 1,
 }  # fmt: skip
 
 
 def test_the_report_says_whether_there_is_time_and_who_wanted_the_network():
     told = rehearsal.lines(REPORT)
-    assert "12 (1 corrupt, 11 whole), of 4 different soundscapes" in told and "off, 0 attempts refused" in told
-    assert "35.4 min of 90" in told and "TOO LONG" not in told and "08: skipped" in told
-    told = rehearsal.lines(REPORT | {"projected_min": 90.1, "refused": [{"host": "birds.example.org"}]})
-    assert "90.1 min of 90: TOO LONG" in told and "1 attempts refused: birds.example.org" in told
+    assert "12 (1 corrupt, 11 whole), of 4 different soundscapes" in told and "off; attempts refused: 0" in told
+    assert "35.4 min of 90" in told and "TOO LONG" not in told and "left away for time  nothing" in told
+    told = rehearsal.lines(REPORT | {"projected_min": 90.1, "refused": [{"host": "birds.example.org"}], "plan": ["without mel_cnn: after 9 files"]})
+    assert "90.1 min of 90: TOO LONG" in told and "refused: 1, of birds.example.org" in told and "without mel_cnn: after 9 files" in told
 
 
 @pytest.mark.slow
@@ -91,7 +92,7 @@ def test_a_rehearsal_from_end_to_end(tmp_path, capsys):
     assert __main__.main(command) == 0, capsys.readouterr().err
     report = runtime.read_json(tmp_path / "rehearsal" / "rehearsal.json")
     assert report["kinds"] == {"corrupt": 1, "short": 1, "whole": 1} and report["rows"] == 26 and report["columns"] == 12
-    assert report["refused"] == [] and report["results"]["skipped"] == 1
+    assert report["refused"] == [] and report["skipped"] == 1 and report["members"] == ["yamnet"] and report["plan"] == []
     assert not (tmp_path / "rehearsal" / "work").exists() and (tmp_path / "rehearsal" / "08_submit.ipynb").is_file()
     runtime.write_json({**preprocessing, "key": "another"}, tmp_path / "07_classify" / "preprocessing.json")
     assert __main__.main(command) == 1
