@@ -145,6 +145,21 @@ def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
     return scores
 
 
+def require_shared_species(classes, columns):
+    """Which wanted columns a classifier does not know, and which of its species are not wanted: two sorted lists.
+
+    Raises:
+        SubmissionError: if it knows none of the columns; it names missing and extra ones.
+    """
+    unknown, unwanted = sorted(set(columns) - set(classes)), sorted(set(classes) - set(columns))
+    if not set(classes) & set(columns):
+        raise SubmissionError(
+            "the classifier and the sample submission have no species in common: name the data that the classifier learnt from\n"
+            f"- {_fault('columns are missing', unknown)}\n- {_fault('columns are not wanted', unwanted)}"
+        )
+    return unknown, unwanted
+
+
 def check_submission(table, classes, expected_row_ids):
     """Name every fault of a submission; an empty list means that it is valid.
 

@@ -54,14 +54,14 @@ def plan(members, hop_s=0.0, shifts_s=(), denoise=False):
     return ways
 
 
-def startup_s():
-    """Seconds that this process has lived, where its life counts: in a Kaggle session that runs a notebook from its start; else 0.
+def spent_s(since_s):
+    """Seconds that a run has taken: since ``since_s`` of ``time.monotonic``, or since the start of this process, where its life counts.
 
-    An open notebook may have waited for its reader for hours.
+    It counts in a Kaggle session that runs a notebook from its start; an open notebook may have waited for its reader for hours.
     """
     stat = Path("/proc/self/stat")
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch" or not stat.is_file():
-        return 0.0
+        return time.monotonic() - since_s
     began_ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # proc(5): since the machine started
     up_s = float(Path("/proc/uptime").read_text().split()[0])
     return max(0.0, up_s - began_ticks / os.sysconf("SC_CLK_TCK"))

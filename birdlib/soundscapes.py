@@ -2,17 +2,19 @@
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, embedding_store, members, pseudolabels, runtime, stages, window_scores
+from birdlib import audio, birdclef, embedding_store, members, metrics, pseudolabels, runtime, stages, window_scores
 
 COMPETITION_S = 60.0  # of a soundscape; a file that cannot be read gets rows as if it were whole
 COMPETITION_FILES = 700  # of the hidden test set
 BUDGET_MIN = 90.0  # of a CPU notebook
+N_DRAWS = 300  # of a bootstrap over soundscapes
 TRIES = 3  # files on which members get ready, where the first cannot be heard
 
 
@@ -146,6 +148,11 @@ def hear_all(files, loaded, told, clock, folder=None):
     return np.concatenate(scores), table, stages.skipped_table(skipped, "08_submit"), refused
 
 
+def forget(folder):
+    """Remove the scores that ``hear_all`` kept, once the submission is written."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _hear(row, loaded, told, way):
     """((windows, classes) or None, [(member, reason)] of those that were left out)."""
     spans, shares = window_scores.parts(row.windows, way.hop_s, way.shifts_s)
@@ -164,6 +171,49 @@ def _hear(row, loaded, told, way):
 
 def _reason(error):
     return getattr(error, "reason", "") or f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
+
+
+def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
+    """What each switch changes where the truth is known: plain windows, each switch alone, and all as they are set.
+
+    Args:
+        files, loaded, told: as in ``hear_all``; each file is heard once more.
+        truth: (windows, classes) of 0 and 1.
+        way, smoothing, n_top: as set; a switch that is off is tried with half a window's hop, shifts of a quarter of it,
+            ``window_scores.SMOOTHING`` or 1.
+        rng: of the bootstrap over soundscapes.
+
+    Returns:
+        DataFrame: ``windows`` (in words), ``macro_auc`` and ``change`` from plain windows, both (value, low, high), and ``verdict``.
+    """
+    window_s = files["windows"].iloc[0][0][1]
+    hop_s, shifts_s = way.hop_s or window_s / 2, way.shifts_s or (-window_s / 4, window_s / 4)
+    spoken = {"plain": (0.0, ()), "+ overlap": (hop_s, ()), "+ shifts": (0.0, shifts_s), "as set": (way.hop_s, way.shifts_s)}
+    scores = {name: [] for name in spoken}
+    for row in files.itertuples():
+        heard = {name: window_scores.parts(row.windows, *options) for name, options in spoken.items()}
+        spans = sorted({span for parts, _ in heard.values() for span in parts})
+        said = members.combine(told, {m.place: m.listen(row.path, way.denoise).scores(spans) for m in loaded if m.place in way.members})
+        place = {span: number for number, span in enumerate(spans)}
+        for name, (parts, shares) in heard.items():
+            scores[name].append(shares @ said[[place[span] for span in parts]])
+    scores = {name: np.concatenate(some) for name, some in scores.items()}
+    groups = row_ids(files)[1]
+    last = scores.pop("as set")
+    scores["+ smoothing"] = window_scores.finish(scores["plain"], groups, smoothing or window_scores.SMOOTHING)
+    scores["+ TopN"] = window_scores.finish(scores["plain"], groups, n_top=n_top or 1)
+    scores["as set"] = window_scores.finish(last, groups, smoothing, n_top)
+
+    def change(truth, after, before):
+        return metrics.macro_roc_auc(truth, after) - metrics.macro_roc_auc(truth, before)
+
+    rows = []
+    for name, some in scores.items():
+        figure = metrics.bootstrap_interval(metrics.macro_roc_auc, truth, some, groups=groups, n=N_DRAWS, rng=rng)
+        against = metrics.bootstrap_interval(change, truth, some, scores["plain"], groups=groups, n=N_DRAWS, rng=rng)
+        verdict = "helps" if against[1] > 0 else "harms" if against[2] < 0 else "cannot be told"
+        rows.append((name, figure, against, "" if name == "plain" else verdict))
+    return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
 
 
 def projection(timings):

@@ -175,3 +175,9 @@ def test_column_order_and_doubles_are_faults():
     faults = birdclef.check_submission(table, ["a", "b"], ["s_5"])
     assert faults == ["1 columns are missing: b", "1 columns are there twice: a"]
     assert "1 columns are missing: row_id" in birdclef.check_submission(table[["a"]], ["a"], ["s_5"])
+
+
+def test_a_sample_submission_of_other_species_is_refused_before_hours_are_spent():
+    assert birdclef.require_shared_species(["crow", "tit"], ["owl", "tit"]) == (["owl"], ["crow"])
+    with pytest.raises(birdclef.SubmissionError, match="(?s)1 columns are missing: owl.*2 columns are not wanted: crow, tit"):
+        birdclef.require_shared_species(["crow", "tit"], ["owl"])

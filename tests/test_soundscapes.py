@@ -169,6 +169,25 @@ def test_the_fastest_member_comes_first_and_one_that_cannot_hear_last(tmp_path):
     assert soundscapes.get_ready(loaded, files[:1], deadline.plan(["b", "w"])[0])["seconds"].tolist() == [np.inf, np.inf]
 
 
+# What switches do
+
+
+def test_each_switch_is_compared_with_plain_windows(tmp_path, both):
+    """The crow is where it is loud. Smoothing is off, and so tried as it usually is; what is set is TopN alone."""
+    rng = np.random.default_rng(0)
+    levels = rng.random((6, 4))
+    files = soundscapes.open_files([soundscape(tmp_path, f"H{i}.wav", np.repeat(row, 5)) for i, row in enumerate(levels)])
+    truth = np.stack([levels.ravel() > 0.5, rng.random(24) > 0.5, np.zeros(24)], axis=1).astype(float)
+    way = deadline.plan([".", "members/slow"])[0]
+    table = soundscapes.compare_switches(files, both, TOLD, truth, way, (), 1, rng).set_index("windows")
+    assert table.index.tolist() == ["plain", "+ overlap", "+ shifts", "+ smoothing", "+ TopN", "as set"]
+    assert table.loc["plain", "change"] == (0.0, 0.0, 0.0) and table.loc["plain", "verdict"] == ""
+    assert table.loc["as set", "macro_auc"][0] == table.loc["+ TopN", "macro_auc"][0]
+    for row in table.itertuples():
+        assert row.change[0] == pytest.approx(row.macro_auc[0] - table.loc["plain", "macro_auc"][0])
+    assert set(table["verdict"]) <= {"", "helps", "harms", "cannot be told"}
+
+
 # Which soundscapes
 
 
