@@ -1,8 +1,11 @@
 """The command line: ``python -m birdlib run | nearest | match | gallery | weights | bench | package | rehearse``."""
 
 import argparse
+import contextlib
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import birdlib
@@ -138,17 +141,45 @@ def _run(options):
     return 0
 
 
+@contextlib.contextmanager
+def _notes_apart():
+    """What libraries of C say on the side, TensorFlow of itself, is no part of an answer: it is shown only where something fails."""
+    try:
+        told = os.dup(2)
+    except OSError:  # there is nobody to tell
+        yield
+        return
+    with tempfile.TemporaryFile() as notes, os.fdopen(told, "w", buffering=1) as shown, contextlib.ExitStack() as stack:
+        sys.stderr.flush()
+        if sys.stderr is sys.__stderr__:
+            stack.enter_context(contextlib.redirect_stderr(shown))  # Python's own words go where they went
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, runtime.BirdlibError):
+                notes.seek(0)
+                shutil.copyfileobj(notes, shown.buffer)
+            raise
+        finally:
+            shown.flush()
+            os.dup2(told, 2)
+
+
 def _nearest(options):
     from birdlib import nearest
 
-    print(nearest.find(options.query, options.outputs, options.n).round(3).to_string(index=False))
+    with _notes_apart():
+        table = nearest.find(options.query, options.outputs, options.n)
+    print(table.round(3).to_string(index=False))
     return 0
 
 
 def _match(options):
     from birdlib import match
 
-    probability, scenes, basis = match.judge(options.picture, options.sound, options.outputs)
+    with _notes_apart():
+        probability, scenes, basis = match.judge(options.picture, options.sound, options.outputs)
     print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
     print(scenes.head(5).round(3).to_string(index=False))
     return 0
@@ -157,8 +188,9 @@ def _match(options):
 def _gallery_add(options):
     from birdlib import known_birds
 
-    embed, key, _ = _birds_of_files(options)
-    n = known_birds.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
+    with _notes_apart():
+        embed, key, _ = _birds_of_files(options)
+        n = known_birds.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
     print(f"{options.name} is known by {n} sighting{'s' * (n > 1)}")
     return 0
 
@@ -175,8 +207,9 @@ def _gallery_match(options):
 
     if not 0 < options.false_accept < 1:
         raise runtime.BirdlibError(f"--false-accept {options.false_accept}: give a share between 0 and 1")
-    embed, key, threshold = _birds_of_files(options)
-    table = known_birds.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
+    with _notes_apart():
+        embed, key, threshold = _birds_of_files(options)
+        table = known_birds.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
     for path in options.files:
         if path not in set(table["path"]):
             print(f"{path}: no bird is seen in it")

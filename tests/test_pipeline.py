@@ -8,9 +8,8 @@ import subprocess
 import sys
 import time
 
-import nbformat
-import pandas as pd
 import pytest
+from made_notebooks import notebook
 
 from birdlib import __main__, executions, locks, pipeline, report, runtime, stages
 
@@ -23,16 +22,6 @@ stage = stages.start("02_clean", outputs_dir, policy=policy)
 assert policy != "wrong", "there is no such policy"
 (stage.folder / "clips.csv").write_text(policy)
 stages.finish(stage, {"clips": 3})"""
-
-
-def notebook(path, parameters, code):
-    cells = [
-        nbformat.v4.new_markdown_cell(f"# {path.stem}"),
-        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(code),
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
 
 
 def put_chain(folder, monkeypatch):
@@ -279,49 +268,3 @@ def test_the_bar_of_each_task_begins_at_nought(tmp_path, monkeypatch, capsys):
             time.sleep(1.5)  # three looks
     lines = capsys.readouterr().err
     assert lines.index("9/9") < lines.index("1/9") < lines.index(" 5it [")
-
-
-def split_table(folder, **columns):
-    row = dict.fromkeys(("audio_path", "image_path", "video_path", "species", "individual_id"), "")
-    (folder / "01_split").mkdir(parents=True)
-    table = pd.DataFrame([{**row, "recording_id": "a", **columns}])
-    table.to_parquet(folder / "01_split" / "splits.parquet")
-
-
-@pytest.mark.parametrize(
-    ("columns", "left_out"),
-    [
-        ({"video_path": "a.mp4"}, {"02_clean", "03_embed", "04_triplet", "05_match", "06_pseudolabel", "07_classify", "08_submit"}),
-        ({"audio_path": "a.ogg"}, {"05_match", "06_pseudolabel", "09_count"}),
-        ({"audio_path": "a.ogg", "individual_id": "ring 7"}, {"05_match", "06_pseudolabel"}),
-    ],
-)
-def test_stages_without_anything_to_do_are_left_out(tmp_path, columns, left_out):
-    """One film cannot be told from others, sound without names of birds cannot be counted; nobody laid soundscapes beside them."""
-    split_table(tmp_path, **columns)
-    assert {name for name in stages.READS if pipeline._lacks(name, tmp_path)} == left_out
-
-
-@pytest.fixture
-def without_weights(finished, monkeypatch):
-    code = "from birdlib import weights\nraise weights.MissingWeightsError('no ResNet50: fetch it')"
-    path = finished.parent / "notebooks" / "05_match.ipynb"
-    notebook(path, 'outputs_dir = "outputs"  # where', code)
-    monkeypatch.setattr(pipeline, "notebooks", lambda: sorted(path.parent.glob("*.ipynb")))
-    monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"], "05_match": []})
-    return finished
-
-
-def test_a_stage_that_a_submission_can_do_without_is_left_out_for_want_of_weights(without_weights):
-    stale = without_weights / "05_match" / "stage.json"
-    stale.parent.mkdir(parents=True)
-    stale.write_text("{}")
-    assert pipeline.run(without_weights)["05_match"] == "left out"
-    assert not stale.exists(), "what an earlier run said is not of this one"
-    assert "left out: no ResNet50: fetch it" in (without_weights / "report.html").read_text()
-
-
-def test_a_stage_that_a_submission_needs_stops_for_want_of_weights(without_weights, monkeypatch):
-    monkeypatch.setattr(pipeline, "DISPENSABLE", ())
-    with pytest.raises(executions.ChainError, match="fetch it"):
-        pipeline.run(without_weights)

@@ -1,0 +1,28 @@
+"""Facts about the command line."""
+
+import subprocess
+import sys
+
+from birdlib import runtime
+
+TALK = """
+import os, sys
+from birdlib import __main__, runtime
+with __main__._notes_apart():
+    os.write(2, b"a note, ")
+    print("a warning,", file=sys.stderr)
+os.write(2, b"later, ")
+try:
+    with __main__._notes_apart():
+        os.write(2, b"of bad input, ")
+        raise runtime.BirdlibError
+except runtime.BirdlibError:
+    with __main__._notes_apart():
+        os.write(2, b"of a crash")
+        raise SystemError
+"""
+
+
+def test_what_libraries_say_on_the_side_is_shown_only_where_something_crashes():
+    done = subprocess.run([sys.executable, "-c", TALK], cwd=runtime.repository(), capture_output=True, text=True)
+    assert done.stdout == "" and done.stderr.startswith("a warning,\nlater, of a crashTraceback")
