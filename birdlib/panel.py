@@ -19,8 +19,8 @@ def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, place=None
         place: as in ``teachers.load_general``.
 
     Returns:
-        (asked, table): list of Teacher; and DataFrame ``teacher, labels, note``, a row for each that was wanted: how many labels it knows.
-        One that knows no label is told and not asked.
+        (asked, found, table): two lists of Teacher, of those that know something and of all that can be had; and DataFrame
+        ``teacher, labels, note``, a row for each that was wanted: how many labels it knows. One that knows none is told and not asked.
     """
     wanted = [name.strip() for name in which.split(",") if name.strip()]
     found, notes = teachers.load_general(wanted, names, weights_dir, window_s, place)
@@ -33,21 +33,21 @@ def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, place=None
         elif not teacher.labels:
             told[teacher.name] = "knows no species, but sounds that are none"
     rows = [(name, known.get(name, 0), told.get(name, "")) for name in wanted]
-    return asked, pd.DataFrame(rows, columns=["teacher", "labels", "note"])
+    return asked, found, pd.DataFrame(rows, columns=["teacher", "labels", "note"])
 
 
-def unmatched(names, asked, without_data=()):
+def unmatched(names, found, without_data=()):
     """What the general teachers do not know, and what no student can learn.
 
     Args:
         names: from ``taxonomy.names``.
-        asked: list of Teacher.
+        found: list of Teacher.
         without_data: labels of the taxonomy without a recording.
 
     Returns:
         DataFrame ``label, scientific_name, common_name, why``.
     """
-    lost = [(teacher.name, taxonomy.unmatched(teacher.matched)) for teacher in asked if teacher.name in teachers.GENERAL]
+    lost = [(teacher.name, taxonomy.unmatched(teacher.matched)) for teacher in found if teacher.name in teachers.GENERAL]
     tables = [names[names["label"].isin(labels)].assign(why=f"{name} does not know it") for name, labels in lost]
     here = names["label"].isin(list(without_data))
     tables.append(names[here].assign(why="no recording of it: it cannot be learnt"))

@@ -21,7 +21,10 @@ class WindowError(runtime.BirdlibError):
 
 def draw(paths, n, rng):
     """At most ``n`` soundscapes, one a stem, in their old order."""
-    paths = list({path.stem: path for path in reversed(list(paths))}.values())[::-1]
+    first = {}
+    for path in paths:
+        first.setdefault(path.stem, path)
+    paths = list(first.values())
     chosen = rng.choice(len(paths), min(n, len(paths)), replace=False)
     return [paths[index] for index in sorted(chosen)]
 
