@@ -155,6 +155,29 @@ def test_the_strictest_licence_of_what_is_inside_holds(outputs, members, used, l
     assert metadata(outputs, "birdlib-models")["licenses"] == [{"name": licence}]
 
 
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (catalogue.Model(licence=FREE, files={n: ("", hashlib.sha256(n.encode()).hexdigest()) for n in ("net.tflite", "labels.txt")}), ["net.tflite", "labels.txt"]),
+        (catalogue.Model(licence=FREE, kaggle_handle="a/b"), ["saved_model.pb", "variables/variables.index", "assets/label.csv"]),
+    ],
+    ids=["two files", "SavedModel"],
+)  # fmt: skip
+def test_packaged_weights_are_the_same_weights(outputs, machine, monkeypatch, model, names):
+    """BirdNET is two files, Perch a folder; a classifier refuses others than it was trained on."""
+    for name in names:
+        (machine / "mine" / "heard" / name).parent.mkdir(parents=True, exist_ok=True)
+        (machine / "mine" / "heard" / name).write_text(name)
+    (machine / "mine" / "heard" / "notes.txt").touch()
+    monkeypatch.setitem(weights.MODELS, "heard", model)
+    put_member(outputs / "07_classify", embedder="heard")
+    finish(outputs)
+    write(outputs)
+    packaged = outputs / "kaggle" / "birdlib-models" / "weights"
+    assert sorted(files(packaged)) == sorted(f"heard/{name}" for name in names)
+    assert weights.find("heard", packaged).sha256 == weights.find("heard").sha256
+
+
 def test_a_title_and_a_name_are_such_as_kaggle_takes(outputs):
     write(outputs)
     for name in ("birdlib-code", "birdlib-models"):

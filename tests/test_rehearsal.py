@@ -1,6 +1,7 @@
 """The rehearsal: that it is as lonely as Kaggle, that it ends when the time is up, and that it says what it saw."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -80,7 +81,10 @@ def test_the_report_says_whether_there_is_time_and_who_wanted_the_network():
 
 @pytest.mark.slow
 def test_a_rehearsal_from_end_to_end(tmp_path, capsys):
-    """A classifier that has learnt nothing, on YAMNet: three files, one of them corrupt and one of 10 s, become 12 + 12 + 2 rows."""
+    """A classifier that has learnt nothing, on YAMNet: three files, one of them corrupt and one of 10 s, become 12 + 12 + 2 rows.
+
+    A member of the ensemble, and then all of it, that was trained on another embedder does not pass.
+    """
     listener, classes = embedders.load("yamnet"), sorted(path.name for path in (sample.ensure() / "train_audio").iterdir())
     layer = pooling.build_pooling()
     head = classifiers.build_head(layer(np.zeros((1, 2, listener.dim), np.float32), np.ones((1, 2), np.float32)).shape[-1], len(classes))
@@ -94,6 +98,13 @@ def test_a_rehearsal_from_end_to_end(tmp_path, capsys):
     assert report["kinds"] == {"corrupt": 1, "short": 1, "whole": 1} and report["rows"] == 26 and report["columns"] == 12
     assert report["refused"] == [] and report["skipped"] == 1 and report["members"] == ["yamnet"] and report["plan"] == []
     assert not (tmp_path / "rehearsal" / "work").exists() and (tmp_path / "rehearsal" / "08_submit.ipynb").is_file()
-    runtime.write_json({**preprocessing, "key": "another"}, tmp_path / "07_classify" / "preprocessing.json")
+    strange = {**preprocessing, "key": "another"}
+    shutil.copytree(tmp_path / "07_classify", tmp_path / "07_classify" / "members" / "other")
+    runtime.write_json(strange, tmp_path / "07_classify" / "members" / "other" / "preprocessing.json")
+    ensemble = {"rule": "mean", "members": [".", "members/other"], "thresholds": prior, "calibration": {}, "prior": prior}
+    runtime.write_json(ensemble, tmp_path / "07_classify" / "ensemble.json")
+    assert __main__.main(command) == 1
+    assert "could not be loaded: members/other" in capsys.readouterr().err
+    runtime.write_json(strange, tmp_path / "07_classify" / "preprocessing.json")
     assert __main__.main(command) == 1
     assert "notebook 08 failed" in capsys.readouterr().err
