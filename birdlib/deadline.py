@@ -23,7 +23,7 @@ class Way:
         what: in words, what was left away last.
         hop_s, shifts_s: as in ``window_scores.parts``.
         denoise: whether sound is denoised as the classifier's training recordings were.
-        members: names of those that are asked.
+        members: places of those that are asked, see ``members.facts``.
     """
 
     what: str
@@ -37,7 +37,7 @@ def plan(members, hop_s=0.0, shifts_s=(), denoise=False):
     """Ways to listen, each cheaper than the one before: shifts and overlap go first, then denoising, then members one by one.
 
     Args:
-        members: names, the cheapest first; that one stays.
+        members: {place: name}, the cheapest first; that one stays.
         denoise: whether there is any.
 
     Returns:
@@ -49,8 +49,8 @@ def plan(members, hop_s=0.0, shifts_s=(), denoise=False):
     if denoise:
         what = "no denoising, though the classifier learnt from denoised sound"
         ways.append(dataclasses.replace(ways[-1], what=what, denoise=False))
-    for n in range(len(members) - 1, 0, -1):
-        ways.append(dataclasses.replace(ways[-1], what=f"without {members[n]}", members=tuple(members[:n])))
+    for place in list(members)[:0:-1]:
+        ways.append(dataclasses.replace(ways[-1], what=f"without {members[place]}", members=ways[-1].members[:-1]))
     return ways
 
 
@@ -130,8 +130,8 @@ class Deadline:
         """What is projected, in words."""
         finish_s, budget_min = self.finish_s(), self.budget_s / 60.0
         if finish_s is None:
-            return f"{self.spent_s() / 60.0:.1f} of {budget_min:.0f} minutes are spent"
-        return f"{self.cost():.2f} s per minute of audio: projected to finish at {finish_s / 60.0:.1f} of {budget_min:.0f} minutes"
+            return f"{self.spent_s() / 60.0:.1f} of {budget_min:g} minutes are spent"
+        return f"{self.cost():.2f} s per minute of audio: projected to finish at {finish_s / 60.0:.1f} of {budget_min:g} minutes"
 
     def steps(self):
         """The steps that were taken, in words, a list of str."""

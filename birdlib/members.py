@@ -42,7 +42,8 @@ def facts(folder):
     """What stage 07 wrote about the ensemble in a folder; without ``ensemble.json``, as of old, the one classifier is all of it.
 
     Returns:
-        dict: ``rule``, ``kept``, ``members`` (their folders), ``classes``, ``thresholds``, ``prior``, and ``calibration``, {} if there is none.
+        dict: ``rule``, ``kept``, ``members`` (their folders), ``sha256`` of their models, ``classes``, ``thresholds``, ``prior``, ``calibration``, {} if
+        there is none, and where it was told ``validation``, {member: macro ROC-AUC}.
 
     Raises:
         ClassifierError: if there is no classifier.
@@ -52,9 +53,11 @@ def facts(folder):
     if missing:
         raise classifiers.ClassifierError(f"{folder} has no {', '.join(missing)}: run notebooks/07_classify.ipynb first")
     preprocessing = runtime.read_json(folder / "preprocessing.json")
-    alone = {"rule": "mean", "members": ["."], "thresholds": preprocessing.get("thresholds"), "prior": preprocessing["prior"]}
-    path = folder / "ensemble.json"
-    told = runtime.read_json(path) if path.is_file() else alone
+    told = {"rule": "mean", "members": ["."], "thresholds": preprocessing.get("thresholds"), "prior": preprocessing["prior"]}
+    if (folder / "ensemble.json").is_file():
+        told = runtime.read_json(folder / "ensemble.json")
+    elif (folder / classifiers.FILES[0]).is_file():
+        told["sha256"] = {".": runtime.digest_file(folder / classifiers.FILES[0])}
     return {"kept": {}, "calibration": {}, **told, "classes": runtime.read_json(folder / "classes.json")}
 
 

@@ -36,7 +36,7 @@ def seconds_of(way):
     return 2.0 * len(way.members) * (2 if way.shifts_s else 1) + 3.0 * way.denoise
 
 
-WAYS = deadline.plan(["fast", "slow"], hop_s=2.5, shifts_s=(-1.25, 1.25), denoise=True)  # 11, 7, 4 and 2 s
+WAYS = deadline.plan({"fast": "the fast one", "slow": "the slow one"}, hop_s=2.5, shifts_s=(-1.25, 1.25), denoise=True)  # 11, 7, 4 and 2 s
 
 
 def test_shifts_go_first_then_denoising_then_the_slowest_member():
@@ -46,7 +46,12 @@ def test_shifts_go_first_then_denoising_then_the_slowest_member():
         (0.0, 0, False, ("fast", "slow")),
         (0.0, 0, False, ("fast",)),
     ]
-    assert len(deadline.plan(["one"])) == 1  # nothing to leave away
+    assert [way.what for way in WAYS[1:]] == [
+        "no test-time shifts, no overlap",
+        "no denoising, though the classifier learnt from denoised sound",
+        "without the slow one",
+    ]
+    assert len(deadline.plan({"one": "one"})) == 1  # nothing to leave away
 
 
 def test_a_fast_machine_leaves_nothing_away():
@@ -102,7 +107,7 @@ def test_a_first_look_counts_before_any_file_is_heard():
 
 
 def test_no_more_steps_than_there_are_and_no_time_at_all():
-    heard, limit = run(Clock(), deadline.plan(["one"]), lambda way: 60.0, 10, 5)
+    heard, limit = run(Clock(), deadline.plan({"one": "one"}), lambda way: 60.0, 10, 5)
     assert limit.step == 0 and heard.count("the prior") == 6  # a minute each; 4.5 minutes are used, 4 files end in them
     assert run(Clock(), WAYS, seconds_of, 3, 0)[0] == ["the prior"] * 3
 

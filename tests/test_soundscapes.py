@@ -55,7 +55,7 @@ def hear(paths, loaded, folder=None, seconds=1.0, budget_min=90, **options):
         return clock[0]
 
     files = soundscapes.open_files(paths)
-    ways = deadline.plan([member.place for member in loaded], **options)
+    ways = deadline.plan({member.place: member.name for member in loaded}, **options)
     limit = deadline.Deadline(ways, files["minutes"].sum(), budget_min, now=now)
     return files, limit, *soundscapes.hear_all(files, loaded, TOLD, limit, folder)
 
@@ -138,7 +138,7 @@ def test_every_file_has_rows_however_slow_the_machine(tmp_path, both):
     paths = [soundscape(tmp_path, f"H{i}.wav", [0.1] * 5) for i in range(10)]
     files, limit, scores, timings, _, _ = hear(paths, both, seconds=60.0, budget_min=4)
     assert len(scores) == len(soundscapes.row_ids(files)[0]) == 10 and np.isfinite(scores).all()
-    assert timings["way"].iloc[0] == "everything" and "without members/slow" in timings["way"].tolist()
+    assert timings["way"].iloc[0] == "everything" and "without slow" in timings["way"].tolist()
     assert timings["is_prior"].iloc[-1] and np.allclose(scores[-1], PRIOR)
     assert 0 < len(both[1].heard) < len(both[0].heard)
     assert limit.steps()[-1] == f"the prior: {timings['is_prior'].sum()} files for which there was no time"
@@ -164,9 +164,22 @@ def test_a_run_that_was_killed_goes_on(tmp_path, both):
 def test_the_fastest_member_comes_first_and_one_that_cannot_hear_last(tmp_path):
     files = soundscapes.open_files([tmp_path / "none.wav", soundscape(tmp_path, "H1.wav", [0.1] * 10)])
     loaded = [Member("broken", "b", RuntimeError("no")), Member("whole", "w")]
-    ready = soundscapes.get_ready(loaded, files, deadline.plan(["b", "w"])[0])
+    way = deadline.plan({"b": "broken", "w": "whole"})[0]
+    ready = soundscapes.get_ready(loaded, files, TOLD, way)
     assert ready["member"].tolist() == ["whole", "broken"] and np.isfinite(ready["seconds"]).tolist() == [True, False]
-    assert soundscapes.get_ready(loaded, files[:1], deadline.plan(["b", "w"])[0])["seconds"].tolist() == [np.inf, np.inf]
+    assert soundscapes.get_ready(loaded, files[:1], TOLD, way)["seconds"].tolist() == [np.inf, np.inf]
+
+
+def test_a_fast_member_that_validation_trusts_little_is_left_away_before_a_slow_one(tmp_path, monkeypatch):
+    """Seconds are 0.1, 0.2 and 0.3: the first is fast and poor, the others are as good as each other."""
+    files = soundscapes.open_files([soundscape(tmp_path, "H1.wav", [0.1] * 60)])
+    loaded = [Member(name, name) for name in ("poor", "good", "best")]
+    told = TOLD | {"validation": {"poor": 0.7, "good": 0.89, "best": 0.9}}
+    ticks = iter([0.0, 0.1, 1.0, 1.2, 2.0, 2.3] * 2)
+    monkeypatch.setattr(soundscapes.time, "perf_counter", lambda: next(ticks))
+    way = deadline.plan({name: name for name in ("poor", "good", "best")})[0]
+    assert soundscapes.get_ready(loaded, files, told, way)["place"].tolist() == ["good", "best", "poor"]
+    assert soundscapes.get_ready(loaded, files, TOLD, way)["place"].tolist() == ["poor", "good", "best"]
 
 
 # What switches do
@@ -178,7 +191,7 @@ def test_each_switch_is_compared_with_plain_windows(tmp_path, both):
     levels = rng.random((6, 4))
     files = soundscapes.open_files([soundscape(tmp_path, f"H{i}.wav", np.repeat(row, 5)) for i, row in enumerate(levels)])
     truth = np.stack([levels.ravel() > 0.5, rng.random(24) > 0.5, np.zeros(24)], axis=1).astype(float)
-    way = deadline.plan([".", "members/slow"])[0]
+    way = deadline.plan({".": "fast", "members/slow": "slow"})[0]
     table = soundscapes.compare_switches(files, both, TOLD, truth, way, (), 1, rng).set_index("windows")
     assert table.index.tolist() == ["plain", "+ overlap", "+ shifts", "+ smoothing", "+ TopN", "as set"]
     assert table.loc["plain", "change"] == (0.0, 0.0, 0.0) and table.loc["plain", "verdict"] == ""
