@@ -4,9 +4,7 @@
 what is made from them under the same licence; the receipt of a stage that heard with them says so.
 """
 
-import dataclasses
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -21,26 +19,10 @@ NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
 _LABELS = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 _MODEL = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 _MAX_DIFFERENCE = 1e-3  # of the scores before the sigmoid, see ``load``
-_AT_ONCE = 16  # patches that a piece of a stream holds
 
 
 class BirdnetError(runtime.BirdlibError):
     """A BirdNET that cannot be used on this machine."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Birdnet:
-    """A BirdNET that is ready to listen.
-
-    Attributes:
-        species: table, one row a class, see ``birdnet.species``.
-        hear: (144000,) float32 → (logits (classes,), embedding (dim,)), NumPy.
-        dim: of the embedding, 1024.
-    """
-
-    species: pd.DataFrame
-    hear: Callable
-    dim: int
 
 
 def species(source):
@@ -60,7 +42,7 @@ def species(source):
 
 
 def load(source, n_threads=2):
-    """Load the weights that ``birdlib.weights`` found, as a ``Birdnet``.
+    """Load the weights that ``birdlib.weights`` found, as a ``patchwise.Network``.
 
     The embedding is no output of the model, but the tensor before its last layer. Whether that is what LiteRT gives, which is
     free to keep other things there, is checked: the last layer, computed by NumPy from it, must give the scores.
@@ -75,15 +57,18 @@ def load(source, n_threads=2):
     [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
     embedding = wanted["index"] - 1
 
-    def hear(patch):
+    def hear_one(patch):
         interpreter.set_tensor(given["index"], np.asarray(patch, np.float32)[None])
         interpreter.invoke()
         return interpreter.get_tensor(wanted["index"])[0], interpreter.get_tensor(embedding)[0]
 
+    def hear(patches):
+        return tuple(np.stack(parts) for parts in zip(*map(hear_one, patches), strict=True))
+
     if len(table) != wanted["shape"][-1]:
         raise BirdnetError(f"{source.path}: {len(table)} labels for {wanted['shape'][-1]} classes: fetch both anew")
-    dim = _require_embedding(interpreter, hear, source.path)
-    return Birdnet(table, hear, dim)
+    dim = _require_embedding(interpreter, hear_one, source.path)
+    return patchwise.Network(table, hear, dim)
 
 
 def _require_embedding(interpreter, hear, path):
@@ -98,43 +83,23 @@ def _require_embedding(interpreter, hear, path):
     raise BirdnetError(f"{path}: this version of LiteRT does not give BirdNET's embedding: update ai-edge-litert")
 
 
-def n_patches(n_samples):
-    """How many patches cover a waveform at 48 kHz: at least one, and no sample is lost."""
-    return 1 + max(0, -(-(n_samples - PATCH_SAMPLES) // HOP_SAMPLES))
-
-
-class BirdnetEmbedder(patchwise.PatchwiseEmbedder):
+class BirdnetEmbedder(patchwise.BatchedEmbedder):
     """BirdNET's 1024-d embedding of each patch of 3 s, see ``embedders``.
 
     Sound below 15 kHz is heard, and each patch is scaled to full volume: silence before a song does not change its loudness, and a
     patch of faint noise is loud noise.
     """
 
-    name = "birdnet"
     sample_rate_hz = SAMPLE_RATE_HZ
     patch_s, hop_s = PATCH_S, HOP_S
+    patch_samples, hop_samples, at_once = PATCH_SAMPLES, HOP_SAMPLES, 16
 
     def __init__(self, source, model):
-        self.species = model.species
-        self.class_names = model.species["species"].tolist()
-        self.dim = model.dim
-        self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "hop_s": HOP_S, "recipe": 1})
-        self.weights = {self.name: {**source.receipt(), "backend": "litert"}}
-        self._hear = model.hear
-        self._birds = model.species["is_wild"].to_numpy()
+        is_wild = model.species["is_wild"].to_numpy()
+        super().__init__("birdnet", {**source.receipt(), "backend": "litert"}, model.dim, model.species["species"].tolist(), is_wild)
+        self.species, self._hear = model.species, model.hear
 
-    def _pieces(self, blocks):
-        heard = []
-        for patch in patchwise.cut(blocks, PATCH_SAMPLES, HOP_SAMPLES):
-            heard.append(self._hear(patch))
-            if len(heard) == _AT_ONCE:
-                yield _joined(heard)
-                heard = []
-        if heard:
-            yield _joined(heard)
-
-
-def _joined(heard):
-    logits, embeddings = (np.stack(parts) for parts in zip(*heard, strict=True))
-    scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -15.0, 15.0)))  # clipped as BirdNET's own tools do
-    return embeddings, scores.astype(np.float32)
+    def _heard(self, patches):
+        logits, embeddings = self._hear(patches)
+        scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -15.0, 15.0)))  # clipped as BirdNET's own tools do
+        return embeddings, scores.astype(np.float32)

@@ -81,7 +81,7 @@ def classes(base):
     class MatchLoss(base):
         def call(self, targets, outputs):
             a, v, logit = parts(outputs)
-            cost = self.of_vectors(targets, a, v) + ops.mean(_bce(targets[:, 0], logit))
+            cost = self.of_vectors(targets, a, v) + ops.mean(bce(targets[:, 0], logit))
             return cost[None]  # (1,): Keras would not divide a scalar by the number of replicas
 
     @keras.saving.register_keras_serializable("birdlib")
@@ -207,8 +207,8 @@ def classes(base):
     }
 
 
-def _bce(truth, logits):
-    """(batch,), exact for logits of any size."""
+def bce(truth, logits):
+    """BCE(y, z), element by element, exact for logits of any size."""
     from keras import ops
 
     return ops.softplus(logits) - truth * logits
@@ -217,7 +217,7 @@ def _bce(truth, logits):
 def _cosine_bce(targets, a, v, scale, bias):
     from keras import ops
 
-    return _bce(targets[:, 0], scale * (ops.sum(a * v, axis=1) - bias))
+    return bce(targets[:, 0], scale * (ops.sum(a * v, axis=1) - bias))
 
 
 def _cosines(x, y):

@@ -7,7 +7,7 @@ float32. A loss is the mean over species and clips, so that costs do not grow wi
 
 import functools
 
-from birdlib import runtime
+from birdlib import cross_losses, runtime
 
 NAMES = ("asymmetric", "bce", "focal", "cross_entropy", "soft_auc")
 NEAREST = 1e-7  # of a probability to 0 and 1
@@ -99,7 +99,7 @@ def _classes():
             super().__init__(name, reduction, from_logits)
 
         def call(self, labels, outputs):
-            return ops.mean(_bce(labels, self.logits(outputs)), axis=-1)  # (batch,)
+            return ops.mean(cross_losses.bce(labels, self.logits(outputs)), axis=-1)  # (batch,)
 
     @keras.saving.register_keras_serializable("birdlib")
     class FocalLoss(LabelLoss):
@@ -166,13 +166,6 @@ def _classes():
         "cross_entropy": CrossEntropyLoss,
         "soft_auc": SoftAucLoss,
     }
-
-
-def _bce(labels, z):
-    """-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)), exact for logits of any size."""
-    from keras import ops
-
-    return ops.softplus(z) - labels * z
 
 
 def _focused(log_likelihood, mistake, focus):

@@ -1,6 +1,28 @@
 """What embedders have in common that hear a recording patch by patch: ways to ask, whole or in blocks; see ``embedders``."""
 
+import dataclasses
+import itertools
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network that is ready to listen.
+
+    Attributes:
+        species: table, one row a class, with ``is_wild``: False for the sounds of people and machines.
+        hear: (patches, samples) float32 → (logits (patches, classes), embeddings (patches, dim)), NumPy.
+        dim: of the embedding.
+    """
+
+    species: pd.DataFrame
+    hear: Callable
+    dim: int
 
 
 class PatchwiseEmbedder:
@@ -40,6 +62,31 @@ class PatchwiseEmbedder:
         """Yields ``scores`` of consecutive patches of a recording that comes in consecutive blocks of any length."""
         for _, scores in self._pieces(blocks):
             yield scores
+
+
+class BatchedEmbedder(PatchwiseEmbedder):
+    """Hears ``at_once`` patches together.
+
+    A subclass has ``sample_rate_hz, patch_s, hop_s``, ``patch_samples, hop_samples, at_once``, and ``_heard(patches)``, which gives what
+    ``_pieces`` yields of (patches, samples).
+    """
+
+    def __init__(self, name, receipt, dim, class_names, is_bird):
+        """
+        Args:
+            name: of the embedder.
+            receipt: of its weights, with their ``sha256``; see ``weights.Source.receipt``.
+            dim: of an embedding.
+            class_names, is_bird: list of str, and (classes,) bool.
+        """
+        self.name, self.dim, self.class_names, self._birds = name, dim, class_names, is_bird
+        self.key = runtime.digest({"name": name, "sha256": receipt["sha256"], "hop_s": self.hop_s, "recipe": 1})
+        self.weights = {name: receipt}
+
+    def _pieces(self, blocks):
+        patches = cut(blocks, self.patch_samples, self.hop_samples)
+        while some := list(itertools.islice(patches, self.at_once)):
+            yield self._heard(np.stack(some))
 
 
 def cut(blocks, patch_samples, hop_samples):

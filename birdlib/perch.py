@@ -6,9 +6,7 @@ frogs, insects and mammals too and names them as iNaturalist does. Both are offi
 """
 
 import csv
-import dataclasses
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -22,26 +20,10 @@ PEAK = 0.25  # each patch is scaled to it, as it was in training
 VERSIONS = {"perch": ("label.csv", "sigmoid"), "perch_v2": ("labels.csv", "softmax")}  # the classes, and what makes probabilities
 _EBIRD = "perch_v2_ebird_classes.csv"
 _NO_EBIRD = "no_ebird_code"
-_AT_ONCE = 8  # patches
 
 
 class PerchError(runtime.BirdlibError):
     """A Perch that cannot be used."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Perch:
-    """A Perch that is ready to listen.
-
-    Attributes:
-        species: table, one row a class, see ``perch.species``.
-        hear: (patches, 160000) float32 → (logits (patches, classes), embeddings (patches, dim)), NumPy.
-        dim: of the embedding: 1280, of version 2: 1536.
-    """
-
-    species: pd.DataFrame
-    hear: Callable
-    dim: int
 
 
 def species(source):
@@ -71,7 +53,7 @@ def species(source):
 
 
 def load(source):
-    """Load the SavedModel that ``birdlib.weights`` found, as a ``Perch``.
+    """Load the SavedModel that ``birdlib.weights`` found, as a ``patchwise.Network``.
 
     Early exports of version 1 take one patch at a time and give a pair, later ones a dict; version 2 has a signature only.
 
@@ -102,7 +84,7 @@ def load(source):
     logits, embeddings = hear(np.zeros((1, PATCH_SAMPLES), np.float32))
     if logits.shape[1] != len(table):
         raise PerchError(f"{source.path}: {len(table)} labels for {logits.shape[1]} classes: fetch Perch anew")
-    return Perch(table, hear, embeddings.shape[1])
+    return patchwise.Network(table, hear, embeddings.shape[1])
 
 
 def as_heard(patches):
@@ -113,36 +95,22 @@ def as_heard(patches):
     return (PEAK * centred / np.where(peaks > 0.0, peaks, 1.0)).astype(np.float32)
 
 
-class PerchEmbedder(patchwise.PatchwiseEmbedder):
-    """Perch's embedding of each patch of 5 s, see ``embedders``; the patches lie side by side."""
+class PerchEmbedder(patchwise.BatchedEmbedder):
+    """Perch's embedding of each patch of 5 s, see ``embedders``, 1280-d, of version 2 1536-d; the patches lie side by side."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
     patch_s, hop_s = PATCH_S, HOP_S
+    patch_samples, hop_samples, at_once = PATCH_SAMPLES, HOP_SAMPLES, 8
 
     def __init__(self, source, model):
-        self.name = source.name
-        self.species = model.species
+        class_names = model.species["ebird" if source.name == "perch" else "species"].tolist()
+        is_wild = model.species["is_wild"].to_numpy()
+        super().__init__(source.name, {**source.receipt(), "backend": "tensorflow"}, model.dim, class_names, is_wild)
+        self.species, self._hear = model.species, model.hear
         _, self._activation = VERSIONS[source.name]
-        named_by = model.species["ebird" if source.name == "perch" else "species"]
-        self.class_names = named_by.tolist()
-        self.dim = model.dim
-        self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "hop_s": HOP_S, "recipe": 1})
-        self.weights = {self.name: {**source.receipt(), "backend": "tensorflow"}}
-        self._hear = model.hear
-        self._birds = model.species["is_wild"].to_numpy()
-
-    def _pieces(self, blocks):
-        patches = []
-        for patch in patchwise.cut(blocks, PATCH_SAMPLES, HOP_SAMPLES):
-            patches.append(patch)
-            if len(patches) == _AT_ONCE:
-                yield self._heard(patches)
-                patches = []
-        if patches:
-            yield self._heard(patches)
 
     def _heard(self, patches):
-        logits, embeddings = self._hear(np.stack(patches))
+        logits, embeddings = self._hear(patches)
         logits = np.asarray(logits, np.float64)
         if self._activation == "softmax":
             scores = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -2,8 +2,9 @@ from datetime import date
 
 import numpy as np
 import pytest
+import tiny_tflite
 
-from birdlib import birdnet, catalogue, occurrence, sample, weights
+from birdlib import birdnet, occurrence, sample, weights
 
 LABELS = ["Turdus merula_Eurasian Blackbird", "Engine_Engine", "Apus apus_Common Swift"]
 
@@ -18,11 +19,7 @@ def make(folder, n_classes=3):
         is_summer = tf.cast((week >= 17) & (week <= 30) & (latitude > 0), tf.float32)
         return tf.concat([tf.ones_like(week) * 0.5, tf.zeros_like(week), 0.8 * is_summer], axis=1)[:, :n_classes]
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()])
-    model_name, labels_name = catalogue.MODELS["birdnet_location"].files
-    (folder / model_name).write_bytes(converter.convert())
-    (folder / labels_name).write_text("\n".join(LABELS), encoding="utf-8")
-    return weights.Source("birdnet_location", folder, "made for the test", "ab" * 32, "CC BY-NC-SA 4.0", "tflite")
+    return tiny_tflite.source("birdnet_location", folder, network, LABELS)
 
 
 @pytest.fixture(scope="module")
