@@ -143,6 +143,13 @@ def only(way, why):
     return {"chosen": way, "why": why, "max_difference": 0.0, "times_as_fast": 1.0, "n_windows": 0}
 
 
+def sentence(facts):
+    """A certificate in words."""
+    if not facts.get("n_windows"):
+        return facts.get("why", "it could not hear")
+    return f"{facts['chosen']}: {facts['why']}; scores differ by at most {facts['max_difference']:.1g} on {facts['n_windows']} windows"
+
+
 def _seconds(run, rows):
     began = time.perf_counter()
     run(rows)

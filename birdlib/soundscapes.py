@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def row_ids(files):
 
 
 def get_ready(loaded, files, told, way):
-    """Certify the members on the first soundscape that can be heard, then take their time on it.
+    """Certify the members on a soundscape of about a minute that can be heard, then take their time on it.
 
     Args:
         loaded: from ``members.load``.
@@ -87,7 +88,8 @@ def get_ready(loaded, files, told, way):
     """
     trust = told.get("validation", {})
     seconds = {member.place: np.inf for member in loaded}
-    for row in files[files["fault"] == ""].head(TRIES).itertuples():
+    typical = files[files["fault"] == ""].sort_values("minutes", key=lambda minutes: (minutes - COMPETITION_S / 60).abs(), kind="stable")
+    for row in typical.head(TRIES).itertuples():
         spans, _ = window_scores.parts(row.windows, way.hop_s, way.shifts_s)
         for member in loaded:
             with contextlib.suppress(Exception):  # whatever it is: the run goes on, and tells it when the files are heard
@@ -145,7 +147,11 @@ def hear_all(files, loaded, told, clock, folder=None):
                 refused += [(row.soundscape, name, reason) for name, reason in reasons]
                 fault = "" if found is not None else reasons[0][1]
                 if found is not None and folder:
-                    store.put(file_key, found, np.full(len(found), step, np.float32))
+                    try:
+                        store.put(file_key, found, np.full(len(found), step, np.float32))
+                    except (runtime.FullDiskError, embedding_store.StoreError) as error:  # no reason not to go on
+                        warnings.warn(f"scores are kept no more, so a killed run would begin anew: {error}", stacklevel=2)
+                        folder = None
             if fault:
                 skipped.append((row.path.name, fault))
             scores.append(np.tile(prior, (len(row.windows), 1)) if found is None else found)

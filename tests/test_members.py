@@ -202,6 +202,7 @@ def test_litert_is_certified_before_it_is_used(tmp_path, monkeypatch):
     member, facts = certified(700)
     assert facts["chosen"] == "litert" and facts["times_as_fast"] == 4.0
     assert facts["max_difference"] < exported.MAX_DIFFERENCE and facts["n_windows"] == 9
+    assert exported.sentence(facts).startswith("litert: litert is 4.00 times as fast; scores differ by at most")
     assert member.listen(path).scores(spans)[:, 0] == pytest.approx(np.linspace(0.1, 0.9, 9), abs=1e-3)
     monkeypatch.setattr(exported, "lite", lambda *_: lambda batch: {"scores": np.full((len(batch), 3), np.nan, np.float32)})
     assert certified(3)[1]["chosen"] == "keras"  # it is converted already; but it says NaN

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import audio, birdclef, deadline, members, runtime, soundscapes
+from birdlib import audio, birdclef, deadline, embedding_store, members, runtime, soundscapes
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -159,6 +159,17 @@ def test_a_run_that_was_killed_goes_on(tmp_path, both):
     _, _, scores, timings, _, _ = hear(paths, again, tmp_path / "parts")
     assert np.array_equal(scores, undisturbed) and again[0].heard == ["H2"]
     assert timings["seconds"].isna().tolist() == [True, True, False]
+
+
+def test_a_full_disk_stops_no_listening(tmp_path, both, monkeypatch):
+    def full(*_):
+        raise runtime.FullDiskError("the disk is full")
+
+    paths = [soundscape(tmp_path, f"H{i}.wav", [0.1] * 10) for i in range(2)]
+    monkeypatch.setattr(embedding_store.EmbeddingStore, "put", full)
+    with pytest.warns(UserWarning, match="kept no more.*the disk is full"):
+        _, _, scores, timings, _, _ = hear(paths, both, tmp_path / "parts")
+    assert not timings["is_prior"].any() and np.array_equal(scores, hear(paths, both)[2])
 
 
 def test_the_fastest_member_comes_first_and_one_that_cannot_hear_last(tmp_path):
