@@ -44,7 +44,7 @@ def foreground(waveform, sample_rate_hz):
     """The song without its background, by spectral subtraction.
 
     "Suppression of Acoustic Noise in Speech Using Spectral Subtraction" (1979), of ``SUBTRACTED`` times the background's spectrum. Gates
-    that smooth their mask, as ``noise.denoise`` does, would damp a pure whistle by 10 dB.
+    that smooth their mask, as ``noise.denoise_blocks`` does, would damp a pure whistle by 10 dB.
 
     Returns:
         (samples,) float32, as long as the recording.

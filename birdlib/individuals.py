@@ -98,25 +98,6 @@ def renumber(labels):
     return numbers[places]
 
 
-def match(a, b, threshold, must_not_link=None):
-    """Which bird of one film is which of another: one to one, the distances in all as small as can be (the Hungarian method).
-
-    For more than two films use ``cluster`` on all their tracks.
-
-    Args:
-        a, b: (n, dim), (m, dim): the individuals of two films, one vector each.
-        threshold: pairs that are farther apart are not matched.
-        must_not_link: (n, m) bool, pairs that are surely different; None for no such knowledge.
-
-    Returns:
-        (k, 2) int: rows of ``a`` and of ``b``, ascending in ``a``.
-    """
-    apart = distances(a, b)
-    if must_not_link is not None:
-        apart = np.where(must_not_link, np.inf, apart)
-    return assign(apart, threshold)
-
-
 def assign(apart, threshold):
     """One-to-one pairs that are not farther apart than the threshold, chosen so that they save the most against it.
 

@@ -121,13 +121,6 @@ def share_inside(starts_s, length_s, spans):
     return (np.interp(starts_s + length_s, edges_s, inside_s) - np.interp(starts_s, edges_s, inside_s)) / length_s
 
 
-def denoise(waveform, sample_rate_hz, method="none", noise=None):
-    """Spectral gating of a waveform, see ``denoise_blocks``; ``noise`` is by default its quietest seconds."""
-    if noise is None:
-        noise = Measures.of(waveform, sample_rate_hz).noise()
-    return np.concatenate(list(denoise_blocks([waveform], sample_rate_hz, method, noise)))
-
-
 def denoise_blocks(blocks, sample_rate_hz, method, noise):
     """Spectral gating of consecutive blocks, equal to that of the whole waveform.
 

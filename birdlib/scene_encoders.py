@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from birdlib import cross_losses, runtime, vectors
+from birdlib import runtime, vectors
 
 AUDIO = ("cnn", "bilstm", "transformer")
 VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")
@@ -23,7 +23,6 @@ N_BLOCKS, N_HEADS = 2, 4
 DROPOUT = 0.3
 SLOPE = 5.0  # of the logit over the cosine, before training
 
-parts = cross_losses.parts
 
 
 class SceneEncoderError(runtime.BirdlibError):
@@ -105,7 +104,7 @@ def matcher(audio, video, joint=True):
         joint: whether the logit trains the encoders too. If not, it only looks at them, and a loss must train them by their vectors.
 
     Returns:
-        keras.Model, {the audio encoder's input, the video encoder's} → (batch, 2 * dim + 1): see ``parts``. The probability is
+        keras.Model, {the audio encoder's input, the video encoder's} → (batch, 2 * dim + 1): see ``cross_losses.parts``. The probability is
         the sigmoid of the logit.
     """
     import keras

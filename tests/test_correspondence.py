@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_scenes import BLIND, PERFECT, birds, film, library, media, put_scorer, rng, small_matcher
 
-from birdlib import correspondence, scene_encoders, scene_pairs
+from birdlib import correspondence, cross_losses, scene_pairs
 
 untrained = functools.cache(small_matcher)
 
@@ -62,7 +62,7 @@ def test_where_nothing_can_be_told_apart_it_says_so(whole):
 def test_scores_are_those_of_the_whole_matcher_whatever_the_batches(monkeypatch):
     model, whole = untrained(), birds(3)
     table = scene_pairs.pair(whole.pictures, whole.sounds, rng(), n_each=2)
-    audio, video, logit = scene_encoders.parts(
+    audio, video, logit = cross_losses.parts(
         model.predict(scene_pairs.inputs(whole, table, ["features", "spectrogram"]), verbose=0)
     )
     for batch in (256, 7):

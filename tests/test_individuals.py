@@ -132,36 +132,39 @@ def test_the_mean_of_a_group_is_a_unit_vector_in_its_middle():
 # Two films
 
 
+def matched(a, b, threshold):
+    return individuals.assign(individuals.distances(a, b), threshold)
+
+
+def test_what_surely_differs_is_not_matched():
+    assert individuals.assign(np.array([[np.inf, 0.1]]), 0.5).tolist() == [[0, 1]]
+    assert individuals.assign(np.full((1, 2), np.inf), 0.5).shape == (0, 2)
+
+
 def test_birds_of_two_films_find_each_other_and_a_stranger_stays_alone():
     vectors, _ = flock(4, 2, noise=0.03)
     first, second = vectors[:4], vectors[[6, 4, 5]]  # birds 2, 0, 1; bird 3 is seen in the first film only
-    assert individuals.match(first, second, 0.4).tolist() == [[0, 1], [1, 2], [2, 0]]
+    assert matched(first, second, 0.4).tolist() == [[0, 1], [1, 2], [2, 0]]
 
 
 def test_no_bird_is_given_away_twice():
     """Both birds of the first film are most like the first of the second, but one bird is not two."""
-    pairs = individuals.match(at_degrees(0, 5), at_degrees(3, 40), 0.5)
+    pairs = matched(at_degrees(0, 5), at_degrees(3, 40), 0.5)
     assert sorted(pairs[:, 1]) == [0, 1]
 
 
 def test_a_match_is_given_up_rather_than_made_with_one_too_far():
-    assert individuals.match(at_degrees(0, 5), at_degrees(3, 90), 0.5).tolist() == [[1, 0]]
-
-
-def test_what_surely_differs_is_not_matched():
-    apart = np.array([[True, False]])
-    assert individuals.match(at_degrees(0), at_degrees(0, 10), 0.5, apart).tolist() == [[0, 1]]
-    assert individuals.match(at_degrees(0), at_degrees(0, 10), 0.5, ~apart | apart).shape == (0, 2)
+    assert matched(at_degrees(0, 5), at_degrees(3, 90), 0.5).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("n, m", [(0, 0), (0, 2), (2, 0)])
 def test_a_film_without_birds_has_no_matches(n, m):
-    assert individuals.match(at_degrees(*range(n)), at_degrees(*range(m)), 0.5).shape == (0, 2)
+    assert matched(at_degrees(*range(n)), at_degrees(*range(m)), 0.5).shape == (0, 2)
 
 
 def test_matching_the_other_way_round_finds_the_same():
     a, b = flock(6, 1, noise=0)[0], flock(6, 2, noise=0.15)[0][3:10]
-    forth, back = individuals.match(a, b, 0.6), individuals.match(b, a, 0.6)
+    forth, back = matched(a, b, 0.6), matched(b, a, 0.6)
     assert 0 < len(forth) and {tuple(pair) for pair in forth} == {tuple(pair[::-1]) for pair in back}
 
 

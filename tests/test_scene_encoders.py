@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from models import aimed, run, said_in_another_process, slopes
 
-from birdlib import losses, runtime, scene_encoders
+from birdlib import cross_losses, losses, runtime, scene_encoders
 
 ENCODERS = [
     *(("audio", name) for name in scene_encoders.AUDIO),
@@ -163,7 +163,7 @@ def test_any_sound_encoder_goes_with_any_picture_encoder(audio, video):
     model = scene_encoders.matcher(*encoders)
     outputs = run(model, arrays)
     assert outputs.shape == (2, 2 * DIM + 1) and set(model.input) == {*encoders[0].input, *encoders[1].input}
-    a, v, logit = scene_encoders.parts(outputs)
+    a, v, logit = cross_losses.parts(outputs)
     assert np.allclose(a, run(encoders[0], arrays), atol=1e-5) and np.allclose(v, run(encoders[1], arrays), atol=1e-5)
     assert logit.shape == (2,) and np.isfinite(logit).all()
     assert model.get_layer("audio_encoder") is encoders[0] and model.get_layer("video_encoder") is encoders[1]
@@ -172,7 +172,7 @@ def test_any_sound_encoder_goes_with_any_picture_encoder(audio, video):
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_logit_trains_the_encoders_only_if_it_is_asked_to(joint):
     model = matcher("bilstm", "cnn_average", joint=joint)
-    found = slopes(model, scenes(), lambda outputs: total(scene_encoders.parts(outputs)[2]), "zero")
+    found = slopes(model, scenes(), lambda outputs: total(cross_losses.parts(outputs)[2]), "zero")
     steepest = {path: np.abs(slope).max() for path, slope in found.items()}
     of_head = {path for path in steepest if path.startswith(("head/", "said/", "slope/"))}
     assert len(of_head) == 5 and all(steepest[path] > 0 for path in of_head)
@@ -194,7 +194,7 @@ def test_vectors_train_the_encoders_whether_or_not_the_logit_does():
 def test_what_a_matcher_says_is_float32_at_any_precision(precision):
     outputs = run(matcher("transformer", "cnn_lstm"), scenes())
     assert outputs.dtype == np.float32 and np.isfinite(outputs).all()
-    for vectors in scene_encoders.parts(outputs)[:2]:
+    for vectors in cross_losses.parts(outputs)[:2]:
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
 
 
@@ -225,7 +225,7 @@ def test_pairs_that_belong_together_score_above_others_after_a_short_training(au
         model.compile("adam", loss=losses.get("cosine"))
         model.optimizer.learning_rate = 0.003
         model.fit(pairs(model, 1), targets, batch_size=n, epochs=25, shuffle=False, verbose=0)
-    a, v, logit = scene_encoders.parts(run(model, pairs(model, 2)))
+    a, v, logit = cross_losses.parts(run(model, pairs(model, 2)))
     is_match = targets[:, 0] == 1
     for scores in (logit, (a * v).sum(axis=1)):
         assert scores[is_match].min() > scores[~is_match].max()
@@ -249,5 +249,5 @@ def test_the_more_alike_the_surer_before_anything_is_learnt():
     """The head adds to a multiple of the cosine; made to say nothing, it leaves that."""
     model = matcher("bilstm", "cnn_average", joint=True)
     model.get_layer("said").set_weights([np.zeros_like(one) for one in model.get_layer("said").get_weights()])
-    a, v, logit = scene_encoders.parts(run(model, scenes(2)))
+    a, v, logit = cross_losses.parts(run(model, scenes(2)))
     np.testing.assert_allclose(logit, scene_encoders.SLOPE * (a * v).sum(axis=1), atol=1e-4)
