@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, embedding_store, members, metrics, pseudolabels, runtime, stages, window_scores
+from birdlib import (
+    audio,
+    birdclef,
+    embedding_store,
+    exported,
+    members,
+    metrics,
+    pseudolabels,
+    runtime,
+    stages,
+    window_scores,
+)
 
 COMPETITION_S = 60.0  # of a soundscape; a file that cannot be read gets rows as if it were whole
 COMPETITION_FILES = 700  # of the hidden test set
@@ -84,7 +95,7 @@ def get_ready(loaded, files, told, way):
     Returns:
         DataFrame, a row a member, in the order in which they are kept where time is short: those that validation trusts, the fastest first,
         then the others. ``place, member``, ``seconds`` per minute of audio (the first that hears through an embedder has its time),
-        ``validation``, and what its certificate says. A member that cannot hear has infinite seconds.
+        ``validation``, and its ``certificate`` in words and figures. A member that cannot hear has infinite seconds.
     """
     trust = told.get("validation", {})
     seconds = {member.place: np.inf for member in loaded}
@@ -101,7 +112,8 @@ def get_ready(loaded, files, told, way):
             break
     rows = [
         {"place": member.place, "member": member.name, "seconds": seconds[member.place], "validation": trust.get(member.place, np.nan)}
-        | member.certificate
+        | {"certificate": exported.sentence(member.certificate)}
+        | {name: member.certificate.get(name) for name in ("chosen", "max_difference", "times_as_fast")}
         for member in loaded
     ]
     table = pd.DataFrame(rows)
