@@ -11,6 +11,7 @@ import pandas as pd
 
 from birdlib import audio, birdclef, clips, runtime, stages
 
+PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
 LABEL_COLUMNS = ["filename", "start", "end", "primary_label"]  # as BirdCLEF+ 2026 has what people wrote about soundscapes
 
@@ -102,7 +103,7 @@ def assemble(windows, paths, listener, store, path):
             tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores[first:last])}))
         array.flush()
         del array
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS).astype(PATCH_NUMBERS)
 
 
 def read_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):

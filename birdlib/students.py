@@ -10,6 +10,8 @@ import pandas as pd
 from birdlib import classifiers, metrics, noisy_student
 
 MIXED = 0.5  # share of the window in a recording that it is mixed into
+AT_ONCE = 4096  # rows that are mixed, to keep memory small
+EXAMINED = 50  # windows at most, into which every validation recording is mixed
 
 
 def lesson(recordings, windows, targets, *, share=MIXED, rng):
@@ -34,6 +36,32 @@ def lesson(recordings, windows, targets, *, share=MIXED, rng):
     return tuple(np.concatenate(each).astype(np.float32) for each in zip(*parts, strict=True))
 
 
+def examine(head, validation, windows, share=MIXED):
+    """How well a head tells apart validation recordings that are mixed into soundscapes.
+
+    A recording alone says little about soundscapes, where the wind blows and another recorder stands. What else sings in a window is not
+    known; but it is the same for all recordings that are mixed into this window, and only these are compared with each other: the head
+    that hears the unknown bird as well is not worse for it.
+
+    Args:
+        validation: (features, truth).
+        windows: (windows, features), each mixed into all the recordings; if there are none, the recordings alone are asked about.
+
+    Returns:
+        the mean over the windows of the macro ROC-AUC; NaN where it is not defined.
+    """
+    features, truth = validation
+    if not len(windows):
+        return metrics.macro_roc_auc(truth, classifiers.predict(head, features))
+    figures, n_at_once = [], max(1, AT_ONCE // len(features))
+    for first in range(0, len(windows), n_at_once):
+        some = windows[first : first + n_at_once, None]
+        mixed = (1.0 - share) * features + share * some  # (windows, recordings, numbers)
+        scores = classifiers.predict(head, mixed.reshape(-1, features.shape[1]).astype(np.float32))
+        figures += [metrics.macro_roc_auc(truth, each) for each in scores.reshape(len(some), len(features), -1)]
+    return float(np.mean(figures))
+
+
 def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
     """The ``train`` that ``noisy_student.run`` asks for.
 
@@ -41,18 +69,19 @@ def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
         first: the head of round 0, which learnt from the recordings alone.
         recordings: as of ``lesson``.
         windows: (windows, features) of all windows.
-        validation: (features, truth) of recordings that no student learns from.
+        validation: (features, truth) of recordings that no student learns from; for choosing an epoch, and for ``examine``.
         fit: function (lesson, validation) → a trained head.
 
     Returns:
         (train, heads): the function; and the list of heads, which grows by one a round.
     """
-    heads = []
+    heads, drawn = [], windows[rng.permutation(len(windows))[:EXAMINED]]
 
     def train(targets, rows, number):
         heads.append(fit(lesson(recordings, windows[rows], targets, share=share, rng=rng), validation) if number else first)
-        figure = metrics.macro_roc_auc(validation[1], classifiers.predict(heads[-1], validation[0]))
-        return classifiers.predict(heads[-1], windows), figure
+        figure = examine(heads[-1], validation, drawn, share)
+        nothing = np.zeros((0, validation[1].shape[1]), np.float32)  # Keras predicts no empty batch
+        return (classifiers.predict(heads[-1], windows) if len(windows) else nothing), figure
 
     return train, heads
 
