@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 import birdlib
-from birdlib import classifiers, runtime, stages, weights
+from birdlib import classifiers, kernels, runtime, stages, weights
 
 CONTENTS = "contents.json"
 NOTEBOOK = "08_submit.ipynb"
@@ -39,8 +39,8 @@ ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # the second is
 PYTHONS = ("3.11", "3.12")  # of Kaggle's images
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
 ATTACHED_CELL = """# What is attached to this notebook on Kaggle; written by `python -m birdlib package`
-classifier_dir = str(runtime.attached("classifier.keras"))
-data_dir = str(runtime.attached("sample_submission.csv"))"""
+classifier_dir = str(kernels.attached("classifier.keras"))
+data_dir = str(kernels.attached("sample_submission.csv"))"""
 
 
 class PackageError(runtime.BirdlibError):
@@ -146,13 +146,13 @@ def _wheels(folder, scratch):
     ranges = {re.split(r"[<>=!~\[ ]", line)[0]: line for line in lines if line}
     wanted = [ranges.get(name, name) for name in ABSENT]
     listing = "\n".join([f"# for Python {', '.join(PYTHONS)}", *wanted, ""]).encode()
-    if (folder / runtime.WHEELS).is_file() and (folder / runtime.WHEELS).read_bytes() == listing and _is_whole(folder):
+    if (folder / kernels.WHEELS).is_file() and (folder / kernels.WHEELS).read_bytes() == listing and _is_whole(folder):
         found = folder
     else:
         found = scratch
         for python in PYTHONS:
             _download(wanted, python, scratch)
-    return {path.name: path for path in sorted(found.glob("*.whl"))} | {runtime.WHEELS: listing}
+    return {path.name: path for path in sorted(found.glob("*.whl"))} | {kernels.WHEELS: listing}
 
 
 def _download(requirements, python, folder):

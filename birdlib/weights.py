@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import downloads, runtime
+from birdlib import downloads, kernels, runtime
 from birdlib.catalogue import MODELS
 
-KAGGLE_INPUT = runtime.KAGGLE_INPUT
+KAGGLE_INPUT = kernels.KAGGLE_INPUT
 PACKAGED = ("*/weights/{}", "datasets/*/*/weights/{}")  # where `python -m birdlib package` puts them
 
 

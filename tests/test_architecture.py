@@ -43,6 +43,7 @@ FLOORS = [
         "offline",
         "journals",
         "locks",
+        "kernels",
         "window_scores",
         "deadline",
     },

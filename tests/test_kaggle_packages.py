@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from birdlib import __main__, catalogue, classifiers, kaggle_packages, runtime, stages, weights
+from birdlib import __main__, catalogue, classifiers, kaggle_packages, kernels, runtime, stages, weights
 
 FREE, BOUND = "Apache-2.0", "CC BY-NC-SA 4.0"
 # Modules of Kaggle's image that notebook 08 may want; pip calls scikit-learn what Python calls sklearn
@@ -31,7 +31,7 @@ def machine(tmp_path, monkeypatch):
         (tmp_path / "mine" / name / f"{name}.tflite").write_text(f"{name}.tflite")
     monkeypatch.setenv("BIRDLIB_WEIGHTS", str(tmp_path / "mine"))
     monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "kaggle")
-    monkeypatch.setattr(runtime, "KAGGLE_INPUT", tmp_path / "kaggle")
+    monkeypatch.setattr(kernels, "KAGGLE_INPUT", tmp_path / "kaggle")
     for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(tmp_path / "index")), ("PIP_CONFIG_FILE", "/dev/null")):
         monkeypatch.setenv(name, value)
     return tmp_path
@@ -275,12 +275,12 @@ def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
     cells = runtime.read_json(outputs / "kaggle" / "birdlib-submission" / "08_submit.ipynb")["cells"]
     ids = [cell["id"] for cell in cells]
     assert ids.index("attached") == ids.index("parameters") + 1
-    found = {"runtime": runtime}
+    found = {"kernels": kernels}
     exec(cells[ids.index("attached")]["source"], found)
     assert found["classifier_dir"] == str(attached / "birdlib-models" / "07_classify")
     assert found["data_dir"] == str(competition)
     with pytest.raises(runtime.BirdlibError, match="holds taxonomy.csv: attach"):
-        runtime.attached("taxonomy.csv")
+        kernels.attached("taxonomy.csv")
     shutil.rmtree(machine / "mine")
     assert weights.find("free").path == attached / "birdlib-models" / "weights" / "free" / "free.tflite"
 
@@ -293,8 +293,8 @@ def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(machine, mon
     (folder / "birdlib-wheels.txt").write_text("# for Python 3.11\nno-such-bird>=2\nnumpy>=99\n")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     monkeypatch.setenv("PIP_TARGET", str(machine / "site"))
-    monkeypatch.setattr(runtime.os, "chdir", lambda folder: None)
-    runtime.prepare_notebook(runtime.repository())
+    monkeypatch.setattr(kernels.os, "chdir", lambda folder: None)
+    kernels.prepare(runtime.repository())
     assert (machine / "site" / "no_such_bird.py").is_file() and not (machine / "site" / "numpy").exists()
 
 
@@ -304,6 +304,6 @@ def test_on_kaggle_wheels_that_do_not_fit_are_only_warned_about(machine, monkeyp
     folder.mkdir(parents=True)
     (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    monkeypatch.setattr(runtime.os, "chdir", lambda folder: None)
+    monkeypatch.setattr(kernels.os, "chdir", lambda folder: None)
     with pytest.warns(UserWarning, match="could not install no-such-bird>=2"):
-        runtime.prepare_notebook(runtime.repository())
+        kernels.prepare(runtime.repository())
