@@ -105,8 +105,8 @@ def run(rows, train, key, folder, has_windows):
         if row.training["soundscapes"] and not has_windows:
             results.append(Result(row, None, None, note="there are no labelled soundscapes: run notebooks/06_pseudolabel.ipynb first"))
             continue
-        place = Path(folder) / key(row.training)[:16]
         try:
+            place = Path(folder) / key(row.training)[:16]
             if not (place / "training.json").is_file():
                 train(row.training, place)
         except weights.MissingWeightsError as error:
@@ -166,13 +166,43 @@ def verdict(difference):
     return VERDICTS[0] if low > 0 else VERDICTS[2] if high < 0 else VERDICTS[1]
 
 
-def is_better(results, name, truth, is_validation):
-    """Whether a step is above the one before it in macro ROC-AUC on validation: then the classifier that is kept takes it in."""
+def components(text, results, truth, is_validation):
+    """Which components the classifier that is saved has.
+
+    Args:
+        text: ``auto``: those with which macro ROC-AUC on validation is higher than a step before; ``none``; or a comma list.
+        results: of the steps.
+        truth, is_validation: as of ``compare``.
+
+    Returns:
+        dict: ``soundscapes, mixup``, bool.
+
+    Raises:
+        AblationError: for a name that is not known, or soundscapes where there are none.
+    """
+    known = [step for step in STEPS if step != "audio"]
     of = {result.row.name: result for result in results}
-    if name not in of or of[name].scores is None:
-        return False
-    own, before = (metrics.macro_roc_auc(truth[is_validation], of[one].scores[is_validation]) for one in (name, of[name].row.against))
-    return bool(own > before)
+    chosen = {}
+    for step in known:
+        own = of.get(STEPS[step])
+        if text == "auto":
+            chosen[step] = own is not None and own.scores is not None and _gain(own, of[own.row.against], truth, is_validation) > 0
+        else:
+            chosen[step] = step in names("" if text == "none" else text, known, "component")
+    if chosen["soundscapes"] and (own := of.get(STEPS["soundscapes"])) and own.scores is None:
+        raise AblationError(own.note)
+    return chosen
+
+
+def sentence(table):
+    """What the verdicts say, in words.
+
+    Args:
+        table: of ``compare``, the rows of one set.
+    """
+    judged = table[table["verdict"] != ""]
+    said = [f"{word}: {', '.join(judged['name'][judged['verdict'] == word])}" for word in VERDICTS if (judged["verdict"] == word).any()]
+    return "; ".join(said) or "nothing was compared"
 
 
 def as_text(table):
@@ -190,6 +220,10 @@ def _figures(truth, scores, cut, groups, rng):
         "macro_auc": metrics.macro_roc_auc,
     }
     return {name: _interval(figure, truth, scores, groups=groups, rng=rng) for name, figure in found.items()}
+
+
+def _gain(own, before, truth, is_validation):
+    return _auc_difference(*(some[is_validation] for some in (truth, own.scores, before.scores)))
 
 
 def _auc_difference(truth, scores, others):

@@ -9,17 +9,17 @@ import pandas as pd
 from birdlib import classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
 from birdlib.embedding_store import EmbeddingStore
 
+STATISTICS = "mean_std"  # of pooling
 OPTIONS = {  # where nothing else is said
-    "statistics": "mean_std",  # of pooling: mean (the seed), or mean_std
     "window_patches": 10,  # recordings are learnt in windows of so many patches too; 0: whole only
     "hidden": "512,256",
     "dropout": 0.5,
-    "n_networks": 2,
+    "n_networks": 1,
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "batch_size": 0,
     "epochs": 60,
-    "patience": 12,
+    "patience": 10,
     "balance": 0.5,  # power of class weights
 }
 ALPHA = 0.4  # of mixup
@@ -35,10 +35,10 @@ class Heard:
     preprocessing: dict
     weights: dict
 
-    def pooling(self, statistics):
+    def pooling(self):
         """The layer that pools its patches."""
         is_yamnet = self.preprocessing["embedder"] == "yamnet"
-        return pooling.build_pooling(1024 if is_yamnet else self.embeddings.shape[1], statistics)
+        return pooling.build_pooling(1024 if is_yamnet else self.embeddings.shape[1], STATISTICS)
 
 
 def listen(name, data, folder, with_windows):
@@ -110,7 +110,7 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
     return classifiers.fit_networks(n_networks, build, train, validation, **options)
 
 
-def train(one, data, folder, rng, *, statistics, **options):
+def train(one, data, folder, rng, **options):
     """Train what ``one`` asks for.
 
     Args:
@@ -122,7 +122,7 @@ def train(one, data, folder, rng, *, statistics, **options):
         brought before it; and of the embedder, for the receipt.
     """
     heard = listen(one["encoder"], data, folder, one["soundscapes"])
-    patch_pooling = heard.pooling(statistics)
+    patch_pooling = heard.pooling()
     features = pooled(heard, data, patch_pooling)
     head, history = fit_networks(one, data, heard, features, patch_pooling, rng, **options)
     model = classifiers.join(patch_pooling, head, heard.embeddings.shape[1])

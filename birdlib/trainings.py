@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import (
+    catalogue,
     classifiers,
     embedders,
     head_trainings,
@@ -39,22 +40,25 @@ def key(one, data, inputs, seed, precision, **options):
 
     Raises:
         TrainingError: for an encoder that does not exist.
+        weights.MissingWeightsError: see ``weights.fetch``.
     """
     if one["encoder"] not in ENCODERS:
         raise TrainingError(f"encoder {one['encoder']!r} is unknown: choose of {', '.join(ENCODERS)}")
-    inputs = {name: digest for name, digest in inputs.items() if name != soundscape_labels.STAGE or one["soundscapes"]}
-    pretrained = weights.digest_in_use(wave_trainings.MAE.get(one["encoder"]) or one["encoder"], data.weights_dir)
-    return runtime.digest([one, _own(options, one["encoder"]), inputs, pretrained, data.label_mode, seed, precision])
+    name = wave_trainings.MAE.get(one["encoder"]) or one["encoder"]
+    is_fetched = name in catalogue.MODELS and name != data.embedder  # what stage 03 heard with is in its digest
+    pretrained = weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
+    return runtime.digest([one, _own(options, one["encoder"]), _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision])
 
 
-def run(one, data, folder, *, seed, **options):
+def run(one, data, folder, inputs, *, seed, **options):
     """Do a training and keep it in a folder: what ``classifiers.save`` writes, ``scores.npy`` (rows of the splits, classes) and last ``training.json``.
 
     Args:
+        inputs: as of ``key``; they are written down.
         options: of ``head_trainings.OPTIONS`` and ``wave_trainings.OPTIONS``, which stand where none are given.
 
     Returns:
-        dict, the contents of ``training.json``: ``seconds, cpu_seconds, weights, history``.
+        dict, the contents of ``training.json``: ``seconds, cpu_seconds, weights, inputs, history``.
 
     Raises:
         weights.MissingWeightsError: see ``weights.fetch``.
@@ -66,7 +70,9 @@ def run(one, data, folder, *, seed, **options):
     train = wave_trainings.train if one["encoder"] in WAVES else head_trainings.train
     model, scores, history, preprocessing, used = train(one, data, folder, rng, **_own(options, one["encoder"]))
     keep(folder, model, scores, data, preprocessing)
-    told = {"seconds": time.monotonic() - wall_s, "cpu_seconds": time.process_time() - cpu_s, "weights": used}
+    with runtime.replacing(folder / "scores.npy") as temporary, open(temporary, "wb") as file:
+        np.save(file, scores.astype(np.float32))
+    told = {"seconds": time.monotonic() - wall_s, "cpu_seconds": time.process_time() - cpu_s, "weights": used, "inputs": _inputs_of(one, inputs)}
     told |= {"history": history.astype(object).where(history.notna(), None).to_dict("records")}
     runtime.write_json(told, folder / "training.json")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
@@ -80,8 +86,84 @@ def keep(folder, model, scores, data, preprocessing):
     thresholds = metrics.best_thresholds(data.truth[data.is_validation], scores[data.is_validation])
     told = {**preprocessing, "denoise": cleaned["denoise"], "thresholds": thresholds.tolist(), "prior": data.prior.tolist()}
     classifiers.save(folder, model, data.classes, told)
-    with runtime.replacing(Path(folder) / "scores.npy") as temporary, open(temporary, "wb") as file:
-        np.save(file, scores.astype(np.float32))
+
+
+def candidates(text, results, own):
+    """Which encoders may join the ensemble.
+
+    Args:
+        text: comma list of encoders, or ``auto``: all that were trained and whose weights' licence allows any use. What a classifier hears
+            through BirdNET is under its licence, CC BY-NC-SA; so it joins by its name only, or as the embedder of stage 03.
+        results: of ``ablation.run``, a row an encoder.
+        own: the embedder of stage 03, whose classifier is the first candidate.
+
+    Returns:
+        {encoder: ablation.Result}, without ``own``.
+
+    Raises:
+        TrainingError: for a name that was not trained.
+    """
+    trained = {result.row.training["encoder"]: result for result in results if result.scores is not None}
+    if text == "auto":
+        return {name: result for name, result in trained.items() if name != own and _is_free(name)}
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    if missing := [name for name in asked if name not in (*trained, own)]:
+        raise TrainingError(f"members {', '.join(missing)} were not trained: name them in encoders, and see the table for why not")
+    return {name: trained[name] for name in asked if name != own}
+
+
+def weights_of(results):
+    """The pretrained weights of trainings, for the receipt."""
+    told = [runtime.read_json(result.folder / "training.json")["weights"] for result in results if result.folder]
+    return {name: record for one in told for name, record in one.items()}
+
+
+def keep_ensemble(folder, own, chosen, results, told):
+    """Put the members of the ensemble beside the classifier of stage 03's embedder, and last ``ensemble.json``.
+
+    Args:
+        folder: of the stage; it holds the classifier of ``own``.
+        chosen: names of the members, in their order.
+        results: from ``candidates``.
+        told: ``rule, kept, thresholds, calibration, prior``.
+
+    Returns:
+        the contents of ``ensemble.json``: ``told``, ``members`` (their folders) and ``sha256`` of each model.
+    """
+    folder = Path(folder)
+    places = {name: "." if name == own else f"members/{name}" for name in chosen}
+    shutil.rmtree(folder / "members", ignore_errors=True)
+    for name, place in places.items():
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for file in classifiers.FILES if name != own else ():
+            with runtime.replacing(folder / place / file) as temporary:
+                shutil.copyfile(results[name].folder / file, temporary)
+    digests = {place: runtime.digest_file(folder / place / classifiers.FILES[0]) for place in places.values()}
+    written = {**told, "members": list(places.values()), "sha256": digests}
+    runtime.write_json(written, folder / "ensemble.json")
+    return written
+
+
+def sweep(folder, inputs):
+    """Remove trainings that nothing can ask for any more: of recordings or labels as they were, or never ended.
+
+    Args:
+        folder: of the trainings.
+        inputs: digests of the stages that are read.
+    """
+    for place in Path(folder).glob("*/"):
+        path = place / "training.json"
+        if not path.is_file() or any(inputs.get(name) != digest for name, digest in runtime.read_json(path)["inputs"].items()):
+            shutil.rmtree(place)
+
+
+def _inputs_of(one, inputs):
+    return {name: digest for name, digest in inputs.items() if name != soundscape_labels.STAGE or one["soundscapes"]}
+
+
+def _is_free(encoder):
+    model = catalogue.MODELS.get(wave_trainings.MAE.get(encoder) or encoder)
+    return model is None or not ("NC" in model.licence or model.licence.startswith("none"))
 
 
 def _own(options, encoder):

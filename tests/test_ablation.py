@@ -71,7 +71,9 @@ def test_what_helps_helps_and_what_does_not_is_said_not_to(trainer, tmp_path):
     assert own["n"].tolist() == [50] * 3 and table.xs("test", level="rows")["n"].tolist() == [60] * 3
     value, low, high = own.loc["+ soundscapes", "difference"]
     assert value == pytest.approx(own.loc["+ soundscapes", "macro_auc"][0] - own.loc["train audio only", "macro_auc"][0]) and low <= value <= high
-    assert ablation.is_better(results, "+ soundscapes", TRUTH, IS_VALIDATION)
+    assert ablation.components("auto", results, TRUTH, IS_VALIDATION)["soundscapes"]
+    assert ablation.components("mixup", results, TRUTH, IS_VALIDATION) == {"soundscapes": False, "mixup": True}
+    assert ablation.sentence(table.reset_index().query("rows == 'test'")).startswith("helps: + soundscapes; no difference seen: + mixup")
     assert ablation.as_text(compare(results))["seconds"].notna().all()
 
 
@@ -106,7 +108,9 @@ def test_what_cannot_be_had_is_a_row_that_says_why(trainer, tmp_path):
     table = compare(results).drop_duplicates("name").set_index("name")
     assert "06_pseudolabel" in table.loc["+ soundscapes", "note"] and table.loc["perch", "note"] == "perch: nowhere to be found"
     assert table.loc[["+ soundscapes", "perch"], "verdict"].tolist() == ["", ""] and np.isnan(table.loc["perch", "macro_auc"][0])
-    assert not ablation.is_better(results, "+ soundscapes", TRUTH, IS_VALIDATION)
+    assert not any(ablation.components("auto", results, TRUTH, IS_VALIDATION).values())
+    with pytest.raises(ablation.AblationError, match="06_pseudolabel"):
+        ablation.components("soundscapes", results, TRUTH, IS_VALIDATION)
 
 
 @pytest.mark.parametrize(
