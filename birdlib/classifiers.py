@@ -261,10 +261,21 @@ def save(folder, model, classes, preprocessing):
         preprocessing: dict: embedder and its key, thresholds, prior, ...
     """
     folder = Path(folder)
+    _forget_training(model)
     with runtime.replacing(folder / "classifier.keras") as temporary:
         model.save(temporary)
     runtime.write_json(list(classes), folder / "classes.json")
     runtime.write_json(preprocessing, folder / "preprocessing.json")
+
+
+def _forget_training(model):
+    """Who listens needs neither loss nor optimizer; saved in a part of the model, they are asked for when it is loaded, and make it three times as large."""
+    import keras
+
+    model.compiled, model.optimizer = False, None
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _forget_training(layer)
 
 
 def load(folder):

@@ -1,13 +1,14 @@
 import subprocess
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from arrays import DIM, heard, patch_table, rng
 
-from birdlib import classifiers, metrics, pooling, runtime
+from birdlib import classifiers, label_losses, metrics, pooling, runtime
 
 
 def head_of(n_features, n_classes, seed=0):
@@ -267,3 +268,21 @@ assert scores.shape == (50, 3) and metrics.macro_roc_auc(validation[1], scores) 
 def test_a_mirrored_strategy_learns_the_same_way():
     """Two logical CPU devices stand in for two GPUs; they have to be set up before TensorFlow starts."""
     subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=runtime.repository(), check=True, capture_output=True)
+
+
+def test_a_saved_classifier_does_not_ask_for_the_loss_it_was_trained_with(tmp_path):
+    """It is loaded where nothing but its own layers is known; a loss in a part of it would be asked for. Of its 9 numbers, none is there thrice."""
+    import h5py
+
+    head = classifiers.build_head(2, 3, hidden=())
+    head.compile("adam", loss=label_losses.get("cross_entropy"))
+    head.fit(np.ones((4, 2)), np.eye(3)[[0, 1, 2, 0]], verbose=0)
+    whole = classifiers.join(pooling.build_pooling(2, "mean"), classifiers.average([head, head], [1.0, 1.0]), 2)
+    classifiers.save(tmp_path, whole, ["a", "b", "c"], {})
+    with zipfile.ZipFile(tmp_path / "classifier.keras") as file:
+        assert "label_losses" not in file.read("config.json").decode()
+        file.extract("model.weights.h5", tmp_path)
+    sizes = []
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        file.visititems(lambda name, item: sizes.append(getattr(item, "size", 0)))
+    assert sum(sizes) == 9
