@@ -37,7 +37,7 @@ def lesson(recordings, windows, targets, *, share=MIXED, rng):
 
 
 def examine(head, validation, windows, share=MIXED):
-    """How well a head tells apart validation recordings that are mixed into soundscapes.
+    """How well a head tells apart validation recordings, alone and mixed into soundscapes; both count alike.
 
     A recording alone says little about soundscapes, where the wind blows and another recorder stands. What else sings in a window is not
     known; but it is the same for all recordings that are mixed into this window, and only these are compared with each other: the head
@@ -45,21 +45,22 @@ def examine(head, validation, windows, share=MIXED):
 
     Args:
         validation: (features, truth).
-        windows: (windows, features), each mixed into all the recordings; if there are none, the recordings alone are asked about.
+        windows: (windows, features), each mixed into all the recordings; if there are none, the recordings alone count.
 
     Returns:
-        the mean over the windows of the macro ROC-AUC; NaN where it is not defined.
+        the mean of two macro ROC-AUCs: of the recordings alone, and the mean over the windows; NaN where it is not defined.
     """
     features, truth = validation
+    alone = metrics.macro_roc_auc(truth, classifiers.predict(head, features))
     if not len(windows):
-        return metrics.macro_roc_auc(truth, classifiers.predict(head, features))
+        return alone
     figures, n_at_once = [], max(1, AT_ONCE // len(features))
     for first in range(0, len(windows), n_at_once):
         some = windows[first : first + n_at_once, None]
         mixed = (1.0 - share) * features + share * some  # (windows, recordings, numbers)
         scores = classifiers.predict(head, mixed.reshape(-1, features.shape[1]).astype(np.float32))
         figures += [metrics.macro_roc_auc(truth, each) for each in scores.reshape(len(some), len(features), -1)]
-    return float(np.mean(figures))
+    return (alone + float(np.mean(figures))) / 2
 
 
 def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
