@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import aviary, detectors, films, runtime, track_crops, track_embedders, track_encoders, tracks, video
+from birdlib import aviary, backbones, detectors, films, pictures, runtime, track_crops, track_embedders, tracks, video
 
 WIDTH, HEIGHT = 1280, 720
 FILM_S, FILM_HZ = 10, 25
@@ -39,13 +39,13 @@ def measure(long_s=LONG_S):
         DataFrame: ``what, seconds, birds_embedded, times_real_time, times_faster``, each way below the plain one that it
         is compared with, and ``following_mb, peak_mb``, of the two lengths; NaN what does not apply.
     """
-    detector, backbone = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT), track_encoders.load_backbone()
+    detector, backbone = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT), backbones.load("resnet50")
     with tempfile.TemporaryDirectory() as folder:
         path, clip = Path(folder) / "film.mp4", Path(folder) / "clip.mp4"
         _draw(path, clip)
         _, image = next(video.frames(path))
         detector.detect([image] * 2)  # both ready before the clock starts, and the network traced
-        track_encoders.see([image] * (2 * track_encoders.BATCH), backbone)
+        backbones.see([image] * (2 * backbones.BATCH), backbone)
         seconds, n_seen, n_embedded = _tracked(path, Path(folder), detector, backbone)
         n_birds = n_seen / (FILM_S * SAMPLED_HZ)  # in a picture
         rows = [(f"{SAMPLED_HZ} pictures/s, tracks, the best crops embedded", seconds, n_embedded)]
@@ -79,17 +79,17 @@ def _draw(path, clip):
 def _plain(path, rate_hz, n_birds, backbone):
     """Seconds for one picture with this many birds, from the middle of the film."""
     one_at_a_time = detectors.load("efficientdet_lite2", min_score=track_embedders.FAINT, n_threads=1)
-    pictures = one_at_a_time.detect_film(path, rate_hz, start_s=FILM_S / 2)
-    _, image, boxes = next(pictures)  # opened and ready
+    looked = one_at_a_time.detect_film(path, rate_hz, start_s=FILM_S / 2)
+    _, image, boxes = next(looked)  # opened and ready
     start = time.perf_counter()
-    for _ in itertools.islice(pictures, LOOKED):
+    for _ in itertools.islice(looked, LOOKED):
         pass
     looking_s = (time.perf_counter() - start) / LOOKED
-    pictures.close()
+    looked.close()
     box = boxes[0] if len(boxes) else (0, 0, HEIGHT / 6, HEIGHT / 6)
     start = time.perf_counter()
     for _ in range(LOOKED):
-        track_encoders.see([track_crops.crop(image, box)], backbone)
+        backbones.see([track_crops.crop(image, box)], backbone)
     return looking_s + n_birds * (time.perf_counter() - start) / LOOKED
 
 
@@ -98,7 +98,7 @@ def _tracked(path, folder, detector, backbone):
     start = time.perf_counter()
     detections = detector.detect_film(path, SAMPLED_HZ)
     found, crops = tracks.follow(detections, "film", folder, rate_hz=SAMPLED_HZ, min_score=MIN_SCORE)
-    track_encoders.see([video.read_image(folder / name) for name in crops["path"]], backbone)
+    backbones.see([pictures.read_image(folder / name) for name in crops["path"]], backbone)
     return time.perf_counter() - start, len(found), len(crops)
 
 
@@ -164,7 +164,7 @@ def look_through(path, folder):
     _, crops = tracks.follow(detections(), "film", folder, rate_hz=SAMPLED_HZ, min_score=MIN_SCORE)
     print(_peak_mb())  # for the process that has started this one
     chosen = crops["path"].iloc[:: max(1, len(crops) // EMBEDDED)]
-    track_encoders.see([video.read_image(Path(folder) / name) for name in chosen], track_encoders.load_backbone())
+    backbones.see([pictures.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))
     print(_peak_mb())
 
 

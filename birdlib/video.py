@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import audio, pictures, runtime
-from birdlib.pictures import read_image  # noqa: F401  a photo is a picture by itself
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"}  # of files that are taken for films
 _ROUNDING_S = 0.001  # containers round times to a millisecond
@@ -87,8 +86,7 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
         VideoError: the file is missing, empty, no film or broken off before its index; it has no picture that can be
             decoded, none in the part wanted, or pictures of more than ``pictures.MAX_PIXELS``.
     """
-    end_s = math.inf if end_s is None else end_s
-    if not 0.0 <= start_s < end_s:
+    if not 0.0 <= start_s < (end_s := math.inf if end_s is None else end_s):
         raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
     damage, n_given = [], 0
     with _open(path) as (container, picture, _):
@@ -144,8 +142,7 @@ def noting(path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VideoWarning)
         yield notes
-    told = [str(one.message).removeprefix(f"{path}: ") for one in caught if one.category is VideoWarning]
-    notes += dict.fromkeys(told)
+    notes += dict.fromkeys(str(one.message).removeprefix(f"{path}: ") for one in caught if one.category is VideoWarning)
 
 
 # Streams
