@@ -86,7 +86,8 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
         VideoError: the file is missing, empty, no film or broken off before its index; it has no picture that can be
             decoded, none in the part wanted, or pictures of more than ``pictures.MAX_PIXELS``.
     """
-    if not 0.0 <= start_s < (end_s := math.inf if end_s is None else end_s):
+    end_s = math.inf if end_s is None else end_s
+    if not 0.0 <= start_s < end_s:
         raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
     damage, n_given = [], 0
     with _open(path) as (container, picture, _):
@@ -242,8 +243,7 @@ def _grid(from_s, until_s, rate_hz, start_s):
 
 
 def _upright(frame):
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))  # both turn counter-clockwise
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))  # both turn counter-clockwise
 
 
 def _hear(path):
