@@ -1,0 +1,167 @@
+"""Facts about trainings, on tones: two species that sing at 1 and 4 kHz, and windows of soundscapes with both."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from birdlib import (
+    ablation,
+    classifiers,
+    head_trainings,
+    members,
+    metrics,
+    pooling,
+    runtime,
+    stages,
+    training_data,
+    trainings,
+)
+
+RATE_HZ, N = 32_000, 24
+PLAIN = {"encoder": "yamnet", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
+OPTIONS = {"seed": 0, "hidden": "8", "epochs": 4, "mel_epochs": 2, "mel_steps": 2, "mel_batch": 4, "augmentation": "none"}
+
+
+def table_of_patches(names, species, rng, folder):
+    """Two patches a name, each knowing its species; (patches, 1024) as of YAMNet."""
+    embeddings = rng.normal(size=(2 * len(names), 1024)).astype(np.float32)
+    embeddings[np.arange(2 * len(names)), np.repeat(species, 2)] += 40.0
+    np.save(folder / "embeddings.npy", embeddings)
+    told = {"recording_id": np.repeat(names, 2), "clip_id": np.repeat(names, 2), "patch": [0, 1] * len(names), "start_s": 0.0, "end_s": 0.96}
+    runtime.write_table(pd.DataFrame({**told, "bird_score": 0.5}), folder / "patches.parquet")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """Finished stages 01, 02, 03 and 06 of 24 recordings."""
+    outputs, rng = tmp_path_factory.mktemp("outputs"), np.random.default_rng(0)
+    root = outputs / "recordings"
+    names, species = np.array([f"r{i}" for i in range(N)]), np.arange(N) % 2
+    stage = stages.start("01_split", outputs)
+    split = np.repeat(["train", "validation", "test"], N // 3)
+    told = {"recording_id": names, "species": np.array(["low", "high"])[species], "secondary_species": "", "split": split}
+    runtime.write_table(pd.DataFrame({**told, "is_repeated": False, "group_id": names}), stage.folder / "splits.parquet")
+    runtime.write_json(["low", "high"], stage.folder / "classes.json")
+    stages.finish(stage, {"root": "recordings"})
+    stage = stages.start("02_clean", outputs, denoise="none")
+    for folder in (root, stage.folder / "audio"):
+        folder.mkdir()
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    for i, name in enumerate(names):
+        song = 0.3 * np.sin(2 * np.pi * (1000, 4000)[species[i]] * time_s) + 0.01 * rng.standard_normal(RATE_HZ)
+        soundfile.write(stage.folder / "audio" / f"{name}.flac", song, RATE_HZ)
+    soundfile.write(root / "scape.ogg", 0.1 * rng.standard_normal(2 * RATE_HZ), RATE_HZ)
+    clips = {"clip_id": names, "recording_id": names, "audio_path": [f"audio/{name}.flac" for name in names], "digest": names}
+    runtime.write_table(pd.DataFrame({**clips, "start_s": 0.0, "end_s": 1.0, "is_noise": False}), stage.folder / "clips.parquet")
+    stages.finish(stage, {})
+    stage = stages.start("03_embed", outputs, embedder="yamnet", octave_down=False)
+    table_of_patches(names, species, rng, stage.folder)
+    stages.finish(stage, {"key": "k"})
+    stage = stages.start("06_pseudolabel", outputs)
+    ids = ["scape_1", "scape_2"]
+    table_of_patches(ids, [0, 1], rng, stage.folder)
+    windows = {"row_id": ids, "soundscape": "scape", "audio_path": "scape.ogg", "start_s": [0.0, 1.0], "end_s": [1.0, 2.0]}
+    runtime.write_table(pd.DataFrame(windows), stage.folder / "windows.parquet")
+    labels = {"row_id": ["scape_1", "scape_1", "scape_2"], "label": ["low", "high", "stranger"], "target": np.float32([0.9, 0.4, 1.0])}
+    provenance = {"kind": "soft", "origin": "student", "teacher": "", "round": 1, "confidence": np.float32([0.9, 0.4, 1.0])}
+    runtime.write_table(pd.DataFrame({**labels, **provenance}), stage.folder / "labels.parquet")
+    stages.finish(stage, {})
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def data(outputs):
+    return training_data.load(outputs, "single")
+
+
+def test_windows_keep_their_soft_labels_and_species_that_are_none_of_ours_teach_nothing(data):
+    assert np.allclose(data.windows.targets[0], [0.9, 0.4]) and data.windows.confidences[0] == pytest.approx(0.9)
+    assert not data.windows.targets[1:].any()
+
+
+def test_without_06_or_with_one_of_other_recordings_there_are_no_windows(outputs, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("01_split", "02_clean", "03_embed"):
+        (tmp_path / "out" / name).symlink_to(outputs / name)
+    assert training_data.load(tmp_path / "out", "single").windows is None
+
+
+@pytest.mark.parametrize("change", [{}, {"soundscapes": True, "mixup": True, "loss": "bce"}])
+def test_a_head_learns_and_is_kept_as_a_member(data, tmp_path, change):
+    one = PLAIN | change
+    told = trainings.run(one, data, tmp_path, {"03_embed": "a", "06_pseudolabel": "b"}, **OPTIONS)
+    scores = np.load(tmp_path / "scores.npy")
+    assert metrics.macro_roc_auc(data.truth[16:], scores[16:]) > 0.9
+    assert ("06_pseudolabel" in told["inputs"]) == one["soundscapes"]
+    model, classes, preprocessing = classifiers.load(tmp_path)
+    heard = head_trainings.listen("yamnet", data, tmp_path, False)
+    weights = pooling.patch_weights(heard.patches["bird_score"].to_numpy())
+    again = model.predict({"embeddings": heard.embeddings[None, :2], "weights": weights[None, :2]}, verbose=0)
+    assert np.allclose(again, scores[:1], atol=1e-5) and classes == ["low", "high"] and preprocessing["key"] == "k"
+
+
+def test_a_training_is_another_only_if_something_it_looks_at_is(data):
+    key = lambda one=PLAIN, scapes="b", **more: trainings.key(  # noqa: E731
+        one, data, {"03_embed": "a", "06_pseudolabel": scapes}, precision="float32", **OPTIONS | more
+    )
+    assert key() == key(scapes="c", mel_steps=99)
+    assert len({key(), key(hidden="9"), key(seed=1), key(PLAIN | {"loss": "focal"}), key(PLAIN | {"soundscapes": True})}) == 5
+    assert key(PLAIN | {"soundscapes": True}) != key(PLAIN | {"soundscapes": True}, scapes="c")
+    with pytest.raises(trainings.TrainingError, match="ear.*yamnet"):
+        key(PLAIN | {"encoder": "ear"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"encoder": "mel_cnn", "soundscapes": True, "mixup": True}, {"encoder": "mae", "loss": "asymmetric"}])
+def test_what_hears_waveforms_is_kept_as_a_member_that_can_be_asked(data, tmp_path, change):
+    trainings.run(PLAIN | change, data, tmp_path / "one", {}, **OPTIONS, mae_epochs=1)
+    (tmp_path / "members").mkdir()
+    result = ablation.Result(ablation.Row("encoder", change["encoder"], PLAIN | change), tmp_path / "one", np.load(tmp_path / "one" / "scores.npy"))
+    for file in classifiers.FILES:
+        (tmp_path / file).write_bytes((tmp_path / "one" / file).read_bytes())
+    told = {"rule": "mean", "kept": {}, "thresholds": [0.5, 0.5], "prior": [0.5, 0.5], "calibration": {}}
+    written = trainings.keep_ensemble(tmp_path, "yamnet", [change["encoder"]], {change["encoder"]: result}, told)
+    [member] = members.load(tmp_path)
+    assert written["members"] == [member.place] == [f"members/{change['encoder']}"]
+    heard = member.listen(data.outputs_dir / "02_clean" / "audio" / "r0.flac")
+    assert heard.scores([(0.0, 1.0)]).shape == (1, 2)
+    assert not (tmp_path / "one" / "checkpoint").exists()
+
+
+def results_of(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+        for file in classifiers.FILES:
+            (tmp_path / name / file).write_text(name)
+    return [ablation.Result(ablation.Row("encoder", name, PLAIN | {"encoder": name}), tmp_path / name, np.zeros((1, 2))) for name in names]
+
+
+def test_birdnet_joins_only_by_its_name(tmp_path):
+    """Its licence forbids commerce, and what hears through it may not be sold either."""
+    results = results_of(tmp_path, ["yamnet", "birdnet", "mel_cnn"])
+    assert list(trainings.candidates("auto", results, "yamnet")) == ["mel_cnn"]
+    assert list(trainings.candidates("yamnet,birdnet", results, "yamnet")) == ["birdnet"]
+    with pytest.raises(trainings.TrainingError, match="perch"):
+        trainings.candidates("perch", results, "yamnet")
+
+
+def test_members_that_left_the_ensemble_leave_the_folder(tmp_path):
+    results = trainings.candidates("auto", results_of(tmp_path, ["mel_cnn", "mae"]), "yamnet")
+    (tmp_path / "classifier.keras").write_text("own")
+    both = trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mel_cnn", "mae"], results, {"rule": "min"})
+    assert both["members"] == [".", "members/mel_cnn", "members/mae"] and len(set(both["sha256"].values())) == 3
+    trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mae"], results, {"rule": "min"})
+    assert [path.name for path in (tmp_path / "members").iterdir()] == ["mae"]
+    assert json.loads((tmp_path / "ensemble.json").read_text())["members"] == [".", "members/mae"]
+
+
+def test_trainings_of_recordings_as_they_were_are_swept_away(tmp_path):
+    for name, digest in (("now", "a"), ("before", "b")):
+        (tmp_path / name).mkdir()
+        runtime.write_json({"inputs": {"03_embed": digest}}, tmp_path / name / "training.json")
+    (tmp_path / "unfinished").mkdir()
+    trainings.sweep(tmp_path, {"03_embed": "a"})
+    assert [path.name for path in tmp_path.iterdir()] == ["now"]
