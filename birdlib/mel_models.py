@@ -113,18 +113,6 @@ def with_frames(model):
     return _join(front_end(model), keras.Model(inner.input, outputs, name="body"))
 
 
-def for_use(model):
-    """The same model without what its training left behind: optimizer and loss, which make three files of one and want to be known on loading.
-
-    Args:
-        model: of a front end and a body, as of ``build`` or ``mae_heads.classifier``.
-    """
-    import keras
-
-    inner = body(model)
-    return _join(front_end(model), keras.Model(inner.input, inner.output, name="body"))
-
-
 def join_detectors(detectors):
     """Several models that hear the same window as one, the spectrogram being computed once.
 

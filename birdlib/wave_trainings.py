@@ -81,7 +81,6 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     validation = cut(crops.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
     training = {"epochs": mel_epochs, "patience": mel_patience, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
     history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, augmentation, used], **training)
-    model = mel_models.for_use(model)
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
     scores = mel_training.predict(model, cut(crops.parts(data.clips, recordings)), len(recordings))
     scores = np.where(np.isnan(scores), np.float32(data.prior), scores)
