@@ -111,21 +111,7 @@ def average(heads, weights):
     return keras.Model(features, mean)
 
 
-def fit_head(
-    head,
-    train,
-    validation,
-    *,
-    mode,
-    epochs,
-    patience,
-    learning_rate,
-    weight_decay,
-    batch_size=0,
-    loss="",
-    mixup=0.0,
-    rng=None,
-):
+def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0, loss="", mixup=0.0, rng=None):  # fmt: skip
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
@@ -137,8 +123,7 @@ def fit_head(
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
         batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
         loss: one of ``label_losses.NAMES``; "": that of the mode.
-        mixup: alpha of ``head_epochs.batches``; 0: rows are learnt as they are.
-        rng: of mixup.
+        mixup, rng: alpha of ``head_epochs.batches`` and its rng; 0: rows are learnt as they are.
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
