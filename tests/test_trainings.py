@@ -28,7 +28,7 @@ OPTIONS = {"seed": 0, "hidden": "8", "epochs": 4, "mel_epochs": 2, "mel_steps": 
 def table_of_patches(names, species, rng, folder):
     """Two patches a name, each knowing its species; (patches, 1024) as of YAMNet."""
     embeddings = rng.normal(size=(2 * len(names), 1024)).astype(np.float32)
-    embeddings[np.arange(2 * len(names)), np.repeat(species, 2)] += 40.0
+    embeddings[np.arange(2 * len(names)), np.repeat(species, 2)] += 300.0
     np.save(folder / "embeddings.npy", embeddings)
     told = {"recording_id": np.repeat(names, 2), "clip_id": np.repeat(names, 2), "patch": [0, 1] * len(names), "start_s": 0.0, "end_s": 0.96}
     runtime.write_table(pd.DataFrame({**told, "bird_score": 0.5}), folder / "patches.parquet")
