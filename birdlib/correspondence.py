@@ -10,7 +10,6 @@ from birdlib import losses, metrics, retrieval, runtime, scene_encoders, scene_p
 
 DEPTHS = (1, 5, 10)
 PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
-SOUGHT = ("sound", "picture")  # what is looked for, by the other
 BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
 
 
@@ -155,7 +154,7 @@ def embed(model, library, table, side):
 
     Args:
         table: rows of the library's pictures (or sounds).
-        side: one of ``SOUGHT``.
+        side: ``sound`` or ``picture``.
     """
     encoder = model.get_layer({"sound": "audio_encoder", "picture": "video_encoder"}[side])
     vectors = [np.zeros((0, encoder.output_shape[-1]), np.float32)]

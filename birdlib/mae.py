@@ -61,24 +61,8 @@ def build_encoder(size="base", n_frames=fbanks.N_FRAMES, n_mels=fbanks.N_MELS, p
     return keras.Model(spectrogram, outputs, name="mae_encoder")
 
 
-def with_waveforms(encoder, samples=fbanks.CLIP_SAMPLES):
-    """The encoder for use: waveforms in, the preprocessing of ``fbanks`` inside.
-
-    Args:
-        encoder: from ``build_encoder``.
-        samples: of a clip.
-
-    Returns:
-        keras.Model, waveform (batch, samples) in [-1, 1] at 32 kHz → as the encoder.
-    """
-    import keras
-
-    front = front_end(encoder, samples)
-    return keras.Model(front.input, encoder(front.output), name="mae_listener")
-
-
 def front_end(encoder, samples=fbanks.CLIP_SAMPLES):
-    """What makes the encoder's spectrograms: keras.Model, waveform (batch, samples) → (batch, n_frames, n_mels)."""
+    """What makes the encoder's spectrograms, see ``fbanks``: keras.Model, waveform (batch, samples) in [-1, 1] at 32 kHz → (batch, n_frames, n_mels)."""
     import keras
 
     waveform = keras.Input((samples,), name="waveform")

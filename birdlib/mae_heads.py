@@ -1,7 +1,7 @@
 """From what Bird-MAE hears to species: probes of a frozen encoder, and a deeper head for fine-tuning.
 
 A head is a keras.Model from one output of the encoder, named by its input, ``embedding`` (batch, dim) or ``tokens``
-(batch, 1 + patches, dim), to probabilities (batch, classes). Frozen features are computed once, see ``features``.
+(batch, 1 + patches, dim), to probabilities (batch, classes).
 """
 
 import functools
@@ -97,35 +97,9 @@ def classifier(encoder, head, freeze=True):
     return keras.Model(waveform, body(front(waveform)), name="mae_classifier")
 
 
-def features(encoder, spectrograms, name, batch_size=16):
-    """What a frozen encoder makes of clips, for heads to be trained on.
-
-    Args:
-        spectrograms: (clips, frames, mels), may be memory-mapped.
-        name: ``embedding`` or ``tokens``; of the latter, ViT-B needs 0.8 MB a clip.
-
-    Returns:
-        (clips, ...) float32.
-    """
-    import keras
-
-    made = np.empty((len(spectrograms), *encoder.output[name].shape[1:]), np.float32)
-    starts = range(0, len(spectrograms), batch_size)
-    for start in runtime.progress(starts, desc="listening"):
-        batch = np.asarray(spectrograms[start : start + batch_size], np.float32)
-        made[start : start + len(batch)] = keras.ops.convert_to_numpy(encoder(batch, training=False)[name])
-    return made
-
-
 def register():
     """Make the layers of saved heads and classifiers known to Keras."""
     _layers(), mae.register()
-
-
-def load(path):
-    """A saved head or classifier, ready to use."""
-    _layers()  # registers their classes
-    return mae.load(path)
 
 
 @functools.cache

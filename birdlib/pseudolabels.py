@@ -1,7 +1,8 @@
 """Pseudo-labels: the rules by which what teachers hear becomes labels to learn from, as functions on arrays.
 
 Scores are (windows, labels) in [0, 1]. Labels travel as a table with the columns of ``COLUMNS``, one row for a label of a window:
-``target`` is what a student shall say (1, 0 or between), ``kind`` says by which rule, and the other four where it comes from.
+``target`` is what a student shall say (1, 0 or between), ``kind`` says by which rule, and the other four where it comes from:
+``origin`` is human, teacher or student.
 """
 
 import numpy as np
@@ -12,7 +13,6 @@ from birdlib import runtime
 CONFIDENCE = 0.6  # above it, a window is kept and a label believed
 COLUMNS = ["row_id", "label", "target", "kind", "origin", "teacher", "round", "confidence"]
 KINDS = ("human", "hard", "soft", "negative")
-ORIGINS = ("human", "teacher", "student")
 
 
 class ScoreError(runtime.BirdlibError):

@@ -7,7 +7,7 @@ from birdlib import correspondence, scene_encoders, scene_pairs
 
 DIM = 8
 PERFECT, BLIND = "perfect", "blind"
-SIDES = correspondence.SOUGHT
+SIDES = ("sound", "picture")
 
 
 def rng(seed=0):

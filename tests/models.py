@@ -13,7 +13,8 @@ LOAD = """
 import importlib, sys
 import keras, numpy as np
 
-load = importlib.import_module(sys.argv[1]).load
+module = importlib.import_module(sys.argv[1])
+load = getattr(module, "load", None) or (module.register() or keras.saving.load_model)
 keras.utils.set_random_seed(99)
 with np.load(sys.argv[2]) as arrays:
     for model, said in zip(sys.argv[3::2], sys.argv[4::2]):
@@ -67,7 +68,7 @@ def aimed(vectors):
 
 
 def said_in_another_process(module, models, arrays, folder):
-    """What copies of the models say that are saved into ``folder`` and loaded by the module's ``load``, where nothing else is known."""
+    """What copies of the models say that are saved into ``folder`` and loaded by the module's ``load``, or after its ``register``, where nothing else is known."""
     import keras
 
     arguments = [module.__name__, str(folder / "arrays.npz")]

@@ -49,7 +49,7 @@ FLOORS = [
         "deadline",
     },
     {"classifier_plots", "pseudolabel_plots", "counts", "ensembles", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics", "label_losses", "mae", "mixing", "perch", "pseudolabels", "taxonomy", "exported", "detections"},
-    {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_embedder", "mae_heads", "mae_pretraining", "noisy_student", "occurrence", "ears", "head_epochs", "soundscape_labels", "ablation"},
+    {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_heads", "mae_pretraining", "noisy_student", "occurrence", "ears", "head_epochs", "soundscape_labels", "ablation"},
     {"individual_plots", "sample", "clips", "classifiers", "modalities", "nearest", "triplets", "scenes", "detectors", "background_swap", "track_encoders", "aviary_tracks", "mel_models", "training_data", "hidden_sets"},
     {"kaggle_packages", "members", "scene_pairs", "identity_training", "track_embedders", "sightings", "voice_tests", "mel_training", "head_trainings", "soundscape_windows", "students"},
     {"correspondence", "identity_sets", "soundscapes", "teachers", "wave_trainings"},

@@ -116,12 +116,6 @@ def test_a_saved_encoder_and_pretrainer_say_the_same(listener, pretrainer, tmp_p
         assert all(np.array_equal(said[key], again[key]) for key in said)
 
 
-def test_it_listens_to_waveforms():
-    listener = mae.with_waveforms(mae.build_encoder(SIZE, 512, 128))
-    outputs = arrays(listener(np.zeros((1, 160_000), np.float32)))
-    assert outputs["embedding"].shape == (1, 16) and outputs["tokens"].shape == (1, 257, 16)
-
-
 @pytest.mark.parametrize("precision", ["mixed_bfloat16"], indirect=True)
 def test_in_half_precision_the_loss_is_still_of_32_bits(precision):
     outputs = mae.build_pretrainer(mae.build_encoder(SIZE, N_FRAMES, N_MELS), SIZE)(given())

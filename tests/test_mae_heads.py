@@ -104,13 +104,6 @@ def test_probing_trains_the_head_alone(freeze):
     assert {"front_end", "body"} <= {layer.name for layer in model.layers}
 
 
-def test_features_computed_in_batches_are_those_of_the_encoder(listener):
-    clips = spectrograms(5, np.random.default_rng(0))
-    whole = arrays(listener(clips))
-    for name in ("embedding", "tokens"):
-        assert np.allclose(mae_heads.features(listener, clips, name, batch_size=2), whole[name], atol=1e-5)
-
-
 @pytest.mark.slow
 def test_a_saved_classifier_says_the_same_where_nothing_else_is_known(tmp_path):
     import keras
