@@ -167,7 +167,7 @@ def mean_of_windows(scores, cut, n_rows):
 
 
 def read_crop(path, start_s, end_s, rate_hz, window_s):
-    """The sound from ``start_s`` on: as long as a window, or to ``end_s`` and then from ``start_s`` again.
+    """The sound from ``start_s`` on: as long as a window, or to ``end_s`` and then as ``fill`` has it.
 
     Returns:
         (samples,) float32, always ``window_s`` long.
@@ -175,9 +175,19 @@ def read_crop(path, start_s, end_s, rate_hz, window_s):
     Raises:
         audio.AudioError: if the file cannot be read.
     """
-    n_samples = round(window_s * rate_hz)
     waveform, _ = audio.read(path, rate_hz, start_s, min(end_s, start_s + window_s))
-    return np.resize(waveform, n_samples)  # which repeats what is too short
+    return fill(waveform, round(window_s * rate_hz))
+
+
+def fill(waveform, n_samples):
+    """What a network of windows hears of a sound that is shorter: it again and again, in training as at a soundscape's end.
+
+    Silence of zeros is in no recording, and would halve the mean over time of a bird that sings in all of half a window.
+
+    Returns:
+        (n_samples,): the first of a longer one; zeros of one without samples.
+    """
+    return np.resize(waveform, n_samples)
 
 
 @functools.cache

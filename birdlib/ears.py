@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from birdlib import audio, noise, pooling
+from birdlib import audio, crops, noise, pooling
 
 BLOCK_S = 20.0  # of a file at a time
 
@@ -54,7 +54,8 @@ def cut(pieces, starts, length):
         length: of a part, in samples.
 
     Yields:
-        (row, (length,) float32), in the order of the starts; what is beyond the end is 0.
+        (row, (length,) float32), in the order of the starts; where the recording ends within a part, the part is repeated
+            (``crops.fill``), and one that begins behind the end is silent.
     """
     pieces, waiting, first = iter(pieces), np.zeros(0, np.float32), 0
     for row in np.argsort(starts, kind="stable"):
@@ -62,8 +63,7 @@ def cut(pieces, starts, length):
         while first + len(waiting) < start + length and (piece := next(pieces, None)) is not None:
             done = min(len(waiting), max(0, start - first))
             waiting, first = np.concatenate([waiting[done:], piece]), first + done
-        part = waiting[start - first : start - first + length]
-        yield row, np.pad(part, (0, length - len(part)))
+        yield row, crops.fill(waiting[start - first : start - first + length], length)
 
 
 def _embed(listener, path, denoise, end_s):

@@ -91,7 +91,20 @@ def choose(scores, truth, groups, rng, rules=RULES):
             if tried[best] <= figure:
                 break
             together, figure = best[1], tried[best]
-    best = max(tried, key=tried.get)
+    return _simplest(tried, names, truth, scores, groups, rng)
+
+
+def choose_rule(scores, truth, groups, rng, rules=RULES):
+    """Choose the rule for members that are settled: as ``choose`` does, among the ensembles that have all of them."""
+    names = list(scores)
+    rules = rules if len(names) > 1 else rules[:1]  # alone, every rule ranks alike
+    tried = {(rule, tuple(names)): metrics.macro_roc_auc(truth, _together(scores, rule, names)) for rule in rules}
+    return _simplest(tried, names, truth, scores, groups, rng)
+
+
+def _simplest(tried, names, truth, scores, groups, rng):
+    """(rule, names, table) of the simplest that is as good as the best but for noise; the first where no figure is a number."""
+    best = max(tried, key=lambda option: np.nan_to_num(tried[option], nan=-1.0))
     for option in sorted(tried, key=lambda some: _cost(some, names)):
         if option == best or tried[best] - tried[option] <= _standard_error(truth, scores, best, option, groups, rng):
             return option[0], list(option[1]), _table(tried, option)

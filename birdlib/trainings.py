@@ -89,27 +89,28 @@ def keep(folder, model, scores, data, preprocessing):
 
 
 def candidates(text, results, own):
-    """Which encoders may join the ensemble.
+    """Which encoders are, or may be, members of the ensemble.
 
     Args:
-        text: comma list of encoders, or ``auto``: all that were trained and whose weights' licence allows any use. What a classifier hears
-            through BirdNET is under its licence, CC BY-NC-SA; so it joins by its name only, or as the embedder of stage 03.
+        text: comma list of encoders, which are all members then; or ``auto``: who may be chosen, all that were trained and whose weights'
+            licence allows any use. What a classifier hears through BirdNET is under its licence, CC BY-NC-SA; so it joins by its name only,
+            or as the embedder of stage 03.
         results: of ``ablation.run``, a row an encoder.
-        own: the embedder of stage 03, whose classifier is the first candidate.
+        own: the embedder of stage 03; it is the first candidate, and the only member where none is named.
 
     Returns:
-        {encoder: ablation.Result}, without ``own``.
+        {encoder: ablation.Result}.
 
     Raises:
         TrainingError: for a name that was not trained.
     """
     trained = {result.row.training["encoder"]: result for result in results if result.scores is not None}
     if text == "auto":
-        return {name: result for name, result in trained.items() if name != own and _is_free(name)}
-    asked = [name.strip() for name in text.split(",") if name.strip()]
-    if missing := [name for name in asked if name not in (*trained, own)]:
+        return {own: trained[own]} | {name: result for name, result in trained.items() if _is_free(name)}
+    asked = [name.strip() for name in text.split(",") if name.strip()] or [own]
+    if missing := [name for name in asked if name not in trained]:
         raise TrainingError(f"members {', '.join(missing)} were not trained: name them in encoders, and see the table for why not")
-    return {name: trained[name] for name in asked if name != own}
+    return {name: trained[name] for name in asked}
 
 
 def weights_of(results):
@@ -125,10 +126,10 @@ def keep_ensemble(folder, own, chosen, results, told):
         folder: of the stage; it holds the classifier of ``own``.
         chosen: names of the members, in their order.
         results: from ``candidates``.
-        told: ``rule, kept, thresholds, calibration, prior``.
+        told: ``rule, kept, thresholds, calibration, prior``, and ``validation``, {name: macro ROC-AUC}.
 
     Returns:
-        the contents of ``ensemble.json``: ``told``, ``members`` (their folders) and ``sha256`` of each model.
+        the contents of ``ensemble.json``: ``told``, ``members`` (their folders), and by folder ``sha256`` of each model and ``validation``.
     """
     folder = Path(folder)
     places = {name: "." if name == own else f"members/{name}" for name in chosen}
@@ -139,7 +140,8 @@ def keep_ensemble(folder, own, chosen, results, told):
             with runtime.replacing(folder / place / file) as temporary:
                 shutil.copyfile(results[name].folder / file, temporary)
     digests = {place: runtime.digest_file(folder / place / classifiers.FILES[0]) for place in places.values()}
-    written = {**told, "members": list(places.values()), "sha256": digests}
+    trust = {place: told["validation"][name] for name, place in places.items() if np.isfinite(told["validation"][name])}
+    written = {**told, "members": list(places.values()), "sha256": digests, "validation": trust}
     runtime.write_json(written, folder / "ensemble.json")
     return written
 
