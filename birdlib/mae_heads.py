@@ -6,8 +6,6 @@ A head is a keras.Model from one output of the encoder, named by its input, ``em
 
 import functools
 
-import numpy as np
-
 from birdlib import mae, mae_layers, runtime
 
 HEADS = {

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, fbanks, mae_layers, runtime, stages
+from birdlib import audio, checkpoints, fbanks, mae_layers, runtime, stages
 
 AT_ONCE = 16  # clips that are turned into spectrograms together
 TAIL = 0.5  # of a clip; a shorter rest of a recording is not listened to, unless it is all there is
@@ -39,11 +39,11 @@ def write_spectrograms(paths, path, stage):
 
 
 def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, learning_rate=1e-3, weight_decay=0.05,
-        warm_up=0.1, rng, callbacks=()):  # fmt: skip
+        warm_up=0.1, rng, checkpoint=None, key=""):  # fmt: skip
     """Train encoder and decoder; every epoch shows other patches of each clip.
 
-    Which clips and patches a batch has depends on the epoch and the step alone, so that a training that goes on from a checkpoint of its
-    weights and optimiser, by ``keras.callbacks.BackupAndRestore``, sees what it would have seen.
+    Which clips and patches a batch has depends on the epoch and the step alone, so that a training that goes on from its checkpoint has
+    the figures that it would have had.
 
     Args:
         pretrainer: from ``mae.build_pretrainer``.
@@ -53,13 +53,15 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
         learning_rate: the highest, of AdamW with β 0.9 and 0.95; it rises over the share ``warm_up`` of the steps, then falls as a cosine.
         weight_decay: not of biases, norms and the two learnt tokens.
         rng: of order and masks.
-        callbacks: of Keras.
+        checkpoint: file that is written after each epoch, see ``checkpoints``; None: none. Of this very training, it is gone on from.
+        key: JSON-able, of what the spectrograms are of.
 
     Returns:
         DataFrame, a row an epoch: ``epoch, loss, validation_loss`` (NaN without validation).
 
     Raises:
         BirdlibError: if there are fewer clips than a batch has.
+        runtime.FullDiskError: if the checkpoint cannot be written; the one before survives.
     """
     import keras
 
@@ -69,9 +71,11 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
         )
     n_patches = pretrainer.input["order"].shape[1]
     batches = _batches()(spectrograms, n_patches, batch_size, int(rng.integers(2**31)))
+    seeds = [batches.seed]
     held_out = None
     if validation is not None and len(validation):
         held_out = _batches()(validation, n_patches, min(batch_size, len(validation)), int(rng.integers(2**31)))
+        seeds.append(held_out.seed)
     n_steps = epochs * len(batches)
     n_warm = max(1, round(warm_up * n_steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -80,16 +84,23 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, beta_1=0.9, beta_2=0.95)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "token"])
     pretrainer.compile(optimizer, loss={"loss": _mean, "patches": None})
-    turn = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.turn_to(epoch))
-    options = {
-        "validation_data": held_out,
-        "epochs": epochs,
-        "shuffle": False,
-        "verbose": 0,
-    }  # clips are in no order already
-    history = pretrainer.fit(batches, callbacks=[turn, *callbacks], **options)
-    table = pd.DataFrame({"epoch": 1 + np.array(history.epoch), "loss": history.history["loss"]})
-    return table.assign(validation_loss=history.history.get("val_loss", np.nan))
+    optimizer.build(pretrainer.trainable_variables)
+    variables = [*pretrainer.variables, *optimizer.variables]
+    numbers = [epochs, batch_size, learning_rate, weight_decay, warm_up, len(spectrograms), *seeds]
+    key = runtime.digest([key, numbers, [list(variable.shape) for variable in variables]])
+    found = checkpoints.take_up(checkpoint, key, variables)
+    rows = found[0]["history"] if found else []
+
+    def keep(epoch, logs):
+        rows.append({"epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": float(logs.get("val_loss", np.nan))})
+        if checkpoint:
+            checkpoints.write(checkpoint, key, {"history": rows}, variables)
+
+    turn = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.turn_to(epoch), on_epoch_end=keep)
+    options = {"validation_data": held_out, "epochs": epochs, "initial_epoch": len(rows), "shuffle": False, "verbose": 0}  # clips are in no order already
+    if len(rows) < epochs:
+        pretrainer.fit(batches, callbacks=[turn], **options)
+    return pd.DataFrame(rows)
 
 
 def orders(n_clips, n_patches, rng):

@@ -6,15 +6,12 @@ figures. Epochs should be short where recordings are many: what was done since t
 """
 
 import functools
-import json
-import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import crops, mel_models, metrics, runtime
+from birdlib import checkpoints, crops, mel_models, metrics, runtime
 
 CHECKPOINT = "training.npz"
 TOLD = ("history", "kept", "best_value", "has_stopped")  # beside weights, of a training
@@ -189,31 +186,14 @@ def _keeper():
             return [*self.trained.variables, *self.trained.optimizer.variables]
 
         def _save(self):
-            told = {name: getattr(self, name) for name in ("key", *TOLD)}
-            now = [keras.ops.convert_to_numpy(variable.value) for variable in self._variables()]
-            arrays = {f"now_{i}": array for i, array in enumerate(now)}
-            arrays |= {f"best_{i}": array for i, array in enumerate(self.best)}
-            with runtime.replacing(self.path) as temporary:
-                np.savez(temporary, told=json.dumps(told), **arrays)
+            told = {name: getattr(self, name) for name in TOLD}
+            checkpoints.write(self.path, self.key, told, self._variables(), self.best)
 
         def restore(self):
             """Take up where the checkpoint of this training stands, if there is one."""
-            if not self.path or not self.path.is_file():
-                return
-            try:
-                with np.load(self.path) as file:
-                    told = json.loads(str(file["told"]))
-                    if told.pop("key") != self.key:
-                        return
-                    now = [file[f"now_{i}"] for i in range(len(self._variables()))]
-                    best = [file[f"best_{i}"] for i in range(len(self.best))]
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                warnings.warn(f"{self.path} is damaged ({error}): the training begins anew", stacklevel=3)
-                return
-            for variable, array in zip(self._variables(), now, strict=True):
-                variable.assign(array)
-            self.best = best
-            for name in TOLD:
-                setattr(self, name, told[name])
+            if found := checkpoints.take_up(self.path, self.key, self._variables(), len(self.best)):
+                told, self.best = found
+                for name in TOLD:
+                    setattr(self, name, told[name])
 
     return Keeper

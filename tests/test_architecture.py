@@ -47,6 +47,7 @@ FLOORS = [
         "kernels",
         "window_scores",
         "deadline",
+        "checkpoints",
     },
     {"classifier_plots", "pseudolabel_plots", "counts", "ensembles", "known_birds", "weights", "birdnet", "speech", "noise", "films", "video", "aviary", "encoders", "pairs", "fusion", "galleries", "retrieval", "losses", "scene_encoders", "track_bridges", "identity_metrics", "label_losses", "mae", "mixing", "perch", "pseudolabels", "taxonomy", "exported", "detections"},
     {"expedition", "birdclef", "duplicates", "cleaning", "embedders", "evaluation", "photos", "triplet_batches", "seeing", "hearing", "motion", "annotations", "tracks", "backbones", "voices", "ambience", "augment", "crops", "mae_checkpoints", "mae_heads", "mae_pretraining", "noisy_student", "occurrence", "ears", "head_epochs", "soundscape_labels", "ablation"},
