@@ -102,6 +102,14 @@ def soundscapes(folder, which="test"):
     return _files(Path(folder, f"{which}_soundscapes"), AUDIO_SUFFIXES)
 
 
+def one_a_stem(paths):
+    """Of several files with one stem the first, for windows are named by it: list of Path."""
+    first = {}
+    for path in paths:
+        first.setdefault(path.stem, path)
+    return list(first.values())
+
+
 def windows(duration_s, window_s=WINDOW_S):
     """Cut a soundscape into consecutive windows; a minute has twelve.
 

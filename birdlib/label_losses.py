@@ -155,9 +155,8 @@ def _classes():
             total = ops.sum(weights, axis=(0, 1))  # (classes,)
             mean = ops.sum(weights * costs, axis=(0, 1)) / ops.maximum(total, NEAREST)
             n_counted = ops.sum(ops.cast(total > 0, "float32"))
-            return (ops.sum(mean) / ops.maximum(n_counted, 1.0))[
-                None
-            ]  # (1,): Keras would not divide a scalar by replicas
+            mean = ops.sum(mean) / ops.maximum(n_counted, 1.0)
+            return mean[None]  # (1,): Keras would not divide a scalar by replicas
 
     return {
         "asymmetric": AsymmetricLoss,

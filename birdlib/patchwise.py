@@ -107,3 +107,19 @@ def cut(blocks, patch_samples, hop_samples):
             yield waiting[i * hop_samples : i * hop_samples + patch_samples]
         waiting = waiting[n_whole * hop_samples :]
     yield np.pad(waiting, (0, patch_samples - len(waiting)))
+
+
+def patches_of(centres_s, start_s, end_s):
+    """The patches that a window hears: those whose centres lie in it, or the one whose centre is nearest to its middle.
+
+    Args:
+        centres_s: (patches,), ascending; one at least.
+
+    Returns:
+        (first, last): numbers of the patches, the last not being one of them.
+    """
+    first, last = (int(place) for place in np.searchsorted(centres_s, [start_s, end_s]))
+    if first < last:
+        return first, last
+    nearest = int(np.abs(centres_s - (start_s + end_s) / 2).argmin())
+    return nearest, nearest + 1

@@ -222,7 +222,7 @@ def duties(labels_of, classes, general):
 def from_teachers(windows, scores, others, labels_of, duties, *, confidence=CONFIDENCE, quiet=0.1, round=0):
     """All rules at once: hard labels of every teacher for the labels that it answers for, and negative windows.
 
-    A window is negative only if no teacher at all hears a label in it.
+    A window is negative only if no teacher hears a label in it for which it answers.
 
     Args:
         windows: with ``row_id``.

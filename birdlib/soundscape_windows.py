@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, clips, runtime, stages
+from birdlib import audio, birdclef, clips, patchwise, runtime, stages
 
 PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
@@ -22,10 +22,7 @@ class WindowError(runtime.BirdlibError):
 
 def draw(paths, n, rng):
     """At most ``n`` soundscapes, one a stem, in their old order."""
-    first = {}
-    for path in paths:
-        first.setdefault(path.stem, path)
-    paths = list(first.values())
+    paths = birdclef.one_a_stem(paths)
     chosen = rng.choice(len(paths), min(n, len(paths)), replace=False)
     return [paths[index] for index in sorted(chosen)]
 
@@ -84,7 +81,7 @@ def assemble(windows, paths, listener, store, path):
     for stem, one in windows.groupby("soundscape", sort=False):
         n_patches = len(store.get(keys[stem])[1])
         centres_s = np.arange(n_patches) * listener.hop_s + listener.patch_s / 2
-        pieces += [(row.row_id, stem, *_span(centres_s, row.start_s, row.end_s)) for row in one.itertuples()]
+        pieces += [(row.row_id, stem, *patchwise.patches_of(centres_s, row.start_s, row.end_s)) for row in one.itertuples()]
     order = pd.Index([piece[0] for piece in pieces]).get_indexer(windows["row_id"])
     pieces, tables, at = [pieces[place] for place in order], [], 0
     with runtime.replacing(path) as temporary:
@@ -133,15 +130,6 @@ def read_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):
         truth[here] = np.nan_to_num(truth[here])
         truth[np.ix_(here, there)] = 1.0
     return truth
-
-
-def _span(centres_s, start_s, end_s):
-    """(first, last) of the patches whose centres lie in a window, at least one."""
-    first, last = (int(place) for place in np.searchsorted(centres_s, [start_s, end_s]))
-    if first < last:
-        return first, last
-    nearest = int(np.abs(centres_s - (start_s + end_s) / 2).argmin())
-    return nearest, nearest + 1
 
 
 def _seconds(text, path, line):

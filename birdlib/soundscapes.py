@@ -50,14 +50,14 @@ def choose(data_dir, recordings, n_rehearse):
         BirdlibError: if there is nothing to predict.
     """
     for which, files in (("test", None), ("train", n_rehearse)):
-        if paths := _one_a_stem(birdclef.soundscapes(data_dir, which))[:files]:
+        if paths := birdclef.one_a_stem(birdclef.soundscapes(data_dir, which))[:files]:
             return paths, f"{len(paths)} {which} soundscapes" + (", a rehearsal" if which == "train" else "")
     if recordings is None:
         raise runtime.BirdlibError(
             f"{data_dir} has no sound in test_soundscapes/ or train_soundscapes/: name another data_dir"
         )
     table = recordings[(recordings["split"] == "test") & (recordings["audio_path"] != "")]
-    paths = _one_a_stem(Path(data_dir) / path for path in table["audio_path"])[:n_rehearse]
+    paths = birdclef.one_a_stem(Path(data_dir) / path for path in table["audio_path"])[:n_rehearse]
     return paths, f"{len(paths)} test recordings in place of soundscapes, a rehearsal"
 
 
@@ -263,10 +263,3 @@ def read_truth(path, row_ids, classes):
     birds = {row.row_id: set(row.birds.split(";")) for row in table.itertuples()}
     truth = [[label in birds.get(row_id, ()) for label in classes] for row_id in row_ids]
     return np.array(truth, dtype=np.float32).reshape(len(row_ids), len(classes))
-
-
-def _one_a_stem(paths):
-    first = {}
-    for path in paths:
-        first.setdefault(path.stem, path)
-    return list(first.values())

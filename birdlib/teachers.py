@@ -271,7 +271,7 @@ def _patchwise(listen, sample_rate_hz, patch_s, hop_s, window_s):
 
 
 def in_windows(scores, centres_s, windows):
-    """The highest score of the patches whose centres lie in each window, or that of the nearest patch.
+    """The highest score of the patches of each window, see ``patchwise.patches_of``.
 
     Args:
         scores: (patches, columns).
@@ -283,9 +283,6 @@ def in_windows(scores, centres_s, windows):
     """
     best = np.empty((len(windows), scores.shape[1]), np.float32)
     for row, (start_s, end_s) in enumerate(windows):
-        first, last = np.searchsorted(centres_s, [start_s, end_s])
-        if first == last:
-            first = int(np.abs(centres_s - (start_s + end_s) / 2).argmin())
-            last = first + 1
+        first, last = patchwise.patches_of(centres_s, start_s, end_s)
         best[row] = scores[first:last].max(axis=0)
     return best
