@@ -79,6 +79,18 @@ def test_noise_is_not_taken_in(rng):
 def test_without_positives_the_first_is_taken(rng):
     scores = {"first": rng.random((5, 3)), "second": rng.random((5, 3))}
     assert ensembles.choose(scores, np.zeros((5, 3)), np.arange(5), rng)[:2] == ("mean", ["first"])
+    assert ensembles.choose_rule(scores, np.zeros((5, 3)), np.arange(5), rng)[:2] == ("mean", ["first", "second"])
+
+
+def test_members_that_are_settled_all_stay_and_the_rule_that_serves_them_is_found(rng):
+    """Each of two is sure of what the other doubts, and wrong: what both think likely is there. The least finds it, the mean does not."""
+    is_fooled = rng.random(TRUTH.shape) < 0.5
+    scores = {"a": np.where(TRUTH == 1, 0.6, np.where(is_fooled, 1.0, 0.3)), "b": np.where(TRUTH == 1, 0.6, np.where(is_fooled, 0.3, 1.0))}
+    rule, names, table = ensembles.choose_rule(scores, TRUTH, np.arange(40), rng)
+    assert (rule, names, len(table)) == ("min", ["a", "b"], len(ensembles.RULES))
+    ear, noise = listener(rng, 3.0), rng.random(TRUTH.shape)
+    assert ensembles.choose_rule({"noise": noise, "ear": ear}, TRUTH, np.arange(40), rng)[1] == ["noise", "ear"]
+    assert ensembles.choose_rule({"ear": ear}, TRUTH, np.arange(40), rng)[:2] == ("mean", ["ear"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from birdlib import audio, birdclef, classifiers, ears, embedders, exported, members, pooling, runtime, weights
+from birdlib import audio, birdclef, classifiers, crops, ears, embedders, exported, members, pooling, runtime, weights
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -147,15 +147,23 @@ def test_the_way_an_embedder_is_computed_is_certified_on_the_sound_itself(tmp_pa
 # Through waveforms
 
 
-def test_a_waveform_member_hears_each_span_with_silence_after_the_end(tmp_path, wave):
-    """Two seconds and a half: in the last span half is silence; spans may overlap and come in any order."""
+def test_a_waveform_member_hears_the_end_again_where_a_span_reaches_beyond_it(tmp_path, wave):
+    """Two seconds and a half: the half of the last span is heard twice; spans may overlap and come in any order."""
     path = soundscape(tmp_path, [0.2, 0.4])
     with soundfile.SoundFile(path, "r+") as file:
         file.seek(0, soundfile.SEEK_END)
         file.write(np.full(RATE_HZ // 2, 0.8, np.float32))
     heard = wave.listen(path)
     scores = heard.scores([(2.0, 3.0), (0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (9.0, 10.0)])
-    assert heard.duration_s == 2.5 and scores[:, 0] == pytest.approx([0.4, 0.2, 0.3, 0.4, 0.0], abs=1e-5)
+    assert heard.duration_s == 2.5 and scores[:, 0] == pytest.approx([0.8, 0.2, 0.3, 0.4, 0.0], abs=1e-5)
+
+
+def test_what_ends_early_sounds_to_a_member_as_it_did_in_its_training(tmp_path):
+    """A training's crop of a short clip and a member's span of a soundscape that ends there are the same samples."""
+    audio.write(tmp_path / "x.flac", np.sin(np.arange(12_000, dtype=np.float32)), RATE_HZ)
+    [(_, heard)] = ears.cut(ears.blocks(tmp_path / "x.flac", RATE_HZ), [RATE_HZ], RATE_HZ)
+    learnt = crops.read_crop(tmp_path / "x.flac", 1.0, 1.5, RATE_HZ, 1.0)
+    assert np.array_equal(heard, learnt) and heard[-1000:].any()
 
 
 def test_a_member_of_other_windows_hears_around_the_middle_of_the_span(tmp_path, wave):
@@ -169,8 +177,8 @@ def test_parts_are_cut_from_blocks_as_from_the_whole(cuts):
     waveform = np.arange(1, 1001, dtype=np.float32)
     starts = [0, 990, 3, 3, 500, 2000]
     found = dict(ears.cut(np.split(waveform, cuts), starts, 100))
-    padded = np.concatenate([waveform, np.zeros(2000, np.float32)])
-    assert all((found[row] == padded[start : start + 100]).all() for row, start in enumerate(starts)) and len(found) == 6
+    expected = [np.resize(waveform[start : start + 100], 100) for start in starts]
+    assert all((found[row] == part).all() for row, part in enumerate(expected)) and len(found) == 6
 
 
 def test_cutting_keeps_no_more_than_a_part_and_a_block():

@@ -1,6 +1,8 @@
 """Facts about trainings, on tones: two species that sing at 1 and 4 kHz, and windows of soundscapes with both."""
 
+import dataclasses
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import soundfile
 
 from birdlib import (
     ablation,
+    augment,
     classifiers,
     head_trainings,
     members,
@@ -18,9 +21,12 @@ from birdlib import (
     stages,
     training_data,
     trainings,
+    wave_trainings,
 )
 
 RATE_HZ, N = 32_000, 24
+VOICE_HZ, WIND_HZ = 200, 500
+SPEAKERS = ["r0", "r8", "r16"]  # of train, validation and test
 PLAIN = {"encoder": "yamnet", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
 OPTIONS = {"seed": 0, "hidden": "8", "epochs": 4, "mel_epochs": 2, "mel_steps": 2, "mel_batch": 4, "augmentation": "none"}
 
@@ -43,17 +49,24 @@ def outputs(tmp_path_factory):
     stage = stages.start("01_split", outputs)
     split = np.repeat(["train", "validation", "test"], N // 3)
     told = {"recording_id": names, "species": np.array(["low", "high"])[species], "secondary_species": "", "split": split}
+    told |= {"audio_path": [f"{name}.flac" for name in names], "start_s": np.nan}
     runtime.write_table(pd.DataFrame({**told, "is_repeated": False, "group_id": names}), stage.folder / "splits.parquet")
     runtime.write_json(["low", "high"], stage.folder / "classes.json")
     stages.finish(stage, {"root": "recordings"})
     stage = stages.start("02_clean", outputs, denoise="none")
-    for folder in (root, stage.folder / "audio"):
-        folder.mkdir()
+    for folder in (root / "train_soundscapes", root / "test_soundscapes", stage.folder / "audio"):
+        folder.mkdir(parents=True)
     time_s = np.arange(RATE_HZ) / RATE_HZ
     for i, name in enumerate(names):
         song = 0.3 * np.sin(2 * np.pi * (1000, 4000)[species[i]] * time_s) + 0.01 * rng.standard_normal(RATE_HZ)
         soundfile.write(stage.folder / "audio" / f"{name}.flac", song, RATE_HZ)
-    soundfile.write(root / "scape.ogg", 0.1 * rng.standard_normal(2 * RATE_HZ), RATE_HZ)
+    for name in SPEAKERS:
+        soundfile.write(root / f"{name}.flac", 0.3 * np.sin(2 * np.pi * VOICE_HZ * time_s), RATE_HZ)
+    speech = pd.DataFrame({"recording_id": SPEAKERS, "start_s": 0.1, "end_s": 0.9, "policy": "remove"})
+    runtime.write_table(speech, stage.folder / "segments.parquet")
+    wind = 0.3 * np.sin(2 * np.pi * WIND_HZ * np.arange(4 * RATE_HZ) / RATE_HZ)
+    soundfile.write(root / "train_soundscapes" / "scape.flac", wind, RATE_HZ)
+    soundfile.write(root / "test_soundscapes" / "hidden.flac", wind, RATE_HZ)
     clips = {"clip_id": names, "recording_id": names, "audio_path": [f"audio/{name}.flac" for name in names], "digest": names}
     runtime.write_table(pd.DataFrame({**clips, "start_s": 0.0, "end_s": 1.0, "is_noise": False}), stage.folder / "clips.parquet")
     stages.finish(stage, {})
@@ -63,7 +76,7 @@ def outputs(tmp_path_factory):
     stage = stages.start("06_pseudolabel", outputs)
     ids = ["scape_1", "scape_2"]
     table_of_patches(ids, [0, 1], rng, stage.folder)
-    windows = {"row_id": ids, "soundscape": "scape", "audio_path": "scape.ogg", "start_s": [0.0, 1.0], "end_s": [1.0, 2.0]}
+    windows = {"row_id": ids, "soundscape": "scape", "audio_path": "train_soundscapes/scape.flac", "start_s": [0.0, 1.0], "end_s": [1.0, 2.0]}
     runtime.write_table(pd.DataFrame(windows), stage.folder / "windows.parquet")
     labels = {"row_id": ["scape_1", "scape_1", "scape_2"], "label": ["low", "high", "stranger"], "target": np.float32([0.9, 0.4, 1.0])}
     provenance = {"kind": "soft", "origin": "student", "teacher": "", "round": 1, "confidence": np.float32([0.9, 0.4, 1.0])}
@@ -114,21 +127,82 @@ def test_a_training_is_another_only_if_something_it_looks_at_is(data):
         key(PLAIN | {"encoder": "ear"})
 
 
+# What is to be heard besides the bird
+
+
+def test_voices_are_of_training_recordings_and_background_is_what_nobody_labelled(data):
+    """Of the 4 s of the one training soundscape, 06 labelled the first two; r8 and r16 speak too, in validation and test."""
+    assert wave_trainings.sounds(data, "shift,volume,spec_augment") == {}
+    found = wave_trainings.sounds(data, "all")
+    told = {name: [(path.split("/")[-1], start_s, end_s) for path, start_s, end_s in table.to_numpy()] for name, table in found.items()}
+    assert told == {"background": [("scape.flac", 2.0, 4.0)], "voice": [("r0.flac", 0.1, 0.9)]}
+
+
+class Enough(Exception):
+    """Nothing more is to be learnt in this test."""
+
+
+def what_augmentation_does(data, folder, monkeypatch, augmentation):
+    """The share of power at (VOICE_HZ, WIND_HZ) in 5 s of a bird at 4 kHz, after the augmentation that a training hands to its batches."""
+    caught = []
+
+    def fit(model, batches, *_, **__):
+        caught.append(batches)
+        raise Enough
+
+    monkeypatch.setattr(wave_trainings.mel_training, "fit", fit)
+    with pytest.raises(Enough):
+        trainings.run(PLAIN | {"encoder": "mel_cnn"}, data, folder, {}, **OPTIONS | {"augmentation": augmentation})
+    bird = 0.3 * np.sin(2 * np.pi * 4000 * np.arange(5 * RATE_HZ) / RATE_HZ)
+    songs, _ = caught[0].augment_batch(np.float32(bird[None]), np.float32([[0, 1]]), rng=np.random.default_rng(0))
+    power = np.abs(np.fft.rfft(songs[0])) ** 2
+    return [power[5 * hz - 5 : 5 * hz + 6].sum() / power.sum() for hz in (VOICE_HZ, WIND_HZ)]
+
+
+def test_background_and_voice_come_in_where_they_are_asked_for(data, tmp_path, monkeypatch):
+    """At most 30 dB below the bird."""
+    for name in ("voice", "background"):
+        monkeypatch.setitem(augment.PROBABILITIES, name, 1.0)
+    voice, wind = what_augmentation_does(data, tmp_path, monkeypatch, "voice,background")
+    assert min(voice, wind) > 3e-4
+    mute = dataclasses.replace(data, splits=data.splits.assign(split=data.splits["split"].mask(data.splits["recording_id"] == "r0", "test")))
+    with pytest.warns(UserWarning, match="voice is left out: 02_clean found no speech"):
+        voice, wind = what_augmentation_does(mute, tmp_path, monkeypatch, "voice,background")
+    assert voice < 1e-6 and wind > 3e-4
+
+
+def test_a_training_is_another_if_what_it_hears_besides_is(data):
+    scape = data.outputs_dir / "recordings" / "train_soundscapes" / "scape.flac"
+
+    def keys():
+        asked = [("mel_cnn", "none"), ("mel_cnn", "background"), ("mae", "none")]
+        return [trainings.key(PLAIN | {"encoder": one}, data, {}, precision="float32", **OPTIONS | {"augmentation": way}) for one, way in asked]
+
+    before, time_ns = keys(), scape.stat().st_mtime_ns
+    os.utime(scape, ns=(time_ns, time_ns + 1_000_000))
+    after = keys()
+    assert before[0] == after[0] and before[1] != after[1] and before[2] != after[2]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [{"encoder": "mel_cnn", "soundscapes": True, "mixup": True}, {"encoder": "mae", "loss": "asymmetric"}])
 def test_what_hears_waveforms_is_kept_as_a_member_that_can_be_asked(data, tmp_path, change):
-    trainings.run(PLAIN | change, data, tmp_path / "one", {}, **OPTIONS, mae_epochs=1)
+    trainings.run(PLAIN | change, data, tmp_path / "one", {}, **OPTIONS | {"augmentation": "all", "common_share": 0.2}, mae_epochs=1)
     (tmp_path / "members").mkdir()
     result = ablation.Result(ablation.Row("encoder", change["encoder"], PLAIN | change), tmp_path / "one", np.load(tmp_path / "one" / "scores.npy"))
     for file in classifiers.FILES:
         (tmp_path / file).write_bytes((tmp_path / "one" / file).read_bytes())
-    told = {"rule": "mean", "kept": {}, "thresholds": [0.5, 0.5], "prior": [0.5, 0.5], "calibration": {}}
+    told = {"rule": "mean", "kept": {}, "thresholds": [0.5, 0.5], "prior": [0.5, 0.5], "calibration": {}, "validation": {change["encoder"]: 0.5}}
     written = trainings.keep_ensemble(tmp_path, "yamnet", [change["encoder"]], {change["encoder"]: result}, told)
     [member] = members.load(tmp_path)
     assert written["members"] == [member.place] == [f"members/{change['encoder']}"]
     heard = member.listen(data.outputs_dir / "02_clean" / "audio" / "r0.flac")
-    assert heard.scores([(0.0, 1.0)]).shape == (1, 2)
+    kept = np.load(tmp_path / "one" / "scores.npy")[:1]
+    assert np.allclose(heard.scores([(0.0, member.preprocessing["window_s"])]), kept, atol=1e-4)  # a second of song, of which windows are longer
     assert not (tmp_path / "one" / "checkpoint").exists()
+    if change["encoder"] == "mae":
+        truth, shown, filled = np.load(tmp_path / "one" / wave_trainings.GUESSES)
+        assert np.isnan(shown).mean() == 0.75 and np.array_equal(filled[~np.isnan(shown)], truth[~np.isnan(shown)])
 
 
 def results_of(tmp_path, names):
@@ -142,18 +216,21 @@ def results_of(tmp_path, names):
 def test_birdnet_joins_only_by_its_name(tmp_path):
     """Its licence forbids commerce, and what hears through it may not be sold either."""
     results = results_of(tmp_path, ["yamnet", "birdnet", "mel_cnn"])
-    assert list(trainings.candidates("auto", results, "yamnet")) == ["mel_cnn"]
-    assert list(trainings.candidates("yamnet,birdnet", results, "yamnet")) == ["birdnet"]
+    assert list(trainings.candidates("auto", results, "yamnet")) == ["yamnet", "mel_cnn"]
+    assert list(trainings.candidates("yamnet,birdnet", results, "yamnet")) == ["yamnet", "birdnet"]
+    assert list(trainings.candidates("mel_cnn", results, "yamnet")) == ["mel_cnn"] and list(trainings.candidates("", results, "yamnet")) == ["yamnet"]
     with pytest.raises(trainings.TrainingError, match="perch"):
         trainings.candidates("perch", results, "yamnet")
 
 
 def test_members_that_left_the_ensemble_leave_the_folder(tmp_path):
-    results = trainings.candidates("auto", results_of(tmp_path, ["mel_cnn", "mae"]), "yamnet")
+    results = trainings.candidates("auto", results_of(tmp_path, ["yamnet", "mel_cnn", "mae"]), "yamnet")
     (tmp_path / "classifier.keras").write_text("own")
-    both = trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mel_cnn", "mae"], results, {"rule": "min"})
+    told = {"rule": "min", "validation": {"yamnet": 0.9, "mel_cnn": float("nan"), "mae": 0.7}}
+    both = trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mel_cnn", "mae"], results, told)
     assert both["members"] == [".", "members/mel_cnn", "members/mae"] and len(set(both["sha256"].values())) == 3
-    trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mae"], results, {"rule": "min"})
+    assert both["validation"] == {".": 0.9, "members/mae": 0.7}  # as soundscapes.get_ready looks it up
+    trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mae"], results, told)
     assert [path.name for path in (tmp_path / "members").iterdir()] == ["mae"]
     assert json.loads((tmp_path / "ensemble.json").read_text())["members"] == [".", "members/mae"]
 
