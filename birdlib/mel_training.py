@@ -97,9 +97,16 @@ def predict(model, windows, n_rows):
 
     Returns:
         (recordings, classes) float32; NaN for a recording of which nothing could be read.
+
+    Raises:
+        MelTrainingError: if the model gives a score that is no number; it names file and second.
     """
     scores = model.predict(windows, verbose=0)
     heard = ~windows.table["audio_path"].isin(windows.skipped).to_numpy()
+    if (broken := heard & ~np.isfinite(scores).all(axis=1)).any():
+        first = windows.table[broken].iloc[0]
+        where = f"{first['audio_path']} from {first['start_s']:g} s"
+        raise MelTrainingError(f"{broken.sum()} windows have scores that are no numbers, the first is {where}: lower the learning rate, or use float32")
     return crops.mean_of_windows(scores[heard], windows.table[heard], n_rows)
 
 

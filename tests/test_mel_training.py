@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 
 import numpy as np
 import pytest
@@ -264,6 +265,15 @@ def test_a_recording_that_cannot_be_read_has_no_score_and_does_not_count(aviary,
     assert np.flatnonzero(np.isnan(scores).any(axis=1)).tolist() == [3] and list(windows.skipped) == ["gone.flac"]
     history = mel_training.fit(model_of(), batches(aviary), (windows, truth), **OPTIONS | {"epochs": 1})
     assert history[["validation_loss", "validation_macro_auc"]].notna().all(axis=None)
+
+
+def test_scores_that_are_no_numbers_are_refused_by_name(aviary):
+    """Else they would count as those of a recording that cannot be read."""
+    model = model_of()
+    model.set_weights([np.nan * weight for weight in model.get_weights()])
+    windows, truth = validation(aviary)
+    with pytest.raises(mel_training.MelTrainingError, match=re.escape(windows.table["audio_path"][0])):
+        mel_training.predict(model, windows, len(truth))
 
 
 # Detectors
