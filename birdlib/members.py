@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from birdlib import audio, classifiers, ears, embedders, ensembles, exported, mae_heads, mel_models, runtime
+from birdlib import audio, classifiers, ears, embedders, ensembles, exported, mae_heads, mel_models, patchwise, runtime
 
 BACKENDS = ("auto", "tensorflow", "litert")
 CERTIFIED = 3  # windows at the beginning of a file, on which the ways to compute an embedder are compared
@@ -28,7 +28,7 @@ class Heard:
 
     Attributes:
         duration_s: of the file.
-        scores: list of (start_s, end_s), in any order → (spans, classes) float32. What is beyond the file is silence, or the nearest patch.
+        scores: list of (start_s, end_s), in any order → (spans, classes) float32. What of a span is beyond the file: ``crops.fill``, or the nearest patch.
     """
 
     duration_s: float
@@ -284,17 +284,15 @@ def _load_one(folder, place, classes, heard_by, weights_dir, backend, n_threads)
 
 
 def _classify(model, patches, spans):
-    """(spans, classes); a span hears the patches whose centres are in it, or the nearest."""
+    """(spans, classes); which patches a span hears: ``patchwise.patches_of``."""
     embeddings, weights, centres_s = (patches[name] for name in ("embeddings", "weights", "centres_s"))
-    firsts = np.minimum(np.searchsorted(centres_s, [start_s for start_s, _ in spans]), len(embeddings) - 1)
-    lasts = np.maximum(np.searchsorted(centres_s, [end_s for _, end_s in spans]), firsts + 1)
-    longest = int((lasts - firsts).max(initial=1))
-    scores = []
+    heard = [patchwise.patches_of(centres_s, *span) for span in spans]
+    longest, scores = max((last - first for first, last in heard), default=1), []
     for begin in range(0, len(spans), BATCH):
         # every batch has the same shape, so that the model is traced once: patches and spans of weight 0 are padding
         padded = np.zeros((BATCH, longest, embeddings.shape[1]), np.float32)
         padded_weights = np.zeros((BATCH, longest), np.float32)
-        ends = list(zip(firsts[begin : begin + BATCH], lasts[begin : begin + BATCH], strict=True))
+        ends = heard[begin : begin + BATCH]
         for row, (first, last) in enumerate(ends):
             padded[row, : last - first] = embeddings[first:last]
             padded_weights[row, : last - first] = weights[first:last]

@@ -106,6 +106,8 @@ def test_a_span_without_the_centre_of_a_patch_takes_the_nearest(tmp_path):
     heard = embedding_member().listen(soundscape(tmp_path, [0.1, 0.2]))
     scores = heard.scores([*birdclef.windows(2.0, 0.3), (7.0, 12.0)])
     assert len(scores) == 8 and (scores[:, 2] >= 1).all() and scores[-1, 0] == pytest.approx(0.2, abs=0.1)
+    near = embedding_member().listen(soundscape(tmp_path, [0.1, 0.4], "H2.wav")).scores([(0.5, 0.8)])
+    assert near[0, [0, 2]].tolist() == [pytest.approx(0.1), 1.0]  # the middle, 0.65 s, is nearer to 0.48 s, a patch of the first second, than to 0.96 s
 
 
 def test_spans_of_unequal_numbers_of_patches_are_classified_as_if_alone(tmp_path):
