@@ -18,9 +18,29 @@ class AmbienceError(runtime.BirdlibError):
     """There is nothing that could be laid below a song."""
 
 
-def of_files(paths):
-    """The sounds table of whole files, of soundscapes say: best of those in which none of the species sings that are to be learnt."""
-    return pd.DataFrame({"path": [str(path) for path in paths], "start_s": 0.0, "end_s": np.nan})
+def of_files(paths, without=None, shortest_s=1.0):
+    """The sounds table of files, of soundscapes say: best of what has none of the species that are to be learnt.
+
+    Args:
+        without: DataFrame ``path, start_s, end_s`` of stretches that are left out, such as windows with labels; None: whole files. A file that has
+            some and cannot be read is left out.
+        shortest_s: what is shorter between such stretches is left out, too.
+    """
+    taken = {} if without is None else dict(list(without.sort_values("start_s").groupby("path")))
+    rows = []
+    for path in map(str, paths):
+        begin_s, end_s = 0.0, np.nan
+        if path in taken:
+            try:
+                end_s = audio.describe(path)["duration_s"]
+            except audio.AudioError:
+                continue
+            for row in taken[path].itertuples():
+                rows.append((path, begin_s, row.start_s))
+                begin_s = max(begin_s, row.end_s)
+        rows.append((path, begin_s, end_s))
+    table = pd.DataFrame(rows, columns=["path", "start_s", "end_s"])
+    return table[~(table["end_s"] - table["start_s"] < shortest_s)].reset_index(drop=True)
 
 
 def of_speech(segments, recordings, root, shortest_s=0.5):

@@ -213,7 +213,13 @@ def _classes():
             return self.n_steps
 
         def __getitem__(self, step):
-            rng = np.random.default_rng([self.seed, self.epoch, step])
+            try:
+                return self._batch(np.random.default_rng([self.seed, self.epoch, step]))
+            except runtime.BirdlibError as error:
+                self.failure = error
+                raise
+
+        def _batch(self, rng):
             drawn = [self._draw(rng) for _ in range(self.batch_size)]
             sounds, rows = np.stack([sound for sound, _ in drawn]), np.array([row for _, row in drawn])
             truth, weight = self.truth[rows], np.float32(self.sample_weight[rows])
@@ -237,10 +243,9 @@ def _classes():
                     continue
                 return sound, part["row"]
             path, reason = next(reversed(self.skipped.items()))
-            self.failure = CropError(
+            raise CropError(
                 f"{TRIES} files one after the other cannot be read, the last being {path} ({reason}): run 02_clean again"
             )
-            raise self.failure
 
         @property
         def key(self):

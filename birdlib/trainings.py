@@ -4,6 +4,7 @@ A training is a dict: ``encoder`` (one of ``ENCODERS``), ``loss`` (one of ``labe
 from the same recordings and are judged on the same, so that their scores can be compared row by row.
 """
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -47,7 +48,10 @@ def key(one, data, inputs, seed, precision, **options):
     name = wave_trainings.MAE.get(one["encoder"]) or one["encoder"]
     is_fetched = name in catalogue.MODELS and name != data.embedder  # what stage 03 heard with is in its digest
     pretrained = weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
-    return runtime.digest([one, _own(options, one["encoder"]), _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision])
+    own = _own(options, one["encoder"])
+    heard = wave_trainings.listened(one, data, own["augmentation"]) if one["encoder"] in WAVES else []
+    beside = [_stretches(heard, stages.recordings_root(data.outputs_dir))] if len(heard) else []
+    return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision, *beside])
 
 
 def run(one, data, folder, inputs, *, seed, **options):
@@ -157,6 +161,19 @@ def sweep(folder, inputs):
         path = place / "training.json"
         if not path.is_file() or any(inputs.get(name) != digest for name, digest in runtime.read_json(path)["inputs"].items()):
             shutil.rmtree(place)
+
+
+def watched(results, data, augmentation):
+    """Files that trainings heard beside what the stages before wrote: another stage 07 is due where they change."""
+    heard = [wave_trainings.listened(result.row.training, data, augmentation) for result in results if result.row.training["encoder"] in WAVES]
+    return sorted({path for table in heard for path in table["path"]})
+
+
+def _stretches(table, root):
+    """A table of stretches, JSON-able, with the size and time of each file and without the place of the folder."""
+    stat = {path: Path(path).stat() for path in table["path"].unique() if Path(path).exists()}
+    files = [[os.path.relpath(path, root), one.st_size, one.st_mtime_ns] for path, one in stat.items()]
+    return [files, table.assign(path=[os.path.relpath(path, root) for path in table["path"]]).to_csv(index=False)]
 
 
 def _inputs_of(one, inputs):

@@ -2,11 +2,13 @@
 
 import functools
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
 
 from birdlib import (
+    ambience,
     augment,
     birdclef,
     crops,
@@ -33,21 +35,30 @@ OPTIONS = {  # where nothing else is said
     "mel_learning_rate": 2e-3,
     "mel_head": "pooled",
     "augmentation": "shift,volume,spec_augment",
+    "common_share": 1.0,  # of an augmentation's probability, for the commonest species
     "balance": 0.5,  # power of oversampling
     "soundscape_share": 0.3,  # of what is drawn, if windows are learnt
     "mae_epochs": 20,  # of pretraining
     "mae_head": "mlp",
 }
+SOUNDS = {  # augmentations that need other sounds, and why there may be none
+    "background": "no soundscape has a stretch without labels",
+    "voice": "02_clean found no speech in training recordings",
+}
+GUESSES = "guesses.npy"
+GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for the eye
 MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
-def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patience, mel_learning_rate, mel_head, augmentation, balance,
-          soundscape_share, mae_epochs, mae_head):  # fmt: skip
+def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patience, mel_learning_rate, mel_head, augmentation,
+          common_share, balance, soundscape_share, mae_epochs, mae_head):  # fmt: skip
     """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.
 
     Args:
         folder: of the checkpoint; ``checkpoint`` and ``encoder.keras`` in it can be removed when the model is saved.
-        augmentation: see ``augment.names``; mixup and cutmix come with ``one``.
+        augmentation: see ``augment.names``; mixup and cutmix come with ``one``. What needs sounds that are not there is left out, and told by a
+            warning and in ``preprocessing``.
+        common_share: see ``augment.by_rarity``; 1 treats all species alike.
         balance: see ``crops.oversampling``.
         mel_head, mae_head: see ``mel_models.build`` and ``mae_heads.build_head``; the other numbers: ``OPTIONS``.
 
@@ -71,8 +82,11 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     if one["soundscapes"]:
         table, truth, shares = _with_windows(table, truth, shares, data, soundscape_share)
     rarities = augment.rarity(truth)
-    distort = functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=augmentation, rarities=rarities)
-    mix = functools.partial(augment.spectrograms, switch="mixup,cutmix" if one["mixup"] else "none", rarities=rarities)
+    around, left_out = _around(data, augmentation, rate_hz)
+    done = [name for name in augment.names(augmentation) if name not in left_out]
+    often = {"rarities": rarities, "probabilities": augment.by_rarity(common_share)}
+    distort = functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=done, **around, **often)
+    mix = functools.partial(augment.spectrograms, switch="mixup,cutmix" if one["mixup"] else "none", **often)
     batches = crops.draw_batches(
         table, cleaned, truth, rate_hz=rate_hz, window_s=window_s, batch_size=mel_batch, n_steps=mel_steps, rng=rng, shares=shares,
         augment_batch=distort, front_end=mel_models.front_end(model), augment_spectrograms=mix,
@@ -80,13 +94,50 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     cut = functools.partial(crops.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=MOST_WINDOWS)
     validation = cut(crops.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
     training = {"epochs": mel_epochs, "patience": mel_patience, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
-    history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, augmentation, used], **training)
+    history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, done, common_share, used], **training)
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
     scores = mel_training.predict(model, cut(crops.parts(data.clips, recordings)), len(recordings))
     scores = np.where(np.isnan(scores), np.float32(data.prior), scores)
     scores = scores[pd.Index(recordings["recording_id"]).get_indexer(data.splits["recording_id"])]
-    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window_s}
+    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window_s, "augmentation": done, "left_out": left_out}
     return model, scores, history, preprocessing, used
+
+
+def sounds(data, augmentation):
+    """What augmentation lays below the birds: what nobody labelled in soundscapes, and what people say in training recordings.
+
+    Soundscapes of the test, and the voices of recordings that are judged on, are never among them.
+
+    Returns:
+        {"background": table, "voice": table} as of ``ambience``, of those that ``augmentation`` asks for.
+    """
+    root, asked, tables = stages.recordings_root(data.outputs_dir), augment.names(augmentation), {}
+    if "background" in asked:
+        taken = None
+        if data.windows is not None:
+            taken = data.windows.table.assign(path=[str(root / path) for path in data.windows.table["audio_path"]])
+        tables["background"] = ambience.of_files(birdclef.soundscapes(root, "train"), taken)
+    if "voice" in asked:
+        segments = pd.read_parquet(data.outputs_dir / "02_clean" / "segments.parquet")
+        tables["voice"] = ambience.of_speech(segments, data.splits[data.is_train], root)
+    return tables
+
+
+def listened(one, data, augmentation):
+    """The stretches that a training hears beside its recordings and windows, in soundscapes and in what was removed: DataFrame ``path, start_s, end_s``."""
+    tables = sounds(data, augmentation)
+    if one["encoder"] in MAE and not MAE[one["encoder"]]:
+        tables["unlabelled"] = ambience.of_files(birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train"))
+    return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame(columns=["path", "start_s", "end_s"])
+
+
+def _around(data, augmentation, rate_hz):
+    """({name: ambience.Sounds}, {name that is left out: why})."""
+    tables = sounds(data, augmentation)
+    left_out = {name: SOUNDS[name] for name, table in tables.items() if not len(table)}
+    for name, why in left_out.items():
+        warnings.warn(f"augmentation {name} is left out: {why}", stacklevel=3)
+    return {name: ambience.Sounds(table, rate_hz) for name, table in tables.items() if len(table)}, left_out
 
 
 def _with_windows(table, truth, shares, data, soundscape_share):
@@ -104,16 +155,37 @@ def _mae_encoder(one, data, folder, mae_epochs, rng):
     if name := MAE[one["encoder"]]:
         source = weights.fetch(name, data.weights_dir)
         return mae_checkpoints.load(source.path), {name: source.receipt()}
-    recordings = data.clips[data.clips["recording_id"].isin(data.splits["recording_id"][data.is_train]) & ~data.clips["is_noise"]]
-    paths = [data.outputs_dir / "02_clean" / path for path in recordings["audio_path"].unique()]
-    paths += birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
+    paths = _clip_paths(data, data.is_train) + birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
     pretrained, path = folder / "encoder.keras", folder / "spectrograms.npy"
     if pretrained.is_file():  # by a run that was killed later on
         return mae.load(pretrained), {}
-    mae_pretraining.write_spectrograms(paths, path, "07_classify")
+    if not path.is_file():
+        mae_pretraining.write_spectrograms(paths, path, "07_classify")
     spectrograms, encoder = np.load(path, mmap_mode="r"), mae.build_encoder("tiny")
-    mae_pretraining.fit(mae.build_pretrainer(encoder, "tiny"), spectrograms, epochs=mae_epochs, batch_size=min(32, len(spectrograms)), rng=rng)
+    pretrainer, checkpoint = mae.build_pretrainer(encoder, "tiny"), folder / "checkpoint" / "pretraining.npz"
+    numbers = {"epochs": mae_epochs, "batch_size": min(32, len(spectrograms))}
+    mae_pretraining.fit(pretrainer, spectrograms, rng=rng, checkpoint=checkpoint, **numbers)
+    _guess(pretrainer, _clip_paths(data, data.is_validation)[:GUESSED], folder / GUESSES)
     with runtime.replacing(pretrained) as temporary:
         encoder.save(temporary)
     path.unlink()
     return encoder, {}
+
+
+def _clip_paths(data, rows):
+    """Files of the cleaned recordings of some rows of the splits."""
+    own = data.clips[data.clips["recording_id"].isin(data.splits["recording_id"][rows]) & ~data.clips["is_noise"]]
+    return [data.outputs_dir / "02_clean" / path for path in own["audio_path"].unique()]
+
+
+def _guess(pretrainer, paths, target):
+    """Keep what a pretrainer makes of the first clip of each recording: (3, recordings, frames, mels) float16; truth, NaN where masked, filled in."""
+    clips, _ = mae_pretraining.write_spectrograms(paths, target, "07_classify")
+    if not len(clips):
+        target.unlink()
+        return
+    truth = np.load(target)[~clips["path"].duplicated().to_numpy()].astype(np.float32)
+    order = mae_pretraining.orders(len(truth), pretrainer.input["order"].shape[1], np.random.default_rng(0))
+    filled, is_masked = mae_pretraining.fill_in(pretrainer, truth, order)
+    with runtime.replacing(target) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.stack([truth, np.where(is_masked, np.nan, truth), filled]).astype(np.float16))

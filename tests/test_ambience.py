@@ -103,3 +103,14 @@ def test_voices_are_where_stage_02_heard_them_in_the_file(tmp_path):
     table = ambience.of_speech(segments, recordings, tmp_path)
     assert table["path"].tolist() == [str(tmp_path / "b.ogg"), str(tmp_path / "a.ogg")]
     assert table[["start_s", "end_s"]].to_numpy().tolist() == [[11.0, 13.0], [2.0, 4.5]]
+
+
+def test_what_has_labels_is_left_out_and_so_is_what_is_too_short(tmp_path):
+    """Of 10 s, 0 to 5 and 5.5 to 8 have labels: 8 to 10 are left, for half a second is too short. A file without labels is there as a whole."""
+    for name in ("night", "dawn"):
+        audio.write(tmp_path / f"{name}.flac", ramp(10), RATE_HZ)
+    paths = [tmp_path / "night.flac", tmp_path / "dawn.flac"]
+    labelled = pd.DataFrame({"path": [str(paths[0])] * 2, "start_s": [5.5, 0.0], "end_s": [8.0, 5.0]})
+    table = ambience.of_files(paths, labelled)
+    assert table["path"].tolist() == [str(path) for path in paths] and table["start_s"].tolist() == [8.0, 0.0]
+    assert table["end_s"].iloc[0] == 10.0 and np.isnan(table["end_s"].iloc[1])
