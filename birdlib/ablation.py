@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import label_losses, metrics, runtime, weights
+from birdlib import birdnet, label_losses, metrics, perch, runtime, weights
 
 STEPS = {"audio": "train audio only", "soundscapes": "+ soundscapes", "mixup": "+ mixup"}
 SETS = ("test", "test without repeated rows")
@@ -98,7 +98,7 @@ def run(rows, train, key, folder, has_windows):
         has_windows: whether there are soundscapes to learn from; rows that want them say so otherwise.
 
     Returns:
-        list of Result. Weights that cannot be had make a row that says why.
+        list of Result. Weights that cannot be had, or not be used on this machine, make a row that says why.
     """
     results = []
     for row in runtime.progress(rows, desc="ablation"):
@@ -109,7 +109,7 @@ def run(rows, train, key, folder, has_windows):
             place = Path(folder) / key(row.training)[:16]
             if not (place / "training.json").is_file():
                 train(row.training, place)
-        except weights.MissingWeightsError as error:
+        except (weights.WeightsError, birdnet.BirdnetError, perch.PerchError) as error:
             results.append(Result(row, None, None, note=" ".join(str(error).split())))
             continue
         told = runtime.read_json(place / "training.json")

@@ -9,7 +9,6 @@ import pandas as pd
 from birdlib import classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
 from birdlib.embedding_store import EmbeddingStore
 
-STATISTICS = "mean_std"  # of pooling
 OPTIONS = {  # where nothing else is said
     "window_patches": 10,  # recordings are learnt in windows of so many patches too; 0: whole only
     "hidden": "512,256",
@@ -37,8 +36,7 @@ class Heard:
 
     def pooling(self):
         """The layer that pools its patches."""
-        is_yamnet = self.preprocessing["embedder"] == "yamnet"
-        return pooling.build_pooling(1024 if is_yamnet else self.embeddings.shape[1], STATISTICS)
+        return pooling.of_embedder(self.preprocessing["embedder"], self.embeddings.shape[1])
 
 
 def listen(name, data, folder, with_windows):

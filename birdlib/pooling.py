@@ -105,6 +105,11 @@ def _patch_pooling():
     return PatchPooling
 
 
+def of_embedder(name, dim, statistics="mean_std"):
+    """The pooling layer for what an embedder gives: YAMNet one view or two of 1024 numbers, any other one view of ``dim``."""
+    return build_pooling(1024 if name == "yamnet" else dim, statistics)
+
+
 def build_pooling(view_dim=1024, statistics="mean_std"):
     """The pooling layer; ``statistics="mean"`` with one view is the adaptive average pooling of the seed.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import ablation, metrics, runtime, weights
+from birdlib import ablation, birdnet, metrics, perch, runtime, weights
 
 BASE = {"encoder": "yamnet", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
 SPECIES = np.tile(np.arange(3), 40)
@@ -111,6 +111,17 @@ def test_what_cannot_be_had_is_a_row_that_says_why(trainer, tmp_path):
     assert not any(ablation.components("auto", results, TRUTH, IS_VALIDATION).values())
     with pytest.raises(ablation.AblationError, match="06_pseudolabel"):
         ablation.components("soundscapes", results, TRUTH, IS_VALIDATION)
+
+
+@pytest.mark.parametrize("error", [weights.WeightsError, birdnet.BirdnetError, perch.PerchError])
+def test_an_embedder_that_this_machine_cannot_run_is_a_row_and_no_end(error, tmp_path):
+    """BirdNET gives no embedding in some versions of LiteRT; the other rows are trained all the same."""
+
+    def train(training, place):
+        raise error("update ai-edge-litert")
+
+    [result] = ablation.run(ablation.step_rows("audio", BASE, False), train, runtime.digest, tmp_path, has_windows=False)
+    assert result.scores is None and result.note == "update ai-edge-litert"
 
 
 @pytest.mark.parametrize(

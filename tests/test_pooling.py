@@ -52,6 +52,12 @@ def test_views_that_do_not_fit_are_refused():
         pooling.build_pooling(DIM)(*heard(3, dim=12))
 
 
+@pytest.mark.parametrize(("embedder", "dim", "n_views"), [("yamnet", 1024, 1), ("yamnet", 2048, 2), ("birdnet", 1024, 1), ("perch", 1280, 1), ("perch_v2", 1536, 1)])
+def test_every_embedder_can_be_pooled(embedder, dim, n_views):
+    feature = np.asarray(pooling.of_embedder(embedder, dim)(*heard(4, dim=dim)))
+    assert feature.shape == (1, 2 * dim) and np.sum(feature**2) == pytest.approx(2 * n_views, abs=1e-3)
+
+
 def test_pool_gives_each_slice_the_feature_of_its_patches():
     patch_pooling = pooling.build_pooling(DIM)
     (embeddings, weights), slices = heard(9), pd.DataFrame({"first": [0, 3, 3], "last": [3, 9, 4]})
