@@ -1,4 +1,4 @@
-"""Figures of classifiers: whether probabilities are to be believed, and what each component is worth. Every function takes and returns ``ax``."""
+"""Figures of classifiers: whether probabilities are to be believed, what each component is worth, what a pretrained network guesses. Every function takes and returns ``ax``."""
 
 import numpy as np
 
@@ -47,3 +47,25 @@ def ablation(table, ax=None):
         ax.plot([], [], "o-", color=colour, label=verdict or "what it is compared with")
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
+
+
+def guesses(pictures, axes=None):
+    """Spectrograms that a masked autoencoder fills in: as they are, what it is shown, what it makes of them.
+
+    Args:
+        pictures: (3, recordings, frames, mels), NaN where masked.
+
+    Returns:
+        list of axes, three a recording.
+    """
+    pictures = np.asarray(pictures, np.float32)
+    n = pictures.shape[1]
+    if axes is None:
+        axes = plots.new_axes(12, 1.8 * n, rows=n, columns=3, sharex=True, sharey=True)
+    axes = np.atleast_1d(axes).ravel()
+    for row in range(n):
+        for column, title in enumerate(("a recording", "what is shown of it", "what is made of it")):
+            ax, (low, high) = axes[3 * row + column], np.nanpercentile(pictures[0, row], [1, 99.5])
+            ax.imshow(pictures[column, row].T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
+            ax.set(xlabel="frame" if row == n - 1 else "", ylabel="mel band" if not column else "", title="" if row else title)
+    return list(axes)

@@ -9,8 +9,10 @@ import pandas as pd
 
 from birdlib import (
     ambience,
+    audio,
     augment,
     birdclef,
+    classifiers,
     crops,
     label_losses,
     mae,
@@ -35,7 +37,6 @@ OPTIONS = {  # where nothing else is said
     "mel_learning_rate": 2e-3,
     "mel_head": "pooled",
     "augmentation": "shift,volume,spec_augment",
-    "common_share": 1.0,  # of an augmentation's probability, for the commonest species
     "balance": 0.5,  # power of oversampling
     "soundscape_share": 0.3,  # of what is drawn, if windows are learnt
     "mae_epochs": 20,  # of pretraining
@@ -51,20 +52,20 @@ MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
 def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patience, mel_learning_rate, mel_head, augmentation,
-          common_share, balance, soundscape_share, mae_epochs, mae_head):  # fmt: skip
+          balance, soundscape_share, mae_epochs, mae_head):  # fmt: skip
     """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.
 
     Args:
         folder: of the checkpoint; ``checkpoint`` and ``encoder.keras`` in it can be removed when the model is saved.
-        augmentation: see ``augment.names``; mixup and cutmix come with ``one``. What needs sounds that are not there is left out, and told by a
-            warning and in ``preprocessing``.
-        common_share: see ``augment.by_rarity``; 1 treats all species alike.
+        augmentation: see ``augment.names``; mixup and cutmix come with ``one``. With ``by_rarity`` among the names, all of it follows rarity, see
+            ``augment.by_rarity``. What needs sounds that are not there is left out, and told by a warning and in ``preprocessing``.
         balance: see ``crops.oversampling``.
         mel_head, mae_head: see ``mel_models.build`` and ``mae_heads.build_head``; the other numbers: ``OPTIONS``.
 
     Returns:
         (model, scores, history, preprocessing, weights), as of ``head_trainings.train``; a recording of which nothing can be read has the prior.
     """
+    augmentation, probabilities = _how_often(augmentation)
     mode, is_train, is_validation = training_data.mode_of(one["loss"]), data.is_train, data.is_validation
     if one["encoder"] in MEL:
         masking = augment.model_layer(augmentation, int(rng.integers(2**31)))
@@ -84,7 +85,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     rarities = augment.rarity(truth)
     around, left_out = _around(data, augmentation, rate_hz)
     done = [name for name in augment.names(augmentation) if name not in left_out]
-    often = {"rarities": rarities, "probabilities": augment.by_rarity(common_share)}
+    often = {"rarities": rarities, "probabilities": probabilities}
     distort = functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=done, **around, **often)
     mix = functools.partial(augment.spectrograms, switch="mixup,cutmix" if one["mixup"] else "none", **often)
     batches = crops.draw_batches(
@@ -94,7 +95,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     cut = functools.partial(crops.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=MOST_WINDOWS)
     validation = cut(crops.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
     training = {"epochs": mel_epochs, "patience": mel_patience, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
-    history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, done, common_share, used], **training)
+    history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, done, probabilities, used], **training)
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
     scores = mel_training.predict(model, cut(crops.parts(data.clips, recordings)), len(recordings))
     scores = np.where(np.isnan(scores), np.float32(data.prior), scores)
@@ -111,7 +112,7 @@ def sounds(data, augmentation):
     Returns:
         {"background": table, "voice": table} as of ``ambience``, of those that ``augmentation`` asks for.
     """
-    root, asked, tables = stages.recordings_root(data.outputs_dir), augment.names(augmentation), {}
+    root, asked, tables = stages.recordings_root(data.outputs_dir), augment.names(_how_often(augmentation)[0]), {}
     if "background" in asked:
         taken = None
         if data.windows is not None:
@@ -129,6 +130,34 @@ def listened(one, data, augmentation):
     if one["encoder"] in MAE and not MAE[one["encoder"]]:
         tables["unlabelled"] = ambience.of_files(birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train"))
     return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame(columns=["path", "start_s", "end_s"])
+
+
+def frames(folder, path, longest_s=60.0):
+    """When a mel model with the sed head hears whom.
+
+    Args:
+        folder: of the training.
+        path: of a recording, of which ``longest_s`` at most are heard.
+
+    Returns:
+        (waveform, probabilities, frame_s): (samples,) at ``mel_models.SAMPLE_RATE_HZ``; (frames, classes); how long a frame is.
+
+    Raises:
+        mel_models.MelModelError: if the model has another head.
+    """
+    model = mel_models.with_frames(mel_models.load(folder / classifiers.FILES[0]))
+    waveform, rate_hz = audio.read(path, mel_models.SAMPLE_RATE_HZ, 0.0, longest_s)
+    n_samples = model.input_shape[1]
+    windows = np.pad(waveform, (0, -len(waveform) % n_samples)).reshape(-1, n_samples)
+    found = model.predict(windows, verbose=0)["frames"]  # (windows, frames, classes)
+    return waveform, np.concatenate(found), n_samples / rate_hz / found.shape[1]
+
+
+def _how_often(augmentation):
+    """(augmentation without ``by_rarity``, probabilities as of ``augment.by_rarity`` where it is there)."""
+    asked = [name.strip() for name in augmentation.split(",")]
+    left = ",".join(name for name in asked if name != "by_rarity")
+    return left, augment.by_rarity() if "by_rarity" in asked else augment.PROBABILITIES
 
 
 def _around(data, augmentation, rate_hz):

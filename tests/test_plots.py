@@ -4,7 +4,7 @@ import pytest
 from matplotlib.axes import Axes
 from sounds import hiss
 
-from birdlib import plots
+from birdlib import classifier_plots, plots
 
 WARNINGS = ("error::UserWarning", "error::RuntimeWarning")
 pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings(*WARNINGS)]
@@ -206,3 +206,11 @@ def test_a_timeline_shows_the_likeliest_species_and_outlines_the_true_ones():
 def test_a_timeline_of_one_window_and_one_species(truth):
     _, bottom = plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
     assert not bottom.patches and bottom.get_xlim() == (0, 5)
+
+
+def test_a_recording_is_drawn_as_it_is_as_it_is_shown_and_as_it_is_guessed():
+    truth = np.arange(2 * 16 * 8, dtype=np.float16).reshape(2, 16, 8)
+    shown = np.where(np.arange(16)[None, :, None] < 4, truth, np.nan)
+    axes = classifier_plots.guesses(np.stack([truth, shown, np.zeros_like(truth)]))
+    drawn = [ax.images[0].get_array() for ax in axes]
+    assert len(axes) == 6 and drawn[4].mask[:, 4:].all() and not drawn[4].mask[:, :4].any() and not drawn[5].any()

@@ -187,7 +187,7 @@ def test_a_training_is_another_if_what_it_hears_besides_is(data):
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [{"encoder": "mel_cnn", "soundscapes": True, "mixup": True}, {"encoder": "mae", "loss": "asymmetric"}])
 def test_what_hears_waveforms_is_kept_as_a_member_that_can_be_asked(data, tmp_path, change):
-    trainings.run(PLAIN | change, data, tmp_path / "one", {}, **OPTIONS | {"augmentation": "all", "common_share": 0.2}, mae_epochs=1)
+    trainings.run(PLAIN | change, data, tmp_path / "one", {}, **OPTIONS | {"augmentation": "all,by_rarity", "mel_head": "sed"}, mae_epochs=1)
     (tmp_path / "members").mkdir()
     result = ablation.Result(ablation.Row("encoder", change["encoder"], PLAIN | change), tmp_path / "one", np.load(tmp_path / "one" / "scores.npy"))
     for file in classifiers.FILES:
@@ -200,6 +200,9 @@ def test_what_hears_waveforms_is_kept_as_a_member_that_can_be_asked(data, tmp_pa
     kept = np.load(tmp_path / "one" / "scores.npy")[:1]
     assert np.allclose(heard.scores([(0.0, member.preprocessing["window_s"])]), kept, atol=1e-4)  # a second of song, of which windows are longer
     assert not (tmp_path / "one" / "checkpoint").exists()
+    if change["encoder"] == "mel_cnn":
+        waveform, moments, frame_s = wave_trainings.frames(tmp_path / "one", data.outputs_dir / "02_clean" / "audio" / "r0.flac")
+        assert len(waveform) == RATE_HZ and moments.shape[1] == 2 and len(moments) * frame_s == pytest.approx(5.0)
     if change["encoder"] == "mae":
         truth, shown, filled = np.load(tmp_path / "one" / wave_trainings.GUESSES)
         assert np.isnan(shown).mean() == 0.75 and np.array_equal(filled[~np.isnan(shown)], truth[~np.isnan(shown)])
