@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from birdlib import metrics, mixing
+from birdlib import metrics, mixing, runtime
 
 
 def batches(features, truth, sample_weight, batch_size, alpha, rng):
@@ -22,7 +22,10 @@ def batches(features, truth, sample_weight, batch_size, alpha, rng):
 
 
 def watcher(features, truth):
-    """A Keras callback that adds ``validation_macro_auc`` to the logs; it stands before EarlyStopping, which watches it."""
+    """A Keras callback that adds ``validation_macro_auc`` to the logs; it stands before EarlyStopping, which watches it.
+
+    It raises BirdlibError after an epoch in which the network lost its numbers.
+    """
     return _macro_auc()(features, truth)
 
 
@@ -70,6 +73,8 @@ def _macro_auc():
 
         def on_epoch_end(self, epoch, logs=None):
             scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
+            if not np.isfinite(scores).all():
+                raise runtime.BirdlibError(f"after epoch {epoch + 1} the network's scores are no numbers: lower the learning rate, or use float32")
             logs["validation_macro_auc"] = metrics.macro_roc_auc(self.truth, scores)
 
     return MacroAuc

@@ -80,9 +80,11 @@ def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
 
     def train(targets, rows, number):
         heads.append(fit(lesson(recordings, windows[rows], targets, share=share, rng=rng), validation) if number else first)
-        figure = examine(heads[-1], validation, drawn, share)
         nothing = np.zeros((0, validation[1].shape[1]), np.float32)  # Keras predicts no empty batch
-        return (classifiers.predict(heads[-1], windows) if len(windows) else nothing), figure
+        scores = classifiers.predict(heads[-1], windows) if len(windows) else nothing
+        if not np.isfinite(scores).all():
+            return scores, np.nan  # who asked refuses them, by name
+        return scores, examine(heads[-1], validation, drawn, share)
 
     return train, heads
 

@@ -1,8 +1,9 @@
 """Facts about the epochs of a head."""
 
 import numpy as np
+import pytest
 
-from birdlib import head_epochs
+from birdlib import head_epochs, runtime
 
 
 def test_an_epoch_shows_every_row_once_and_mixes_it_with_another_species():
@@ -21,3 +22,10 @@ def test_the_next_epoch_is_another_and_an_epoch_can_be_had_again():
     assert all(np.array_equal(a, b) for a, b in zip(first[0], second[0], strict=True))
     second.on_epoch_end()
     assert not np.array_equal(first[0][1], second[0][1])
+
+
+def test_a_network_that_gives_no_numbers_is_told_with_its_epoch():
+    watching = head_epochs.watcher(np.zeros((2, 3)), np.eye(2))
+    watching.set_model(lambda features, training: np.array([[0.5, np.nan], [0.5, 0.5]]))
+    with pytest.raises(runtime.BirdlibError, match="epoch 3"):
+        watching.on_epoch_end(2, {})
