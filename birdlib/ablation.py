@@ -170,7 +170,8 @@ def components(text, results, truth, is_validation):
     """Which components the classifier that is saved has.
 
     Args:
-        text: ``auto``: those with which macro ROC-AUC on validation is higher than a step before; ``none``; or a comma list.
+        text: ``none``; a comma list; or ``auto``: soundscapes where 06 found labels, for it chose them by validation recordings mixed into soundscapes,
+            which recordings alone cannot judge; and mixup if macro ROC-AUC on validation is higher with it.
         results: of the steps.
         truth, is_validation: as of ``compare``.
 
@@ -186,7 +187,8 @@ def components(text, results, truth, is_validation):
     for step in known:
         own = of.get(STEPS[step])
         if text == "auto":
-            chosen[step] = own is not None and own.scores is not None and _gain(own, of[own.row.against], truth, is_validation) > 0
+            is_there = own is not None and own.scores is not None
+            chosen[step] = is_there and (step == "soundscapes" or _gain(own, of[own.row.against], truth, is_validation) > 0)
         else:
             chosen[step] = step in names("" if text == "none" else text, known, "component")
     if chosen["soundscapes"] and (own := of.get(STEPS["soundscapes"])) and own.scores is None:

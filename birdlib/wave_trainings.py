@@ -33,7 +33,6 @@ OPTIONS = {  # where nothing else is said
     "mel_epochs": 12,
     "mel_steps": 8,  # batches of an epoch
     "mel_batch": 32,
-    "mel_patience": 6,
     "mel_learning_rate": 2e-3,
     "mel_head": "pooled",
     "augmentation": "shift,volume,spec_augment",
@@ -51,7 +50,7 @@ GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for
 MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
-def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patience, mel_learning_rate, mel_head, augmentation,
+def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learning_rate, mel_head, augmentation,
           balance, soundscape_share, mae_epochs, mae_head):  # fmt: skip
     """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.
 
@@ -94,7 +93,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_patie
     )  # fmt: skip
     cut = functools.partial(crops.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=MOST_WINDOWS)
     validation = cut(crops.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
-    training = {"epochs": mel_epochs, "patience": mel_patience, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
+    training = {"epochs": mel_epochs, "patience": mel_epochs, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
     history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, done, probabilities, used], **training)
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
     scores = mel_training.predict(model, cut(crops.parts(data.clips, recordings)), len(recordings))
