@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import (
+    ablation,
     audio,
     birdclef,
     embedding_store,
@@ -209,7 +210,7 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
         rng: of the bootstrap over soundscapes.
 
     Returns:
-        DataFrame: ``windows`` (in words), ``macro_auc`` and ``change`` from plain windows, both (value, low, high), and ``verdict``.
+        DataFrame: ``windows`` (in words), ``macro_auc`` and ``change`` from plain windows, both (value, low, high), and ``verdict`` of ``ablation``.
     """
     window_s = files["windows"].iloc[0][0][1]
     hop_s, shifts_s = way.hop_s or window_s / 2, way.shifts_s or (-window_s / 4, window_s / 4)
@@ -236,8 +237,7 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
     for name, some in scores.items():
         figure = metrics.bootstrap_interval(metrics.macro_roc_auc, truth, some, groups=groups, n=N_DRAWS, rng=rng)
         against = metrics.bootstrap_interval(change, truth, some, scores["plain"], groups=groups, n=N_DRAWS, rng=rng)
-        verdict = "helps" if against[1] > 0 else "harms" if against[2] < 0 else "cannot be told"
-        rows.append((name, figure, against, "" if name == "plain" else verdict))
+        rows.append((name, figure, against, "" if name == "plain" else ablation.verdict(against)))
     return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
 
 
