@@ -71,6 +71,16 @@ def unmatched(matched):
     return matched.loc[matched["column"] == UNMATCHED, "label"].tolist()
 
 
+def coverage(labels_of, classes):
+    """Who knows what: a table with a row a label and a column a teacher, True where the teacher knows it.
+
+    Args:
+        labels_of: {teacher: its labels}.
+        classes: all labels; those of which no teacher knows are rows of False.
+    """
+    return pd.DataFrame({name: np.isin(list(classes), list(labels)) for name, labels in labels_of.items()}, index=list(classes))
+
+
 def _unique(theirs, fold):
     """{folded name: column} of the names that one class only has."""
     folded = pd.Series([fold(name) for name in theirs])

@@ -77,3 +77,8 @@ def test_a_match_does_not_depend_on_the_order_of_the_labels(competition):
     table = taxonomy.names(["eurbla", "1139490", "grywag"], competition)
     backwards = taxonomy.match(table[::-1].reset_index(drop=True), BIRDNET)
     assert dict(zip(backwards["label"], backwards["column"], strict=True)) == {"eurbla": 0, "1139490": -1, "grywag": 1}
+
+
+def test_coverage_shows_the_labels_that_nobody_knows():
+    table = taxonomy.coverage({"birdnet": ["a"], "detectors": ["b"]}, ["a", "b", "c"])
+    assert table.loc["a"].tolist() == [True, False] and not table.loc["c"].any()
