@@ -50,7 +50,7 @@ def names(text, known, what):
     Raises:
         AblationError: for a name that is not known.
     """
-    asked = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    asked = runtime.names(text)
     if unknown := [name for name in asked if name not in known]:
         raise AblationError(f"{what} {', '.join(unknown)} is unknown: choose of {', '.join(known)}")
     return asked

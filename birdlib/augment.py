@@ -60,7 +60,7 @@ def names(switch):
         AugmentError: for a name that does not exist.
     """
     if isinstance(switch, str):
-        switch = {"all": NAMES, "none": ()}.get(switch, [name.strip() for name in switch.split(",") if name.strip()])
+        switch = {"all": NAMES, "none": ()}.get(switch, runtime.names(switch))
     unknown = sorted(set(switch) - set(NAMES))
     if unknown:
         raise AugmentError(f"augmentation {', '.join(unknown)} is unknown: use all, none, or of {', '.join(NAMES)}")

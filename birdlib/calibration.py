@@ -123,11 +123,11 @@ def expected_calibration_error(truth, probabilities, n_bins=10):
 
 
 def precision_table(truth, probabilities, thresholds=(0.1, 0.25, 0.5, 0.75, 0.9)):
-    """What to expect of a threshold: of all that is said with more than that, so much is right.
+    """What to expect of a threshold: of all that is said at or above it, so much is right.
 
     Returns:
         DataFrame: ``threshold, n`` (decisions at or above it), ``expected_precision`` (their mean probability), and ``precision`` with ``precision_low,
-        precision_high``, what it was; NaN where nothing is above.
+        precision_high``, what it was; NaN where nothing is at or above it.
     """
     p, y = np.ravel(np.asarray(probabilities, np.float64)), np.ravel(truth)
     rows = []

@@ -10,6 +10,7 @@ from birdlib import metrics
 
 RULES = ("mean", "min", "rank")  # the simplest first
 LEVELS = np.linspace(0.0, 1.0, 21)  # quantiles that are kept for ``rank``
+N_FOLDS = 5  # of groups, so that no row is ranked by quantiles that it is one of
 N_DRAWS = 200  # of the bootstrap by which two ensembles are compared
 
 
@@ -65,7 +66,8 @@ def choose(scores, truth, groups, rng, rules=RULES):
     For each rule, the best member is joined by whichever raises the figure most, while one does ("Ensemble Selection from Libraries
     of Models", 2004, without repeats). Of all the ensembles met on the way, and every member alone, that with the fewest members is
     taken, then that of the earlier ones, whose loss against the best is not above one standard error of that loss over groups (the rule
-    of "Classification and Regression Trees", 1984).
+    of "Classification and Regression Trees", 1984). ``rank`` is judged in cross-validation over groups, so that it has no better chance for
+    having its quantiles from the rows on which it is chosen.
 
     Args:
         scores: {name: (n, classes)} on validation, the cheapest member first.
@@ -77,7 +79,7 @@ def choose(scores, truth, groups, rng, rules=RULES):
         (rule, names, table): the table has a row for each ensemble that was tried, ``rule, members, n_members, macro_auc, is_chosen``. Where
         no ROC-AUC is defined, it is the first member alone.
     """
-    names = list(scores)
+    names, folds = list(scores), _folds(groups, rng)
     tried = {("mean", (name,)): metrics.macro_roc_auc(truth, scores[name]) for name in names}
     if np.isnan(list(tried.values())).all():
         return "mean", names[:1], _table(tried, ("mean", (names[0],)))
@@ -86,27 +88,27 @@ def choose(scores, truth, groups, rng, rules=RULES):
         together, figure = best_alone[1], tried[best_alone]
         while len(together) < len(names):
             options = {(rule, _in_order(names, (*together, other))) for other in names if other not in together}
-            tried |= {option: metrics.macro_roc_auc(truth, _together(scores, *option)) for option in options}
+            tried |= {option: metrics.macro_roc_auc(truth, _together(scores, *option, folds)) for option in options}
             best = max(sorted(options), key=tried.get)
             if tried[best] <= figure:
                 break
             together, figure = best[1], tried[best]
-    return _simplest(tried, names, truth, scores, groups, rng)
+    return _simplest(tried, names, truth, scores, groups, folds, rng)
 
 
 def choose_rule(scores, truth, groups, rng, rules=RULES):
     """Choose the rule for members that are settled: as ``choose`` does, among the ensembles that have all of them."""
-    names = list(scores)
+    names, folds = list(scores), _folds(groups, rng)
     rules = rules if len(names) > 1 else rules[:1]  # alone, every rule ranks alike
-    tried = {(rule, tuple(names)): metrics.macro_roc_auc(truth, _together(scores, rule, names)) for rule in rules}
-    return _simplest(tried, names, truth, scores, groups, rng)
+    tried = {(rule, tuple(names)): metrics.macro_roc_auc(truth, _together(scores, rule, names, folds)) for rule in rules}
+    return _simplest(tried, names, truth, scores, groups, folds, rng)
 
 
-def _simplest(tried, names, truth, scores, groups, rng):
+def _simplest(tried, names, truth, scores, groups, folds, rng):
     """(rule, names, table) of the simplest that is as good as the best but for noise; the first where no figure is a number."""
     best = max(tried, key=lambda option: np.nan_to_num(tried[option], nan=-1.0))
     for option in sorted(tried, key=lambda some: _cost(some, names)):
-        if option == best or tried[best] - tried[option] <= _standard_error(truth, scores, best, option, groups, rng):
+        if option == best or tried[best] - tried[option] <= _standard_error(truth, scores, best, option, groups, folds, rng):
             return option[0], list(option[1]), _table(tried, option)
 
 
@@ -122,9 +124,22 @@ def _ranks(scores, quantiles):
     return ranks
 
 
-def _together(scores, rule, names):
-    chosen = [scores[name] for name in names]
-    return combine(chosen, rule, keep(chosen, rule))
+def _folds(groups, rng):
+    """(rows,) int, one fold of ``N_FOLDS`` for a whole group."""
+    number = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return rng.permutation(number.max(initial=-1) + 1)[number] % N_FOLDS
+
+
+def _together(scores, rule, names, folds):
+    """An ensemble as it is judged: what is kept for a fold comes from the others."""
+    chosen = [np.asarray(scores[name]) for name in names]
+    if rule != "rank" or len(set(folds)) < 2:
+        return combine(chosen, rule, keep(chosen, rule))
+    together = np.empty(chosen[0].shape, np.float32)
+    for fold in set(folds):
+        own = folds == fold
+        together[own] = combine([some[own] for some in chosen], rule, keep([some[~own] for some in chosen], rule))
+    return together
 
 
 def _in_order(names, some):
@@ -136,19 +151,15 @@ def _cost(option, names):
     return len(members), sum(names.index(name) for name in members), RULES.index(rule)
 
 
-def _standard_error(truth, scores, best, option, groups, rng):
+def _standard_error(truth, scores, best, option, groups, folds, rng):
     """Of the difference of two ensembles' macro ROC-AUC, bootstrapped by groups; 0 where it cannot be told."""
-    first, second = _together(scores, *best), _together(scores, *option)
-    number = np.unique(np.asarray(groups), return_inverse=True)[1]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    differences = []
-    for _ in range(N_DRAWS):
-        rows = np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
-        differences.append(
-            metrics.macro_roc_auc(truth[rows], first[rows]) - metrics.macro_roc_auc(truth[rows], second[rows])
-        )
-    differences = np.array(differences)[~np.isnan(differences)]
+    first, second = _together(scores, *best, folds), _together(scores, *option, folds)
+    differences = metrics.bootstrap(_difference, truth, first, second, groups=groups, n=N_DRAWS, rng=rng)
     return float(differences.std()) if len(differences) else 0.0
+
+
+def _difference(truth, first, second):
+    return metrics.macro_roc_auc(truth, first) - metrics.macro_roc_auc(truth, second)
 
 
 def _table(tried, chosen):

@@ -101,7 +101,7 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
         added = more, data.windows.targets[rows], data.windows.confidences[rows]
         train = tuple(np.concatenate(pair) for pair in zip(train, added, strict=True))
     mode = training_data.mode_of(one["loss"])
-    units = [int(size) for size in hidden.split(",") if size]
+    units = [int(size) for size in hidden.split(",") if size.strip()]
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
     validation = features[is_validation], data.truth[is_validation]
     options |= {"mode": mode, "loss": one["loss"], "mixup": ALPHA * one["mixup"], "rng": rng}

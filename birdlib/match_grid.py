@@ -24,7 +24,7 @@ def grid(audio, video, loss, n_seeds):
     known = {"audio": scene_encoders.AUDIO, "video": scene_encoders.VIDEO, "loss": losses.MATCH_LOSSES}
     chosen = {}
     for what, text in {"audio": audio, "video": video, "loss": loss}.items():
-        names = list(known[what]) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
+        names = list(known[what]) if text == "all" else runtime.names(text)
         unknown = [name for name in names if name not in known[what]]
         if unknown or not names:
             raise correspondence.CorrespondenceError(f"{what} {', '.join(unknown) or 'names nothing'}: choose all, or some of {', '.join(known[what])}")

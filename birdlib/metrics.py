@@ -204,24 +204,27 @@ def bootstrap_interval(statistic, *arrays, groups=None, n=1000, level=0.9, rng):
         (value, low, high): the statistic of the arrays themselves, and the ends; the ends are NaN if there is but one
         group or fewer than half the draws are defined.
     """
+    defined = bootstrap(statistic, *arrays, groups=groups, n=n, rng=rng)
+    value = float(statistic(*map(np.asarray, arrays)))
+    if not len(defined) or 2 * len(defined) < n:
+        return value, np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return value, float(low), float(high)
+
+
+def bootstrap(statistic, *arrays, groups=None, n=1000, rng):
+    """The draws of ``bootstrap_interval``: (at most n,) the statistic of each in which it is defined; none if there is but one group."""
     arrays = [np.asarray(array) for array in arrays]
     n_rows = len(arrays[0])
     if any(len(array) != n_rows for array in arrays) or (groups is not None and len(groups) != n_rows):
         raise ValueError("arrays and groups are not of equal length")
-    value = float(statistic(*arrays))
     number = np.arange(n_rows) if groups is None else pd.factorize(np.asarray(groups))[0]
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    if len(members) < 2:
-        return value, np.nan, np.nan
-    draws = np.empty(n)
-    for index in range(n):
+    draws = np.full(n if len(members) > 1 else 0, np.nan)
+    for index in range(len(draws)):
         rows = np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
         draws[index] = statistic(*(array[rows] for array in arrays))
-    defined = draws[~np.isnan(draws)]
-    if 2 * len(defined) < n:
-        return value, np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return value, float(low), float(high)
+    return draws[~np.isnan(draws)]
 
 
 def interval_text(interval):

@@ -22,7 +22,7 @@ def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, place=None
         (asked, found, table): two lists of Teacher, of those that know something and of all that can be had; and DataFrame
         ``teacher, labels, note``, a row for each that was wanted: how many labels it knows. One that knows none is told and not asked.
     """
-    wanted = [name.strip() for name in which.split(",") if name.strip()]
+    wanted = runtime.names(which)
     found, notes = teachers.load_general(wanted, names, weights_dir, window_s, place)
     asked = [teacher for teacher in found if teacher.labels or teacher.name not in teachers.GENERAL]
     told = notes.groupby("teacher")["note"].agg("; ".join).to_dict()

@@ -144,6 +144,11 @@ def digest(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def names(text):
+    """What a comma list such as ``"birdnet, yamnet"`` names, in its order: list without blanks and repeats."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 # Randomness and progress
 
 

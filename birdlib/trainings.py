@@ -111,7 +111,7 @@ def candidates(text, results, own):
     trained = {result.row.training["encoder"]: result for result in results if result.scores is not None}
     if text == "auto":
         return {own: trained[own]} | {name: result for name, result in trained.items() if _is_free(name)}
-    asked = [name.strip() for name in text.split(",") if name.strip()] or [own]
+    asked = runtime.names(text) or [own]
     if missing := [name for name in asked if name not in trained]:
         raise TrainingError(f"members {', '.join(missing)} were not trained: name them in encoders, and see the table for why not")
     return {name: trained[name] for name in asked}

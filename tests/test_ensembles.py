@@ -93,6 +93,15 @@ def test_members_that_are_settled_all_stay_and_the_rule_that_serves_them_is_foun
     assert ensembles.choose_rule({"ear": ear}, TRUTH, np.arange(40), rng)[:2] == ("mean", ["ear"])
 
 
+def test_a_recording_is_not_ranked_among_those_of_its_own_group_when_rules_are_judged(rng):
+    """All eight of a morning are of one singer: how bold the first of them is changes nothing for the others."""
+    groups = np.arange(40) // 8
+    folds, scores = ensembles._folds(groups, rng), {name: listener(rng, 1.0) for name in "ab"}
+    bolder = {name: np.where(np.arange(40)[:, None] == 0, 0.999, some) for name, some in scores.items()}
+    before, after = (ensembles._together(some, "rank", ["a", "b"], folds) for some in (scores, bolder))
+    assert np.array_equal(before[1:8], after[1:8]) and not np.allclose(before[8:], after[8:])
+
+
 @pytest.mark.parametrize(
     ("scores", "rule", "told"),
     [([np.ones((2, 3))], "max", "max"), ([], "mean", "shape"), ([np.ones((2, 3))], "rank", "quantiles")],

@@ -78,3 +78,7 @@ def test_space_is_reserved_and_the_file_stays_as_it_was(tmp_path):
     array[:] = 1.0
     array.flush()
     assert np.load(tmp_path / "a.npy").sum() == 300_000
+
+
+def test_a_comma_list_names_each_once_and_no_blank():
+    assert runtime.names(" birdnet,yamnet,, birdnet ") == ["birdnet", "yamnet"] and runtime.names("") == []
