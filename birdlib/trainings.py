@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import birdlib
 from birdlib import (
     catalogue,
     classifiers,
@@ -51,7 +52,8 @@ def key(one, data, inputs, seed, precision, **options):
     own = _own(options, one["encoder"])
     heard = wave_trainings.listened(one, data, own["augmentation"]) if one["encoder"] in WAVES else []
     beside = [_stretches(heard, stages.recordings_root(data.outputs_dir))] if len(heard) else []
-    return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision, *beside])
+    how = [data.label_mode, seed, precision, birdlib.__version__]
+    return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, *how, *beside])
 
 
 def run(one, data, folder, inputs, *, seed, **options):

@@ -116,7 +116,7 @@ def test_a_head_learns_and_is_kept_as_a_member(data, tmp_path, change):
     assert np.allclose(again, scores[:1], atol=1e-5) and classes == ["low", "high"] and preprocessing["key"] == "k"
 
 
-def test_a_training_is_another_only_if_something_it_looks_at_is(data):
+def test_a_training_is_another_only_if_something_it_looks_at_is(data, monkeypatch):
     key = lambda one=PLAIN, scapes="b", **more: trainings.key(  # noqa: E731
         one, data, {"03_embed": "a", "06_pseudolabel": scapes}, precision="float32", **OPTIONS | more
     )
@@ -125,6 +125,9 @@ def test_a_training_is_another_only_if_something_it_looks_at_is(data):
     assert key(PLAIN | {"soundscapes": True}) != key(PLAIN | {"soundscapes": True}, scapes="c")
     with pytest.raises(trainings.TrainingError, match="ear.*yamnet"):
         key(PLAIN | {"encoder": "ear"})
+    now = key()
+    monkeypatch.setattr("birdlib.__version__", "0.0.9")
+    assert key() != now  # who wrote it, wrote it otherwise
 
 
 # What is to be heard besides the bird
