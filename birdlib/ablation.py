@@ -23,6 +23,10 @@ class AblationError(runtime.BirdlibError):
     """A table that cannot be made as asked."""
 
 
+class UntrainableError(AblationError):
+    """A training that cannot be done with what is there; its row says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A row of the table: ``part`` and ``name`` say what it shows, ``training`` what is trained, ``against`` the name of the row it is compared with."""
@@ -40,7 +44,8 @@ class Result:
     row: Row
     folder: Path | None
     scores: np.ndarray | None
-    seconds: float = float("nan")
+    training_s: float = float("nan")
+    embedding_s: float = float("nan")
     note: str = ""
 
 
@@ -92,7 +97,8 @@ def run(rows, train, key, folder, has_windows):
     """Train every row that is not there yet.
 
     Args:
-        train: function (training, folder) that writes ``scores.npy`` and, last of all, ``training.json`` into it, with ``seconds``.
+        train: function (training, folder) that writes ``scores.npy`` and, last of all, ``training.json`` into it, with ``training_s,
+            embedding_s, note``, see ``trainings.run``.
         key: function of a training: a digest of all that changes what comes of it.
         folder: a folder in it is made for each training, called by its digest.
         has_windows: whether there are soundscapes to learn from; rows that want them say so otherwise.
@@ -109,11 +115,11 @@ def run(rows, train, key, folder, has_windows):
             place = Path(folder) / key(row.training)[:16]
             if not (place / "training.json").is_file():
                 train(row.training, place)
-        except (weights.WeightsError, birdnet.BirdnetError, perch.PerchError) as error:
+        except (UntrainableError, weights.WeightsError, birdnet.BirdnetError, perch.PerchError) as error:
             results.append(Result(row, None, None, note=" ".join(str(error).split())))
             continue
         told = runtime.read_json(place / "training.json")
-        results.append(Result(row, place, np.load(place / "scores.npy"), told["seconds"]))
+        results.append(Result(row, place, np.load(place / "scores.npy"), told["training_s"], told["embedding_s"], told["note"]))
     return results
 
 
@@ -131,7 +137,7 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
     Returns:
         DataFrame, a row for each result and set of ``SETS``: ``part, name, rows, n``, ``FIGURES`` as [value, low, high] (90 % intervals),
         ``difference`` of macro ROC-AUC to ``against`` with its paired interval, ``verdict`` (one of ``VERDICTS``; "" where there is nothing to
-        compare with), ``validation_auc, seconds, note``.
+        compare with), ``validation_auc, training_s, embedding_s, note``.
     """
     is_test = (splits["split"] == "test").to_numpy()
     masks = dict(zip(SETS, (is_test, is_test & ~splits["is_repeated"].to_numpy()), strict=True))
@@ -140,8 +146,8 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
     for result in results:
         row, nothing = result.row, [np.nan] * 3
         base = of.get((row.part, row.against))
-        told = {"part": row.part, "name": row.name, "against": row.against, "seconds": result.seconds, "note": result.note}
-        told["validation_auc"] = np.nan
+        told = {"part": row.part, "name": row.name, "against": row.against, "note": result.note, "validation_auc": np.nan}
+        told |= {"training_s": result.training_s, "embedding_s": result.embedding_s}
         cut = None
         if result.scores is not None:
             told["validation_auc"] = metrics.macro_roc_auc(truth[is_validation], result.scores[is_validation])
@@ -211,8 +217,8 @@ def as_text(table):
     """The table for people: figures with their intervals as text, what says nothing left away."""
     shown = table.assign(**{name: table[name].map(_text) for name in (*FIGURES, "difference")})
     shown["against"] = shown["against"].where(shown["verdict"] != "", "")
-    columns = ["part", "name", *FIGURES, "difference", "against", "verdict", "seconds", "note"]
-    return shown[["rows", *columns]].assign(seconds=shown["seconds"].round(1))
+    columns = ["part", "name", *FIGURES, "difference", "against", "verdict", "training_s", "embedding_s", "note"]
+    return shown[["rows", *columns]].round({"training_s": 1, "embedding_s": 1})
 
 
 def _figures(truth, scores, cut, groups, rng):

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
+from birdlib import ablation, classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
 from birdlib.embedding_store import EmbeddingStore
 
 OPTIONS = {  # where nothing else is said
@@ -71,11 +71,19 @@ def listen(name, data, folder, with_windows):
 
 
 def pooled(heard, data, patch_pooling):
-    """Features of every row of the splits, (rows, features); a recording that this embedder could not hear has zeros."""
+    """Features of every row of the splits, (rows, features); NaN for a recording that this embedder could not hear.
+
+    Raises:
+        ablation.UntrainableError: if it heard no recording of training, or none of validation.
+    """
     slices = pooling.recording_slices(heard.patches)
     whole = pooling.pool(heard.embeddings, pooling.patch_weights(heard.patches["bird_score"].to_numpy()), slices, patch_pooling)
     rows = pd.Index(slices["recording_id"]).get_indexer(data.splits["recording_id"])
-    return np.where(rows[:, None] >= 0, whole[rows], 0.0).astype(np.float32)
+    for split, asked in (("training", data.is_train), ("validation", data.is_validation)):
+        if asked.any() and not (rows[asked] >= 0).any():
+            name = heard.preprocessing["embedder"]
+            raise ablation.UntrainableError(f"{name} heard none of the {split} recordings: leave it out, or see what is skipped")
+    return np.where(rows[:, None] >= 0, whole[rows], np.nan).astype(np.float32)
 
 
 def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patches, hidden, dropout, n_networks, balance, **options):
@@ -88,7 +96,7 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
     Returns:
         (head, history), as of ``classifiers.fit_networks``.
     """
-    is_train, is_validation = data.is_train, data.is_validation
+    is_train, is_judged = data.is_train, data.is_validation & np.isfinite(features[:, 0])
     train = classifiers.training_set(
         heard.embeddings, heard.patches, patch_pooling, data.splits[is_train], data.truth[is_train], window_patches, balance, rng
     )
@@ -103,28 +111,25 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
     mode = training_data.mode_of(one["loss"])
     units = [int(size) for size in hidden.split(",") if size.strip()]
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
-    validation = features[is_validation], data.truth[is_validation]
+    validation = features[is_judged], data.truth[is_judged]
     options |= {"mode": mode, "loss": one["loss"], "mixup": ALPHA * one["mixup"], "rng": rng}
     return classifiers.fit_networks(n_networks, build, train, validation, **options)
 
 
-def train(one, data, folder, rng, **options):
+def train(one, data, heard, rng, **options):
     """Train what ``one`` asks for.
 
     Args:
-        folder: where embeddings are written for the time being.
+        heard: from ``listen``.
         options: those of ``OPTIONS``.
 
     Returns:
-        (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes); as of ``classifiers.fit_networks``; how sound is
+        (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes), NaN where nothing was heard; as of ``classifiers.fit_networks``; how sound is
         brought before it; and of the embedder, for the receipt.
     """
-    heard = listen(one["encoder"], data, folder, one["soundscapes"])
     patch_pooling = heard.pooling()
     features = pooled(heard, data, patch_pooling)
     head, history = fit_networks(one, data, heard, features, patch_pooling, rng, **options)
     model = classifiers.join(patch_pooling, head, heard.embeddings.shape[1])
-    scores = classifiers.predict(head, features)
-    for file in ("embeddings.npy", "window_embeddings.npy"):  # the store has them
-        (folder / file).unlink(missing_ok=True)
+    scores = np.where(np.isfinite(features[:, :1]), classifiers.predict(head, np.nan_to_num(features)), np.nan)
     return model, scores, history, heard.preprocessing, heard.weights

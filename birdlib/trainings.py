@@ -27,6 +27,7 @@ from birdlib import (
 
 WAVES = (*wave_trainings.MEL, *wave_trainings.MAE)
 ENCODERS = (*embedders.NAMES, *WAVES)
+RECIPE = 1  # raise it when a training changes: none of before is taken for one of now
 
 
 class TrainingError(runtime.BirdlibError):
@@ -53,7 +54,7 @@ def key(one, data, inputs, seed, precision, **options):
     heard = wave_trainings.listened(one, data, own["augmentation"]) if one["encoder"] in WAVES else []
     beside = [_stretches(heard, stages.recordings_root(data.outputs_dir))] if len(heard) else []
     how = [data.label_mode, seed, precision, birdlib.__version__]
-    return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, *how, *beside])
+    return runtime.digest([RECIPE, one, own, _inputs_of(one, inputs), pretrained, *how, *beside])
 
 
 def run(one, data, folder, inputs, *, seed, **options):
@@ -64,25 +65,35 @@ def run(one, data, folder, inputs, *, seed, **options):
         options: of ``head_trainings.OPTIONS`` and ``wave_trainings.OPTIONS``, which stand where none are given.
 
     Returns:
-        dict, the contents of ``training.json``: ``seconds, cpu_seconds, weights, inputs, history``.
+        dict, the contents of ``training.json``: ``training_s``, and beside it ``embedding_s``, which an embedder has for nothing if it is that of
+        stage 03, or if the store knows the recordings; ``note``, how many have the prior because nothing was heard of them; ``weights, inputs,
+        history``.
 
     Raises:
+        ablation.UntrainableError: see ``head_trainings.pooled``.
         weights.MissingWeightsError: see ``weights.fetch``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    wall_s, cpu_s = time.monotonic(), time.process_time()
+    train, source, started_s, embedding_s = wave_trainings.train, folder, time.monotonic(), 0.0
+    if one["encoder"] not in WAVES:
+        train, source = head_trainings.train, head_trainings.listen(one["encoder"], data, folder, one["soundscapes"])
+        embedding_s = time.monotonic() - started_s
     rng = runtime.set_seed(seed)
-    train = wave_trainings.train if one["encoder"] in WAVES else head_trainings.train
-    model, scores, history, preprocessing, used = train(one, data, folder, rng, **_own(options, one["encoder"]))
+    model, scores, history, preprocessing, used = train(one, data, source, rng, **_own(options, one["encoder"]))
+    unheard = np.isnan(scores).any(axis=1)
+    scores = np.where(unheard[:, None], data.prior, scores)
+    note = f"{unheard.sum()} of {len(scores)} recordings were not heard and have the prior" if unheard.any() else ""
     keep(folder, model, scores, data, preprocessing)
     with runtime.replacing(folder / "scores.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, scores.astype(np.float32))
-    told = {"seconds": time.monotonic() - wall_s, "cpu_seconds": time.process_time() - cpu_s, "weights": used, "inputs": _inputs_of(one, inputs)}
+    told = {"training_s": time.monotonic() - started_s - embedding_s, "embedding_s": embedding_s, "note": note}
+    told |= {"weights": used, "inputs": _inputs_of(one, inputs)}
     told |= {"history": history.astype(object).where(history.notna(), None).to_dict("records")}
     runtime.write_json(told, folder / "training.json")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    (folder / "encoder.keras").unlink(missing_ok=True)
+    for file in ("encoder.keras", "embeddings.npy", "window_embeddings.npy"):  # the store has these
+        (folder / file).unlink(missing_ok=True)
     return told
 
 

@@ -62,7 +62,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learn
         mel_head, mae_head: see ``mel_models.build`` and ``mae_heads.build_head``; the other numbers: ``OPTIONS``.
 
     Returns:
-        (model, scores, history, preprocessing, weights), as of ``head_trainings.train``; a recording of which nothing can be read has the prior.
+        (model, scores, history, preprocessing, weights), as of ``head_trainings.train``; NaN for a recording of which nothing can be read.
     """
     augmentation, probabilities = _how_often(augmentation)
     mode, is_train, is_validation = training_data.mode_of(one["loss"]), data.is_train, data.is_validation
@@ -97,7 +97,6 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learn
     history = mel_training.fit(model, batches, validation, loss=label_losses.get(one["loss"]), key=[one, done, probabilities, used], **training)
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
     scores = mel_training.predict(model, cut(crops.parts(data.clips, recordings)), len(recordings))
-    scores = np.where(np.isnan(scores), np.float32(data.prior), scores)
     scores = scores[pd.Index(recordings["recording_id"]).get_indexer(data.splits["recording_id"])]
     preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window_s, "augmentation": done, "left_out": left_out}
     return model, scores, history, preprocessing, used

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 
 import numpy as np
 import pandas as pd
@@ -116,6 +117,37 @@ def test_a_head_learns_and_is_kept_as_a_member(data, tmp_path, change):
     assert np.allclose(again, scores[:1], atol=1e-5) and classes == ["low", "high"] and preprocessing["key"] == "k"
 
 
+def deaf_to(names, monkeypatch):
+    """An embedder that takes its time and hears none of some recordings."""
+    listen = head_trainings.listen
+
+    def hear(*args):
+        time.sleep(0.3)
+        heard = listen(*args)
+        there = ~heard.patches["recording_id"].isin(names).to_numpy()
+        return dataclasses.replace(heard, embeddings=heard.embeddings[there], patches=heard.patches[there].reset_index(drop=True))
+
+    monkeypatch.setattr(head_trainings, "listen", hear)
+
+
+def test_what_an_embedder_cannot_hear_has_the_prior_and_is_counted(data, tmp_path, monkeypatch):
+    """r9 is of validation, where it chooses no epoch, and r20 of test."""
+    deaf_to(["r9", "r20"], monkeypatch)
+    wall_s = time.monotonic()
+    told = trainings.run(PLAIN, data, tmp_path, {}, **OPTIONS)
+    assert told["embedding_s"] >= 0.3 and told["training_s"] + told["embedding_s"] <= time.monotonic() - wall_s  # hearing is no training
+    scores = np.load(tmp_path / "scores.npy")
+    assert np.allclose(scores[[9, 20]], data.prior) and not np.isclose(np.delete(scores, [9, 20], axis=0), data.prior).any()
+    assert "2 of 24" in told["note"]
+
+
+def test_an_embedder_that_hears_nothing_is_a_row_that_says_so(data, tmp_path, monkeypatch):
+    deaf_to(data.splits["recording_id"], monkeypatch)
+    train = lambda one, place: trainings.run(one, data, place, {}, **OPTIONS)  # noqa: E731
+    [result] = ablation.run([ablation.Row("encoder", "yamnet", PLAIN)], train, lambda one: "digest", tmp_path, False)
+    assert result.scores is None and "yamnet heard none of the training recordings" in result.note
+
+
 def test_a_training_is_another_only_if_something_it_looks_at_is(data, monkeypatch):
     key = lambda one=PLAIN, scapes="b", **more: trainings.key(  # noqa: E731
         one, data, {"03_embed": "a", "06_pseudolabel": scapes}, precision="float32", **OPTIONS | more
@@ -126,6 +158,9 @@ def test_a_training_is_another_only_if_something_it_looks_at_is(data, monkeypatc
     with pytest.raises(trainings.TrainingError, match="ear.*yamnet"):
         key(PLAIN | {"encoder": "ear"})
     now = key()
+    with monkeypatch.context() as some:
+        some.setattr(trainings, "RECIPE", trainings.RECIPE + 1)
+        assert key() != now
     monkeypatch.setattr("birdlib.__version__", "0.0.9")
     assert key() != now  # who wrote it, wrote it otherwise
 
