@@ -71,18 +71,19 @@ def rarity(truth):
     """How rare each species is: inversely proportional to its number of clips, 1 for the rarest.
 
     Args:
-        truth: (clips, classes) of the training set, 0 where a species is not labelled.
+        truth: (clips, classes) in [0, 1] of the training set; what is less than 1 counts as that part of a clip.
 
     Returns:
-        (classes,) in (0, 1]; a species without a clip has 1.
+        (classes,) in (0, 1]; a species that is there (``mixing.PRESENT``) in no clip is not rarer than the rarest that is.
     """
-    counts = np.maximum((np.asarray(truth) > 0).sum(axis=0), 1)
-    present = counts[(np.asarray(truth) > 0).any(axis=0)]
+    truth = np.asarray(truth)
+    counts = np.maximum(truth.sum(axis=0), 1)
+    present = counts[(truth >= mixing.PRESENT).any(axis=0)]
     return np.minimum(present.min(initial=counts.max()) / counts, 1.0)
 
 
 def row_rarity(labels, rarities):
-    """Rarity of each row: that of its rarest species; of a row without a species, that of the commonest.
+    """Rarity of each row: that of the rarest species that is there (``mixing.PRESENT``); of a row without one, that of the commonest.
 
     Args:
         labels: (batch, classes).
@@ -91,7 +92,7 @@ def row_rarity(labels, rarities):
     Returns:
         (batch,).
     """
-    return np.where(np.asarray(labels) > 0, rarities, np.min(rarities)).max(axis=1)
+    return np.where(np.asarray(labels) >= mixing.PRESENT, rarities, np.min(rarities)).max(axis=1)
 
 
 def probability(given, rare=1.0):

@@ -11,6 +11,7 @@ import numpy as np
 from birdlib import runtime
 
 RULES = ("union", "weighted")
+PRESENT = 0.5  # from which target on a species is there
 EDGE_FADE_S = 0.01  # where a part of a sound begins or ends: a hard edge would click
 
 
@@ -22,13 +23,14 @@ def partners(labels, *, rng):
     """For each row another one without a species in common, at random.
 
     Args:
-        labels: (batch, classes) in [0, 1].
+        labels: (batch, classes) in [0, 1]. A species is there from ``PRESENT`` on: guesses of a model, a little of every species, keep
+            nobody from being a partner.
 
     Returns:
         (batch,) int; a row's own number where no other fits.
     """
-    labels = np.asarray(labels, np.float32)
-    fits = labels @ labels.T == 0  # (batch, batch)
+    is_there = (np.asarray(labels, np.float32) >= PRESENT).astype(np.float32)
+    fits = is_there @ is_there.T == 0  # (batch, batch)
     np.fill_diagonal(fits, False)
     chance = np.where(fits, rng.random(fits.shape), -1.0)
     return np.where(fits.any(axis=1), chance.argmax(axis=1), np.arange(len(labels)))

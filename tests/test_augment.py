@@ -67,14 +67,20 @@ def test_nothing_is_done_where_nothing_is_switched_on_or_nothing_is_drawn():
 
 
 def test_the_probability_is_inversely_proportional_to_the_clips_of_a_species():
-    """100, 50 and 10 clips, the last as secondary labels of the first; a species without any is not rarer than the rarest."""
+    """100, 50 and 10 clips, the last as 20 secondary labels that count half; a species without any is not rarer than the rarest."""
     truth = np.zeros((150, 4))
-    truth[:100, 0], truth[100:, 1], truth[:10, 2] = 1, 1, 0.5
+    truth[:100, 0], truth[100:, 1], truth[:20, 2] = 1, 1, 0.5
     rarities = augment.rarity(truth)
     assert rarities == pytest.approx([0.1, 0.2, 1.0, 1.0])
     assert [augment.probability((0.0, 0.2), rare) for rare in rarities] == pytest.approx([0.02, 0.04, 0.2, 0.2])
     assert [augment.probability((0.05, 0.2), rare) for rare in rarities] == pytest.approx([0.05, 0.05, 0.2, 0.2])
     assert [augment.probability(0.15, rare) for rare in rarities] == [0.15] * 4
+
+
+def test_guesses_make_no_species_common():
+    """40 windows of which a model says a little of all species: 2 clips of the rarest stay a tenth of 20, or a little more."""
+    truth = np.concatenate([np.repeat(np.eye(3), (20, 2, 0), axis=0), np.full((40, 3), 0.01)])
+    assert augment.rarity(truth) == pytest.approx([2.4 / 20.4, 1.0, 1.0])
 
 
 def test_all_of_it_can_be_made_to_follow_rarity():
@@ -91,8 +97,8 @@ def test_species_that_are_equally_common_are_equally_rare():
 
 def test_a_clip_is_as_rare_as_its_rarest_bird():
     rarities = np.array([0.1, 0.5, 1.0])
-    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0.3], [0, 0, 0]])
-    assert augment.row_rarity(labels, rarities).tolist() == [0.1, 0.5, 1.0, 0.1]
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0.5], [1, 0, 0.3], [0, 0, 0]])
+    assert augment.row_rarity(labels, rarities).tolist() == [0.1, 0.5, 1.0, 0.1, 0.1]
 
 
 def test_clips_of_rare_birds_are_distorted_more_often():

@@ -28,11 +28,19 @@ def clips(mixer, n=8, n_species=4, seed=0):
 @pytest.mark.parametrize("seed", range(5))
 def test_partners_have_no_species_in_common_and_nobody_is_his_own_unless_nobody_fits(seed):
     rng = np.random.default_rng(seed)
-    labels = (rng.random((12, 6)) < 0.4) * rng.random((12, 6))
+    labels = (rng.random((12, 6)) < 0.4) * rng.uniform(0.5, 1.0, (12, 6))
     partner = mixing.partners(labels, rng=rng)
     for row, other in enumerate(partner):
         fitting = [k for k in range(12) if k != row and not ((labels[row] > 0) & (labels[k] > 0)).any()]
         assert other in (fitting or [row])
+
+
+def test_soft_labels_below_a_half_keep_nobody_from_being_a_partner():
+    """As a model guesses: a little of all, and at most one that is there."""
+    guesses = np.full((6, 30), 0.2, np.float32)
+    guesses[[0, 1, 2, 3], [0, 0, 1, 2]] = 0.5, 0.9, 1.0, 0.8
+    others = [mixing.partners(guesses, rng=np.random.default_rng(seed)) for seed in range(60)]
+    assert [set(column.tolist()) for column in np.transpose(others)][:3] == [{2, 3, 4, 5}, {2, 3, 4, 5}, {0, 1, 3, 4, 5}]
 
 
 def test_every_fitting_partner_has_its_turn():
