@@ -159,7 +159,7 @@ def hear_all(files, loaded, told, clock, folder=None):
                 clock.heard(seconds, row.minutes)
                 refused += [(row.soundscape, name, reason) for name, reason in reasons]
                 fault = "" if found is not None else reasons[0][1]
-                if found is not None and folder:
+                if found is not None and folder and not reasons:  # what part of the ensemble said is told, and asked again after a kill
                     try:
                         store.put(file_key, found, np.full(len(found), step, np.float32))
                     except (runtime.FullDiskError, embedding_store.StoreError) as error:  # no reason not to go on
@@ -182,6 +182,12 @@ def forget(folder):
 def _hear(row, loaded, told, way):
     """((windows, classes) or None, [(member, reason)] of those that were left out)."""
     spans, shares = window_scores.parts(row.windows, way.hop_s, way.shifts_s)
+    found, refused = _listen(row, loaded, told, way, spans)
+    return (None if found is None else (shares @ found).astype(np.float32)), refused
+
+
+def _listen(row, loaded, told, way, spans):
+    """((spans, classes) or None, [(member, reason)] of those that were left out)."""
     names = [f"{row.soundscape} from {start_s:g} s" for start_s, _ in spans]
     scores, refused = {}, []
     for member in loaded:
@@ -192,7 +198,7 @@ def _hear(row, loaded, told, way):
                 scores[member.place] = found
             except Exception as error:  # whatever a file does to a decoder or a network, the other files must land
                 refused.append((member.name, _reason(error)))
-    return ((shares @ members.combine(told, scores)).astype(np.float32) if scores else None), refused
+    return (members.combine(told, scores) if scores else None), refused
 
 
 def _reason(error):
@@ -203,7 +209,7 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
     """What each switch changes where the truth is known: plain windows, each switch alone, and all as they are set.
 
     Args:
-        files, loaded, told: as in ``hear_all``; each file is heard once more.
+        files, loaded, told: as in ``hear_all``; each file is heard once more, and one that a member cannot hear is left out.
         truth: (windows, classes) of 0 and 1.
         way, smoothing, n_top: as set; a switch that is off is tried with half a window's hop, shifts of a quarter of it,
             ``window_scores.SMOOTHING`` or 1.
@@ -215,16 +221,21 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
     window_s = files["windows"].iloc[0][0][1]
     hop_s, shifts_s = way.hop_s or window_s / 2, way.shifts_s or (-window_s / 4, window_s / 4)
     spoken = {"plain": (0.0, ()), "+ overlap": (hop_s, ()), "+ shifts": (0.0, shifts_s), "as set": (way.hop_s, way.shifts_s)}
-    scores = {name: [] for name in spoken}
+    scores, is_heard = {name: [] for name in spoken}, []
     for row in files.itertuples():
         heard = {name: window_scores.parts(row.windows, *options) for name, options in spoken.items()}
         spans = sorted({span for parts, _ in heard.values() for span in parts})
-        said = members.combine(told, {m.place: m.listen(row.path, way.denoise).scores(spans) for m in loaded if m.place in way.members})
+        said, refused = _listen(row, loaded, told, way, spans)
+        is_heard += [not refused] * len(row.windows)
+        if refused:
+            continue
         place = {span: number for number, span in enumerate(spans)}
         for name, (parts, shares) in heard.items():
             scores[name].append(shares @ said[[place[span] for span in parts]])
+    if not any(is_heard):
+        return pd.DataFrame(columns=["windows", "macro_auc", "change", "verdict"])
     scores = {name: np.concatenate(some) for name, some in scores.items()}
-    groups = row_ids(files)[1]
+    truth, groups = truth[is_heard], np.array(row_ids(files)[1])[is_heard]
     last = scores.pop("as set")
     scores["+ smoothing"] = window_scores.finish(scores["plain"], groups, smoothing or window_scores.SMOOTHING)
     scores["+ TopN"] = window_scores.finish(scores["plain"], groups, n_top=n_top or 1)

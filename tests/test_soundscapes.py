@@ -161,6 +161,13 @@ def test_a_run_that_was_killed_goes_on(tmp_path, both):
     assert timings["seconds"].isna().tolist() == [True, True, False]
 
 
+def test_what_part_of_the_ensemble_said_is_told_by_the_next_run_too(tmp_path):
+    path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
+    for _ in range(2):
+        refused = hear([path], [Member("fast", "."), Member("slow", "members/slow", "NaN")], tmp_path / "parts")[-1]
+        assert refused["member"].tolist() == ["slow"]
+
+
 def test_a_full_disk_stops_no_listening(tmp_path, both, monkeypatch):
     def full(*_):
         raise runtime.FullDiskError("the disk is full")
@@ -210,6 +217,12 @@ def test_each_switch_is_compared_with_plain_windows(tmp_path, both):
     for row in table.itertuples():
         assert row.change[0] == pytest.approx(row.macro_auc[0] - table.loc["plain", "macro_auc"][0])
     assert table["verdict"].astype(bool).tolist() == [False] + [True] * 5  # of the first there is nothing to say
+
+    (tmp_path / "H0.wav").write_bytes(b"")  # it was readable when its windows were counted
+    fewer = soundscapes.compare_switches(files, both, TOLD, truth, way, (), 1, rng).set_index("windows")
+    others = soundscapes.compare_switches(files.iloc[1:], both, TOLD, truth[4:], way, (), 1, rng).set_index("windows")
+    assert [figure[0] for figure in fewer["macro_auc"]] == [figure[0] for figure in others["macro_auc"]]
+    assert soundscapes.compare_switches(files.iloc[:1], both, TOLD, truth[:4], way, (), 1, rng).empty
 
 
 # Which soundscapes
