@@ -12,7 +12,8 @@ import pandas as pd
 
 from birdlib import pseudolabels, runtime
 
-HISTORY = ["round", "figure", "windows", "confidence", "changed", "is_best"]
+HISTORY = ["round", "figure", "windows", "confidence", "changed", "is_best", "note"]
+UNJUDGED = "validation has no positives to rank, so no round has a figure: round 0, recordings alone, is taken"
 
 
 class StudentError(runtime.BirdlibError):
@@ -97,15 +98,9 @@ def is_over(figures, *, least_gain=0.0, patience=1):
 
 
 def best_round(figures):
-    """The round with the best figure, the earliest of equals.
-
-    Raises:
-        StudentError: if every figure is NaN.
-    """
+    """The round with the best figure, the earliest of equals; 0 if every figure is NaN."""
     known = [number for number, figure in enumerate(figures) if not math.isnan(figure)]
-    if not known:
-        raise StudentError("no round has a figure: validation has no positives to rank")
-    return max(known, key=lambda number: (figures[number], -number))
+    return max(known, key=lambda number: (figures[number], -number), default=0)
 
 
 def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng, confidence=pseudolabels.CONFIDENCE, settled=None, least_gain=0.0, patience=1):  # fmt: skip
@@ -129,11 +124,12 @@ def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng
     Returns:
         (table, history, number): the labels of windows that the best student learnt from, none where recordings alone were best, as of
         ``pseudolabels.merge``; DataFrame of ``HISTORY``, one row a round: ``windows`` learnt from, their mean ``confidence``, the share
-        of labels above the confidence that ``changed`` since the round before; and the number of the best round.
+        of labels above the confidence that ``changed`` since the round before, ``note``, ``UNJUDGED`` where no round has a figure; and the number of
+        the best round, 0 there.
 
     Raises:
         ScoreError: if a student gives NaN or other scores outside [0, 1]; it names round, window and label.
-        StudentError: for numbers that cannot be, or if no round has a figure.
+        StudentError: for numbers that cannot be.
     """
     powers = [float(power)] * n_rounds if np.isscalar(power) else list(power)
     if len(powers) < n_rounds:
@@ -162,7 +158,8 @@ def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng
         if is_over(figures, least_gain=least_gain, patience=patience):
             break
     best = best_round(figures)
-    table = pd.DataFrame(history, columns=HISTORY[:-1]).assign(is_best=lambda rounds: rounds["round"] == best)
+    table = pd.DataFrame(history, columns=HISTORY[:-2]).assign(is_best=lambda rounds: rounds["round"] == best)
+    table["note"] = UNJUDGED if np.isnan(figures).all() else ""
     return (pseudolabels.merge([]) if tables[best] is None else tables[best]), table, best
 
 

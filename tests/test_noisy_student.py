@@ -68,8 +68,13 @@ def test_patience_waits_and_small_gains_do_not_count():
 
 def test_the_best_round_is_the_earliest_of_equals():
     assert noisy_student.best_round([0.8, 0.9, 0.9, np.nan]) == 1
-    with pytest.raises(noisy_student.StudentError, match="no positives"):
-        noisy_student.best_round([np.nan, np.nan])
+
+
+def test_where_nothing_can_be_judged_recordings_alone_are_kept_and_the_table_says_why():
+    """Validation has no bird of ours: no student is known to be better than another."""
+    table, history, best = teach(School([np.nan] * 4), patience=2)
+    assert best == 0 and not len(table) and history["is_best"].tolist() == [True, False, False]
+    assert set(history["note"]) == {noisy_student.UNJUDGED} and set(teach(School([0.8, np.nan, 0.7]))[1]["note"]) == {""}
 
 
 class School:
