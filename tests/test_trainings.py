@@ -29,7 +29,7 @@ RATE_HZ, N = 32_000, 24
 VOICE_HZ, WIND_HZ = 200, 500
 SPEAKERS = ["r0", "r8", "r16"]  # of train, validation and test
 PLAIN = {"encoder": "yamnet", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
-OPTIONS = {"seed": 0, "hidden": "8", "epochs": 4, "mel_epochs": 2, "mel_steps": 2, "mel_batch": 4, "augmentation": "none"}
+OPTIONS = {"seed": 0, "hidden": "8", "epochs": 8, "mel_epochs": 2, "mel_steps": 2, "mel_batch": 4, "augmentation": "none"}
 
 
 def table_of_patches(names, species, rng, folder):
@@ -220,6 +220,29 @@ def test_a_training_is_another_if_what_it_hears_besides_is(data):
     os.utime(scape, ns=(time_ns, time_ns + 1_000_000))
     after = keys()
     assert before[0] == after[0] and before[1] != after[1] and before[2] != after[2]
+
+
+def test_a_bird_mae_hears_so_many_clips_at_most_and_goes_on_with_the_same_random_numbers(data, tmp_path, monkeypatch):
+    """Killed in pretraining, and then in training."""
+    pretrained, trained = [], []
+
+    def pretrain(_, spectrograms, *, rng, **__):
+        pretrained.append((len(spectrograms), int(rng.integers(1000))))
+        if len(pretrained) == 1:
+            raise Enough
+
+    def fit(_, batches, *__, **___):
+        trained.append(batches.seed)
+        raise Enough
+
+    monkeypatch.setattr(wave_trainings.mae_pretraining, "fit", pretrain)
+    monkeypatch.setattr(wave_trainings, "_guess", lambda *_: None)
+    monkeypatch.setattr(wave_trainings.mel_training, "fit", fit)
+    for _ in range(3):
+        with pytest.raises(Enough):
+            trainings.run(PLAIN | {"encoder": "mae"}, data, tmp_path, {}, **OPTIONS, mae_clips=3)
+    assert pretrained[0] == pretrained[1] and pretrained[0][0] == 3 and len(pretrained) == 2
+    assert trained[0] == trained[1]
 
 
 @pytest.mark.slow
