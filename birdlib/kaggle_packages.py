@@ -99,10 +99,8 @@ def _code():
 
 def _models(outputs, weights_dir):
     """(files, licences): the classifier, its members, and the weights of the embedders they hear through."""
-    receipts = [stages.receipt(outputs, "07_classify")]
-    if "06_pseudolabel" in receipts[0]["inputs"]:
-        receipts.append(stages.receipt(outputs, "06_pseudolabel"))  # its teachers have licences too
-    licences = {record["licence"] for receipt in receipts for record in receipt["weights"].values()}
+    receipt = stages.receipt(outputs, "07_classify")
+    licences = {record["licence"] for record in receipt["weights"].values()} | _licences_of_teachers(outputs, receipt)
     home = outputs / "07_classify"
     paths = {home / name for name in classifiers.FILES}
     members = ["."]
@@ -121,6 +119,16 @@ def _models(outputs, weights_dir):
             licences.add(source.licence)
             files |= {f"weights/{source.name}/{name}": path for name, path in _files_of(source).items()}
     return files, licences
+
+
+def _licences_of_teachers(outputs, receipt):
+    """Licences of those whose labels of soundscapes, as 06 kept them, the classifier learnt."""
+    if "06_pseudolabel" not in receipt["inputs"] or "soundscapes" not in receipt["results"]["components"]:
+        return set()
+    labels = pd.read_parquet(outputs / "06_pseudolabel" / "labels.parquet", columns=["teacher"])
+    teachers = {name for named in labels["teacher"].unique() for name in named.split("+")}
+    used = stages.receipt(outputs, "06_pseudolabel")["weights"]
+    return {record["licence"] for name, record in used.items() if name in teachers}
 
 
 def _files_of(source):

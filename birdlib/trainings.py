@@ -131,7 +131,10 @@ def candidates(text, results, own):
 
 
 def weights_of(results):
-    """The pretrained weights of trainings, for the receipt."""
+    """The pretrained weights of trainings, for the receipt: of those that are kept, since their licences hold for what is saved.
+
+    That the weights of an encoder that was only compared have changed is seen by ``key``, when the stage runs for another reason.
+    """
     told = [runtime.read_json(result.folder / "training.json")["weights"] for result in results if result.folder]
     return {name: record for one in told for name, record in one.items()}
 

