@@ -11,26 +11,31 @@ AT_ONCE = 16  # clips that are turned into spectrograms together
 TAIL = 0.5  # of a clip; a shorter rest of a recording is not listened to, unless it is all there is
 
 
-def write_spectrograms(paths, path, stage):
+def write_spectrograms(paths, path, stage, *, most=None, rng=None):
     """Spectrograms of the clips that lie side by side in recordings of any length, in little memory.
+
+    How many there are is what the headers say. Of a recording that ends before, the clips before its end are kept, and it is told as skipped.
 
     Args:
         paths: of the recordings.
         path: the ``.npy`` to write: (clips, 512, 128) float16, see ``fbanks``; 131 kB a clip.
         stage: name of the stage, for the skipped table.
+        most: clips that are written; where there are more, so many of all of them, by lot. None: no bound.
+        rng: of that lot.
 
     Returns:
         (clips, skipped): DataFrame ``path, start_s``, row-aligned with the file; the skipped table. A clip is 5 s, the last of a
         recording zero-padded.
     """
-    fbank, rows, skipped = fbanks.build_fbank(), [], []
+    fbank, rows = fbanks.build_fbank(), []
+    recordings, numbers, skipped = _drawn(list(paths), most, rng)
     with runtime.replacing(path) as temporary, temporary.open("wb") as file:
         _write_header(file, 0)
-        for recording in runtime.progress(list(paths), desc="spectrograms"):
+        for recording, own in zip(runtime.progress(recordings, desc="spectrograms"), numbers, strict=True):
             try:
-                for start_s, waveforms in _clips(recording):
+                for starts_s, waveforms in _clips(recording, own):
                     file.write(fbanks.spectrograms(waveforms, fbank).astype(np.float16).tobytes())
-                    rows += [(str(recording), start_s + i * fbanks.CLIP_S) for i in range(len(waveforms))]
+                    rows += [(str(recording), start_s) for start_s in starts_s]
             except audio.AudioError as error:
                 skipped.append((str(recording), error.reason))
         file.seek(0)
@@ -157,18 +162,45 @@ def _mean(_, costs):
     return costs
 
 
-def _clips(path):
-    """Yields (start_s, waveforms (up to AT_ONCE, samples)) of a recording."""
-    waiting, n = [], 0
-    for block in audio.stream(path, fbanks.CLIP_S, fbanks.SAMPLE_RATE_HZ):
-        if len(block) < TAIL * fbanks.CLIP_SAMPLES and n + len(waiting):
+def _drawn(paths, most, rng):
+    """(recordings, for each the numbers of its clips that are taken, skipped): who has none, or no header that can be read, is left out."""
+    counts, skipped = [], []
+    for path in paths:
+        try:
+            n_clips = audio.describe(path)["duration_s"] / fbanks.CLIP_S
+            counts.append(max(1, int(n_clips + 1.0 - TAIL)))
+        except audio.AudioError as error:
+            counts.append(0)
+            skipped.append((str(path), error.reason))
+    ends = np.cumsum(counts, dtype=int)
+    n = int(ends[-1]) if paths else 0
+    taken = np.arange(n) if most is None or n <= most else np.sort(rng.choice(n, most, replace=False))
+    parts = np.split(taken, np.searchsorted(taken, ends[:-1])) if paths else []
+    kept = [(path, part - end + count) for path, part, end, count in zip(paths, parts, ends, counts, strict=True) if len(part)]
+    return [path for path, _ in kept], [part for _, part in kept], skipped
+
+
+def _clips(path, numbers):
+    """Yields (starts_s (clips,), waveforms (clips, samples)) of the clips of a recording with these numbers, up to AT_ONCE together.
+
+    Where the recording breaks off, those before come first, then AudioError.
+    """
+    waiting, starts_s, broken = [], [], None
+    for start_s in (numbers * fbanks.CLIP_S).tolist():
+        try:
+            song = audio.read(path, fbanks.SAMPLE_RATE_HZ, start_s, start_s + fbanks.CLIP_S)[0][: fbanks.CLIP_SAMPLES]
+        except audio.AudioError as error:
+            broken = error
             break
-        waiting.append(np.pad(block, (0, fbanks.CLIP_SAMPLES - len(block))))
+        waiting.append(np.pad(song, (0, fbanks.CLIP_SAMPLES - len(song))))
+        starts_s.append(start_s)
         if len(waiting) == AT_ONCE:
-            yield n * fbanks.CLIP_S, np.stack(waiting)
-            waiting, n = [], n + AT_ONCE
+            yield starts_s, np.stack(waiting)
+            waiting, starts_s = [], []
     if waiting:
-        yield n * fbanks.CLIP_S, np.stack(waiting)
+        yield starts_s, np.stack(waiting)
+    if broken:
+        raise broken
 
 
 def _write_header(file, n):

@@ -39,6 +39,7 @@ OPTIONS = {  # where nothing else is said
     "balance": 0.5,  # power of oversampling
     "soundscape_share": 0.3,  # of what is drawn, if windows are learnt
     "mae_epochs": 20,  # of pretraining
+    "mae_clips": 20_000,  # that it hears at most; of each lie 131 kB on disk until it is done
     "mae_head": "mlp",
 }
 SOUNDS = {  # augmentations that need other sounds, and why there may be none
@@ -51,7 +52,7 @@ MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
 def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learning_rate, mel_head, augmentation,
-          balance, soundscape_share, mae_epochs, mae_head):  # fmt: skip
+          balance, soundscape_share, mae_epochs, mae_clips, mae_head):  # fmt: skip
     """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.
 
     Args:
@@ -71,7 +72,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learn
         options = {"backbone": MEL[one["encoder"]], "head": mel_head, "mode": mode, "masking": masking, "weights_dir": data.weights_dir}
         model, used = mel_models.build(len(data.classes), **options)
     else:
-        encoder, used = _mae_encoder(one, data, folder, mae_epochs, rng)
+        encoder, used = _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng)
         head = mae_heads.build_head(mae_head, encoder, len(data.classes), mode=mode)
         model = mae_heads.classifier(encoder, head, freeze=one["encoder"] != "mae")
     rate_hz = mel_models.SAMPLE_RATE_HZ
@@ -177,21 +178,22 @@ def _with_windows(table, truth, shares, data, soundscape_share):
     return pd.concat([table, more[crops.PART_COLUMNS]], ignore_index=True), np.concatenate([truth, windows.targets]), shares
 
 
-def _mae_encoder(one, data, folder, mae_epochs, rng):
+def _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng):
     """(encoder, receipt): the published one, or a tiny one that guesses what it is not shown of the training recordings and soundscapes."""
     if name := MAE[one["encoder"]]:
         source = weights.fetch(name, data.weights_dir)
         return mae_checkpoints.load(source.path), {name: source.receipt()}
     paths = _clip_paths(data, data.is_train) + birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
     pretrained, path = folder / "encoder.keras", folder / "spectrograms.npy"
+    of_clips, of_masks = rng.spawn(2)  # so that rng is the same afterwards, whatever is already there
     if pretrained.is_file():  # by a run that was killed later on
         return mae.load(pretrained), {}
     if not path.is_file():
-        mae_pretraining.write_spectrograms(paths, path, "07_classify")
+        mae_pretraining.write_spectrograms(paths, path, "07_classify", most=mae_clips, rng=of_clips)
     spectrograms, encoder = np.load(path, mmap_mode="r"), mae.build_encoder("tiny")
     pretrainer, checkpoint = mae.build_pretrainer(encoder, "tiny"), folder / "checkpoint" / "pretraining.npz"
     numbers = {"epochs": mae_epochs, "batch_size": min(32, len(spectrograms))}
-    mae_pretraining.fit(pretrainer, spectrograms, rng=rng, checkpoint=checkpoint, **numbers)
+    mae_pretraining.fit(pretrainer, spectrograms, rng=of_masks, checkpoint=checkpoint, **numbers)
     _guess(pretrainer, _clip_paths(data, data.is_validation)[:GUESSED], folder / GUESSES)
     with runtime.replacing(pretrained) as temporary:
         encoder.save(temporary)

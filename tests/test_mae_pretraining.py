@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_mae import N_PATCHES, SIZE, encoder, spectrograms
 
@@ -31,6 +32,33 @@ def test_spectrograms_of_recordings_lie_in_one_file(tmp_path):
     assert skipped["path"].tolist() == [str(tmp_path / "bad.wav")]
     last = np.pad(sounds["c"][5 * RATE_HZ :], (0, 2 * RATE_HZ))
     assert np.allclose(written[4], fbanks.spectrograms(last[None])[0], atol=0.05)
+
+
+def test_of_many_clips_some_are_drawn_from_all_recordings(tmp_path):
+    """Of 3 recordings of 4 clips each, at most 5 are kept, here and there; which ones, the generator says."""
+    for name in "abc":
+        audio.write(tmp_path / f"{name}.wav", np.float32(0.05 * np.random.default_rng(ord(name)).normal(size=20 * RATE_HZ)), RATE_HZ)
+    paths = [tmp_path / f"{name}.wav" for name in "abc"]
+
+    def drawn(most, seed):
+        clips, _ = mae_pretraining.write_spectrograms(paths, tmp_path / f"{most}.npy", "07_classify", most=most, rng=np.random.default_rng(seed))
+        return clips, np.load(tmp_path / f"{most}.npy")
+
+    whole, every = drawn(12, 0)
+    told = [drawn(5, seed) for seed in range(4)]
+    assert len(whole) == len(every) == 12 and drawn(5, 0)[0].equals(told[0][0])
+    for clips, written in told:
+        rows = pd.MultiIndex.from_frame(whole).get_indexer(pd.MultiIndex.from_frame(clips))
+        assert len(set(rows)) == 5 and np.array_equal(written, every[rows])
+    assert len(pd.concat([clips for clips, _ in told]).drop_duplicates()) > 8
+
+
+def test_of_a_recording_that_breaks_off_the_beginning_is_kept(tmp_path):
+    whole, path = tmp_path / "whole.flac", tmp_path / "half.flac"
+    audio.write(whole, np.float32(0.05 * np.random.default_rng(0).normal(size=20 * RATE_HZ)), RATE_HZ)
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    clips, skipped = mae_pretraining.write_spectrograms([path], tmp_path / "s.npy", "07_classify")
+    assert clips["start_s"].tolist() == [0.0, 5.0] and skipped["path"].tolist() == [str(path)]
 
 
 def test_patches_are_put_together_as_they_were_cut():
