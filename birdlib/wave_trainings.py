@@ -51,6 +51,26 @@ GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for
 MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
+class WaveTrainingError(runtime.BirdlibError):
+    """A training that cannot be done as asked."""
+
+
+def heads(text):
+    """What a comma list such as ``"sed, mlp"`` says: the head of mel models, then that of Bird-MAE.
+
+    Returns:
+        {"mel_head": one of ``mel_models.HEADS``, "mae_head": one of ``mae_heads.HEADS``}.
+
+    Raises:
+        WaveTrainingError: for any other text.
+    """
+    named = runtime.names(text)
+    if len(named) != 2 or named[0] not in mel_models.HEADS or named[1] not in mae_heads.HEADS:
+        of_mel, of_mae = ", ".join(mel_models.HEADS), ", ".join(mae_heads.HEADS)
+        raise WaveTrainingError(f"heads are {text!r}: name two, of mel models one of {of_mel}, then one of {of_mae} of Bird-MAE, as in 'sed,mlp'")
+    return {"mel_head": named[0], "mae_head": named[1]}
+
+
 def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learning_rate, mel_head, augmentation,
           balance, soundscape_share, mae_epochs, mae_clips, mae_head):  # fmt: skip
     """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.

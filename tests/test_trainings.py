@@ -165,6 +165,13 @@ def test_a_training_is_another_only_if_something_it_looks_at_is(data, monkeypatc
     assert key() != now  # who wrote it, wrote it otherwise
 
 
+def test_heads_are_named_for_both_kinds_of_networks_and_others_are_refused():
+    assert wave_trainings.heads(" sed, linear") == {"mel_head": "sed", "mae_head": "linear"}
+    for text in ("sed", "mlp,pooled", "sed,mlp,linear", "used,mlp", ""):
+        with pytest.raises(wave_trainings.WaveTrainingError, match="of mel models one of pooled, sed, then one of linear, mlp, attentive, prototypical"):
+            wave_trainings.heads(text)
+
+
 # What is to be heard besides the bird
 
 
