@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from sounds import hiss
+from sounds import two_birds
 
-from birdlib import audio, crops, mel_models, mel_training, metrics, runtime
+from birdlib import crops, mel_models, mel_training, metrics, runtime
 
-RATE_HZ, N_EACH = 8000, 8
+RATE_HZ = 8000
 NUMBERS = {"rate_hz": RATE_HZ, "window_s": 0.25}
 OPTIONS = {"loss": "categorical_crossentropy", "epochs": 4, "patience": 4, "learning_rate": 0.02}
 
@@ -19,17 +19,7 @@ class Cut(BaseException):
 
 @pytest.fixture(scope="module")
 def aviary(tmp_path_factory):
-    """Two species in hiss, one sings at 1 kHz and one at 2 kHz: (folder, table, truth)."""
-    import pandas as pd
-
-    folder = tmp_path_factory.mktemp("audio")
-    for i in range(2 * N_EACH):
-        noise = hiss(0.6, level=0.2, sample_rate_hz=RATE_HZ, seed=i)
-        note = 0.3 * np.sin(2 * np.pi * 1000 * (1 + i % 2) * np.arange(len(noise)) / RATE_HZ)
-        audio.write(folder / f"{i}.flac", (noise + note).astype(np.float32), RATE_HZ)
-    names = [f"{i}.flac" for i in range(2 * N_EACH)]
-    table = pd.DataFrame({"audio_path": names, "start_s": 0.0, "end_s": 0.6, "row": range(2 * N_EACH)})
-    return folder, table, np.eye(2, dtype=np.float32)[np.arange(2 * N_EACH) % 2]
+    return two_birds(tmp_path_factory.mktemp("audio"), RATE_HZ)
 
 
 def model_of(seed=0, n_classes=2):
@@ -274,44 +264,3 @@ def test_scores_that_are_no_numbers_are_refused_by_name(aviary):
     windows, truth = validation(aviary)
     with pytest.raises(mel_training.MelTrainingError, match=re.escape(windows.table["audio_path"][0])):
         mel_training.predict(model, windows, len(truth))
-
-
-# Detectors
-
-
-@pytest.mark.slow
-def test_a_detector_finds_its_own_bird(aviary, tmp_path):
-    """One for each species, half of what they hear being theirs."""
-    import keras
-
-    folder, table, truth = aviary
-
-    def build():
-        keras.utils.set_random_seed(0)
-        return mel_models.build(1, mode="multi", window_s=0.25)[0]
-
-    def batches_of(column):
-        own, shares = crops.one_against_rest(truth, column)
-        return crops.draw_batches(
-            table,
-            folder,
-            own,
-            shares=shares,
-            rate_hz=32_000,
-            window_s=0.25,
-            batch_size=8,
-            n_steps=8,
-            rng=np.random.default_rng(0),
-        )
-
-    windows = crops.windows(table, folder, rate_hz=32_000, window_s=0.25, n_windows=1)
-    options = {"loss": "binary_crossentropy", "epochs": 5, "learning_rate": 0.01}
-    detector, history = mel_training.fit_detectors(
-        [1, 0], build, batches_of, (windows, truth), folder=tmp_path, **options
-    )
-    scores = mel_training.predict(detector, windows, len(truth))
-    assert metrics.macro_roc_auc(truth[:, [1, 0]], scores) > 0.9
-    assert (
-        history.groupby("column").size().to_dict() == {0: 5, 1: 5}
-        and (tmp_path / "species_1" / mel_training.CHECKPOINT).is_file()
-    )
