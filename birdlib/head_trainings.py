@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import ablation, classifiers, clips, embedders, pooling, soundscape_labels, stages, training_data
+from birdlib import ablation, classifiers, clips, embedders, pooling, soundscape_labels, stages, students, training_data
 from birdlib.embedding_store import EmbeddingStore
 
 OPTIONS = {  # where nothing else is said
@@ -87,7 +87,7 @@ def pooled(heard, data, patch_pooling):
 
 
 def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patches, hidden, dropout, n_networks, balance, **options):
-    """Networks on pooled patches, of recordings and, if ``one`` says so, of windows of soundscapes.
+    """Networks on pooled patches, of recordings and, if ``one`` says so, of windows of soundscapes, alone and mixed into recordings.
 
     Args:
         features: from ``pooled``.
@@ -106,8 +106,7 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
         rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
         slices, rows = slices[rows >= 0], rows[rows >= 0]
         more = pooling.pool(embeddings, pooling.patch_weights(patches["bird_score"].to_numpy()), slices, patch_pooling)
-        added = more, data.windows.targets[rows], data.windows.confidences[rows]
-        train = tuple(np.concatenate(pair) for pair in zip(train, added, strict=True))
+        train = students.lesson(train, more, data.windows.targets[rows], rng=rng)  # as those that 06 chose the labels by
     mode = training_data.mode_of(one["loss"])
     units = [int(size) for size in hidden.split(",") if size.strip()]
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
