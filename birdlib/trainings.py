@@ -27,7 +27,7 @@ from birdlib import (
 
 WAVES = (*wave_trainings.MEL, *wave_trainings.MAE)
 ENCODERS = (*embedders.NAMES, *WAVES)
-RECIPE = 2  # raise it when a training changes: none of before is taken for one of now
+CODE = f"recipe 2 of birdlib {birdlib.__version__}"  # raise it when a training changes: none of before is taken for one of now
 
 
 class TrainingError(runtime.BirdlibError):
@@ -53,8 +53,7 @@ def key(one, data, inputs, seed, precision, **options):
     own = _own(options, one["encoder"])
     heard = wave_trainings.listened(one, data, own["augmentation"]) if one["encoder"] in WAVES else []
     beside = [_stretches(heard, stages.recordings_root(data.outputs_dir))] if len(heard) else []
-    how = [data.label_mode, seed, precision, birdlib.__version__]
-    return runtime.digest([RECIPE, one, own, _inputs_of(one, inputs), pretrained, *how, *beside])
+    return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision, *beside])
 
 
 def run(one, data, folder, inputs, *, seed, **options):
@@ -167,15 +166,17 @@ def keep_ensemble(folder, own, chosen, results, told):
 
 
 def sweep(folder, inputs):
-    """Remove trainings that nothing can ask for any more: of recordings or labels as they were, or never ended.
+    """Remove trainings that nothing can ask for any more: of recordings, labels or code as they were, or never ended.
 
     Args:
         folder: of the trainings.
         inputs: digests of the stages that are read.
     """
+    now = {"code": CODE, **inputs}
     for place in Path(folder).glob("*/"):
         path = place / "training.json"
-        if not path.is_file() or any(inputs.get(name) != digest for name, digest in runtime.read_json(path)["inputs"].items()):
+        told = runtime.read_json(path)["inputs"] if path.is_file() else {}
+        if "code" not in told or any(now.get(name) != digest for name, digest in told.items()):
             shutil.rmtree(place)
 
 
@@ -193,7 +194,8 @@ def _stretches(table, root):
 
 
 def _inputs_of(one, inputs):
-    return {name: digest for name, digest in inputs.items() if name != soundscape_labels.STAGE or one["soundscapes"]}
+    read = {name: digest for name, digest in inputs.items() if name != soundscape_labels.STAGE or one["soundscapes"]}
+    return {"code": CODE, **read}
 
 
 def _is_free(encoder):
