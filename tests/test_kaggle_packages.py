@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import sys
-import zipfile
 
+import made_wheels
 import pandas as pd
 import pytest
 
@@ -227,17 +227,6 @@ def test_a_folder_of_somebody_else_is_left_alone(outputs, capsys):
 # Wheels
 
 
-def put_wheel(folder, name, content=""):
-    """A wheel of a module that says so when it is imported."""
-    folder.mkdir(exist_ok=True)
-    module = name.replace("-", "_").replace(".", "_")
-    with zipfile.ZipFile(folder / f"{module}-2.9.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{module}.py", content)
-        wheel.writestr(f"{module}-2.9.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.9.0\n")
-        wheel.writestr(f"{module}-2.9.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{module}-2.9.0.dist-info/RECORD", "")
-
-
 def test_without_a_network_the_wheels_are_asked_for_by_name_and_can_be_left_out(outputs):
     with pytest.raises(kaggle_packages.PackageError, match="(?s)ai-edge-litert.*No matching distribution.*--no-wheels"):
         kaggle_packages.write(outputs, outputs / "kaggle")
@@ -246,7 +235,7 @@ def test_without_a_network_the_wheels_are_asked_for_by_name_and_can_be_left_out(
 
 def test_wheels_are_downloaded_once(outputs, machine, monkeypatch):
     monkeypatch.setattr(kaggle_packages, "ABSENT", ("ai-edge-litert",))
-    put_wheel(machine / "index", "ai-edge-litert")
+    made_wheels.put_wheel(machine / "index", "ai-edge-litert")
     kaggle_packages.write(outputs, outputs / "kaggle")
     folder = outputs / "kaggle" / "birdlib-wheels"
     assert "ai_edge_litert-2.9.0-py3-none-any.whl" in files(folder)
@@ -305,27 +294,3 @@ def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
         kernels.attached("taxonomy.csv")
     shutil.rmtree(machine / "mine")
     assert weights.find("free").path == attached / "birdlib-models" / "weights" / "free" / "free.tflite"
-
-
-def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(machine, monkeypatch):
-    """Without a network; what is there already (numpy) is not replaced."""
-    folder = machine / "kaggle" / "birdlib-wheels"
-    folder.mkdir(parents=True)
-    put_wheel(folder, "no-such-bird")
-    (folder / "birdlib-wheels.txt").write_text("# for Python 3.11\nno-such-bird>=2\nnumpy>=99\n")
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    monkeypatch.setenv("PIP_TARGET", str(machine / "site"))
-    monkeypatch.setattr(kernels.os, "chdir", lambda folder: None)
-    kernels.prepare(runtime.repository())
-    assert (machine / "site" / "no_such_bird.py").is_file() and not (machine / "site" / "numpy").exists()
-
-
-def test_on_kaggle_wheels_that_do_not_fit_are_only_warned_about(machine, monkeypatch):
-    """A submission lands also where LiteRT cannot be installed."""
-    folder = machine / "kaggle" / "datasets" / "somebody" / "birdlib-wheels"
-    folder.mkdir(parents=True)
-    (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    monkeypatch.setattr(kernels.os, "chdir", lambda folder: None)
-    with pytest.warns(UserWarning, match="could not install no-such-bird>=2"):
-        kernels.prepare(runtime.repository())

@@ -1,5 +1,6 @@
 """Facts about what a notebook's kernel needs."""
 
+import made_wheels
 import pytest
 
 from birdlib import kernels, runtime
@@ -45,3 +46,37 @@ def test_what_pip_cannot_install_is_named(monkeypatch):
         runtime.BirdlibError, match="could not install no-such-bird-package(.|\n)*No matching distribution"
     ):
         kernels.install(["no-such-bird-package"])
+
+
+# On Kaggle
+
+
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    """The folder in which Kaggle mounts what is attached, on a machine without a network."""
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    monkeypatch.setattr(kernels, "KAGGLE_INPUT", tmp_path / "kaggle")
+    monkeypatch.setattr(kernels.os, "chdir", lambda folder: None)
+    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_CONFIG_FILE", "/dev/null")):
+        monkeypatch.setenv(name, value)
+    return tmp_path / "kaggle"
+
+
+def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(kaggle, monkeypatch, tmp_path):
+    """Without a network; what is there already (numpy) is not replaced."""
+    folder = kaggle / "birdlib-wheels"
+    folder.mkdir(parents=True)
+    made_wheels.put_wheel(folder, "no-such-bird")
+    (folder / "birdlib-wheels.txt").write_text("# for Python 3.11\nno-such-bird>=2\nnumpy>=99\n")
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "site"))
+    kernels.prepare(runtime.repository())
+    assert (tmp_path / "site" / "no_such_bird.py").is_file() and not (tmp_path / "site" / "numpy").exists()
+
+
+def test_on_kaggle_wheels_that_do_not_fit_are_only_warned_about(kaggle, monkeypatch, tmp_path):
+    """A submission lands also where LiteRT cannot be installed."""
+    folder = kaggle / "datasets" / "somebody" / "birdlib-wheels"
+    folder.mkdir(parents=True)
+    (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")
+    with pytest.warns(UserWarning, match="could not install no-such-bird>=2"):
+        kernels.prepare(runtime.repository())

@@ -1,7 +1,6 @@
 """Facts about trainings, on tones: two species that sing at 1 and 4 kHz, and windows of soundscapes with both."""
 
 import dataclasses
-import json
 import os
 import time
 
@@ -273,42 +272,3 @@ def test_what_hears_waveforms_is_kept_as_a_member_that_can_be_asked(data, tmp_pa
     if change["encoder"] == "mae":
         truth, shown, filled = np.load(tmp_path / "one" / wave_trainings.GUESSES)
         assert np.isnan(shown).mean() == 0.75 and np.array_equal(filled[~np.isnan(shown)], truth[~np.isnan(shown)])
-
-
-def results_of(tmp_path, names):
-    for name in names:
-        (tmp_path / name).mkdir()
-        for file in classifiers.FILES:
-            (tmp_path / name / file).write_text(name)
-    return [ablation.Result(ablation.Row("encoder", name, PLAIN | {"encoder": name}), tmp_path / name, np.zeros((1, 2))) for name in names]
-
-
-def test_birdnet_joins_only_by_its_name(tmp_path):
-    """Its licence forbids commerce, and what hears through it may not be sold either."""
-    results = results_of(tmp_path, ["yamnet", "birdnet", "mel_cnn"])
-    assert list(trainings.candidates("auto", results, "yamnet")) == ["yamnet", "mel_cnn"]
-    assert list(trainings.candidates("yamnet,birdnet", results, "yamnet")) == ["yamnet", "birdnet"]
-    assert list(trainings.candidates("mel_cnn", results, "yamnet")) == ["mel_cnn"] and list(trainings.candidates("", results, "yamnet")) == ["yamnet"]
-    with pytest.raises(trainings.TrainingError, match="perch"):
-        trainings.candidates("perch", results, "yamnet")
-
-
-def test_members_that_left_the_ensemble_leave_the_folder(tmp_path):
-    results = trainings.candidates("auto", results_of(tmp_path, ["yamnet", "mel_cnn", "mae"]), "yamnet")
-    (tmp_path / "classifier.keras").write_text("own")
-    told = {"rule": "min", "validation": {"yamnet": 0.9, "mel_cnn": float("nan"), "mae": 0.7}}
-    both = trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mel_cnn", "mae"], results, told)
-    assert both["members"] == [".", "members/mel_cnn", "members/mae"] and len(set(both["sha256"].values())) == 3
-    assert both["validation"] == {".": 0.9, "members/mae": 0.7}  # as soundscapes.get_ready looks it up
-    trainings.keep_ensemble(tmp_path, "yamnet", ["yamnet", "mae"], results, told)
-    assert [path.name for path in (tmp_path / "members").iterdir()] == ["mae"]
-    assert json.loads((tmp_path / "ensemble.json").read_text())["members"] == [".", "members/mae"]
-
-
-def test_trainings_of_recordings_as_they_were_are_swept_away(tmp_path):
-    for name, digest, code in (("now", "a", trainings.CODE), ("before", "b", trainings.CODE), ("by older code", "a", "recipe 0")):
-        (tmp_path / name).mkdir()
-        runtime.write_json({"inputs": {"code": code, "03_embed": digest}}, tmp_path / name / "training.json")
-    (tmp_path / "unfinished").mkdir()
-    trainings.sweep(tmp_path, {"03_embed": "a"})
-    assert [path.name for path in tmp_path.iterdir()] == ["now"]
