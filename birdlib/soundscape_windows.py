@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import audio, birdclef, clips, patchwise, runtime, stages
+from birdlib import audio, birdclef, clips, patchwise, pooling, runtime, stages
 
 PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
@@ -101,6 +101,23 @@ def assemble(windows, paths, listener, store, path):
         array.flush()
         del array
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS).astype(PATCH_NUMBERS)
+
+
+def features(windows, paths, listener, store, folder, patch_pooling):
+    """The pooled patches of windows, in their order: (windows, features) float32.
+
+    Args:
+        windows, paths, listener, store: as in ``assemble``.
+        folder: for the patches while they are pooled.
+        patch_pooling: a layer of ``pooling``.
+    """
+    path = Path(folder) / ".patches.npy"
+    try:
+        patches = assemble(windows, paths, listener, store, path)
+        weights = pooling.patch_weights(patches["bird_score"].to_numpy())
+        return pooling.pool(np.load(path, mmap_mode="r"), weights, pooling.recording_slices(patches), patch_pooling)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def read_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):

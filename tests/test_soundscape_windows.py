@@ -66,13 +66,12 @@ def test_windows_in_another_order_and_fewer_of_them_are_pooled_the_same(heard, t
     windows, _ = soundscape_windows.cut(paths)
 
     def pooled(some):
-        patches = soundscape_windows.assemble(some, paths, Clock(), store, tmp_path / "e.npy")
-        slices, embeddings = pooling.recording_slices(patches), np.load(tmp_path / "e.npy")
-        return [embeddings[first:last].mean(axis=0) for first, last in zip(slices["first"], slices["last"], strict=True)]
+        layer = pooling.build_pooling(view_dim=2)
+        return soundscape_windows.features(some, paths, Clock(), store, tmp_path, layer)
 
     some = windows.iloc[[9, 0, 15]]
-    assert np.allclose(pooled(some), np.array(pooled(windows))[[9, 0, 15]])
-    assert pooled(windows[:0]) == [] and np.load(tmp_path / "e.npy").shape == (0, 2)
+    assert np.allclose(pooled(some), pooled(windows)[[9, 0, 15]])
+    assert pooled(windows[:0]).shape == (0, 4) and not list(tmp_path.iterdir())
 
 
 def test_a_soundscape_is_heard_once(heard):
