@@ -1,3 +1,3 @@
 """birdlib: which species, which individual, how many; from sound, photos and video. Import the module you need."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -53,19 +53,19 @@ def _parser():
     run.add_argument("--force", action="store_true", help="run also what is current")
     run.set_defaults(command=_run)
 
-    nearest = commands.add_parser(
+    search = commands.add_parser(
         "nearest", help="list the recordings and photos that lie nearest to a photo or a sound"
     )
-    nearest.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
-    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
-    nearest.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
-    nearest.set_defaults(command=_nearest)
+    search.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
+    search.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
+    search.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
+    search.set_defaults(command=_nearest)
 
-    match = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
-    match.add_argument("picture", metavar="VIDEO_OR_IMAGE")
-    match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
-    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
-    match.set_defaults(command=_match)
+    match_files = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
+    match_files.add_argument("picture", metavar="VIDEO_OR_IMAGE")
+    match_files.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
+    match_files.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
+    match_files.set_defaults(command=_match)
 
     _add_gallery(commands)
 
@@ -109,12 +109,12 @@ def _add_gallery(commands):
     add.add_argument("name", metavar="NAME")
     add.add_argument("--bird", type=int, metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
     listing = actions.add_parser("list", help="list the known birds")
-    match = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
-    match.add_argument(
+    match_files = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
+    match_files.add_argument(
         "--false-accept", type=float, default=0.05, metavar="SHARE",
         help="how many newcomers may be taken for a known bird (default: 0.05)",
     )  # fmt: skip
-    for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
+    for action, command in ((add, _gallery_add), (listing, _gallery_list), (match_files, _gallery_match)):
         if action is not listing:
             action.add_argument("files", nargs="+", metavar="FILE", help="a film or a photo")
         action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written")
@@ -123,7 +123,7 @@ def _add_gallery(commands):
 
 
 def _run(options):
-    from birdlib import pipeline
+    from birdlib.pipeline import runner
 
     given = {}
     for setting in options.given:
@@ -136,7 +136,7 @@ def _run(options):
             raise runtime.BirdlibError(f"there is no {Path(path).absolute()}")
         if path:
             given[name] = path
-    pipeline.run(options.outputs, options.first, options.only, given, options.force)
+    runner.run(options.outputs, options.first, options.only, given, options.force)
     print(Path(options.outputs) / "report.html")
     return 0
 
@@ -167,49 +167,49 @@ def _notes_apart():
 
 
 def _nearest(options):
-    from birdlib import nearest
+    from birdlib.multimodal import search
 
     with _notes_apart():
-        table = nearest.find(options.query, options.outputs, options.n)
+        table = search.find(options.query, options.outputs, options.n)
     print(table.round(3).to_string(index=False))
     return 0
 
 
 def _match(options):
-    from birdlib import match
+    from birdlib.multimodal import match_files
 
     with _notes_apart():
-        probability, scenes, basis = match.judge(options.picture, options.sound, options.outputs)
+        probability, scenes, basis = match_files.judge(options.picture, options.sound, options.outputs)
     print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
     print(scenes.head(5).round(3).to_string(index=False))
     return 0
 
 
 def _gallery_add(options):
-    from birdlib import known_birds
+    from birdlib.individuals import gallery as individuals_gallery
 
     with _notes_apart():
         embed, key, _ = _birds_of_files(options)
-        n = known_birds.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
+        n = individuals_gallery.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
     print(f"{options.name} is known by {n} sighting{'s' * (n > 1)}")
     return 0
 
 
 def _gallery_list(options):
-    from birdlib import known_birds
+    from birdlib.individuals import gallery as individuals_gallery
 
-    print(known_birds.listing(_gallery_folder(options)).to_string(index=False))
+    print(individuals_gallery.listing(_gallery_folder(options)).to_string(index=False))
     return 0
 
 
 def _gallery_match(options):
-    from birdlib import known_birds
+    from birdlib.individuals import gallery as individuals_gallery
 
     if not 0 < options.false_accept < 1:
         raise runtime.BirdlibError(f"--false-accept {options.false_accept}: give a share between 0 and 1")
     with _notes_apart():
         embed, key, threshold = _birds_of_files(options)
-        table = known_birds.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
+        table = individuals_gallery.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
     for path in options.files:
         if path not in set(table["path"]):
             print(f"{path}: no bird is seen in it")
@@ -227,13 +227,13 @@ def _gallery_folder(options):
 
 def _birds_of_files(options):
     """(function from a file to a vector for each bird in it, the key of its encoder, its equal-error threshold), of stage 09."""
-    from birdlib import track_embedders
+    from birdlib.individuals import track_embeddings
 
-    return track_embedders.of_stage(options.outputs)
+    return track_embeddings.of_stage(options.outputs)
 
 
 def _weights(options):
-    from birdlib import weights
+    from birdlib.models import weights
 
     missing = []
     for name in weights.MODELS if options.fetch else ():
@@ -248,12 +248,17 @@ def _weights(options):
 
 
 def _bench(options):
-    from birdlib import audio, benchmarks, birdclef, cleaning, embedders, film_benchmarks, sample
+    from birdlib.audio import cleaning
+    from birdlib.audio import io as audio_io
+    from birdlib.data import birdclef
+    from birdlib.data.synthetic import sample
+    from birdlib.models import embedders
+    from birdlib.pipeline import benchmarks, film_benchmarks
 
     if options.what == "embed":
         table = embedders.benchmark()
     elif options.what == "clean":
-        table = cleaning.benchmark(*audio.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
+        table = cleaning.benchmark(*audio_io.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
     elif options.what == "video":
         table = film_benchmarks.measure()
     else:
@@ -263,16 +268,16 @@ def _bench(options):
 
 
 def _package(options):
-    from birdlib import kaggle_packages
+    from birdlib.pipeline import kaggle
 
     to = Path(options.to) if options.to else Path(options.outputs) / "kaggle"
-    table = kaggle_packages.write(options.outputs, to, options.user, options.competition, not options.no_wheels)
+    table = kaggle.write(options.outputs, to, options.user, options.competition, not options.no_wheels)
     print(table.round(1).to_string(index=False))
     return 0
 
 
 def _rehearse(options):
-    from birdlib import rehearsal
+    from birdlib.pipeline import rehearsal
 
     odd = {kind: getattr(options, kind) for kind in ("corrupt", "empty", "short", "long")}
     report = rehearsal.run(options.outputs, options.files, options.budget_min, options.data, odd, options.keep)

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import __main__, birdclef, pipeline, runtime, stages
+from birdlib import __main__, runtime, stages
+from birdlib.data import birdclef
+from birdlib.pipeline import runner
 
 pytestmark = pytest.mark.slow
 RUN = [sys.executable, "-m", "birdlib", "run", "--outputs"]
@@ -59,7 +61,7 @@ def test_birds_are_counted_and_found_again_in_other_films(outputs):
 
 
 def test_a_second_run_skips_every_stage(outputs):
-    done = pipeline.run(outputs)
+    done = runner.run(outputs)
     assert {name for name, what in done.items() if what == "ran"} <= {"00_index"}
 
 

@@ -6,11 +6,23 @@ import pytest
 
 from birdlib import runtime
 
-NAMES = (
-    *("losses", "encoders", "cross_losses", "scene_encoders", "identity_training", "track_encoders", "backbones"),
-    *("label_losses", "spec_augment", "fbanks", "mae", "mae_checkpoints", "mae_heads", "mel_models", "mel_training"),
-)
-FILES = [f"tests/test_{name}.py" for name in NAMES]
+FILES = [
+    "tests/losses/test_metric_learning.py",
+    "tests/multimodal/test_encoders.py",
+    "tests/losses/test_matching.py",
+    "tests/multimodal/test_scene_encoders.py",
+    "tests/individuals/test_training.py",
+    "tests/individuals/test_track_encoder.py",
+    "tests/individuals/test_backbones.py",
+    "tests/losses/test_classification.py",
+    "tests/audio/test_spec_augment.py",
+    "tests/models/test_fbanks.py",
+    "tests/models/test_mae.py",
+    "tests/models/test_mae_checkpoints.py",
+    "tests/models/test_mae_heads.py",
+    "tests/species/test_mel_models.py",
+    "tests/species/test_mel_training.py",
+]
 RUN = """
 import sys, pytest
 returned = pytest.main(sys.argv[1:])

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from birdlib import pipeline, runtime, stages
+from birdlib import runtime, stages
+from birdlib.pipeline import runner
 
-NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in pipeline.notebooks()}
+NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in runner.notebooks()}
 
 
 def code_cells(notebook):

@@ -4,7 +4,8 @@ import pytest
 from matplotlib.axes import Axes
 from sounds import hiss
 
-from birdlib import classifier_plots, plots
+from birdlib import plots
+from birdlib.species import plots as species_plots
 
 WARNINGS = ("error::UserWarning", "error::RuntimeWarning")
 pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings(*WARNINGS)]
@@ -211,6 +212,6 @@ def test_a_timeline_of_one_window_and_one_species(truth):
 def test_a_recording_is_drawn_as_it_is_as_it_is_shown_and_as_it_is_guessed():
     truth = np.arange(2 * 16 * 8, dtype=np.float16).reshape(2, 16, 8)
     shown = np.where(np.arange(16)[None, :, None] < 4, truth, np.nan)
-    axes = classifier_plots.guesses(np.stack([truth, shown, np.zeros_like(truth)]))
+    axes = species_plots.guesses(np.stack([truth, shown, np.zeros_like(truth)]))
     drawn = [ax.images[0].get_array() for ax in axes]
     assert len(axes) == 6 and drawn[4].mask[:, 4:].all() and not drawn[4].mask[:, :4].any() and not drawn[5].any()

@@ -66,7 +66,8 @@ def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monk
 
 def test_importing_birdlib_is_cheap():
     """No room may pull in TensorFlow, Keras or torch before a function needs it."""
-    modules = " ".join(f"birdlib.{path.stem}" for path in (runtime.repository() / "birdlib").glob("[!_]*.py"))
+    root = runtime.repository()
+    modules = " ".join(".".join(path.relative_to(root).with_suffix("").parts) for path in (root / "birdlib").rglob("[!_]*.py"))
     code = f"import sys, importlib\nfor m in '{modules}'.split(): importlib.import_module(m)\n"
     code += "heavy = {'tensorflow', 'keras', 'torch', 'librosa', 'cv2', 'matplotlib', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""Waveforms: read, clean, cut, augment."""

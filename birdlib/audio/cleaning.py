@@ -1,0 +1,264 @@
+"""Cleaning: where people speak, how noisy it is, and what is kept.
+
+Speech is removed, softened or kept, and the bird that goes with it is measured, because removing all speech has cost
+competitors more than it gained (BirdCLEF-2025, 9th place). Times are seconds; spans are (n, 2) arrays of start and end,
+sorted and apart. Recordings are worked on in blocks, so memory does not grow with their length, and the same file and
+parameters give the same bytes, whatever the order of the files and the number of processes.
+"""
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.audio import io as audio_io
+from birdlib.audio import noise, vad
+
+POLICIES = ("remove", "soften", "keep")
+MIN_DURATION_S = 0.975  # one patch of YAMNet
+CLIP_COLUMNS = ["start_s", "end_s", "is_noise"]
+
+
+def clean_recording(
+    source,
+    target,
+    rng,
+    *,
+    policy="remove",
+    denoise="none",
+    start_s=0.0,
+    end_s=None,
+    threshold=0.6,
+    soften_db=20.0,
+    max_rate_hz=32000,
+    min_duration_s=MIN_DURATION_S,
+    block_s=300.0,
+):
+    """Clean one recording, or the part of it from ``start_s`` to ``end_s``, into a FLAC file.
+
+    The order is: down to ``max_rate_hz``, noise reduction, speech policy, padding. Where ``remove`` would leave less
+    than ``min_duration_s`` the speech is softened instead, so that no species loses a recording to a talkative
+    observer. What is shorter than ``min_duration_s`` is filled up with noise at the recording's own floor, at most
+    -60 dB. Silence is flagged, not refused.
+
+    Args:
+        source: the recording.
+        target: the ``.flac`` file to write.
+        rng: for the padding; ``recording_rng`` gives one that does not depend on the order of the files.
+        policy, denoise: one of ``POLICIES``, of ``noise.DENOISERS``.
+        start_s, end_s: in seconds of the file; None or NaN is its beginning or end.
+        threshold: of the speech probability.
+        block_s: a recording up to this length is decoded once, a longer one twice.
+
+    Returns:
+        dict, fit for JSON: ``duration_s``, ``speech_s`` and ``speech_spans`` of the source part; ``policy`` as applied,
+        ``kept_spans``, ``cleaned_s``, ``sample_rate_hz``, ``is_padded``,
+        ``bird_energy_share`` inside the speech, the measures of ``noise.Measures.summary``, ``digest`` of what was
+        written.
+
+    Raises:
+        AudioError: if the source cannot be used.
+    """
+    sample_rate_hz = min(audio_io.describe(source)["sample_rate_hz"], max_rate_hz)
+    blocks = _repeatable(source, block_s, sample_rate_hz, start_s, end_s)
+    measures = noise.Measures(sample_rate_hz)
+    watched = audio_io.resample_blocks(measures.watch(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
+    probabilities = vad.speech_probabilities(watched)
+    duration_s = measures.n_samples / sample_rate_hz
+    spans = vad.spans_of(probabilities, duration_s, threshold=threshold)
+    speech_s = float((spans[:, 1] - spans[:, 0]).sum())
+    if policy == "remove" and len(spans) and duration_s - speech_s < min_duration_s:
+        policy = "soften"
+    summary = measures.summary(spans)
+
+    def cleaned():
+        n_samples = 0
+        n_cleaned = 0
+        for block in noise.denoise_blocks(blocks(), sample_rate_hz, denoise, measures.noise()):
+            piece = apply_policy(block, sample_rate_hz, spans, policy, first_sample=n_samples, soften_db=soften_db)
+            n_samples += len(block)
+            n_cleaned += len(piece)
+            yield piece
+        n_least = int(np.ceil(min_duration_s * sample_rate_hz))
+        level_db = min(-60.0, summary["noise_floor_db"])
+        yield audio_io.pad_with_noise(np.zeros(0, np.float32), n_least - n_cleaned, rng, level_db)
+
+    audio_io.write(target, cleaned(), sample_rate_hz)
+    kept = kept_spans(spans if policy == "remove" else [], duration_s)
+    kept_s = float((kept[:, 1] - kept[:, 0]).sum())
+    return {
+        "duration_s": duration_s,
+        "sample_rate_hz": sample_rate_hz,
+        "speech_s": speech_s,
+        "speech_spans": spans.tolist(),
+        "policy": policy,
+        "denoise": denoise,
+        "kept_spans": kept.tolist(),
+        "cleaned_s": audio_io.describe(target)["duration_s"],
+        "is_padded": kept_s < min_duration_s,
+        "bird_energy_share": energy_share(measures.band_powers(), sample_rate_hz, spans),
+        **summary,
+        "digest": runtime.digest_file(target),
+    }
+
+
+def recording_rng(digest, seed=0):
+    """A generator that depends on a recording's sha256 (hex) and the seed alone, not on its place in the queue."""
+    return np.random.default_rng([seed, int(digest[:16], 16)])
+
+
+def _repeatable(path, block_s, sample_rate_hz, start_s, end_s):
+    """A function that gives the blocks of a recording again and again; a recording of one block is kept in memory."""
+    blocks = audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
+    first = next(blocks)
+    if next(blocks, None) is None:
+        return lambda: iter([first])
+    return lambda: audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
+
+
+# What is done with speech
+
+
+def kept_spans(spans, duration_s):
+    """The spans between ``spans``: what is left of a recording when they are removed."""
+    edges_s = np.concatenate([[0.0], np.asarray(spans, np.float64).reshape(-1), [duration_s]]).reshape(-1, 2)
+    return edges_s[edges_s[:, 1] > edges_s[:, 0]]
+
+
+def cut(waveform, sample_rate_hz, spans, first_sample=0):
+    """Cut a waveform at the edges of spans; the pieces in their order are the waveform, sample for sample.
+
+    Args:
+        spans: (n, 2) seconds of the recording, of which the waveform begins at ``first_sample``.
+
+    Returns:
+        list of (piece, is_inside).
+    """
+    edges = np.round(np.asarray(spans).reshape(-1) * sample_rate_hz).astype(np.int64) - first_sample
+    pieces = np.split(waveform, np.clip(edges, 0, len(waveform)))  # outside, inside, outside, ...
+    return [(piece, i % 2 == 1) for i, piece in enumerate(pieces) if len(piece)]
+
+
+def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften_db=20.0, fade_s=0.02):
+    """Remove, soften or keep the spans of a waveform.
+
+    ``remove`` joins what is outside the spans as it is, without fades: removed + kept = the recording. ``soften``
+    lowers the inside by ``soften_db`` with linear fades of ``fade_s`` within the span, and keeps the length.
+
+    Returns:
+        (samples,) float32.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy is {policy!r}: choose one of {', '.join(POLICIES)}")
+    if policy == "keep" or not len(spans):
+        return waveform
+    if policy == "remove":
+        pieces = [piece for piece, is_inside in cut(waveform, sample_rate_hz, spans, first_sample) if not is_inside]
+        return np.concatenate([np.zeros(0, np.float32), *pieces])
+    low = 10.0 ** (-soften_db / 20.0)
+    knots_s, gains = [], []
+    for start_s, end_s in spans:
+        fade = min(fade_s, (end_s - start_s) / 2)
+        knots_s += [start_s, start_s + fade, end_s - fade, end_s]
+        gains += [1.0, low, low, 1.0]
+    time_s = (first_sample + np.arange(len(waveform))) / sample_rate_hz
+    return (waveform * np.interp(time_s, knots_s, gains)).astype(np.float32)
+
+
+# What is lost, and clips
+
+
+def energy_share(powers, sample_rate_hz, spans):
+    """Share of the energy between 1.5 and 10 kHz that lies inside ``spans``; powers as of ``noise.band_powers``."""
+    frame_s = noise.FRAME / sample_rate_hz
+    inside = noise.share_inside(np.arange(len(powers)) * frame_s, frame_s, spans)
+    return _weighted_share(inside, powers)
+
+
+def bird_loss(waveform, sample_rate_hz, spans, bird_scores=None, patch_starts_s=None, patch_s=None):
+    """How much bird goes when the spans go.
+
+    Args:
+        waveform: (samples,) float32, before cleaning.
+        spans: (n, 2) seconds of speech.
+        bird_scores, patch_starts_s, patch_s: scores of "bird" (patches,), where each patch starts, how long it is.
+
+    Returns:
+        dict: ``speech_s``, ``energy_share`` of what is between 1.5 and 10 kHz (speech itself counts, so this is the
+        most that can be lost) and, where scores are given, ``bird_score_share`` of their sum; both in [0, 1].
+    """
+    spans = np.asarray(spans, np.float64).reshape(-1, 2)
+    powers = noise.band_powers(waveform, sample_rate_hz)
+    loss = {"speech_s": float((spans[:, 1] - spans[:, 0]).sum())}
+    loss["energy_share"] = energy_share(powers, sample_rate_hz, spans)
+    if bird_scores is not None:
+        inside = noise.share_inside(patch_starts_s, patch_s, spans)
+        loss["bird_score_share"] = _weighted_share(inside, np.asarray(bird_scores))
+    return loss
+
+
+def _weighted_share(shares, weights):
+    total = float(weights.sum())
+    return float((shares * weights).sum()) / total if total > 0 else 0.0
+
+
+def whole_clips(duration_s):
+    """One clip: the whole recording. A table of ``start_s``, ``end_s``, ``is_noise``."""
+    return pd.DataFrame([(0.0, float(duration_s), False)], columns=CLIP_COLUMNS)
+
+
+def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
+    """Random clips that do not overlap, sorted; noise takes the place of those a short recording cannot give.
+
+    Returns:
+        a table of ``start_s``, ``end_s``, ``is_noise``: always ``n_clips`` rows, at least one of the recording. Rows of
+        noise have no times (NaN) and stand for ``clip_s`` of white noise. A recording shorter than a clip is that clip.
+    """
+    n_found = min(n_clips, max(1, int(duration_s / clip_s)))
+    slack_s = max(0.0, duration_s - n_found * clip_s)
+    starts_s = np.sort(rng.uniform(0.0, slack_s, n_found)) + clip_s * np.arange(n_found)
+    clips = [(start_s, min(start_s + clip_s, duration_s), False) for start_s in starts_s.tolist()]
+    clips += [(np.nan, np.nan, True)] * (n_clips - n_found)
+    return pd.DataFrame(clips, columns=CLIP_COLUMNS)
+
+
+def benchmark(waveform, sample_rate_hz, n_repeats=3):
+    """Time the plain way of listening for speech beside ours, on one core, best of ``n_repeats`` taken in turn.
+
+    Plain is resampling by ``kaiser_best`` and Silero's TorchScript model frame by frame.
+
+    Returns:
+        table of ``step``, ``plain_ms_per_min``, ``ours_ms_per_min`` (of audio) and ``ratio``.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    import silero_vad  # sets the threads of the whole process to one
+
+    model = silero_vad.load_silero_vad()
+    waveform_16k = audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ)
+    steps = {
+        "resample to 16 kHz": [
+            lambda: audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ, "kaiser_best"),
+            lambda: audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ),
+        ],
+        "find speech": [
+            lambda: silero_vad.get_speech_timestamps(torch.from_numpy(waveform_16k), model),
+            lambda: vad.speech_spans(waveform_16k),
+        ],
+    }
+    minutes = len(waveform) / sample_rate_hz / 60.0
+    rows = []
+    for step, ways in steps.items():
+        best_ms = [np.inf, np.inf]
+        for _ in range(n_repeats):
+            for i, way in enumerate(ways):
+                began = time.perf_counter()
+                way()
+                best_ms[i] = min(best_ms[i], 1000.0 * (time.perf_counter() - began) / minutes)
+        rows.append((step, *best_ms))
+    torch.set_num_threads(n_threads)
+    table = pd.DataFrame(rows, columns=["step", "plain_ms_per_min", "ours_ms_per_min"])
+    table.loc[len(table)] = ["both", *table.iloc[:, 1:].sum()]
+    return table.assign(ratio=table.plain_ms_per_min / table.ours_ms_per_min)

@@ -1,0 +1,255 @@
+"""From recordings to cleaned audio, to clips, to one long array of patch embeddings: the work of stages 02 and 03.
+
+A *clip* is a part of a cleaned recording that is embedded as one; a *patch* is what the embedder hears at once. Every file is
+one task whose result is kept as soon as it is there, so a killed run goes on where it stopped.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import journals, runtime, stages
+from birdlib.audio import cleaning
+from birdlib.audio import io as audio_io
+from birdlib.models import embedders
+
+RECIPES = ("whole", "random")
+NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
+PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]
+
+
+def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n_jobs=-1):
+    """Clean every recording of a table into ``folder/audio/<recording_id>.flac``.
+
+    Args:
+        table: manifest rows with ``audio_path``; a recording that appears in several splits is cleaned once.
+        root: folder of the table's paths.
+        folder: of the stage.
+        policy, denoise, threshold: as in ``cleaning.clean_recording``.
+        seed: of the padding noise.
+
+    Returns:
+        (cleaned, skipped): a table with one row a recording (``recording_id``, ``start_s`` and ``end_s`` in the source,
+        ``audio_path, digest, duration_s, ...`` as ``cleaning.clean_recording`` measures them), and the skipped table.
+
+    Raises:
+        BirdlibError: if not one recording can be used.
+    """
+    folder = Path(folder)
+    table = table[table["audio_path"] != ""].drop_duplicates("recording_id")
+    options = {"policy": policy, "denoise": denoise, "threshold": threshold, "seed": seed}
+    tasks = {}
+    for row in table.itertuples():
+        part = {"start_s": _none_for_nan(row.start_s), "end_s": _none_for_nan(row.end_s)}
+        target = f"audio/{row.recording_id}.flac"
+        version = _version(Path(root) / row.audio_path)
+        tasks[row.recording_id] = {"source": row.audio_path, "version": version, "target": target, **part, **options}
+
+    def is_whole(row):
+        path = folder / row["audio_path"]
+        return path.is_file() and path.stat().st_size == row["bytes"]
+
+    clean = functools.partial(_clean, str(root), str(folder))
+    rows = journals.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
+    good, bad = [], []
+    for name, row in rows.items():
+        source, start_s = tasks[name]["source"], tasks[name]["start_s"] or 0.0
+        if "skipped_reason" in row:
+            bad.append((source, row["skipped_reason"].removeprefix(f"{Path(root) / source}: ")))
+        else:
+            good.append({"recording_id": name, "start_s": start_s, "end_s": start_s + row["duration_s"], **row})
+    if not good:
+        example = f", e.g. {': '.join(bad[0])}" if bad else ""
+        raise runtime.BirdlibError(
+            f"none of {len(tasks)} recordings can be used: see the manifest's audio_path{example}"
+        )
+    return pd.DataFrame(good), stages.skipped_table(bad, folder.name)
+
+
+def speech_segments(cleaned):
+    """One row a span of speech: ``recording_id``, ``start_s``, ``end_s`` in seconds of the recording, ``policy``."""
+    rows = [(row.recording_id, *span, row.policy) for row in cleaned.itertuples() for span in row.speech_spans]
+    return pd.DataFrame(rows, columns=["recording_id", "start_s", "end_s", "policy"])
+
+
+def cut_clips(cleaned, recipe, seed):
+    """Choose the clips of each cleaned recording.
+
+    Args:
+        cleaned: from ``clean_recordings``.
+        recipe: ``"whole"``, the recording as one clip, or ``"random"``, three random clips of one second, white noise taking
+            the place of those that a short recording cannot give.
+
+    Returns:
+        DataFrame: ``clip_id, recording_id, audio_path, digest, start_s, end_s, is_noise``; times in the cleaned audio.
+    """
+    if recipe not in RECIPES:
+        raise runtime.BirdlibError(f"clip recipe {recipe!r} is unknown: use {' or '.join(RECIPES)}")
+    tables = []
+    for row in cleaned.itertuples():
+        if recipe == "whole":
+            clips = cleaning.whole_clips(row.cleaned_s)
+        else:
+            clips = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
+        names = [f"{row.recording_id}-{i}" for i in range(len(clips))]
+        tables.append(
+            clips.assign(clip_id=names, recording_id=row.recording_id, audio_path=row.audio_path, digest=row.digest)
+        )
+    columns = ["clip_id", "recording_id", "audio_path", "digest", *cleaning.CLIP_COLUMNS]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def embed_clips(clips, folder, embedder, store):
+    """Embed every clip that the store does not hold yet, one after the other, in little memory.
+
+    Args:
+        clips: from ``cut_clips``.
+        folder: that the clips' ``audio_path`` is relative to.
+        embedder: from ``embedders.load``.
+        store: ``EmbeddingStore`` of that embedder.
+
+    Returns:
+        the skipped table: clips whose audio cannot be read any more.
+    """
+    skipped = []
+    with store:
+        for clip in runtime.progress(list(clips.itertuples()), desc="embedding"):
+            key = _clip_key(clip)
+            if key in store:
+                continue
+            try:
+                store.put_stream(key, embedder.embed_stream(_clip_blocks(clip, folder, embedder.sample_rate_hz)))
+            except audio_io.AudioError as error:
+                skipped.append((clip.audio_path, error.reason))
+    return stages.skipped_table(skipped, "03_embed")
+
+
+def assemble(clips, store, embedder, path):
+    """Write the embeddings of all clips as one array and give the table that is row-aligned with it.
+
+    Args:
+        clips, store, embedder: as in ``embed_clips``; clips the store does not hold are left out.
+        path: of the ``.npy`` file to write, (patches, dim) float32, fit for memory-mapping.
+
+    Returns:
+        DataFrame, a row a patch: ``recording_id, clip_id, patch, start_s, end_s, bird_score``; times in the cleaned audio.
+    """
+    found = [(clip, key) for clip in clips.itertuples() if (key := _clip_key(clip)) in store]
+    n_patches = sum(len(store.get(key)[1]) for _, key in found)  # one open at a time: each is an open file
+    tables = []
+    with runtime.replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_patches, embedder.dim))
+        runtime.reserve(temporary)
+        first = 0
+        for clip, key in found:
+            embeddings, bird_scores = store.get(key)
+            array[first : first + len(embeddings)] = embeddings
+            first += len(embeddings)
+            patch = np.arange(len(embeddings))
+            start_s = (0.0 if clip.is_noise else clip.start_s) + patch * embedder.hop_s
+            names = {"recording_id": clip.recording_id, "clip_id": clip.clip_id}
+            times = {"patch": patch, "start_s": start_s, "end_s": start_s + embedder.patch_s}
+            tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores)}))
+        array.flush()
+        del array
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PATCH_COLUMNS)
+
+
+def bird_losses(talkative, paths, root, n_most=100):
+    """What bird goes with the speech: ``cleaning.bird_loss`` of the recordings that hold some, YAMNet's bird score included.
+
+    Args:
+        talkative: rows of ``clean_recordings`` with speech.
+        paths: {recording_id: audio path relative to root}.
+        n_most: listen to so many recordings at most; the first ones.
+
+    Returns:
+        (losses, weights): DataFrame ``recording_id, speech_s, energy_share, bird_score_share``, the shares in [0, 1]; and the
+        weights used, for the receipt: none where nobody speaks.
+    """
+    rows = []
+    listener = embedders.load("yamnet", octave_down=False) if len(talkative) else None
+    for row in runtime.progress(list(talkative.head(n_most).itertuples()), desc="bird loss"):
+        path = Path(root) / paths[row.recording_id]
+        waveform, rate_hz = audio_io.read(path, listener.sample_rate_hz, row.start_s, row.end_s)
+        _, scores = listener.embed(waveform)
+        starts_s = np.arange(len(scores)) * listener.hop_s
+        rows.append(
+            {
+                "recording_id": row.recording_id,
+                **cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, listener.patch_s),
+            }
+        )
+    losses = pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
+    return losses, listener.weights if listener else {}
+
+
+def recording_map(embeddings, patches, seed, n_most=2000):
+    """Lay the mean embeddings of recordings out in two dimensions.
+
+    Args:
+        n_most: so many recordings at most, chosen at random.
+
+    Returns:
+        (points, recording_ids): (n, 2) and (n,).
+    """
+    rng = np.random.default_rng(seed)
+    rows_of = patches.groupby("recording_id", sort=True).indices
+    names = np.array(sorted(rows_of), dtype=object)
+    names = np.sort(rng.choice(names, min(n_most, len(names)), replace=False))
+    return layout(np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names]), seed), names
+
+
+def layout(vectors, seed):
+    """Two dimensions for a map, by t-SNE of the directions ("Visualizing Data using t-SNE", 2008).
+
+    Args:
+        vectors: (n, dim).
+
+    Returns:
+        (n, 2).
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    vectors = vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)
+    n = len(vectors)
+    if n < 5 or np.allclose(vectors, vectors[0], atol=1e-6):  # too few, or too much alike, for neighbourhoods
+        return np.pad(vectors, ((0, 0), (0, 2)))[:, :2]
+    reduced = PCA(min(50, n - 1, vectors.shape[1]), random_state=seed).fit_transform(vectors)
+    return TSNE(perplexity=min(30.0, (n - 1) / 4), init="pca", random_state=seed).fit_transform(reduced)
+
+
+def _clean(root, folder, source, version, target, start_s, end_s, policy, denoise, threshold, seed):
+    """One task of ``clean_recordings``; ``version`` only tells one state of the source from another."""
+    path, source = Path(folder) / target, Path(root) / source
+    if version is None:
+        raise audio_io.AudioError(source, "there is no such file")
+    rng = cleaning.recording_rng(runtime.digest_file(source), seed)
+    options = {"policy": policy, "denoise": denoise, "threshold": threshold}
+    row = cleaning.clean_recording(source, path, rng, start_s=start_s, end_s=end_s, **options)
+    return {"audio_path": target, "bytes": path.stat().st_size, **row}
+
+
+def _version(path):
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
+
+
+def _clip_key(clip):
+    part = "noise" if clip.is_noise else [float(clip.start_s), float(clip.end_s)]
+    return runtime.digest([clip.digest, part, clip.clip_id if clip.is_noise else ""])
+
+
+def _clip_blocks(clip, folder, sample_rate_hz):
+    if clip.is_noise:
+        rng = cleaning.recording_rng(runtime.digest(clip.clip_id))
+        return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, NOISE_LEVEL_DB)]
+    return audio_io.stream(
+        Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, start_s=clip.start_s, end_s=clip.end_s
+    )
+
+
+def _none_for_nan(seconds):
+    return None if np.isnan(seconds) else float(seconds)

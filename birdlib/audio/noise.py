@@ -1,0 +1,162 @@
+"""Noise: how much of it a recording has, and its reduction by spectral gating.
+
+Both take a recording in consecutive blocks of any lengths and give what the whole would give.
+"""
+
+import heapq
+import itertools
+
+import numpy as np
+
+from birdlib.audio import io as audio_io
+
+DENOISERS = ("none", "stationary", "nonstationary")
+BIRD_BAND_HZ = (1500.0, 10000.0)
+SILENCE = 1e-4  # a recording that never exceeds this (-80 dB) is silent
+_CLIPPED = 0.999
+_N_QUIETEST = 10
+FRAME = 1024
+_N_FFT, _HOP = 1024, 256  # of noisereduce; all blocks start on this grid, so that blocks equal the whole
+_BLOCK = {"stationary": 2**17, "nonstationary": 2**20}  # samples
+_CONTEXT = {"stationary": 2**12, "nonstationary": 2**19}  # mask smoothing; 8 time constants at 32 kHz
+
+
+class Measures:
+    """Noise floor, signal-to-noise ratio, clipping and silence of a recording that comes in blocks.
+
+    Levels are those of frames of 1024 samples between 1.5 and 10 kHz, where most birds sing and little else is.
+    """
+
+    def __init__(self, sample_rate_hz):
+        self.sample_rate_hz = sample_rate_hz
+        self.n_samples = self.n_clipped = 0
+        self.peak = 0.0
+        self._rest = np.zeros(0, np.float32)
+        self._powers = []
+        self._quietest = []  # heap of (-power, index, a second of audio)
+
+    @classmethod
+    def of(cls, waveform, sample_rate_hz):
+        """The measures of a whole waveform."""
+        measures = cls(sample_rate_hz)
+        list(measures.watch([waveform]))
+        return measures
+
+    def watch(self, blocks):
+        """Take in consecutive blocks while passing them on."""
+        for block in blocks:
+            self.n_samples += len(block)
+            self.n_clipped += int(np.count_nonzero(np.abs(block) >= _CLIPPED))
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+            second = FRAME * max(1, round(self.sample_rate_hz / FRAME))
+            samples = np.concatenate([self._rest, block])
+            n_whole = len(samples) - len(samples) % second
+            for start in range(0, n_whole, second):
+                self._take(samples[start : start + second])
+            self._rest = samples[n_whole:].copy()
+            yield block
+        self._take(self._rest)
+
+    def band_powers(self):
+        """(frames,) mean square between 1.5 and 10 kHz of each 1024 samples."""
+        return np.concatenate([np.zeros(0), *self._powers])
+
+    def noise(self):
+        """The ten quietest seconds, digital silence apart, in their order: (samples,) float32."""
+        seconds = [second for _, _, second in sorted(self._quietest, key=lambda entry: entry[1])]
+        return np.concatenate(seconds) if seconds else np.zeros(FRAME, np.float32)
+
+    def summary(self, spans=()):
+        """The measures of what is outside ``spans`` (speech), as a dictionary.
+
+        ``noise_floor_db`` is the 10th percentile of frame levels in dB re full scale, ``snr_db`` the 95th above it,
+        ``clipped_share`` the share of samples at full scale; ``is_silent`` if none exceeds -80 dB.
+        """
+        powers = self.band_powers()
+        frame_s = FRAME / self.sample_rate_hz
+        outside = share_inside(np.arange(len(powers)) * frame_s, frame_s, spans) < 0.5
+        levels_db = 10.0 * np.log10((powers[outside] if outside.any() else powers) + 1e-12)
+        floor_db, signal_db = np.percentile(levels_db, [10, 95])
+        return {
+            "noise_floor_db": round(float(floor_db), 2),
+            "snr_db": round(float(signal_db - floor_db), 2),
+            "clipped_share": self.n_clipped / self.n_samples,
+            "is_silent": self.peak < SILENCE,
+        }
+
+    def _take(self, second):
+        if not len(second):
+            return
+        index = len(self._powers)
+        if self._powers and len(second) < FRAME:
+            return  # the last part of a frame would look quieter than it is
+        powers = band_powers(second, self.sample_rate_hz)
+        self._powers.append(powers)
+        if second.any():
+            keep = heapq.heappush if len(self._quietest) < _N_QUIETEST else heapq.heappushpop
+            keep(self._quietest, (-powers.mean(), index, second))
+
+
+def band_powers(waveform, sample_rate_hz, band_hz=BIRD_BAND_HZ):
+    """Mean square within a frequency band of each whole frame of 1024 samples; (frames,), at least one."""
+    n_frames = max(1, len(waveform) // FRAME)
+    frames = np.zeros(n_frames * FRAME, np.float32)
+    frames[: len(waveform)] = waveform[: len(frames)]
+    window = np.hanning(FRAME)
+    spectrum = np.fft.rfft(frames.reshape(n_frames, FRAME) * window)
+    hz = np.fft.rfftfreq(FRAME, 1.0 / sample_rate_hz)
+    power = np.abs(spectrum[:, (hz >= band_hz[0]) & (hz <= band_hz[1])]) ** 2
+    return 2.0 * power.sum(axis=1) / (FRAME * (window**2).sum())
+
+
+def share_inside(starts_s, length_s, spans):
+    """Which share of each window from ``starts_s``, ``length_s`` long, lies inside ``spans``; (windows,) in [0, 1]."""
+    spans = np.asarray(spans, np.float64).reshape(-1, 2)
+    if not len(spans):
+        return np.zeros(len(starts_s))
+    so_far_s = np.cumsum(spans[:, 1] - spans[:, 0])
+    inside_s = np.stack([np.concatenate([[0.0], so_far_s[:-1]]), so_far_s], axis=1).reshape(-1)
+    starts_s = np.asarray(starts_s)
+    edges_s = spans.reshape(-1)
+    return (np.interp(starts_s + length_s, edges_s, inside_s) - np.interp(starts_s, edges_s, inside_s)) / length_s
+
+
+def denoise_blocks(blocks, sample_rate_hz, method, noise):
+    """Spectral gating of consecutive blocks, equal to that of the whole waveform.
+
+    By noisereduce (Sainburg, Thielk and Gentner 2020), with the audio around each block as context. ``stationary``
+    gates at the level of ``noise``, the same for all blocks; ``nonstationary`` follows the level within some 2 s.
+
+    Args:
+        blocks: consecutive pieces of a waveform, of any lengths.
+        method: one of ``DENOISERS``.
+        noise: (samples,) float32, audio of the same recording with nothing but noise.
+
+    Yields:
+        (samples,) float32, as many in all as went in. Digital silence stays what it is.
+    """
+    if method not in DENOISERS:
+        raise ValueError(f"denoise is {method!r}: choose one of {', '.join(DENOISERS)}")
+    if method == "none":
+        yield from blocks
+        return
+    import noisereduce
+
+    is_stationary = method == "stationary"
+    rules = {"sr": sample_rate_hz, "stationary": is_stationary, "n_fft": _N_FFT, "hop_length": _HOP}
+    if is_stationary:
+        rules["y_noise"] = np.resize(noise, max(len(noise), 4 * _N_FFT))  # shorter than one transform it fails
+    for around, n_before, n in _with_context(blocks, _BLOCK[method], _CONTEXT[method]):
+        if around.any():  # of nothing but zeros the nonstationary gate makes NaN
+            # chunk_size: noisereduce's own chunks miss the grid; padding: without it the last samples are lost
+            around = noisereduce.reduce_noise(y=around, chunk_size=None, padding=4 * _N_FFT, **rules)
+        yield np.clip(around[n_before : n_before + n], -1.0, 1.0).astype(np.float32)
+
+
+def _with_context(blocks, n_block, n_context):
+    """Yields (samples with context, samples of context before, samples of the block)."""
+    blocks = audio_io.regroup(blocks, n_block)
+    before, block = np.zeros(0, np.float32), next(blocks)
+    for after in itertools.chain(blocks, [np.zeros(0, np.float32)]):
+        yield np.concatenate([before, block, after[:n_context]]), len(before), len(block)
+        before, block = block[-n_context:], after

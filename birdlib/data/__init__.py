@@ -1,0 +1,1 @@
+"""Tables of recordings: manifests, splits, duplicates, competition layouts."""

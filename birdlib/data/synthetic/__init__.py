@@ -1,0 +1,1 @@
+"""The synthetic sample: invented species, songs, drawings and films whose truth is known."""

@@ -1,0 +1,115 @@
+"""A made hidden test set: as a competition runs a submission on, of soundscapes that are at hand, under names of their own.
+
+    taxonomy.csv  sample_submission.csv  train.csv  train_audio/ (empty)  test_soundscapes/*.ogg
+
+Soundscapes last one minute at 32 kHz. Some may be odd: corrupt, empty, of 10 or of 61 seconds.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.audio import io as audio_io
+from birdlib.data import birdclef
+
+SAMPLE_RATE_HZ = 32_000
+SECONDS = {"whole": 60.0, "short": 10.0, "long": 61.0, "corrupt": 0.0, "empty": 0.0}  # of sound in a file of each kind
+UNREADABLE_S = 60.0  # what a file that cannot be read is taken for
+
+
+class HiddenSetError(runtime.BirdlibError):
+    """A test set that cannot be made as asked."""
+
+
+def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
+    """Make a test set.
+
+    Args:
+        folder: where; it must not exist yet.
+        data_dir: a BirdCLEF folder, or another with ``train_soundscapes/`` or ``test_soundscapes/``: they are cut, or repeated, to a minute.
+        n_files: how many, the odd ones among them.
+        odd: {kind: how many}, kinds of ``SECONDS``.
+        rng: draws names, order, and which soundscapes are taken.
+        n_distinct: of so many soundscapes at most files are encoded; files beyond are links to these (copies, where a disk has no links).
+
+    Returns:
+        DataFrame, a row a file: ``path``, ``kind``, ``seconds`` of sound, ``source`` (name of the soundscape it is of; "" for unreadable ones).
+
+    Raises:
+        HiddenSetError: if there are no soundscapes that can be read, more odd files than files, or an unknown kind.
+    """
+    folder, data_dir = Path(folder), Path(data_dir)
+    kinds = [kind for kind, n in odd.items() for _ in range(n)]
+    if unknown := set(kinds) - set(SECONDS):
+        raise HiddenSetError(f"there are no {', '.join(sorted(unknown))} files: choose {', '.join(SECONDS)}")
+    if len(kinds) > n_files:
+        raise HiddenSetError(f"{n_files} files cannot hold {len(kinds)} odd ones: ask for more files, or for fewer odd ones")
+    kinds = rng.permutation(np.array(kinds + ["whole"] * (n_files - len(kinds)), dtype=object))
+    minutes = _minutes(data_dir, rng, n_distinct)
+    sounds = folder / "test_soundscapes"
+    sounds.mkdir(parents=True)
+    names = [f"soundscape_{number:07d}.ogg" for number in sorted(rng.choice(10_000_000, n_files, replace=False))]
+    rows, encoded = [], {}
+    for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        path, (source, minute) = sounds / name, minutes[i % len(minutes)]
+        if not SECONDS[kind]:
+            path.write_bytes(b"OggS" + rng.bytes(4096) if kind == "corrupt" else b"")
+            source = ""
+        elif (kind, source) in encoded:
+            _link(encoded[kind, source], path)
+        else:
+            audio_io.write(path, np.resize(minute, round(SECONDS[kind] * SAMPLE_RATE_HZ)), SAMPLE_RATE_HZ)  # resize repeats
+            encoded[kind, source] = path
+        rows.append((path, kind, SECONDS[kind], source))
+    table = pd.DataFrame(rows, columns=["path", "kind", "seconds", "source"])
+    _write_tables(folder, data_dir, table)
+    return table
+
+
+def expected_row_ids(table):
+    """The rows that a submission on a made set must have, in order; a file that cannot be read has those of a minute."""
+    return [
+        birdclef.row_id(path, end_s)
+        for path, seconds in zip(table["path"], table["seconds"], strict=True)
+        for _, end_s in birdclef.windows(seconds or UNREADABLE_S)
+    ]
+
+
+def _minutes(data_dir, rng, n_distinct):
+    """[(name, the first minute of a soundscape at 32 kHz)], of those that can be read."""
+    paths = birdclef.soundscapes(data_dir, "train") or birdclef.soundscapes(data_dir, "test")
+    minutes = []
+    for index in rng.permutation(len(paths)):
+        if len(minutes) == n_distinct:
+            break
+        try:
+            minutes.append((paths[index].name, audio_io.read(paths[index], SAMPLE_RATE_HZ, end_s=SECONDS["long"])[0]))
+        except audio_io.AudioError:
+            continue
+    if not minutes:
+        raise HiddenSetError(f"{data_dir} has no soundscapes that can be read in train_soundscapes/ or test_soundscapes/: name another folder by --data")
+    return minutes
+
+
+def _write_tables(folder, data_dir, table):
+    """What the competition ships beside the sounds, as far as the data have it."""
+    for name in ("taxonomy.csv", "train.csv"):
+        if (data_dir / name).is_file():
+            shutil.copyfile(data_dir / name, folder / name)
+    if birdclef.is_layout(data_dir):
+        (folder / "train_audio").mkdir()
+        classes = birdclef.submission_classes(data_dir)
+        row_ids = expected_row_ids(table.head(1))
+        even = np.full((len(row_ids), len(classes)), 1 / len(classes))
+        runtime.write_table(birdclef.submission(row_ids, even, classes), folder / "sample_submission.csv")
+
+
+def _link(path, new):
+    try:
+        os.link(path, new)
+    except OSError:  # some disks have no hard links
+        shutil.copyfile(path, new)

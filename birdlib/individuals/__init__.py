@@ -1,0 +1,1 @@
+"""Which individual, and how many: from tracks and from voices."""

@@ -1,0 +1,1 @@
+"""Training losses in ``keras.ops``, a formula each."""

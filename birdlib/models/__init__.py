@@ -1,0 +1,1 @@
+"""Pretrained networks: where their weights come from, and how each is built."""

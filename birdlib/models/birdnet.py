@@ -1,0 +1,107 @@
+"""BirdNET V2.4, the float TFLite model: 3 s of sound at 48 kHz in, 6,522 species and a 1024-d embedding out.
+
+"BirdNET: A deep learning solution for avian diversity monitoring" (2021). Its weights are CC BY-NC-SA 4.0: not for sale, and
+what is made from them under the same licence; the receipt of a stage that heard with them says so.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.models import base as embedder_base
+from birdlib.models import yamnet
+
+SAMPLE_RATE_HZ = 48_000
+PATCH_S, HOP_S = 3.0, 1.5  # half a patch apart: no song of 1.5 s is cut in every patch
+PATCH_SAMPLES, HOP_SAMPLES = 144_000, 72_000
+NOT_WILD = {"Engine", "Environmental", "Fireworks", "Gun", "Noise", "Power tools", "Siren"}
+NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
+_LABELS = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
+_MODEL = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+_MAX_DIFFERENCE = 1e-3  # of the scores before the sigmoid, see ``load``
+
+
+class BirdnetError(runtime.BirdlibError):
+    """A BirdNET that cannot be used on this machine."""
+
+
+def species(source):
+    """The classes that BirdNET knows, in the order of its scores.
+
+    Args:
+        source: the weights that ``weights.fetch`` found.
+
+    Returns:
+        DataFrame: ``species`` (the scientific name), ``common_name``, and ``is_wild``: False for people, dogs, engines and
+        the like. Some wild classes are insects, frogs and mammals.
+    """
+    lines = (source.path / _LABELS).read_text(encoding="utf-8").splitlines()  # Scientific name_Common name
+    names = [line.partition("_") for line in lines if line]
+    table = pd.DataFrame([(first, last) for first, _, last in names], columns=["species", "common_name"])
+    return table.assign(is_wild=~table["species"].isin(NOT_WILD))
+
+
+def load(source, n_threads=2):
+    """Load the weights that ``birdlib.models.weights`` found, as a ``patchwise.Network``.
+
+    The embedding is no output of the model, but the tensor before its last layer. Whether that is what LiteRT gives, which is
+    free to keep other things there, is checked: the last layer, computed by NumPy from it, must give the scores.
+
+    Raises:
+        BirdnetError: if it is not.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that keeping all tensors takes memory: some 200 MB
+        interpreter = yamnet.open_interpreter(source.path / _MODEL, n_threads, experimental_preserve_all_tensors=True)
+    table = species(source)
+    [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
+    embedding = wanted["index"] - 1
+
+    def hear_one(patch):
+        interpreter.set_tensor(given["index"], np.asarray(patch, np.float32)[None])
+        interpreter.invoke()
+        return interpreter.get_tensor(wanted["index"])[0], interpreter.get_tensor(embedding)[0]
+
+    def hear(patches):
+        return tuple(np.stack(parts) for parts in zip(*map(hear_one, patches), strict=True))
+
+    if len(table) != wanted["shape"][-1]:
+        raise BirdnetError(f"{source.path}: {len(table)} labels for {wanted['shape'][-1]} classes: fetch both anew")
+    dim = _require_embedding(interpreter, hear_one, source.path)
+    return embedder_base.Network(table, hear, dim)
+
+
+def _require_embedding(interpreter, hear, path):
+    """The size of the embedding, once it is known to be one."""
+    logits, embedding = hear(np.random.default_rng(0).standard_normal(PATCH_SAMPLES, dtype=np.float32))
+    shapes = {tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_tensor_details()}
+    kernel, bias = shapes.get((len(logits), *embedding.shape)), shapes.get((len(logits),))
+    if embedding.ndim == 1 and kernel is not None and bias is not None:
+        expected = interpreter.get_tensor(kernel) @ embedding + interpreter.get_tensor(bias)  # (classes,)
+        if np.abs(expected - logits).max() < _MAX_DIFFERENCE:
+            return len(embedding)
+    raise BirdnetError(f"{path}: this version of LiteRT does not give BirdNET's embedding: update ai-edge-litert")
+
+
+class BirdnetEmbedder(embedder_base.BatchedEmbedder):
+    """BirdNET's 1024-d embedding of each patch of 3 s, see ``embedders``.
+
+    Sound below 15 kHz is heard, and each patch is scaled to full volume: silence before a song does not change its loudness, and a
+    patch of faint noise is loud noise.
+    """
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+    patch_s, hop_s = PATCH_S, HOP_S
+    patch_samples, hop_samples, at_once = PATCH_SAMPLES, HOP_SAMPLES, 16
+
+    def __init__(self, source, model):
+        is_wild = model.species["is_wild"].to_numpy()
+        super().__init__("birdnet", {**source.receipt(), "backend": "litert"}, model.dim, model.species["species"].tolist(), is_wild)
+        self.species, self._hear = model.species, model.hear
+
+    def _heard(self, patches):
+        logits, embeddings = self._hear(patches)
+        scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -15.0, 15.0)))  # clipped as BirdNET's own tools do
+        return embeddings, scores.astype(np.float32)

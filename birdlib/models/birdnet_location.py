@@ -1,0 +1,79 @@
+"""Which species to expect at a place and in a week: BirdNET's own model of that, which knows the classes of BirdNET V2.4.
+
+Its numbers are how often observers there report a species, in [0, 1]; its makers call a species absent below 0.03. Weeks are those of
+BirdNET: 48 a year, four a month, counted from 1.
+"""
+
+import calendar
+import math
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.models import birdnet, yamnet
+
+ALL_YEAR = -1
+WEEKS = 48
+LEAST = 0.03
+_MODEL = "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite"
+
+
+class PlaceError(runtime.BirdlibError):
+    """A place or a week that cannot be."""
+
+
+def load(source):
+    """Load the weights of "birdnet_location" that ``birdlib.models.weights`` found.
+
+    Returns:
+        expect: function (latitude, longitude, week=ALL_YEAR) → Series of float32 in [0, 1], indexed by scientific name in the order of
+        BirdNET's classes; it raises PlaceError for a place or week that cannot be.
+
+    Raises:
+        PlaceError: if the model has other classes than its list.
+    """
+    interpreter = yamnet.open_interpreter(source.path / _MODEL)
+    [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
+    names = birdnet.species(source)["species"]
+    if len(names) != wanted["shape"][-1]:
+        raise PlaceError(f"{source.path}: {len(names)} labels for {wanted['shape'][-1]} classes: fetch both anew")
+
+    def expect(latitude, longitude, week=ALL_YEAR):
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            raise PlaceError(f"there is no place at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
+        if week != ALL_YEAR and not 1 <= week <= WEEKS:
+            raise PlaceError(f"there is no week {week}: weeks run from 1 to {WEEKS}, four a month, and {ALL_YEAR} is all year")
+        interpreter.set_tensor(given["index"], np.array([[latitude, longitude, week]], np.float32))
+        interpreter.invoke()
+        return pd.Series(interpreter.get_tensor(wanted["index"])[0], index=names, name="occurrence")
+
+    return expect
+
+
+def week_of(day):
+    """The week of BirdNET's year, 1 to 48, that a ``datetime.date`` lies in."""
+    return math.ceil(day.timetuple().tm_yday / (366 if calendar.isleap(day.year) else 365) * WEEKS)
+
+
+def day_in_name(path):
+    """The date in a soundscape's file name, ``SITE_20250414_061000.ogg``; None if there is none."""
+    for digits in re.findall(r"(?<!\d)(\d{8})(?!\d)", Path(path).stem):
+        try:
+            return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        except ValueError:
+            continue
+    return None
+
+
+def place_of(data_dir):
+    """(latitude, longitude) in ``recording_location.txt`` of a BirdCLEF folder; None if the file or the numbers are missing."""
+    path = Path(data_dir, "recording_location.txt")
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = [re.search(rf"{name}\W*?(-?\d+(?:\.\d+)?)", text, re.IGNORECASE) for name in ("latitude", "longitude")]
+    return tuple(float(number[1]) for number in found) if all(found) else None

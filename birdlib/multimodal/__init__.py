@@ -1,0 +1,1 @@
+"""Photo and sound of a species; film and soundtrack: shared embedding spaces."""

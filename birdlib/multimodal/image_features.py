@@ -1,0 +1,129 @@
+"""Photos: what the frozen part of VGG16 makes of them, computed once for each picture and kept by its content.
+
+A photo has two views, as it is and mirrored. Its middle, a square, is cut out and scaled to 224 pixels.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from birdlib import runtime, stages
+from birdlib.models import vgg16, weights
+from birdlib.multimodal import encoders
+from birdlib.store import EmbeddingStore
+from birdlib.video import images
+
+N_VIEWS = 2
+BATCH = 16  # photos at once
+
+
+def as_input(image):
+    """A picture of any size as VGG16 takes it.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+
+    Returns:
+        (224, 224, 3) uint8 RGB.
+    """
+    import cv2
+
+    size = encoders.IMAGE_SIZE
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = image[top : top + side, left : left + side]  # cut first, for a thin strip, scaled, would fill the memory
+    return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """VGG16, cut where training begins.
+
+    Attributes:
+        vgg: the whole of it, with the layers that ``encoders.image_encoder`` trains.
+        frozen: from ``encoders.frozen_vgg16``.
+        key: of all that changes the features of a photo.
+        weights: for the receipt.
+    """
+
+    vgg: Any
+    frozen: Any
+    key: str
+    weights: dict
+
+
+def load_backbone(train_from="block5_conv1", weights_dir=""):
+    """VGG16 with its weights, which are fetched if need be.
+
+    Args:
+        train_from: as in ``encoders.frozen_vgg16``.
+        weights_dir: as in ``weights.find``.
+
+    Raises:
+        EncoderError: if VGG16 has no layer ``train_from``.
+        weights.MissingWeightsError: see ``weights.fetch``.
+    """
+    source = weights.fetch("vgg16", weights_dir)
+    vgg = vgg16.load(source)
+    frozen = encoders.frozen_vgg16(vgg, train_from)
+    key = runtime.digest({"sha256": source.sha256, "train_from": train_from, "size": encoders.IMAGE_SIZE, "recipe": 1})
+    return Backbone(vgg, frozen, key, {"vgg16": source.receipt()})
+
+
+class Features:
+    """What ``pairs.Library`` asks for a photo: called with its row and a view, it gives an array of ``shape``."""
+
+    def __init__(self, store, digests, shape):
+        self.store, self.digests, self.shape = store, digests, shape
+
+    def __call__(self, row, view):
+        rows, _ = self.store.get(self.digests[row])
+        return rows.reshape(N_VIEWS, *self.shape)[view]
+
+
+def embed(table, root, backbone, folder, stage):
+    """Compute the features of every photo that the store does not hold yet.
+
+    Args:
+        table: rows with ``image_path``; may be empty.
+        root: folder of the paths.
+        backbone: from ``load_backbone``; None where the table is empty.
+        folder: of the store.
+        stage: name of the stage, for the skipped table.
+
+    Returns:
+        (photos, features, skipped): the rows whose picture could be read, with its ``digest``, from 0; their ``Features``; the skipped table.
+    """
+    if not len(table):
+        return table.assign(digest=""), None, stages.skipped_table([], stage)
+    digests, bad, waiting = {}, [], {}
+    with EmbeddingStore(folder, backbone.key) as store:
+        for path in runtime.progress(sorted(set(table["image_path"])), desc="photos"):
+            try:
+                digest = runtime.digest_file(root / path)
+                if digest not in store and digest not in waiting:
+                    waiting[digest] = as_input(images.read_image(root / path))
+                digests[path] = digest
+            except images.ImageError as error:
+                bad.append((path, error.reason))
+            except OSError as error:
+                bad.append((path, error.strerror or "it cannot be read"))
+            if len(waiting) == BATCH:
+                _compute(waiting, backbone.frozen, store)
+        _compute(waiting, backbone.frozen, store)
+    photos = table.assign(digest=table["image_path"].map(digests)).dropna(subset=["digest"]).reset_index(drop=True)
+    features = Features(store, photos["digest"].tolist(), backbone.frozen.output_shape[1:])
+    return photos, features, stages.skipped_table(bad, stage)
+
+
+def _compute(waiting, frozen, store):
+    if not waiting:
+        return
+    views = np.stack([view for image in waiting.values() for view in (image, image[:, ::-1])]).astype(np.float32)
+    computed = frozen.predict(views, batch_size=BATCH, verbose=0)
+    for i, digest in enumerate(waiting):
+        rows = computed[i * N_VIEWS : (i + 1) * N_VIEWS].reshape(-1, computed.shape[-1])
+        store.put(digest, rows, np.ones(len(rows), np.float32))
+    waiting.clear()

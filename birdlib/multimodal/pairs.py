@@ -1,0 +1,190 @@
+"""Pairs: a photo and a recording of one species (of one individual, where known), as an encoder takes them.
+
+A pair names its photo and its sound by their rows in the library's tables; -1 means that there is none. Pairs are
+made inside one split only, by whoever hands in the rows.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from birdlib.data import splits as split_rules
+from birdlib.models import pooling
+
+ABSENT = -1
+CHUNK = 512  # pairs that are read at a time to be embedded
+KINDS = ("photo", "sound")  # of media, in the order of ``presence``
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    """What can be paired.
+
+    Attributes:
+        photos, sounds: DataFrames with ``recording_id, species, individual_id, group_id, split, is_repeated``, rows numbered from 0;
+            sounds also have ``first, last``, their rows in ``embeddings``.
+        photo_features: ``photos.Features``: called with (row of photos, view) it gives what the encoder takes; view 1 is mirrored.
+        embeddings: (patches, dim), may be memory-mapped.
+        weights: (patches,) of the patches.
+        n_patches: so many patches of a sound are heard at once.
+    """
+
+    photos: pd.DataFrame
+    sounds: pd.DataFrame
+    photo_features: Callable
+    embeddings: np.ndarray
+    weights: np.ndarray
+    n_patches: int
+
+
+def pair(photos, sounds, rng):
+    """Pair photos and sounds at random, every one at least once.
+
+    Args:
+        photos, sounds: rows of a library's tables, of one split.
+        rng: draws who is paired with whom.
+
+    Returns:
+        DataFrame: ``photo, sound`` (rows of the library, or -1), ``species``.
+    """
+    birds = [pd.MultiIndex.from_frame(table[["species", "individual_id"]]) for table in (photos, sounds)]
+    sides = [_members(photos, birds[0].isin(birds[1])), _members(sounds, birds[1].isin(birds[0]))]
+    rows = []
+    for key in sorted(set(sides[0]) | set(sides[1])):
+        photo, sound = (rng.permutation(side.get(key, [])).astype(int) for side in sides)
+        n = max(len(photo), len(sound))
+        photo, sound = (np.resize(side, n) if len(side) else np.full(n, ABSENT) for side in (photo, sound))
+        rows.append(pd.DataFrame({"photo": photo, "sound": sound, "species": key[0]}))
+    if not rows:
+        return pd.DataFrame({"photo": np.zeros(0, int), "sound": np.zeros(0, int), "species": np.zeros(0, str)})
+    return pd.concat(rows, ignore_index=True)
+
+
+def _members(table, is_known):
+    """{(species, individual): rows}; the individual only where both sides know it."""
+    who = table["individual_id"].where(is_known, "")
+    return table.groupby([table["species"], who]).groups
+
+
+def alone(pairs, kind):
+    """The pairs with their photo alone, or their sound alone; as many rows as before."""
+    return pairs.assign(**{other: ABSENT for other in KINDS if other != kind})
+
+
+def each(pairs, kind):
+    """Each photo (or each sound) of the pairs once, alone."""
+    return alone(pairs[pairs[kind] != ABSENT].drop_duplicates(kind), kind)
+
+
+def inputs(library, pairs, rng=None):
+    """What an encoder takes.
+
+    Args:
+        pairs: from ``pair``.
+        rng: None hears the part of each sound with the most bird in it and sees photos as they are; else the part is
+            drawn, and whether the photo is mirrored.
+
+    Returns:
+        dict of float32 arrays: ``image_features`` (pairs, ...) where there are photos, ``embeddings`` (pairs, patches, dim) and
+        ``weights`` (pairs, patches) where there are sounds, ``presence`` (pairs, 2).
+    """
+    photo, sound = pairs["photo"].to_numpy(), pairs["sound"].to_numpy()
+    presence = np.stack([photo, sound], axis=1) != ABSENT
+    arrays = {"presence": presence.astype(np.float32)}
+    if len(library.photos):
+        features = np.zeros((len(pairs), *library.photo_features.shape), np.float32)
+        for i in np.flatnonzero(presence[:, 0]):
+            features[i] = library.photo_features(photo[i], 0 if rng is None else int(rng.integers(2)))
+        arrays["image_features"] = features
+    if len(library.sounds):
+        embeddings = np.zeros((len(pairs), library.n_patches, library.embeddings.shape[1]), np.float32)
+        weights = np.zeros((len(pairs), library.n_patches), np.float32)
+        weights[~presence[:, 1], 0] = 1.0  # one empty patch, for an LSTM must hear something
+        first, last = library.sounds["first"].to_numpy(), library.sounds["last"].to_numpy()
+        for i in np.flatnonzero(presence[:, 1]):
+            start, end = window(library.weights, first[sound[i]], last[sound[i]], library.n_patches, rng)
+            embeddings[i, : end - start] = library.embeddings[start:end]
+            weights[i, : end - start] = library.weights[start:end]
+        arrays |= {"embeddings": embeddings, "weights": weights}
+    return arrays
+
+
+def window(weights, first, last, n_patches, rng=None):
+    """Which patches of a sound are heard: all, or ``n_patches`` in a row, those of the greatest weight or, with ``rng``, drawn.
+
+    Args:
+        weights: (patches,) of all sounds.
+        first, last: the rows of this one.
+
+    Returns:
+        (first, last) of what is heard.
+    """
+    n_spare = last - first - n_patches
+    if n_spare <= 0:
+        return first, last
+    if rng is not None:
+        start = first + int(rng.integers(n_spare + 1))
+    else:
+        total = np.concatenate([[0.0], np.cumsum(weights[first:last], dtype=np.float64)])
+        start = first + int(np.argmax(total[n_patches:] - total[:-n_patches]))
+    return start, start + n_patches
+
+
+def embed(encoder, library, pairs):
+    """Unit vectors of pairs, (pairs, dim) float32, in little memory."""
+    embedded = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
+    for start in range(0, len(pairs), CHUNK):
+        arrays = inputs(library, pairs.iloc[start : start + CHUNK])
+        arrays = {name: arrays[name] for name in encoder.input}
+        embedded.append(encoder.predict(arrays, batch_size=64, verbose=0))
+    return np.concatenate(embedded)
+
+
+def drop_modalities(pairs, share, rng):
+    """Modality dropout: so many of the pairs that have both lose one, the photo or the sound, so that either is learnt alone."""
+    lot = rng.random(len(pairs))
+    is_whole = (pairs[["photo", "sound"]] != ABSENT).all(axis=1).to_numpy()
+    no_photo, no_sound = is_whole & (lot < share / 2), is_whole & (lot > 1 - share / 2)
+    return pairs.assign(
+        photo=np.where(no_photo, ABSENT, pairs["photo"]), sound=np.where(no_sound, ABSENT, pairs["sound"])
+    )
+
+
+def library(splits, photos, photo_features, patches, embeddings, n_patches):
+    """Put together what can be paired.
+
+    Args:
+        splits: the table of stage 01.
+        photos: its rows with a picture that could be read; may be empty.
+        photo_features: see ``Library``.
+        patches, embeddings: of stage 03.
+        n_patches: at most so many patches of a sound are heard at once.
+    """
+    slices = pooling.recording_slices(patches)
+    sounds = splits[splits["audio_path"] != ""].merge(slices, on="recording_id")
+    longest = int((slices["last"] - slices["first"]).max()) if len(slices) else 0
+    weights = pooling.patch_weights(patches["bird_score"].to_numpy())
+    photos = photos.reset_index(drop=True)
+    return Library(photos, sounds, photo_features, embeddings, weights, min(n_patches, longest))
+
+
+def rows(whole, split, without=()):
+    """(photos, sounds): the rows of one split, less some species, and less what is repeated from another split."""
+    return split_rules.rows_of((whole.photos, whole.sounds), split, without)
+
+
+def thin_species(whole, without=()):
+    """Species that cannot teach all: ``(species, what is lacking)``, in training."""
+    photos, sounds = (table["species"].value_counts() for table in rows(whole, "train", without))
+    found = []
+    for name in sorted(set(photos.index) | set(sounds.index)):
+        n_photos, n_sounds = photos.get(name, 0), sounds.get(name, 0)
+        if n_photos + n_sounds == 1:
+            found.append((f"species {name}", "one sample only in training: it serves as a negative"))
+        elif len(photos) and len(sounds) and not (n_photos and n_sounds):
+            found.append(
+                (f"species {name}", f"no {'sound' if n_photos else 'photo'} in training: the other is learnt alone")
+            )
+    return found

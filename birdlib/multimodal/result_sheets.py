@@ -1,0 +1,159 @@
+"""Pictures and sounds side by side. A card is one sample: its photo above the spectrogram of its sound.
+
+A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or None), ``waveform`` ((samples,) float32, or None) and
+``sample_rate_hz`` (None without a waveform). Every function makes a figure of its own and returns its axes, shape
+(rows, columns, 2): the photo and the sound of each card.
+"""
+
+import textwrap
+
+import numpy as np
+
+from birdlib import plots
+from birdlib.audio import io as audio_io
+from birdlib.video import images
+
+# Borders: colour, and line for the colour-blind.
+RIGHT, WRONG, ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
+ROLES = {"anchor": ASKED, "positive": RIGHT, "negative": WRONG}
+ABSENT = "#e6e6e6"
+LINE_LENGTH = 30  # of a title, in letters: what fits above a card
+MATCH_SIZE = 6.0, 2.6  # inches, of a card with a strip of frames
+SPECTRUM_DEPTH = 0.6  # of what ``scenes.spectrogram`` gives is shown: 60 dB
+
+
+def card(library, pair, root, cosine=None, is_right=None):
+    """The card of a pair of a library.
+
+    Args:
+        library: ``pairs.Library``.
+        pair: a row of ``pairs.pair``.
+        root: folder of the media's paths.
+        cosine: to the anchor or query, for the title.
+        is_right: whether its species is that of the query; None for the query itself.
+    """
+    photo = library.photos.iloc[pair["photo"]] if pair["photo"] >= 0 else None
+    sound = library.sounds.iloc[pair["sound"]] if pair["sound"] >= 0 else None
+    waveform, rate_hz = (None, None) if sound is None else audio_io.read(root / sound["audio_path"])
+    return {
+        "title": pair["species"] + ("" if cosine is None else f"\ncosine {cosine:.2f}"),
+        "image": None if photo is None else images.read_image(root / photo["image_path"]),
+        "waveform": waveform,
+        "sample_rate_hz": rate_hz,
+        "is_right": is_right,
+    }
+
+
+def triplet_cards(triplets):
+    """What a network learns from: one row a triplet, with the columns anchor, positive and negative.
+
+    Args:
+        triplets: rows of three cards; the role is put before the title.
+    """
+    titled = [[_titled(role, one) for role, one in zip(ROLES, row, strict=True)] for row in triplets]
+    return _grid(titled, [list(ROLES.values())] * len(triplets), card_width=3.2)
+
+
+def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5):
+    """The rows of ``retrieval_gallery``: queries, each with the nearest of the gallery.
+
+    Args:
+        library, root: as of ``card``.
+        queries, gallery: tables of ``pairs.pair``.
+        scores: (queries, gallery) cosines.
+        examples: which queries.
+    """
+    rows = []
+    for query in examples:
+        asked = queries.iloc[query]
+        row = [card(library, asked, root)]
+        for near in np.argsort(-scores[query])[:n_nearest]:
+            found = gallery.iloc[near]
+            row.append(card(library, found, root, scores[query, near], found["species"] == asked["species"]))
+        rows.append(row)
+    return rows
+
+
+def retrieval_gallery(rows):
+    """What a network finds: one row a query, on the left, and the nearest of the gallery, the likest first.
+
+    Args:
+        rows: rows of cards, of any length, that also tell ``is_right``: whether the species is that of the query (solid green
+            border) or not (dashed red); None for the query itself, which is called so before its title.
+    """
+    borders = {None: ASKED, True: RIGHT, False: WRONG}
+    titled = [[_titled("query", one) if one["is_right"] is None else one for one in row] for row in rows]
+    return _grid(titled, [[borders[one["is_right"]] for one in row] for row in rows], card_width=2.3)
+
+
+def _titled(role, one):
+    return one | {"title": f"{role}: {one['title']}"}
+
+
+def match_cards(cards):
+    """Pairs of a picture and a sound that were judged to belong together or not: the frames in a strip above the spectrogram.
+
+    Args:
+        cards: dicts with ``title``, ``frames`` ((frames, height, width, 3) uint8), ``spectrogram`` ((steps, bands) as
+            ``scenes.spectrogram`` gives it) and ``is_right``: whether the judgement is (solid green border) or not (dashed red).
+
+    Returns:
+        axes, shape (rows, columns, 2): two cards a row; the strip and the spectrogram of each.
+    """
+    rows = [cards[first : first + 2] for first in range(0, len(cards), 2)]
+    borders = [[RIGHT if card["is_right"] else WRONG for card in row] for row in rows]
+    return _grid(rows, borders, *MATCH_SIZE, heights=(1, 2), draw=_draw_match)
+
+
+def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None):
+    """Draw the cards; where a row is shorter than others its end is left blank."""
+    n_rows, n_columns = max(len(rows), 1), max(map(len, rows), default=1)
+    card_height, draw = card_height or 1.2 * card_width, draw or _draw
+    axes = plots.new_axes(
+        card_width * n_columns, card_height * n_rows, 2 * n_rows, n_columns, squeeze=False, height_ratios=heights * n_rows
+    )  # fmt: skip
+    axes[0, 0].figure.get_layout_engine().set(w_pad=0.06, h_pad=0.02, wspace=0, hspace=0)
+    axes = axes.reshape(n_rows, 2, n_columns).swapaxes(1, 2)  # (rows, columns, 2)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for places, cards, row_borders in zip(axes, rows, borders, strict=False):
+        for (upper, lower), card, (colour, line) in zip(places, cards, row_borders, strict=False):
+            draw(upper, lower, card, colour)
+            for ax in (upper, lower):
+                ax.set_axis_on()
+                ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=ABSENT)
+                ax.spines[:].set(color=colour, linestyle=line, linewidth=2.5)
+    return axes
+
+
+def _draw(photo, sound, card, colour):
+    lines = [textwrap.fill(text, LINE_LENGTH) for text in card["title"].splitlines()]
+    photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
+    if card["image"] is None:
+        _say_absent(photo, "no photo")
+    else:
+        photo.imshow(card["image"])
+        photo.set_aspect("equal", adjustable="datalim")  # all cards are as wide, whatever the photo
+    if card["waveform"] is None:
+        _say_absent(sound, "no sound")
+    else:
+        plots.spectrogram(card["waveform"], card["sample_rate_hz"], ax=sound)
+        size = f"{len(card['waveform']) / card['sample_rate_hz']:.3g} s, to {card['sample_rate_hz'] / 2000:g} kHz"
+        sound.text(0.98, 0.95, size, transform=sound.transAxes, ha="right", va="top", fontsize=6, color="white")
+
+
+def _draw_match(strip, sound, card, colour):
+    strip.set_title("\n" + textwrap.fill(card["title"], 2 * LINE_LENGTH), fontsize=9, color=colour)
+    strip.imshow(np.hstack(list(card["frames"])), aspect="auto")
+    for n in range(1, len(card["frames"])):
+        strip.axvline(n * card["frames"].shape[2] - 0.5, color="white", linewidth=1)
+    levels = card["spectrogram"].T
+    loudest = levels.max()
+    sound.imshow(
+        levels, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
+        vmin=max(loudest - SPECTRUM_DEPTH, 0), vmax=max(loudest, 1e-3),
+    )  # fmt: skip
+
+
+def _say_absent(ax, text):
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=9, color="#777777")

@@ -1,0 +1,1 @@
+"""The chain as a whole: run it, report it, package it, measure it."""

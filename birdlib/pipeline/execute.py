@@ -1,0 +1,134 @@
+"""Notebooks executed headless by papermill, one at a time, and the bars that show how far they are."""
+
+import contextlib
+import os
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+from birdlib import runtime
+from birdlib.models import weights
+
+
+class ChainError(runtime.BirdlibError):
+    """A notebook failed, or the run was asked for something that no notebook offers."""
+
+
+class WeightsError(ChainError):
+    """A notebook could not go on for want of pretrained weights."""
+
+
+def executed_path(outputs, notebook):
+    """Where the executed copy of a notebook lies."""
+    return Path(outputs) / "notebooks" / notebook.name
+
+
+def code(notebook):
+    """The code of a notebook, without the parameters that papermill put in."""
+    cells = runtime.read_json(notebook)["cells"]
+    given = "injected-parameters"
+    return [
+        "".join(c["source"]) for c in cells if c["cell_type"] == "code" and given not in c["metadata"].get("tags", [])
+    ]
+
+
+def execute(notebook, parameters, outputs, progress_file):
+    """Execute one notebook; the executed copy takes its name only when it ran to the end, else ``.failed.ipynb``.
+
+    What the libraries tell on the kernel's own stderr (TensorFlow says much when it starts) goes to a ``.log`` beside it.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    target = executed_path(outputs, notebook)
+    unfinished, log = target.with_suffix(".failed.ipynb"), target.with_suffix(".log")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
+    options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
+    with _environment(environment), runtime.telling_full_disk(unfinished), open(log, "wb") as kernel_log:
+        try:
+            papermill.execute_notebook(str(notebook), str(unfinished), parameters, kernel_log=kernel_log, **options)
+        except papermill.PapermillExecutionError as error:
+            if error.ename == weights.MissingWeightsError.__name__:
+                raise WeightsError(error.evalue) from error
+            raise ChainError(
+                f"{notebook.stem} failed in cell {error.cell_index} (input {error.exec_count}):\n{error.source}\n\n"
+                f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {unfinished}"
+            ) from error
+        except DeadKernelError as error:
+            raise ChainError(
+                f"{notebook.stem}: its kernel died, perhaps for want of memory or of disk; the same command goes on from here.\n"
+                f"Its last words: {log}\nThe notebook up to there: {unfinished}"
+            ) from error
+        except KeyboardInterrupt:
+            unfinished.unlink(missing_ok=True)
+            raise
+    os.replace(unfinished, target)
+
+
+def _logging_engine():
+    """Name of a papermill engine like its own, that sends what the kernel process prints to the file ``kernel_log``."""
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
+
+    class LoggingEngine(Engine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, kernel_log, start_timeout=60, **_):
+            client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
+            client.execute(stdout=kernel_log, stderr=kernel_log)
+
+    papermill_engines.register("birdlib", LoggingEngine)
+    return "birdlib"
+
+
+@contextmanager
+def _environment(values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def progress_bars(n_stages):
+    """A bar over the stages, and below it one that follows the long work inside the running notebook.
+
+    The notebook's kernel is another process: ``runtime.progress`` writes to a small file there, and a thread reads it here.
+    """
+    import tempfile
+
+    from tqdm import tqdm
+
+    ended = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "progress.json"
+        options = {"disable": None, "dynamic_ncols": True}  # None: no bars where nobody looks
+        with (
+            tqdm(total=n_stages, unit="stage", position=0, **options) as bar,
+            tqdm(total=1, position=1, leave=False, **options) as inner,
+        ):
+
+            def follow():
+                shown = None
+                while not ended.wait(0.5):
+                    now = {"desc": "at work", "n": 0, "total": None}  # nothing long under way
+                    with contextlib.suppress(FileNotFoundError):
+                        now = runtime.read_json(file)
+                    if (now["desc"], now["total"]) != shown or now["n"] < inner.n:
+                        shown = now["desc"], now["total"]
+                        inner.reset()
+                        inner.set_description(f"  {now['desc']}", refresh=False)
+                    inner.n, inner.total = now["n"], now["total"]
+                    inner.refresh()
+
+            thread = threading.Thread(target=follow, daemon=True)
+            thread.start()
+            try:
+                yield bar, file
+            finally:
+                ended.set()
+                thread.join()

@@ -1,0 +1,189 @@
+"""The chain: which notebooks there are, which have to run, and running them headless with papermill."""
+
+import ast
+import functools
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import locks, runtime, stages
+from birdlib.data import birdclef
+from birdlib.models import weights
+from birdlib.multimodal import scene_pairs
+from birdlib.pipeline import execute, report
+
+HEARING = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
+DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # a submission can do without them, and so without their weights
+
+
+def notebooks():
+    """Paths of the numbered notebooks, in the order of the chain."""
+    return sorted((runtime.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def declared_parameters(notebook):
+    """{name: default value} of a notebook's parameters cell."""
+    from papermill import inspect_notebook
+
+    found = inspect_notebook(str(notebook))
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
+
+
+def choose_parameters(chain, given):
+    """The parameters each notebook gets: its defaults, and the given values it declares.
+
+    Args:
+        chain: notebook paths.
+        given: {name: value}; text, as it comes from the command line, stands for a number or truth value where one is wanted.
+
+    Returns:
+        {notebook path: {name: value}}.
+
+    Raises:
+        executions.ChainError: if no notebook declares a given name, or a value has another type than the default.
+    """
+    defaults = {notebook: declared_parameters(notebook) for notebook in chain}
+    for declared in defaults.values():  # what a notebook says of paths is relative to the repository
+        declared |= {name: str(runtime.repository() / declared[name]) for name in _paths(declared)}
+    unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
+    if unknown:
+        known = sorted({name for declared in defaults.values() for name in declared})
+        raise execute.ChainError(f"no notebook has a parameter {', '.join(unknown)}; there are: {', '.join(known)}")
+    for notebook, declared in defaults.items():
+        for name in declared.keys() & given.keys():
+            declared[name] = _as_type(given[name], type(declared[name]), f"{notebook.stem}: {name}")
+    return defaults
+
+
+def run(outputs_dir="outputs", first="", only="", given=None, force=False):
+    """Run the chain, or part of it; a stage whose receipt is current is skipped.
+
+    Args:
+        outputs_dir: where the stages write.
+        first: number of the notebook to begin with, e.g. ``"03"``; empty for all.
+        only: number of the one notebook to run.
+        given: {parameter: value}, passed to each notebook that declares it; relative paths are relative to where you are.
+        force: run also what is current.
+
+    Returns:
+        {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
+
+    Raises:
+        executions.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
+        locks.HeldError: if another run writes into the same folder, or nobody can.
+    """
+    outputs, given = Path(outputs_dir).resolve(), dict(given or {})
+    first, only = (number and number.zfill(2) for number in (first, only))
+    chosen = [n for n in notebooks() if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
+    if not chosen:
+        raise execute.ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
+    if "outputs_dir" in given:
+        raise execute.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
+    given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
+    parameters = choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
+    with locks.hold(outputs, "choose other --outputs"):
+        return _run(chosen, parameters, outputs, force)
+
+
+def _run(chosen, parameters, outputs, force):
+    done, left_out = {}, {}
+    for notebook in notebooks():
+        if notebook < chosen[0] and notebook.stem in stages.READS:
+            if reason := _why_run(notebook, parameters[notebook], outputs, force=False):
+                print(f"{notebook.stem} is left as it is, though: {reason}", file=sys.stderr)
+    with execute.progress_bars(len(chosen)) as (bar, progress_file):
+        for notebook in chosen:
+            bar.set_description(notebook.stem)
+            lacking = _lacks(notebook.stem, outputs)
+            reason = "" if lacking else _why_run(notebook, parameters[notebook], outputs, force)
+            if reason:
+                bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
+                started = time.monotonic()
+                try:
+                    execute.execute(notebook, parameters[notebook], outputs, progress_file)
+                except execute.WeightsError as error:
+                    if notebook.stem not in DISPENSABLE:
+                        raise
+                    lacking = str(error)
+                progress_file.unlink(missing_ok=True)
+            if lacking:
+                left_out[notebook.stem] = lacking
+                _forget(notebook, outputs)
+                bar.write(f"{notebook.stem}: left out ({lacking})", file=sys.stderr)
+            elif reason:
+                bar.write(f"{notebook.stem}: done in {time.monotonic() - started:.0f} s", file=sys.stderr)
+            else:
+                bar.write(f"{notebook.stem}: current", file=sys.stderr)
+            done[notebook.stem] = "left out" if lacking else "ran" if reason else "current"
+            bar.update()
+        bar.set_description("report")
+        report.write(outputs, left_out)
+    return done
+
+
+def _lacks(stem, outputs):
+    """What these recordings lack for a stage to have anything to do, in words; ``""`` where nothing is."""
+    path = outputs / "01_split" / "splits.parquet"
+    if not path.is_file():
+        return ""
+    splits = pd.read_parquet(path)
+    has = (splits[["audio_path", "video_path", "individual_id"]] != "").any()
+    if stem in HEARING and not has["audio_path"]:
+        return "there are no sound files"
+    if stem == "05_match" and not scene_pairs.can_learn(splits):
+        return "no two species have both pictures and sounds, nor are there two films"
+    if stem == "06_pseudolabel" and not _has_soundscapes(outputs):
+        return "there are no sound files in train_soundscapes/"
+    if stem == "09_count" and not (has["video_path"] or has["individual_id"]):
+        return "there are no films, and no recording has an individual_id"
+    return ""
+
+
+def _has_soundscapes(outputs):
+    try:
+        return bool(birdclef.soundscapes(stages.recordings_root(outputs), "train"))
+    except stages.MissingStageError:
+        return False
+
+
+def _forget(notebook, outputs):
+    """Take away what an earlier run said of a stage that is now left out, so that nobody reads it as of this one."""
+    execute.executed_path(outputs, notebook).unlink(missing_ok=True)
+    (outputs / notebook.stem / stages.RECEIPT).unlink(missing_ok=True)
+
+
+def _why_run(notebook, parameters, outputs, force):
+    if force:
+        return "forced"
+    executed = execute.executed_path(outputs, notebook)
+    if not executed.is_file():
+        return "not executed yet"
+    try:
+        if execute.code(executed) != execute.code(notebook):
+            return "the notebook has changed"
+    except (ValueError, KeyError):
+        return "its executed copy is damaged"
+    if notebook.stem not in stages.READS:  # 00_index has no stage folder and is quick
+        return "always"
+    find_weights = functools.partial(weights.digest_in_use, folder=parameters.get("weights_dir", ""))
+    return stages.why_stale(outputs, notebook.stem, parameters, find_weights)
+
+
+def _paths(parameters):
+    return [name for name in stages.PATH_PARAMETERS if parameters.get(name)]
+
+
+def _as_type(value, wanted, where):
+    """Keep a parameter's type: a number for a number, text for text; an int may stand for a float."""
+    try:
+        if wanted is str or (wanted is float and type(value) is int):
+            return wanted(value)
+        if isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()] if wanted is bool else wanted(value)
+    except (ValueError, KeyError) as error:
+        raise execute.ChainError(f"{where} wants {wanted.__name__}, got {value!r}") from error
+    if type(value) is not wanted:
+        raise execute.ChainError(f"{where} wants {wanted.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Which species: classifiers, pseudo-labels, submissions."""

@@ -1,0 +1,67 @@
+"""What a classifier is worth: headline figures with intervals, with the repeated recordings and without them."""
+
+import numpy as np
+import pandas as pd
+
+from birdlib.metrics import classification
+
+
+def evaluate(truth, labels, scores, thresholds, groups, rng):
+    """Headline figures with 90 % intervals, bootstrapped by groups.
+
+    Args:
+        truth: (n, classes) of 0 and 1.
+        labels: (n,) int, the primary species.
+        scores: (n, classes).
+        thresholds: (classes,), chosen on validation; for the F1s.
+        groups: (n,) what is drawn together.
+
+    Returns:
+        dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high]; NaN without rows.
+    """
+    figures = {
+        "macro_auc": lambda t, _, s: classification.macro_roc_auc(t, s),
+        "accuracy": lambda _, y, s: classification.accuracy(y, s),
+        "cmap": lambda t, _, s: classification.cmap(t, s),
+        "f1_macro": lambda t, _, s: _f1_macro(t, s, thresholds),
+        "f1_micro": lambda t, _, s: classification.f1(t, s, thresholds)["micro"],
+        "f1_samples": lambda t, _, s: classification.f1(t, s, thresholds)["samples"],
+    }
+    if not len(truth):
+        return {name: [np.nan] * 3 for name in figures}
+    return {
+        name: [
+            float(v) for v in classification.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
+        ]
+        for name, figure in figures.items()
+    }
+
+
+def _f1_macro(truth, scores, thresholds):
+    """Mean F1 of the species that are there; in a bootstrap draw some are not, and would count as 0."""
+    there = truth.any(axis=0)
+    if not there.any():
+        return np.nan
+    return classification.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
+
+
+def scores_table(scores, splits, truth, labels, thresholds, rng):
+    """Evaluate several classifiers on the test split, with the repeated rows and without them.
+
+    Args:
+        scores: {name: (n, classes)}.
+        splits: row-aligned with the arrays; ``split``, ``is_repeated``, ``group_id``.
+        thresholds: {name: (classes,)}.
+
+    Returns:
+        DataFrame: ``classifier, rows, n`` and the figures of ``evaluate``.
+    """
+    is_test = (splits["split"] == "test").to_numpy()
+    chosen = {"test": is_test, "test without repeated rows": is_test & ~splits["is_repeated"].to_numpy()}
+    rows = []
+    for name in scores:
+        for which, mask in chosen.items():
+            groups = splits["group_id"].to_numpy()[mask]
+            figures = evaluate(truth[mask], labels[mask], scores[name][mask], thresholds[name], groups, rng)
+            rows.append({"classifier": name, "rows": which, "n": int(mask.sum()), **figures})
+    return pd.DataFrame(rows)

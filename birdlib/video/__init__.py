@@ -1,0 +1,1 @@
+"""Images and films: read, detect, track, draw."""

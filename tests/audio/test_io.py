@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import soundfile
+
+from birdlib.audio import io as audio_io
+
+
+def tone(hz=1000.0, duration_s=2.0, sample_rate_hz=32000):
+    time_s = np.arange(round(duration_s * sample_rate_hz)) / sample_rate_hz
+    return (0.5 * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_every_format_gives_back_what_was_written(tmp_path, suffix):
+    path = tmp_path / f"song{suffix}"
+    audio_io.write(path, tone(), 32000)
+    waveform, sample_rate_hz = audio_io.read(path)
+    assert sample_rate_hz == 32000 and waveform.shape == (64000,) and waveform.dtype == np.float32
+    error = np.abs(waveform - tone())[2000:-2000].max()  # lossy codecs smear the very ends
+    assert error < (2**-15 if suffix in (".wav", ".flac") else 0.1)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_the_same_waveform_gives_the_same_bytes(tmp_path, suffix):
+    for name in ("a", "b"):
+        audio_io.write(tmp_path / f"{name}{suffix}", tone(), 32000)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written stays behind
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("to_hz", [None, 16000])
+def test_streaming_equals_the_whole_file(tmp_path, suffix, to_hz):
+    path = tmp_path / f"noise{suffix}"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(44100 * 5 + 17).astype(np.float32)
+    audio_io.write(path, noise, 44100)
+    whole, sample_rate_hz = audio_io.read(path, to_hz)
+    blocks = list(audio_io.stream(path, block_s=0.7, sample_rate_hz=to_hz))
+    assert {len(block) for block in blocks[:-1]} == {round(0.7 * sample_rate_hz)}
+    streamed = np.concatenate(blocks)
+    assert streamed.shape == whole.shape
+    assert np.abs(streamed - whole).max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".ogg", ".mp3"])
+def test_a_segment_is_that_part_of_the_whole(tmp_path, suffix):
+    path = tmp_path / f"noise{suffix}"
+    audio_io.write(path, 0.1 * np.random.default_rng(0).standard_normal(160000).astype(np.float32), 32000)
+    whole, _ = audio_io.read(path)
+    segment, _ = audio_io.read(path, start_s=1.25, end_s=3.5)
+    assert np.abs(segment - whole[40000:112000]).max() < 1e-5
+    assert np.array_equal(np.concatenate(list(audio_io.stream(path, 0.5, start_s=1.25, end_s=3.5))), segment)
+    assert len(audio_io.read(path, start_s=4.5, end_s=99)[0]) == 16000
+    assert len(audio_io.read(path, start_s=float("nan"), end_s=float("nan"))[0]) == 160000  # an empty manifest cell
+    with pytest.raises(audio_io.AudioError, match="5.00 s long, so nothing starts at 6 s"):
+        audio_io.read(path, start_s=6)
+
+
+@pytest.mark.parametrize("sample_rate_hz", [8000, 11025, 44100, 48000, 192000])
+@pytest.mark.parametrize("resampler", audio_io.RESAMPLERS)
+def test_a_tone_stays_a_tone_at_any_rate(sample_rate_hz, resampler):
+    waveform = audio_io.resample(tone(1000, 1.0, sample_rate_hz), sample_rate_hz, 16000, resampler)
+    assert waveform.shape == (16000,) and waveform.dtype == np.float32
+    assert np.abs(waveform - tone(1000, 1.0, 16000))[1000:-1000].max() < 0.002
+
+
+def test_an_unknown_resampler_is_refused():
+    with pytest.raises(ValueError, match="soxr_hq, kaiser_best"):
+        audio_io.resample(tone(), 32000, 16000, "linear")
+
+
+def test_stereo_is_mixed_down(tmp_path):
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([tone(), np.zeros_like(tone())], axis=1), 32000)
+    assert np.abs(audio_io.read(path)[0] - tone() / 2).max() < 2**-15
+    assert audio_io.describe(path) == {"duration_s": 2.0, "sample_rate_hz": 32000, "n_channels": 2}
+
+
+def test_very_short_clips_and_silence_are_sound(tmp_path):
+    for name, waveform in {"short": tone(duration_s=0.04), "silent": np.zeros(64000, np.float32)}.items():
+        path = tmp_path / f"{name}.wav"
+        audio_io.write(path, waveform, 32000)
+        assert len(audio_io.read(path, 16000)[0]) == len(waveform) // 2
+        assert np.isfinite(audio_io.log_mel(audio_io.read(path, 16000)[0], 16000)).all()
+    soundfile.write(tmp_path / "one.wav", np.ones(1), 44100)
+    assert len(audio_io.read(tmp_path / "one.wav", 16000)[0]) == 1  # ceil(16000 / 44100)
+    assert sum(map(len, audio_io.stream(tmp_path / "one.wav", sample_rate_hz=16000))) == 1
+
+
+def test_what_could_be_decoded_of_a_broken_file_is_used(tmp_path):
+    for suffix in (".ogg", ".flac"):
+        path = tmp_path / f"cut{suffix}"
+        audio_io.write(path, 0.1 * np.random.default_rng(0).standard_normal(320000).astype(np.float32), 32000)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        waveform, _ = audio_io.read(path)
+        assert 3.0 < len(waveform) / 32000 < 7.0
+        assert np.array_equal(np.concatenate(list(audio_io.stream(path, 1.5))), waveform)
+
+
+def unusable(folder):
+    """Path and expected reason of files nothing can be made of."""
+    audio_io.write(folder / "song.ogg", tone(), 32000)
+    (folder / "stub.ogg").write_bytes((folder / "song.ogg").read_bytes()[:500])
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "page.mp3").write_text("\n<!DOCTYPE html><html><body>404</body></html>" * 50)
+    (folder / "text.ogg").write_text("recorded at dawn\n" * 50)
+    soundfile.write(folder / "none.wav", np.zeros(0), 32000)
+    for name, value in {"nan": np.nan, "infinite": np.inf, "unscaled": 20000.0}.items():
+        waveform = tone(duration_s=3)
+        waveform[70000] = value
+        soundfile.write(folder / f"{name}.wav", waveform, 32000, subtype="FLOAT")
+    return {
+        "absent.wav": "no such file",
+        "stub.ogg": "not sound",
+        "empty.wav": "0 bytes",
+        "page.mp3": "web page",
+        "text.ogg": "not sound",
+        "none.wav": "no samples",
+        "nan.wav": "NaN or infinite",
+        "infinite.wav": "NaN or infinite",
+        "unscaled.wav": "up to 20000",
+    }
+
+
+def test_an_unusable_file_is_named_with_its_reason(tmp_path):
+    for name, reason in unusable(tmp_path).items():
+        for attempt in (audio_io.read, lambda path: list(audio_io.stream(path))):
+            with pytest.raises(audio_io.AudioError, match=reason) as caught:
+                attempt(tmp_path / name)
+            assert name in str(caught.value)
+
+
+def test_the_error_travels_between_processes():
+    import pickle
+
+    error = pickle.loads(pickle.dumps(audio_io.AudioError("a.wav", "is empty")))
+    assert str(error) == "a.wav: is empty"
+
+
+def test_frames_lose_no_sample():
+    waveform = np.arange(10, dtype=np.float32)
+    frames = audio_io.frame(waveform, 4, 3)
+    assert frames.tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+    assert audio_io.frame(waveform[:5], 4, 3).tolist() == [[0, 1, 2, 3], [3, 4, 0, 0]]
+    assert audio_io.frame(waveform[:0], 4, 3).tolist() == [[0, 0, 0, 0]]
+    with pytest.raises(ValueError):
+        audio_io.frame(waveform, 3, 4)
+
+
+def test_the_loudest_mel_band_is_where_the_tone_is():
+    """1000 Hz is 1000 mel (HTK), and 64 bands share the 185 to 2804 mel of 125 to 7500 Hz: (1000 - 185) / 40.3 = 20th.
+
+    The tone has half the amplitude of full scale: -6 dB, of which the band's triangle takes a little.
+    """
+    levels_db = audio_io.log_mel(tone(1000, 1.0, 16000), 16000)
+    assert levels_db.shape == (101, 64) and levels_db.dtype == np.float32
+    assert levels_db[50].argmax() in (19, 20)
+    assert -9 < levels_db[50].max() < -3
+    assert audio_io.log_mel(np.zeros(16000, np.float32), 16000).max() == -100
+
+
+def test_padding_is_low_noise_after_the_clip():
+    padded = audio_io.pad_with_noise(tone(duration_s=0.1), 32000, np.random.default_rng(0))
+    assert np.array_equal(padded[:3200], tone(duration_s=0.1))
+    assert padded.shape == (32000,) and padded.dtype == np.float32
+    assert 20 * np.log10(padded[3200:].std()) == pytest.approx(-60, abs=0.2)
+    assert audio_io.pad_with_noise(tone(), 100, np.random.default_rng(0)) is not None
+
+
+@pytest.mark.parametrize("lengths", [[7], [1, 1, 1, 1, 1, 1, 1], [3, 0, 4], [0, 7, 0]])
+def test_regrouping_changes_only_the_cuts(lengths):
+    ends = np.cumsum([0, *lengths])
+    pieces = [np.arange(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    assert [block.tolist() for block in audio_io.regroup(pieces, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from sounds import RATE_HZ, hiss, song
+
+from birdlib.audio import noise
+
+
+def denoise(waveform, sample_rate_hz, method):
+    quietest = noise.Measures.of(waveform, sample_rate_hz).noise()
+    return np.concatenate(list(noise.denoise_blocks([waveform], sample_rate_hz, method, quietest)))
+
+
+@pytest.mark.parametrize(("method", "quiet_s"), [("stationary", 12), ("nonstationary", 40)])
+def test_noise_goes_and_song_stays_and_blocks_equal_the_whole(method, quiet_s):
+    """More than one block: they are of 4 and of 33 s."""
+    import noisereduce
+
+    waveform = np.concatenate([hiss(quiet_s), hiss(8, seed=1) + 0.2 * song(8)])
+    reduced = denoise(waveform, RATE_HZ, method)
+    assert len(reduced) == len(waveform) and reduced.dtype == np.float32
+    quiet = slice(0, round(0.75 * quiet_s * RATE_HZ))
+    assert np.square(reduced[quiet]).mean() < 0.2 * np.square(waveform[quiet]).mean()
+    rules = {"y_noise": noise.Measures.of(waveform, RATE_HZ).noise()} if method == "stationary" else {}
+    whole = noisereduce.reduce_noise(
+        waveform, RATE_HZ, stationary=method == "stationary", chunk_size=None, padding=4096, **rules
+    )
+    assert np.abs(reduced - whole).max() < 1e-4
+
+
+@pytest.mark.parametrize("method", noise.DENOISERS)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_short_clips_and_silence_survive_noise_reduction(method):
+    half_silent = np.concatenate([np.zeros(2 * RATE_HZ, np.float32), hiss(2), np.zeros(50 * RATE_HZ, np.float32)])
+    for waveform in (np.zeros(RATE_HZ, np.float32), hiss(0.04), hiss(0.04)[:1], half_silent):
+        reduced = denoise(waveform, RATE_HZ, method)
+        assert len(reduced) == len(waveform) and np.isfinite(reduced).all()
+
+
+def test_the_measures_say_what_the_recording_is_made_of():
+    """White noise of RMS 0.003 is -50.5 dB over 16 kHz; of these 8.5 kHz are in the band: -53.2 dB."""
+    measures = noise.Measures.of(hiss(20), RATE_HZ).summary()
+    assert measures["noise_floor_db"] == pytest.approx(-53.2, abs=1.0)
+    assert measures["snr_db"] < 3 and measures["clipped_share"] == 0 and not measures["is_silent"]
+    sung = noise.Measures.of(hiss(20) + np.concatenate([song(10), np.zeros(10 * RATE_HZ, np.float32)]), RATE_HZ)
+    assert sung.summary()["snr_db"] > 25
+    assert sung.summary(spans=[[0, 10]])["snr_db"] < 3
+    assert len(sung.noise()) == pytest.approx(10 * RATE_HZ, rel=0.1) and np.abs(sung.noise()).max() < 0.03
+    assert noise.Measures.of(np.zeros(1000, np.float32), 8000).summary()["is_silent"]
+    assert noise.Measures.of(np.ones(32000, np.float32), RATE_HZ).summary()["clipped_share"] == 1
+
+
+def test_measures_do_not_depend_on_the_blocks():
+    waveform = hiss(5) + song(5)
+    whole, parts = noise.Measures.of(waveform, RATE_HZ), noise.Measures(RATE_HZ)
+    assert np.array_equal(np.concatenate(list(parts.watch(np.split(waveform, [5, 40000, 99999])))), waveform)
+    assert whole.summary() == parts.summary() and np.array_equal(whole.noise(), parts.noise())

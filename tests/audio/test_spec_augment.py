@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from birdlib.audio import spec_augment
+
+
+def images(n=16, frames=100, bands=40, channels=None, seed=0):
+    shape = (n, frames, bands) if channels is None else (n, frames, bands, channels)
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def apply(layer, x, training=True):
+    import keras
+
+    return keras.ops.convert_to_numpy(layer(x, training=training))
+
+
+def masks(**numbers):
+    """(batch, frames, bands) bool: what the layer masks."""
+    x = images(200)
+    return apply(spec_augment.build(seed=0, **numbers), x) != x
+
+
+def test_a_model_that_listens_is_not_masked():
+    assert np.array_equal(apply(spec_augment.build(seed=0), images(), training=False), images())
+
+
+def test_what_is_masked_is_whole_moments_and_whole_bands_and_becomes_the_mean():
+    x = images()
+    y = apply(spec_augment.build(n_time_masks=1, n_band_masks=1, longest_share=0.5, widest_share=0.5, seed=1), x)
+    masked = x != y
+    assert np.array_equal(masked, masked.all(axis=2)[:, :, None] | masked.all(axis=1)[:, None, :])
+    means = np.broadcast_to(x.mean(axis=(1, 2))[:, None, None], x.shape)
+    assert masked.any() and not masked.all() and np.allclose(y[masked], means[masked], atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "axis", "length"), [("time", 2, 100), ("band", 1, 40)])
+def test_one_mask_is_one_stretch_no_longer_than_its_share(kind, axis, length):
+    """Of a tenth at most, uniformly: a twentieth in the mean."""
+    off = {"n_band_masks": 0, "longest_share": 0.1} if kind == "time" else {"n_time_masks": 0, "widest_share": 0.1}
+    stretches = masks(**{f"n_{kind}_masks": 1}, **off).all(axis=axis)  # (batch, length)
+    edges = np.abs(np.diff(np.pad(stretches, ((0, 0), (1, 1))).astype(int), axis=1)).sum(axis=1)
+    assert set(edges) <= {0, 2}
+    assert stretches.sum(axis=1).max() <= 0.1 * length + 1
+    assert stretches.mean() == pytest.approx(0.05, rel=0.15)
+
+
+def test_every_moment_and_every_band_is_masked_once_in_a_while():
+    assert masks(n_time_masks=2, longest_share=0.2).any(axis=0).all()
+
+
+def test_no_masks_are_no_change_and_masks_differ_from_row_to_row_and_batch_to_batch():
+    assert not masks(n_time_masks=0, n_band_masks=0).any()
+    layer = spec_augment.build(seed=0)
+    x = np.repeat(images(1), 2, axis=0)
+    first, second = apply(layer, x), apply(layer, x)
+    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first, second)
+    assert np.array_equal(apply(spec_augment.build(seed=0), x), first)
+
+
+def test_all_channels_are_masked_alike():
+    x = images(channels=3)
+    masked = apply(spec_augment.build(seed=0), x) != x
+    assert masked.any() and (masked == masked[..., :1]).all()
+
+
+def test_it_stands_in_a_model_that_is_trained_and_saved(tmp_path):
+    import keras
+
+    x = images(8)
+    inputs = keras.Input((None, 40))
+    masked = spec_augment.build(n_time_masks=1, longest_share=0.3, seed=5)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling1D()(masked)))
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones(8), verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.layers[1].get_config() == model.layers[1].get_config()
+    assert np.allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)

@@ -1,0 +1,212 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sounds import hiss
+
+from birdlib.audio import io as audio_io
+from birdlib.audio import windowing
+
+RATE_HZ = 8000
+OPTIONS = {"rate_hz": RATE_HZ, "window_s": 1.0}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def tone(hz, duration_s):
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(duration_s * RATE_HZ)) / RATE_HZ)).astype(np.float32)
+
+
+def pitch_of(waveform):
+    return np.abs(np.fft.rfft(waveform)).argmax() * RATE_HZ / len(waveform)
+
+
+@pytest.fixture(scope="module")
+def aviary(tmp_path_factory):
+    """Three recordings, each a whistle of its own pitch: (folder, table of parts, truth, pitches)."""
+    folder, pitches, lengths_s = tmp_path_factory.mktemp("audio"), [500, 1000, 2000], [4.0, 0.3, 2.0]
+    for i, (hz, length_s) in enumerate(zip(pitches, lengths_s, strict=True)):
+        audio_io.write(folder / f"{i}.flac", tone(hz, length_s), RATE_HZ)
+    names = [f"{i}.flac" for i in range(3)]
+    table = pd.DataFrame(
+        {"recording_id": list("abc"), "audio_path": names, "start_s": 0.0, "end_s": lengths_s, "row": range(3)}
+    )
+    return folder, table, np.eye(3, dtype=np.float32), pitches
+
+
+def batches(aviary, **options):
+    folder, table, truth, _ = aviary
+    return windowing.draw_batches(table, folder, truth, **OPTIONS | {"batch_size": 8, "n_steps": 3, "rng": rng()} | options)
+
+
+# Parts
+
+
+def test_white_noise_and_the_clips_of_others_are_no_parts():
+    clips = pd.DataFrame({
+        "recording_id": ["b", "a", "a", "c"], "audio_path": "x.flac", "start_s": 0.0, "end_s": 1.0, "is_noise": [False, False, True, False],
+    })  # fmt: skip
+    found = windowing.parts(clips, pd.DataFrame({"recording_id": ["a", "b"]}))
+    assert found["recording_id"].tolist() == ["b", "a"] and found["row"].tolist() == [1, 0]
+    with pytest.raises(windowing.CropError, match="02_clean"):
+        windowing.parts(clips, pd.DataFrame({"recording_id": ["d"]}))
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.0, 0.2), (0.5, 1 / 3), (1.0, 0.5)])
+def test_the_rare_species_is_drawn_more_often(power, share):
+    """Eight recordings of one species, two of another: 2 : 8, 2 * sqrt 4 : 8 = 1 : 2, and 1 : 1."""
+    shares = windowing.oversampling([0] * 8 + [1] * 2, power)
+    assert shares.sum() == pytest.approx(1.0) and shares[8:].sum() == pytest.approx(share)
+
+
+def test_a_detector_hears_its_bird_half_of_the_time():
+    truth, shares = windowing.one_against_rest(np.array([[1, 0], [0, 1], [0.0, 1], [1, 1]]), 0)
+    assert truth.tolist() == [[1], [0], [0], [1]] and shares.tolist() == [0.25] * 4
+    _, shares = windowing.one_against_rest(np.array([[1, 0], [0, 1], [0, 1]]), 0)
+    assert shares.tolist() == [0.5, 0.25, 0.25]
+    with pytest.raises(windowing.CropError, match="0 of 2"):
+        windowing.one_against_rest(np.array([[0, 1], [0, 1]]), 0)
+
+
+# Batches
+
+
+def test_a_crop_has_the_label_of_the_bird_that_is_heard_in_it(aviary):
+    sounds, truth, weight = batches(aviary, batch_size=32)[0]
+    assert sounds.shape == (32, RATE_HZ) and sounds.dtype == truth.dtype == np.float32 and (weight == 1).all()
+    assert truth.any(axis=0).all()
+    assert all(pitch_of(sound) == aviary[3][row.argmax()] for sound, row in zip(sounds, truth, strict=True))
+
+
+def test_a_short_song_is_repeated_and_not_followed_by_silence(aviary):
+    found = windowing.read_crop(aviary[0] / "1.flac", 0.0, 0.3, RATE_HZ, 1.0)
+    n = round(0.3 * RATE_HZ)
+    assert len(found) == RATE_HZ and np.array_equal(found[:n], found[n : 2 * n]) and found[-n:].any()
+
+
+def test_a_crop_stays_within_its_part(tmp_path):
+    """Hiss, a second of whistle, hiss: the part is the whistle."""
+    audio_io.write(
+        tmp_path / "x.flac",
+        np.concatenate([hiss(1, sample_rate_hz=RATE_HZ), tone(700, 1.0), hiss(1, sample_rate_hz=RATE_HZ)]),
+        RATE_HZ,
+    )
+    table = pd.DataFrame({"audio_path": ["x.flac"], "start_s": 1.0, "end_s": 2.0, "row": 0})
+    sounds, _, _ = windowing.draw_batches(
+        table, tmp_path, np.ones((1, 1)), rate_hz=RATE_HZ, window_s=0.4, batch_size=16, n_steps=1, rng=rng()
+    )[0]
+    loudness = np.sqrt((sounds**2).mean(axis=1))
+    assert np.allclose(loudness, 0.5 / np.sqrt(2), rtol=0.02)
+    assert len({sound.tobytes() for sound in sounds}) > 8  # they begin at different moments
+
+
+def test_another_rate_is_brought_to_that_of_the_model(tmp_path):
+    audio_io.write(tmp_path / "x.flac", tone(700, 2.0), RATE_HZ)
+    found = windowing.read_crop(tmp_path / "x.flac", 0.5, 2.0, 11_025, 1.0)
+    assert len(found) == 11_025 and np.abs(np.fft.rfft(found)).argmax() == 700
+
+
+def test_shares_say_how_often_recordings_are_drawn(aviary):
+    """However long they are; 0 is never."""
+    _, truth, _ = batches(aviary, batch_size=400, shares=[0.75, 0.25, 0.0], window_s=0.01)[0]
+    assert truth.mean(axis=0) == pytest.approx([0.75, 0.25, 0.0], abs=0.06)
+    with pytest.raises(windowing.CropError, match="share 0"):
+        batches(aviary, shares=[0.0, 0.0, 0.0])
+
+
+def test_parts_of_one_recording_share_its_draws_by_their_length(aviary):
+    folder, table, _, _ = aviary
+    table = table.iloc[[0, 2]].assign(row=[0, 0])  # 4 and 2 seconds
+    both = windowing.draw_batches(
+        table, folder, np.ones((1, 1)), rate_hz=RATE_HZ, window_s=0.1, batch_size=300, n_steps=1, rng=rng()
+    )
+    low = np.mean([pitch_of(sound) == 500 for sound in both[0][0]])
+    assert low == pytest.approx(2 / 3, abs=0.08)
+
+
+def test_a_batch_depends_on_its_number_and_not_on_those_before_it(aviary):
+    """So a training that was cut off goes on with the batches it would have had."""
+    one, two = batches(aviary), batches(aviary)
+    first = [one[step][0] for step in range(3)]
+    assert np.array_equal(two[2][0], first[2]) and np.array_equal(two[0][0], first[0])
+    assert not np.array_equal(first[0], first[1])
+    two.epoch = 1
+    assert not np.array_equal(two[0][0], first[0])
+    assert not np.array_equal(batches(aviary, rng=rng(1))[0][0], first[0])
+
+
+def test_the_key_tells_trainings_apart_that_hear_other_things(aviary):
+    keys = {
+        batches(aviary, **options).key
+        for options in ({}, {"rng": rng(1)}, {"batch_size": 4}, {"shares": [1, 2, 3]}, {"sample_weight": [1, 1, 2]})
+    }
+    assert len(keys) == 5 and batches(aviary).key in keys
+
+
+def test_weights_and_mixing_come_with_the_rows(aviary):
+    def louder(sounds, truth, rng):
+        return 2.0 * sounds, 0.5 * truth
+
+    sounds, truth, weight = batches(aviary, sample_weight=[1.0, 2.0, 3.0], augment_batch=louder)[0]
+    assert (weight == truth.argmax(axis=1) + 1).all() and (truth.sum(axis=1) == 0.5).all()
+    assert np.abs(sounds).max() == pytest.approx(1.0, abs=0.01)
+
+
+def test_spectrograms_are_those_of_the_front_end_and_may_be_tampered_with(aviary):
+    def front_end(sounds, training):
+        return sounds.reshape(len(sounds), 10, -1)
+
+    assert np.array_equal(batches(aviary, front_end=front_end)[0][0].reshape(8, -1), batches(aviary)[0][0])
+    dark = batches(aviary, front_end=front_end, augment_spectrograms=lambda images, truth, rng: (0 * images, truth))
+    assert dark[0][0].shape == (8, 10, RATE_HZ // 10) and not dark[0][0].any()
+    with pytest.raises(windowing.CropError, match="front_end"):
+        batches(aviary, augment_spectrograms=lambda images, truth, rng: (images, truth))
+
+
+def test_a_file_that_broke_is_told_and_another_is_heard_in_its_place(aviary, tmp_path):
+    folder, table, truth, _ = aviary
+    table = table.assign(audio_path=[str(folder / "0.flac"), str(tmp_path / "gone.flac"), str(folder / "2.flac")])
+    found = windowing.draw_batches(table, tmp_path, truth, batch_size=32, n_steps=1, rng=rng(), **OPTIONS)
+    assert not found[0][1][:, 1].any() and list(found.skipped) == [str(tmp_path / "gone.flac")]
+    with pytest.raises(windowing.CropError, match="gone.flac.*no such file"):
+        windowing.draw_batches(table, tmp_path, truth, shares=[0, 1, 0], batch_size=1, n_steps=1, rng=rng(), **OPTIONS)[0]
+
+
+# Windows
+
+
+def cut(lengths_s, n_windows=0, window_s=5.0):
+    table = pd.DataFrame({"audio_path": "x", "start_s": 0.0, "end_s": lengths_s, "row": range(len(lengths_s))})
+    return windowing.windows(table, ".", rate_hz=RATE_HZ, window_s=window_s, n_windows=n_windows).table
+
+
+@pytest.mark.parametrize(("length_s", "starts_s"), [(2, [0]), (5, [0]), (5.4, [0]), (8, [0, 3]), (15, [0, 5, 10])])
+def test_windows_cover_a_recording_and_do_not_reach_beyond_it(length_s, starts_s):
+    """All of it, but for half a second that is no window of its own."""
+    found = cut([length_s])["start_s"].to_numpy()
+    assert np.allclose(found, starts_s) and found[-1] + 5 <= max(5, length_s) + 1e-9
+
+
+def test_of_a_long_recording_some_windows_are_heard_all_over_it():
+    found = cut([100.0, 4.0], n_windows=4)
+    assert found[found["row"] == 0]["start_s"].tolist() == [0, 25, 50, 75] and (found["row"] == 1).sum() == 1
+
+
+def test_windows_come_in_their_order_and_are_always_the_same(aviary):
+    folder, table, _, pitches = aviary
+    found = windowing.windows(table, folder, n_windows=0, batch_size=3, **OPTIONS)
+    sounds = np.concatenate([found[i] for i in range(len(found))])
+    assert sounds.shape == (7, RATE_HZ) and [len(found[i]) for i in range(3)] == [3, 3, 1]
+    assert [pitch_of(sound) for sound in sounds[[0, 3, 5]]] == [500, 500, 2000]
+    assert all(
+        pitch_of(sound) == pytest.approx(pitches[row], rel=0.02)
+        for sound, row in zip(sounds, found.table["row"], strict=True)
+    )
+    assert np.array_equal(sounds[:3], found[0])
+
+
+def test_a_recording_is_the_mean_of_its_windows_and_none_without():
+    scores = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    found = windowing.mean_of_windows(scores, pd.DataFrame({"row": [0, 0, 2]}), 3)
+    assert found[[0, 2]].tolist() == [[0.5, 0.5], [0.5, 0.5]] and np.isnan(found[1]).all()

@@ -1,0 +1,82 @@
+"""A made hidden test set: named as a competition would, whole where it should be, odd where it is asked to be."""
+
+import collections
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from birdlib.audio import io as audio_io
+from birdlib.data import birdclef
+from birdlib.data.synthetic import hidden_test
+
+ODD = {"corrupt": 2, "empty": 1, "short": 1, "long": 1}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(folder, table): 12 files of a soundscape of 7 s at 8 kHz, and one that cannot be read."""
+    data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("made") / "set"
+    (data / "train_audio").mkdir()
+    (data / "train.csv").write_text("primary_label,filename\ncrow,a.ogg\n")
+    (data / "taxonomy.csv").write_text("primary_label\ncrow\n1139490\n")
+    (data / "train_soundscapes").mkdir()
+    loudness = np.repeat(np.linspace(0.1, 0.7, 7), 8000)
+    soundfile.write(data / "train_soundscapes" / "H1.wav", loudness * np.sin(np.arange(56_000)), 8000)
+    (data / "train_soundscapes" / "H2.ogg").write_bytes(b"no sound")
+    return folder, hidden_test.make(folder, data, 12, ODD, np.random.default_rng(0))
+
+
+def test_there_are_as_many_files_as_asked_under_names_of_their_own(made):
+    folder, table = made
+    paths = birdclef.soundscapes(folder, "test")
+    assert paths == list(table["path"]) and len({path.stem for path in paths}) == 12
+    assert "H1" not in {path.stem for path in paths}
+    assert collections.Counter(table["kind"]) == {**ODD, "whole": 7}
+
+
+def test_every_file_that_is_meant_to_can_be_read_and_lasts_as_long_as_told(made):
+    for path, kind, seconds in made[1][["path", "kind", "seconds"]].itertuples(index=False):
+        if kind in ("corrupt", "empty"):
+            with pytest.raises(audio_io.AudioError):
+                audio_io.read(path)
+        else:
+            told = audio_io.describe(path)
+            assert told == {"duration_s": seconds, "sample_rate_hz": 32_000, "n_channels": 1}
+
+
+def test_a_short_soundscape_is_repeated_to_a_minute(made):
+    """Seven seconds that grow louder: so do seconds 7 to 14, and the last four."""
+    _, table = made
+    waveform, rate_hz = audio_io.read(table.loc[table["kind"] == "whole", "path"].iloc[0])
+    loudness = np.sqrt(np.mean(waveform.reshape(60, rate_hz) ** 2, axis=1))
+    assert np.allclose(loudness[:7], loudness[7:14], atol=0.02) and np.allclose(loudness[56:], loudness[:4], atol=0.02)
+    assert (np.diff(loudness[:7]) > 0).all()
+
+
+def test_the_rows_expected_are_those_of_the_sound_and_of_a_minute_where_there_is_none(made):
+    """A minute has 12 windows, 10 s have 2, 61 s have 13."""
+    _, table = made
+    ids = hidden_test.expected_row_ids(table)
+    n_rows = collections.Counter(row_id.rsplit("_", 1)[0] for row_id in ids)
+    expected = {"whole": 12, "corrupt": 12, "empty": 12, "short": 2, "long": 13}
+    assert n_rows == {path.stem: expected[kind] for path, kind in zip(table["path"], table["kind"], strict=True)}
+
+
+def test_the_tables_of_the_competition_lie_beside_the_sounds(made):
+    folder, table = made
+    assert birdclef.is_layout(folder) and birdclef.submission_classes(folder) == ["1139490", "crow"]
+    example = pd.read_csv(folder / "sample_submission.csv")
+    assert birdclef.check_submission(example, ["crow", "1139490"], hidden_test.expected_row_ids(table.head(1))) == []
+
+
+def test_what_cannot_be_made_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    with pytest.raises(hidden_test.HiddenSetError, match="2 files cannot hold 3 odd ones"):
+        hidden_test.make(tmp_path / "new", tmp_path, 2, {"short": 3}, rng)
+    with pytest.raises(hidden_test.HiddenSetError, match="no loud files: choose whole"):
+        hidden_test.make(tmp_path / "new", tmp_path, 2, {"loud": 1}, rng)
+    with pytest.raises(hidden_test.HiddenSetError, match="no soundscapes that can be read.*--data"):
+        hidden_test.make(tmp_path / "new", tmp_path, 2, {}, rng)
+    assert not (tmp_path / "new").exists()

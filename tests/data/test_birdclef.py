@@ -1,0 +1,183 @@
+"""The competition's layout: strange labels, missing places, windows, and every fault of a submission."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from birdlib.data import birdclef, manifest
+
+TRAIN = """primary_label,secondary_labels,type,filename,collection,rating,url,latitude,longitude,author,license
+1139490,[''],[''],1139490/CSA36385.ogg,CSA,0,http://a/1.mp3,7.3206,-73.7128,Ana,cc-by 4.0
+1139490,"['amekes', '65448']",[''],1139490/CSA36386.ogg,CSA,0,http://a/2.mp3,7.3161,-73.7131,Ana,cc-by 4.0
+amekes,[],[''],amekes/XC1.ogg,XC,0,http://a/3.mp3,None,None,"Ben, Cy",cc-by-nc 4.0
+amekes,[''],[''],amekes/iNat 7.ogg,iNat,0,,None,None,,cc0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "train.csv").write_text(TRAIN, encoding="utf-8")
+    (tmp_path / "taxonomy.csv").write_text("primary_label,common_name\n1139490,Cicada\namekes,Kestrel\n")
+    (tmp_path / "sample_submission.csv").write_text("row_id,amekes,1139490\ns_5,0.5,0.5\n")
+    for name in ("1139490/CSA36385", "1139490/CSA36386", "amekes/XC1", "amekes/iNat 7"):
+        path = tmp_path / "train_audio" / f"{name}.ogg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(3200), 32000)
+    for name in ("images/amekes/1.jpg", "images/amekes/2.JPG", "images/amekes/notes.txt", "videos/film_1.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def test_the_layout_becomes_a_sound_manifest(folder):
+    table, root = birdclef.read(folder)
+    manifest.check(table, root)
+    assert list(table["recording_id"]) == [
+        "1139490-CSA36385", "1139490-CSA36386", "amekes-XC1", "amekes-iNat_7",
+        "image-amekes-1", "image-amekes-2", "video-film_1",
+    ]  # fmt: skip
+    assert manifest.class_names(table) == ["1139490", "amekes"]
+    assert list(table["secondary_species"][:4]) == ["", "amekes;65448", "", ""]
+    assert table.loc[0, "licence"] == "cc-by 4.0" and table.loc[2, "attribution"] == "Ben, Cy"
+    assert (table["individual_id"] == "").all()
+
+
+def test_a_group_is_an_author_at_a_place(folder):
+    """500 m apart is one place; an unknown place is one place of that author; nothing known is a group of its own."""
+    group = birdclef.read(folder)[0].set_index("recording_id")["group_id"]
+    assert group["1139490-CSA36385"] == group["1139490-CSA36386"] == "Ana @ 7.32,-73.71"
+    assert group["amekes-XC1"] == "Ben, Cy @ unknown"
+    assert group["amekes-iNat_7"] == "amekes-iNat_7"
+
+
+def test_a_label_absent_from_the_taxonomy_is_warned_about(folder):
+    (folder / "taxonomy.csv").write_text("primary_label\namekes\n")
+    with pytest.warns(UserWarning, match="lacks 1 labels: 1139490"):
+        table, _ = birdclef.read(folder)
+    assert "1139490" in manifest.class_names(table)
+
+
+def test_other_folders_are_refused(tmp_path):
+    assert not birdclef.is_layout(tmp_path)
+    with pytest.raises(birdclef.LayoutError, match="no train.csv"):
+        birdclef.read(tmp_path)
+    (tmp_path / "train_audio").mkdir()
+    (tmp_path / "train.csv").write_text("label,file\na,b\n")
+    with pytest.raises(birdclef.LayoutError, match="no column primary_label, filename"):
+        birdclef.read(tmp_path)
+    with pytest.raises(birdclef.LayoutError, match="taxonomy.csv is missing"):
+        birdclef.taxonomy(tmp_path)
+
+
+def test_submission_classes_are_in_string_order(folder):
+    assert birdclef.submission_classes(folder) == ["1139490", "amekes"]
+    (folder / "sample_submission.csv").unlink()
+    assert birdclef.submission_classes(folder) == ["1139490", "amekes"]
+
+
+def test_a_species_without_data_has_its_column_with_the_least_prior(folder, recwarn):
+    """The taxonomy lists a quail that nobody has recorded. A blank line in it, a space, and a row that is there twice are no more species."""
+    (folder / "sample_submission.csv").unlink()
+    (folder / "taxonomy.csv").write_text("primary_label,common_name\namekes,Kestrel\n,\nquail1 ,Quail\n1139490,Cicada\namekes,Kestrel\n")
+    classes = manifest.class_names(birdclef.read(folder)[0])
+    assert not recwarn.list and classes == ["1139490", "amekes"]
+    columns = birdclef.submission_classes(folder)
+    assert columns == ["1139490", "amekes", "quail1"]
+    prior = np.array([0.6, 0.4])
+    table = birdclef.submission(["s_5", "s_10"], np.array([[0.9, 0.1], [0.2, 0.3]]), classes, columns, fill=prior.min())
+    assert list(table["quail1"]) == [0.4, 0.4] and list(table["amekes"]) == [0.1, 0.3]
+    table.to_csv(folder / "submission.csv", index=False)
+    assert birdclef.check_submission(pd.read_csv(folder / "submission.csv"), columns, ["s_5", "s_10"]) == []
+
+
+def test_soundscapes_are_listed_and_may_be_none(folder):
+    assert birdclef.soundscapes(folder, "test") == []
+    for name in ("b.ogg", "a.wav", "readme.txt"):
+        path = folder / "test_soundscapes" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    assert [path.name for path in birdclef.soundscapes(folder)] == ["a.wav", "b.ogg"]
+    with pytest.raises(ValueError, match="'validation'"):
+        birdclef.soundscapes(folder, "validation")
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "n_windows"), [(60, 12), (60.003, 12), (59.2, 12), (61, 13), (10, 2), (0.04, 1), (0, 0), (3600, 720)]
+)
+def test_windows_cover_any_duration(duration_s, n_windows):
+    cut = birdclef.windows(duration_s)
+    assert len(cut) == n_windows
+    assert [start_s for start_s, _ in cut] == [5.0 * index for index in range(n_windows)]
+    assert all(end_s - start_s == 5.0 for start_s, end_s in cut)
+
+
+@pytest.mark.parametrize("duration_s", [-1, float("nan"), float("inf")])
+def test_impossible_durations_are_refused(duration_s):
+    with pytest.raises(ValueError, match="cannot last"):
+        birdclef.windows(duration_s)
+
+
+def test_row_ids_name_the_end_second():
+    end_s = [end_s for _, end_s in birdclef.windows(60)]
+    assert birdclef.row_id("/data/H02_20230420_074000.ogg", end_s[0]) == "H02_20230420_074000_5"
+    assert birdclef.row_id("soundscape_1.v2.ogg", end_s[-1]) == "soundscape_1.v2_60"
+
+
+def test_a_submission_has_the_labels_wanted_and_passes(tmp_path):
+    """The classifier knows a label that is not wanted (owl) and lacks one that is (10)."""
+    table = birdclef.submission(
+        ["s_5", "s_10"], np.array([[0.1, 0.2], [0.3, 0.4]]), ["owl", "crow"], ["crow", "10"], 0.01
+    )
+    assert list(table.columns) == ["row_id", "10", "crow"]
+    assert list(table["crow"]) == [0.2, 0.4] and list(table["10"]) == [0.01, 0.01]
+    table.to_csv(tmp_path / "submission.csv", index=False)
+    written = pd.read_csv(tmp_path / "submission.csv")
+    assert birdclef.check_submission(written, ["crow", "10"], ["s_5", "s_10"]) == []
+    birdclef.require_valid_submission(written, ["crow", "10"], ["s_5", "s_10"])
+
+
+def test_a_submission_without_rows_is_valid():
+    table = birdclef.submission([], np.zeros((0, 2)), ["b", "a"])
+    assert birdclef.check_submission(table, ["a", "b"], []) == []
+
+
+def test_every_fault_of_a_submission_is_named():
+    table = pd.DataFrame(
+        {
+            "row_id": ["s_5", "s_10", "s_10", "x_5"],
+            "a": [0.1, np.nan, 0.2, 0.3],
+            "b": [1.5, -0.1, 0.2, 0.3],
+            "d": ["high", "0.1", "0.2", "0.3"],
+            "z": [0.1, 0.1, 0.1, np.inf],
+        }
+    )
+    assert birdclef.check_submission(table, ["a", "b", "c", "d"], ["s_5", "s_10", "s_15"]) == [
+        "1 columns are missing: c",
+        "1 columns are not wanted: z",
+        "1 rows are missing: s_15",
+        "1 rows are not wanted: x_5",
+        "1 rows are there twice: s_10",
+        "1 scores are empty (NaN): s_10/a",
+        "1 scores are not numbers: s_5/d",
+        "1 scores are below 0: s_10/b",
+        "2 scores are above 1: s_5/b, x_5/z",
+    ]
+    with pytest.raises(birdclef.SubmissionError, match="(?s)columns are missing: c.*above 1"):
+        birdclef.require_valid_submission(table, ["a", "b", "c", "d"], ["s_5", "s_10", "s_15"])
+
+
+def test_column_order_and_doubles_are_faults():
+    table = pd.DataFrame([["s_5", 0.1, 0.2]], columns=["row_id", "b", "a"])
+    assert birdclef.check_submission(table, ["a", "b"], ["s_5"]) == ["columns are out of order: column 2 is b, not a"]
+    table.columns = ["row_id", "a", "a"]
+    faults = birdclef.check_submission(table, ["a", "b"], ["s_5"])
+    assert faults == ["1 columns are missing: b", "1 columns are there twice: a"]
+    assert "1 columns are missing: row_id" in birdclef.check_submission(table[["a"]], ["a"], ["s_5"])
+
+
+def test_a_sample_submission_of_other_species_is_refused_before_hours_are_spent():
+    assert birdclef.require_shared_species(["crow", "tit"], ["owl", "tit"]) == (["owl"], ["crow"])
+    with pytest.raises(birdclef.SubmissionError, match="(?s)1 columns are missing: owl.*2 columns are not wanted: crow, tit"):
+        birdclef.require_shared_species(["crow", "tit"], ["owl"])

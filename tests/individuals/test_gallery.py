@@ -1,0 +1,245 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from arrays import at_degrees, unit
+
+from birdlib import __main__
+from birdlib.individuals import clustering, track_embeddings
+from birdlib.individuals import gallery as individuals_gallery
+
+KEY = "encoder-1"
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    """Two birds: Bill around 0 degrees, Jane around 60."""
+    folder = tmp_path / "gallery"
+    individuals_gallery.add(folder, "Bill", at_degrees(-4, 0, 4), KEY, source="bill.jpg")
+    individuals_gallery.add(folder, "Jane", at_degrees(58, 62), KEY, source="jane.mp4")
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def test_the_list_tells_each_bird_once_in_the_order_they_came(gallery):
+    assert individuals_gallery.add(gallery, " Bill ", at_degrees(2), KEY, source="again.jpg") == 4
+    table = individuals_gallery.listing(gallery)
+    assert table.to_numpy().tolist() == [["Bill", 4, "bill.jpg, again.jpg"], ["Jane", 2, "jane.mp4"]]
+
+
+def test_of_writers_at_the_same_time_none_is_lost(tmp_path):
+    """Each reads the gallery and writes a new one: without taking turns, the last would leave out what the others added."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: individuals_gallery.add(tmp_path, f"bird {number % 4}", at_degrees(number), KEY), range(12)))
+    table = individuals_gallery.listing(tmp_path)
+    assert sorted(table["name"]) == [f"bird {number}" for number in range(4)] and (table["n_embeddings"] == 3).all()
+
+
+def test_a_known_bird_is_named_and_one_far_from_all_is_new(gallery):
+    table = individuals_gallery.match(gallery, at_degrees(3, 57, 180), KEY, false_accept=0.2)
+    assert table["name"].tolist() == ["Bill", "Jane", ""] and table["identity"].tolist() == [0, 1, clustering.NEW]
+    assert table["nearest"].tolist() == ["Bill", "Jane", "Jane"]
+    assert table["distance"][0] == pytest.approx(np.mean(1 - np.cos(np.deg2rad([7, 3, 1]))), abs=1e-5)
+
+
+def test_every_bird_of_a_gallery_is_found_in_it(gallery):
+    table = individuals_gallery.match(gallery, at_degrees(-4, 0, 4, 58, 62), KEY, false_accept=0.2)
+    assert table["name"].tolist() == ["Bill"] * 3 + ["Jane"] * 2
+
+
+def test_newcomers_are_called_new_but_for_the_stated_share(tmp_path):
+    """Birds at random places of a sphere, 30 of them known, with some noise; the known ones are still found."""
+    birds = unit(rng().normal(size=(330, 6)))
+    seen = unit(birds + 0.1 * rng(1).normal(size=birds.shape))
+    for number, bird in enumerate(birds[:30]):
+        individuals_gallery.add(tmp_path, f"bird {number}", bird[None], KEY)
+    table = individuals_gallery.match(tmp_path, seen, KEY, false_accept=0.1)
+    assert 0.02 < (table["name"][30:] != "").mean() < 0.2
+    assert (table["name"][:30] == [f"bird {number}" for number in range(30)]).mean() > 0.8
+    assert (table["false_accept"] == 0.1).all()
+
+
+def test_few_birds_promise_what_they_can(gallery):
+    """Five embeddings of others: one in six is the least that they can promise."""
+    assert individuals_gallery.match(gallery, at_degrees(0), KEY, false_accept=0.01)["false_accept"][0] == pytest.approx(1 / 6)
+
+
+def test_what_the_encoder_calls_different_is_no_known_bird_however_unlike_the_known_ones_are(gallery):
+    """40 degrees are 0.23: nearer than the two known birds are to each other."""
+    assert individuals_gallery.match(gallery, at_degrees(-40), KEY)["name"].tolist() == ["Bill"]
+    assert individuals_gallery.match(gallery, at_degrees(-40), KEY, at_most=0.1)["name"].tolist() == [""]
+
+
+def test_birds_of_one_photo_are_not_both_the_same_known_bird(gallery):
+    together = individuals_gallery.match(gallery, at_degrees(5, 1), KEY, 0.3, are_different=True, at_most=0.3)
+    alone = individuals_gallery.match(gallery, at_degrees(5, 1), KEY, 0.3, at_most=0.3)
+    assert alone["name"].tolist() == ["Bill", "Bill"] and together["name"].tolist() == ["", "Bill"]
+
+
+def test_no_bird_asked_no_bird_answered(gallery):
+    table = individuals_gallery.match(gallery, np.zeros((0, 2)), KEY, are_different=True)
+    assert len(table) == 0 and list(table) == individuals_gallery.MATCH_COLUMNS
+
+
+def test_one_bird_tells_nothing_of_others(tmp_path):
+    individuals_gallery.add(tmp_path, "Bill", at_degrees(0), KEY)
+    with pytest.raises(individuals_gallery.GalleryError, match="Bill alone.*add another bird"):
+        individuals_gallery.match(tmp_path, at_degrees(3), KEY)
+    table = individuals_gallery.match(tmp_path, at_degrees(3, 90), KEY, at_most=0.3)
+    assert table["name"].tolist() == ["Bill", ""] and table["false_accept"].isna().all()
+
+
+def test_another_encoder_is_refused_and_told_what_to_add_again(gallery):
+    before = contents(gallery)
+    for ask in (lambda: individuals_gallery.match(gallery, at_degrees(0), "other"), lambda: individuals_gallery.add(gallery, "Eve", at_degrees(0), "other")):
+        with pytest.raises(individuals_gallery.GalleryError, match="another encoder.*bill.jpg, jane.mp4"):
+            ask()
+    assert contents(gallery) == before
+
+
+@pytest.mark.parametrize(
+    "name, vectors", [(" ", at_degrees(0)), ("Eve", 2 * at_degrees(0)), ("Eve", np.ones((1, 1))), ("Eve", np.zeros((0, 2)))]
+)
+def test_what_is_no_bird_is_not_added(gallery, name, vectors):
+    before = contents(gallery)
+    with pytest.raises(individuals_gallery.GalleryError if name.isspace() else ValueError):
+        individuals_gallery.add(gallery, name, vectors, KEY)
+    assert contents(gallery) == before
+
+
+def test_there_is_no_gallery_yet(tmp_path):
+    with pytest.raises(individuals_gallery.GalleryError, match="no gallery yet: add"):
+        individuals_gallery.listing(tmp_path)
+
+
+@pytest.mark.parametrize("which", ["gallery.json", ".parquet", ".npy"])
+@pytest.mark.parametrize("damage", [b"", b"[1", None])
+def test_a_damaged_gallery_is_told_and_not_written_over(gallery, which, damage):
+    [path] = [path for path in gallery.iterdir() if path.name.endswith(which)]
+    if damage is None and which != "gallery.json":
+        path.unlink()
+    else:
+        path.write_bytes(damage or b"{}")
+    before = contents(gallery)
+    for ask in (lambda: individuals_gallery.listing(gallery), lambda: individuals_gallery.add(gallery, "Eve", at_degrees(0), KEY)):
+        with pytest.raises(individuals_gallery.GalleryError, match="damaged.*add the birds again"):
+            ask()
+    assert contents(gallery) == before
+
+
+@pytest.mark.parametrize("step", ["write_table", "write_json"])
+def test_an_addition_that_is_cut_short_leaves_the_gallery_as_it_was(gallery, monkeypatch, step):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr(individuals_gallery.runtime, step, stop)
+        individuals_gallery.add(gallery, "Eve", at_degrees(90), KEY)
+    assert individuals_gallery.listing(gallery)["name"].tolist() == ["Bill", "Jane"]
+    individuals_gallery.add(gallery, "Eve", at_degrees(90), KEY)
+    assert individuals_gallery.listing(gallery)["name"].tolist() == ["Bill", "Jane", "Eve"]
+
+
+def test_a_gallery_is_three_files_however_often_it_is_added_to(gallery):
+    for number in range(5):
+        individuals_gallery.add(gallery, f"bird {number}", at_degrees(10 * number), KEY)
+    assert len(contents(gallery)) == 3
+    assert set(json.loads((gallery / "gallery.json").read_text()).values()) > set(contents(gallery)) - {"gallery.json"}
+
+
+# Files
+
+
+SEEN = {"bill.jpg": [2], "both.mp4": [1, 61], "eve.jpg": [150], "sky.mp4": []}
+
+
+def embed(path):
+    return at_degrees(*SEEN[path])
+
+
+def test_files_are_asked_one_by_one(gallery):
+    table = individuals_gallery.match_files(gallery, list(SEEN), embed, KEY, 0.3)
+    assert table[["path", "bird", "name"]].to_numpy().tolist() == [
+        ["bill.jpg", 1, "Bill"], ["both.mp4", 1, "Bill"], ["both.mp4", 2, "Jane"], ["eve.jpg", 1, ""],
+    ]  # fmt: skip
+
+
+def test_a_newcomer_that_was_added_is_known(gallery):
+    assert individuals_gallery.add_files(gallery, "Eve", ["eve.jpg"], embed, KEY) == 1
+    assert individuals_gallery.match_files(gallery, ["eve.jpg"], embed, KEY, 0.2)["name"].tolist() == ["Eve"]
+
+
+def test_of_several_birds_it_has_to_be_said_which(gallery):
+    before = contents(gallery)
+    with pytest.raises(individuals_gallery.GalleryError, match="both.mp4: shows 2 birds: say which"):
+        individuals_gallery.add_files(gallery, "Eve", ["eve.jpg", "both.mp4"], embed, KEY)
+    with pytest.raises(individuals_gallery.GalleryError, match="sky.mp4: no bird"):
+        individuals_gallery.add_files(gallery, "Eve", ["eve.jpg", "sky.mp4"], embed, KEY)
+    with pytest.raises(individuals_gallery.GalleryError, match="there is no bird 3"):
+        individuals_gallery.add_files(gallery, "Eve", ["both.mp4"], embed, KEY, bird=3)
+    assert contents(gallery) == before
+    assert individuals_gallery.add_files(gallery, "Jane", ["both.mp4"], embed, KEY, bird=2) == 3
+
+
+def test_what_is_wrong_with_the_gallery_is_told_before_the_files_are_looked_at(gallery, tmp_path):
+    def refuse(path):
+        raise AssertionError(path)
+
+    with pytest.raises(individuals_gallery.GalleryError, match="no gallery yet"):
+        individuals_gallery.match_files(tmp_path / "none", ["x.mp4"], refuse, KEY)
+    with pytest.raises(individuals_gallery.GalleryError, match="another encoder"):
+        individuals_gallery.add_files(gallery, "Eve", ["x.mp4"], refuse, "other")
+
+
+# The command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run ``python -m birdlib gallery ...`` where stage 09 is finished; (status, what it printed)."""
+    monkeypatch.setattr(track_embeddings, "of_stage", lambda outputs_dir: (embed, KEY, 0.3))
+
+    def run(*words):
+        status = __main__.main(["gallery", *words, "--outputs", str(tmp_path)])
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+def test_a_newcomer_is_new_until_it_is_added(command, tmp_path):
+    assert command("add", "Bill", "bill.jpg")[0] == 0
+    told = command("match", "eve.jpg", "sky.mp4")
+    assert told[0] == 0 and "(new)" in told[1] and "sky.mp4: no bird" in told[1]
+    assert command("add", "Eve", "eve.jpg") == (0, "Eve is known by 1 sighting\n")
+    assert command("add", "Jane", "both.mp4", "--bird", "2")[0] == 0
+    told = command("match", "eve.jpg", "both.mp4")[1]
+    assert "(new)" not in told and all(f" {name} " in told for name in ("Bill", "Eve", "Jane"))
+    assert [line.split()[0] for line in command("list")[1].splitlines()] == ["name", "Bill", "Eve", "Jane"]
+    assert (tmp_path / "known_birds" / "gallery.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["list"], "no gallery yet"),
+        (["add", " ", "bill.jpg"], "needs a name"),
+        (["add", "Bill", "both.mp4"], "shows 2 birds"),
+        (["match", "bill.jpg", "--false-accept", "5"], "share between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(command, words, told):
+    status, printed = command(*words)
+    assert status == 1 and told in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_without_stage_09_no_file_can_be_asked(tmp_path, capsys):
+    assert __main__.main(["gallery", "match", "x.mp4", "--outputs", str(tmp_path)]) == 1
+    assert "09_count" in capsys.readouterr().err

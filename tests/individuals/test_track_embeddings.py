@@ -1,0 +1,233 @@
+import numpy as np
+import pytest
+from media import film
+
+from birdlib import runtime, stages
+from birdlib.individuals import backbones, track_embeddings, track_encoder
+from birdlib.video import detectors
+from birdlib.video import images as video_images
+from birdlib.video import io as video_io
+
+RED, BLUE, DARK = (250, 60, 60), (60, 60, 250), 40
+
+
+class Detector:
+    """Finds what is bright, each thing by itself, the faint ones too."""
+
+    def detect(self, images):
+        return [self._detect(image) for image in images]
+
+    score = 0.9  # of a large square
+
+    def detect_film(self, path, rate_hz, start_s=0.0, end_s=None):
+        for time_s, image in video_io.frames(path, rate_hz, start_s, end_s):
+            yield time_s, image, self._detect(image)
+
+    def _detect(self, image):
+        import cv2
+
+        _, _, stats, _ = cv2.connectedComponentsWithStats((image.max(axis=2) > 100).astype(np.uint8))
+        return np.array([[*row[:4], self.score if row[4] > 200 else 0.3] for row in stats[1:]], np.float32).reshape(-1, 5)
+
+
+class Colours:
+    """Embeds a bird as its colour."""
+
+    dim = 3
+
+    def embed(self, images):
+        means = np.array([image[8:-8, 8:-8].mean(axis=(0, 1)) for image in images], np.float32)
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def scene(*birds):
+    """A dark picture with squares: (colour, left) each."""
+    image = np.full((64, 128, 3), DARK, np.uint8)
+    for colour, left in birds:
+        image[16:48, left : left + 32] = colour
+    return image
+
+
+def write(path, image):
+    import cv2
+
+    cv2.imwrite(str(path), image[..., ::-1])
+    return path
+
+
+def seen(path, threshold=0.1):
+    return track_embeddings.embed_file(path, Colours(), Detector(), threshold)
+
+
+def is_red(vectors):
+    return (vectors[:, 0] > vectors[:, 2]).tolist()
+
+
+def test_birds_of_one_photo_are_two_even_if_they_look_the_same(tmp_path):
+    found = seen(write(tmp_path / "two.png", scene((RED, 8), (RED, 80))))
+    assert found.shape == (2, 3) and np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert sorted(is_red(seen(write(tmp_path / "other.png", scene((RED, 8), (BLUE, 80)))))) == [False, True]
+
+
+def test_what_is_hardly_a_bird_is_none_in_a_photo(tmp_path):
+    image = scene((RED, 8))
+    image[4:10, 100:106] = BLUE
+    assert is_red(seen(write(tmp_path / "photo.png", image))) == [True]
+
+
+def test_a_bird_that_comes_back_into_a_film_is_one_bird(tmp_path):
+    """Two tracks, three seconds apart and in other places, of one colour; a third of another."""
+    film(tmp_path / "film.mkv", [scene((RED, 10))] * 10 + [scene()] * 30 + [scene((RED, 80))] * 10)
+    assert is_red(seen(tmp_path / "film.mkv")) == [True]
+    film(tmp_path / "both.mkv", [scene((RED, 10))] * 10 + [scene()] * 30 + [scene((BLUE, 80))] * 10)
+    assert is_red(seen(tmp_path / "both.mkv")) == [True, False]
+
+
+def test_two_birds_at_once_are_two(tmp_path):
+    film(tmp_path / "film.mkv", [scene((RED, 10), (RED, 80))] * 10)
+    assert seen(tmp_path / "film.mkv").shape == (2, 3)
+
+
+def test_no_bird_is_no_error(tmp_path):
+    film(tmp_path / "film.mkv", [scene()] * 10)
+    assert seen(tmp_path / "film.mkv").shape == seen(write(tmp_path / "sky.png", scene())).shape == (0, 3)
+
+
+def test_what_is_neither_film_nor_photo_is_told(tmp_path):
+    (tmp_path / "notes.txt").write_text("a robin")
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="notes.txt: is neither a film nor a photo"):
+        seen(tmp_path / "notes.txt")
+    for name, error in (("page.mp4", video_io.VideoError), ("page.jpg", video_images.ImageError), ("lost.mp4", video_io.VideoError)):
+        if name != "lost.mp4":
+            (tmp_path / name).write_text("<html>not found</html>")
+        with pytest.raises(error, match=name):
+            seen(tmp_path / name)
+
+
+# What a stage keeps
+
+
+class Network:
+    """In place of a backbone: the mean colour, and the colours of four places."""
+
+    def predict(self, squares, **_):
+        return squares.mean(axis=(1, 2)), squares[:, ::64, ::64]
+
+
+HOW = {"backbone": "resnet50", "parts": "marks,looks", "detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "min_score": 0.6, "n_crops": 4}
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """Outputs whose stage 09 may be kept by ``keep``; networks are not asked for."""
+    network = backbones.Backbone(Network(), 3, (2, 2, 3), "colours", {})
+    monkeypatch.setattr(backbones, "load", lambda *_, **__: network)
+    monkeypatch.setattr(detectors, "load", lambda *_, **__: Detector())
+    stages.finish(stages.start("01_split", tmp_path), {"root": "."})
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return track_encoder.encoder(3, (2, 2, 3), out_dim=8)
+
+
+def keep(outputs, name, encoder, **how):
+    stage = stages.start("09_count", outputs)
+    track_embeddings.keep(stage.folder, name, encoder, 0.2, **HOW | how)
+    stages.finish(stage, {})
+
+
+def test_other_files_are_seen_as_the_stage_saw_its_own(outputs, encoder):
+    keep(outputs, "early_fusion", encoder)
+    embed, key, threshold = track_embeddings.of_stage(outputs)
+    photo = write(outputs / "photo.png", scene((RED, 8)))
+    crop = video_images.read_image(photo)[12:52, 4:44]  # a tenth more on each side
+    direct = track_embeddings.EarlyFusion(backbones.load(), encoder).embed([crop])
+    assert threshold == 0.2 and np.allclose(embed(photo), direct, atol=1e-3)
+
+
+def test_what_was_too_faint_for_the_stage_is_no_bird_elsewhere(outputs, encoder, monkeypatch):
+    """A box of .7 is a bird by a least score of .6 and none by one of .8."""
+    monkeypatch.setattr(Detector, "score", 0.7)
+    photo = write(outputs / "photo.png", scene((RED, 8)))
+    for least, n_birds in ((0.6, 1), (0.8, 0)):
+        keep(outputs, "early_fusion", encoder, min_score=least)
+        assert len(track_embeddings.of_stage(outputs)[0](photo)) == n_birds
+
+
+def test_what_an_older_version_left_is_to_be_made_again(outputs, encoder):
+    keep(outputs, "early_fusion", encoder)
+    path = outputs / "09_count" / track_embeddings.SETTINGS
+    told = runtime.read_json(path)
+    del told["min_score"]
+    runtime.write_json(told, path)
+    with pytest.raises(stages.MissingStageError, match="nothing of min_score.*run notebooks/09_count.ipynb again"):
+        track_embeddings.of_stage(outputs)
+
+
+def test_the_key_is_that_of_the_weights_not_of_the_file(outputs, encoder):
+    """A .keras file tells when it was written."""
+    keep(outputs, "early_fusion", encoder)
+    path = outputs / "09_count" / track_embeddings.ENCODER
+    key, before = track_embeddings.of_stage(outputs)[1], runtime.digest_file(path)
+    keep(outputs, "early_fusion", encoder)
+    assert track_embeddings.of_stage(outputs)[1] == key
+    old = encoder.get_weights()
+    encoder.set_weights([old[0] + 1, *old[1:]])
+    keep(outputs, "early_fusion", encoder)
+    encoder.set_weights(old)
+    assert track_embeddings.of_stage(outputs)[1] != key and runtime.digest_file(path) != before
+
+
+def test_a_stage_that_saw_nobody_knows_nobody(outputs, encoder):
+    keep(outputs, "early_fusion", encoder)
+    keep(outputs, "early_fusion", None)
+    assert not (outputs / "09_count" / track_embeddings.ENCODER).exists()
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="no birds to learn from"):
+        track_embeddings.of_stage(outputs)
+
+
+def test_an_unfinished_stage_is_named(outputs):
+    with pytest.raises(stages.MissingStageError, match="09_count"):
+        track_embeddings.of_stage(outputs)
+
+
+def fused(has_sound=True):
+    """As stage 04's: {"image", and with sound, "presence", "weights", "embeddings"} → the colour, if the photo is present."""
+    import keras
+
+    image = keras.Input((224, 224, 3), name="image")
+    inputs, x = {"image": image}, keras.layers.GlobalAveragePooling2D()(image)
+    if has_sound:
+        inputs |= {name: keras.Input(shape, name=name) for name, shape in (("presence", (2,)), ("weights", (None,)), ("embeddings", (None, 5)))}
+        heard = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(inputs["embeddings"]))
+        x = x * inputs["presence"][:, :1] + 1000.0 * heard * inputs["presence"][:, 1:]
+    return keras.Model(inputs, keras.layers.UnitNormalization()(x))
+
+
+@pytest.mark.parametrize("has_sound", [True, False])
+def test_stage_04_looks_and_does_not_listen(has_sound):
+    embedder = track_embeddings.Stage04(fused(has_sound), "key")
+    crops = [np.full((30, 50, 3), colour, np.uint8) for colour in (RED, BLUE) * 9]  # more than one batch
+    found = embedder.embed(crops)
+    assert found.shape == (18, 3) and embedder.dim == 3 and is_red(found) == [True, False] * 9
+    assert np.allclose(found[0], np.array(RED) / np.linalg.norm(RED), atol=1e-3)
+    assert embedder.embed([]).shape == (0, 3)
+
+
+def test_stage_04_without_photos_sees_nothing():
+    import keras
+
+    inputs = {"embeddings": keras.Input((None, 5), name="embeddings")}
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="without photos"):
+        track_embeddings.Stage04(keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(inputs["embeddings"])))
+
+
+@pytest.mark.parametrize("name, told", [("vgg", "choose early_fusion or stage04"), ("stage04", "04_triplet"), ("early_fusion", "09_count")])
+def test_an_encoder_that_is_not_there_is_told_with_where_it_is_made(tmp_path, name, told):
+    with pytest.raises(track_embeddings.TrackEmbedderError, match=told):
+        track_embeddings.load(name, tmp_path / "encoder.keras")

@@ -1,0 +1,134 @@
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from birdlib import stages
+from birdlib.individuals import background_swap, voice_evaluation
+from birdlib.models import embedders
+
+RATE_HZ = 16_000
+
+
+def splits(*rows):
+    """Rows of (species, individual_id, recordings), as stage 01 gives them."""
+    table = pd.DataFrame([(species, bird) for species, bird, n in rows for _ in range(n)], columns=["species", "individual_id"], dtype=str)
+    table.insert(0, "recording_id", np.array([f"r{number:02d}" for number in range(len(table))], dtype=object))
+    return table.assign(audio_path=table["recording_id"] + ".wav", group_id=table["individual_id"], is_repeated=False)
+
+
+WRENS = [("wren", f"wren {number}", 4) for number in range(5)]
+
+
+def test_they_are_the_species_with_the_most_named_birds():
+    """More recordings of fewer tits do not count; nor do birds without a name."""
+    found = voice_evaluation.singers_of(splits(*[("tit", f"tit {number}", 9) for number in range(4)], *WRENS, ("owl", "", 50)))
+    assert set(found["species"]) == {"wren"} and len(found) == 20 and found.index.tolist() == list(range(20))
+
+
+def test_a_bird_that_was_recorded_once_is_left_out():
+    assert "once" not in set(voice_evaluation.singers_of(splits(*WRENS, ("wren", "once", 1)))["individual_id"])
+
+
+def test_birds_of_two_species_with_one_name_are_two_birds():
+    """As where birds are numbered: wren 7 and tit 7 were recorded once each."""
+    found = voice_evaluation.singers_of(splits(*WRENS, ("wren", "7", 1), ("tit", "7", 1)))
+    assert "7" not in set(found["individual_id"])
+
+
+@pytest.mark.parametrize("rows", [[], WRENS[:3], [("wren", "", 20)], [("wren", f"wren {number}", 1) for number in range(9)]])
+def test_too_few_are_nobody(rows):
+    found = voice_evaluation.singers_of(splits(*rows))
+    assert len(found) == 0 and "individual_id" in found
+
+
+def test_what_is_silent_or_a_repetition_is_no_recording():
+    table = splits(*WRENS[:4])
+    assert len(voice_evaluation.singers_of(table)) == 16
+    assert len(voice_evaluation.singers_of(table.assign(is_repeated=table["individual_id"] == "wren 0"))) == 0
+    assert len(voice_evaluation.singers_of(table.assign(audio_path=np.where(table["individual_id"] == "wren 0", "", "x.wav")))) == 0
+
+
+# judge
+
+
+def song(bird, number, rng):
+    """Half a second of its own note in a whisper of a background, then nothing but that."""
+    at = np.arange(RATE_HZ) / RATE_HZ
+    note = np.sin(2 * np.pi * (2000 + 700 * bird) * at) * (at < 0.5) * (0.3 + 0.1 * number)
+    return (note + 0.002 * rng.standard_normal(RATE_HZ)).astype(np.float32)
+
+
+class Listener:
+    """Hears how much there is in five bands, and nothing else: two patches of a waveform."""
+
+    sample_rate_hz = RATE_HZ
+
+    def embed(self, waveform):
+        power = np.abs(np.fft.rfft(waveform))[: RATE_HZ // 2]
+        bands = np.log([part.mean() + 1e-6 for part in np.array_split(power[1700:5200], 5)])
+        return np.tile(np.pad(bands, (0, 1024 - len(bands))), (2, 1)).astype(np.float32), np.ones(2, np.float32)
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """Stages 02 and 03 of five wrens, whose notes differ: (folder, singers)."""
+    monkeypatch.setattr(embedders, "load", lambda *_: Listener())
+    singers, rng = voice_evaluation.singers_of(splits(*WRENS)), np.random.default_rng(0)
+    stages.finish(stages.start("01_split", tmp_path), {"root": "."})
+    cleaned, found = stages.start("02_clean", tmp_path), []
+    for number, row in singers.iterrows():
+        waveform = song(int(row["individual_id"][-1]), number % 4, rng)
+        soundfile.write(cleaned.folder / f"{row['recording_id']}.wav", waveform, RATE_HZ, subtype="FLOAT")
+        found.append(Listener().embed(waveform)[0])
+    singers[["recording_id", "audio_path"]].to_parquet(cleaned.folder / "recordings.parquet")
+    stages.finish(cleaned, {})
+    embedded = stages.start("03_embed", tmp_path, embedder="yamnet", octave_down=True, backend="auto")
+    np.save(embedded.folder / "embeddings.npy", np.concatenate(found))
+    patches = pd.DataFrame({"recording_id": np.repeat(singers["recording_id"], 2), "bird_score": 1.0})
+    patches.to_parquet(embedded.folder / "patches.parquet", index=False)
+    stages.finish(embedded, {})
+    return tmp_path, singers
+
+
+def judge(outputs, singers, n_swapped=0, seed=0):
+    return voice_evaluation.judge(singers, outputs, false_accept=0.2, n_swapped=n_swapped, rng=np.random.default_rng(seed))
+
+
+def test_birds_with_notes_of_their_own_are_known_by_them(outputs):
+    folder, singers = outputs
+    figures, shares, is_confounded = judge(folder, singers)
+    values = figures.set_index("figure")["value"]
+    assert values["closed set, accuracy"] == 1.0 and values["open set, BAKS"] > 0.5
+    assert len(shares) == 0 and "taken_for" in shares
+    assert is_confounded, "every bird has one session"
+    assert not judge(folder, singers.assign(group_id=[f"day {number % 4}" for number in range(20)]))[2]
+
+
+def test_a_note_is_still_its_bird_s_over_another_background(outputs):
+    """All backgrounds are one hiss, so nobody is lured by it."""
+    folder, singers = outputs
+    _, shares, _ = judge(folder, singers, n_swapped=6)
+    assert set(shares["kind"]) == set(background_swap.KINDS) and (shares["n"] == 6).all()
+    own = shares[shares["taken_for"] == "the bird"].set_index("kind")["share"]
+    assert own["as recorded"] == 1.0 and own["other background"] > 0.6
+
+
+def test_recordings_that_could_not_be_used_are_left_out(outputs):
+    """Stages 02 and 03 skip what they cannot read: a bird is judged by the rest, and too few birds are not judged."""
+    folder, singers = outputs
+    more = pd.concat([singers, singers[:1].assign(recording_id="lost")], ignore_index=True)
+    assert judge(folder, more)[0]["n"][0] == len(singers)
+    lost = singers.assign(recording_id=np.where(singers["individual_id"] < "wren 2", "lost", singers["recording_id"]))
+    figures, shares, _ = judge(folder, lost, n_swapped=6)
+    assert len(figures) == len(shares) == 0 and "figure" in figures
+
+
+def test_without_stage_03_nothing_is_judged(tmp_path):
+    with pytest.raises(stages.MissingStageError, match="03_embed"):
+        judge(tmp_path, splits(*WRENS))
+
+
+def test_bars_are_drawn(outputs, drawn):
+    folder, singers = outputs
+    voice_evaluation.bars(judge(folder, singers, n_swapped=3)[1], singers)

@@ -1,0 +1,104 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from birdlib.models import resnet50, weights
+
+ANALOG_CLOCK, WALL_CLOCK = 409, 892  # of ImageNet's thousand
+
+
+def source(path, suffix):
+    return weights.Source("resnet50", path, "here", "aa", "MIT", suffix)
+
+
+def network():
+    import keras
+
+    return keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3))
+
+
+def clock():
+    """(224, 224, 3) uint8, RGB: a round face with twelve hours, ten past ten or so."""
+    image = np.full((224, 224, 3), (150, 120, 90), np.uint8)
+    cv2.circle(image, (112, 112), 90, (255, 255, 250), -1, cv2.LINE_AA)
+    cv2.circle(image, (112, 112), 90, (40, 30, 20), 8, cv2.LINE_AA)
+    for hour in range(1, 13):
+        turn = np.pi * hour / 6
+        at = (round(105 + 70 * np.sin(turn)), round(118 - 70 * np.cos(turn)))
+        cv2.putText(image, str(hour), at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (20, 20, 20), 2, cv2.LINE_AA)
+    cv2.line(image, (112, 112), (75, 90), (0, 0, 0), 6, cv2.LINE_AA)
+    cv2.line(image, (112, 112), (140, 60), (0, 0, 0), 4, cv2.LINE_AA)
+    return image
+
+
+def test_tensors_are_read_one_behind_the_other_over_all_groups(tmp_path):
+    groups = [[("a/kernel", [1, 2, 3]), ("a/bias", [3])], [("b/gamma", [2])]]
+    layout = {
+        "weightsManifest": [{"weights": [{"name": n, "shape": s, "dtype": "float32"} for n, s in g]} for g in groups]
+    }
+    (tmp_path / "model.json").write_text(json.dumps(layout))
+    np.arange(11, dtype="<f4").tofile(tmp_path / "shards.bin")
+    tensors = resnet50.read_tfjs(tmp_path / "model.json", tmp_path / "shards.bin")
+    assert list(tensors) == ["a/kernel", "a/bias", "b/gamma"] and tensors["a/kernel"].shape == (1, 2, 3)
+    assert tensors["a/kernel"].ravel().tolist() == [0, 1, 2, 3, 4, 5] and tensors["b/gamma"].tolist() == [9, 10]
+
+
+def test_every_layer_takes_the_weights_that_had_its_old_name(tmp_path):
+    """Stages have 3, 4, 6 and 3 blocks; each of three convolutions, its first of one more, the short cut."""
+    blocks = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
+    names = ["conv1", "bn_conv1"]
+    for stage, letters in blocks.items():
+        for letter in letters:
+            branches = ["2a", "2b", "2c"] + ["1"] * (letter == "a")
+            names += [f"{kind}{stage}{letter}_branch{branch}" for kind in ("res", "bn") for branch in branches]
+    model = network()
+    assert sorted(resnet50._caffe_name(layer.name) for layer in model.layers if layer.weights) == sorted(names)
+
+
+def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path):
+    """The HDF5 file is laid out as Keras' own is, layers without weights among the others."""
+    import h5py
+
+    model = network()
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.random(weight.shape, np.float32) for weight in model.weights])
+    tensors = {"fc1000/kernel": np.zeros((2048, 1000), np.float32)}
+    with h5py.File(tmp_path / "notop.h5", "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group, names = file.create_group(layer.name), [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = np.array([name.encode() for name in names], "S40")
+            for name, weight in zip(names, layer.get_weights(), strict=True):
+                group[name] = weight
+    for layer in model.layers:
+        tensors |= {f"{resnet50._caffe_name(layer.name)}/{weight.name}": np.asarray(weight) for weight in layer.weights}
+    layout = [{"name": name, "shape": list(tensor.shape), "dtype": "float32"} for name, tensor in tensors.items()]
+    (tmp_path / "resnet50_imagenet_tfjs.json").write_text(json.dumps({"weightsManifest": [{"weights": layout}]}))
+    with (tmp_path / "resnet50_imagenet_tfjs.bin").open("wb") as file:
+        for tensor in tensors.values():
+            tensor.tofile(file)
+    for found in (source(tmp_path / "notop.h5", "h5"), source(tmp_path, "bin")):
+        loaded = resnet50.load(found)
+        assert loaded.input_shape == (None, 224, 224, 3) and loaded.output_shape == (None, 2048)
+        assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
+
+
+@pytest.mark.slow
+def test_a_drawn_clock_is_a_clock():
+    """By the top that the network for TensorFlow.js came with, whose other 318 tensors are all used."""
+    import keras
+
+    found = weights.fetch("resnet50")
+    if found.format != "bin":
+        pytest.skip("the official file is in use")
+    model = resnet50.load(found)
+    tensors = resnet50.read_tfjs(*(found.path / f"resnet50_imagenet_tfjs.{suffix}" for suffix in ("json", "bin")))
+    used = {f"{resnet50._caffe_name(layer.name)}/{weight.name}" for layer in model.layers for weight in layer.weights}
+    assert len(tensors) == 320 and set(tensors) - used == {"fc1000/kernel", "fc1000/bias"}
+    image = keras.applications.resnet.preprocess_input(clock()[None].astype(np.float32))
+    assert np.allclose(image, (clock()[None] - np.float32(resnet50.MEANS_RGB))[..., ::-1], atol=1e-4)
+    features = model.predict(image, verbose=0)
+    scores = features @ tensors["fc1000/kernel"] + tensors["fc1000/bias"]
+    assert features.min() >= 0 and set(np.argsort(scores[0])[-2:]) == {ANALOG_CLOCK, WALL_CLOCK}

@@ -1,0 +1,271 @@
+"""Facts about the runner, on notebooks made for the purpose."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from made_notebooks import notebook
+
+from birdlib import __main__, locks, runtime, stages
+from birdlib.pipeline import execute, report, runner
+
+SPLIT = """from birdlib import stages
+stage = stages.start("01_split", outputs_dir, seed=seed)
+(stage.folder / "splits.csv").write_text(f"seed {seed}")
+stages.finish(stage, {"root": ".", "macro_auc": [0.9, 0.85, 0.95]})"""
+CLEAN = """from birdlib import stages
+stage = stages.start("02_clean", outputs_dir, policy=policy)
+assert policy != "wrong", "there is no such policy"
+(stage.folder / "clips.csv").write_text(policy)
+stages.finish(stage, {"clips": 3})"""
+
+
+def put_chain(folder, monkeypatch):
+    """Two small notebooks in place of the real ones; gives the outputs folder."""
+    paths = [folder / "notebooks" / f"{name}.ipynb" for name in ("01_split", "02_clean")]
+    if not paths[0].parent.exists():
+        paths[0].parent.mkdir()
+        notebook(paths[0], 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT)
+        notebook(paths[1], 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', CLEAN)
+    monkeypatch.setattr(runner, "notebooks", lambda: paths)
+    monkeypatch.setattr(stages, "READS", {"01_split": [], "02_clean": ["01_split"]})
+    return folder / "outputs"
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    return put_chain(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A chain that has run once, and what it said."""
+    folder = tmp_path_factory.mktemp("ran")
+    with pytest.MonkeyPatch.context() as patch:
+        return folder, runner.run(put_chain(folder, patch))
+
+
+@pytest.fixture
+def finished(ran, tmp_path, monkeypatch):
+    """The outputs folder of a copy of the chain that has run."""
+    shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
+    return put_chain(tmp_path, monkeypatch)
+
+
+def test_the_chain_runs_once_and_is_then_current(ran, finished):
+    assert ran[1] == {"01_split": "ran", "02_clean": "ran"}
+    assert runner.run(finished) == {"01_split": "current", "02_clean": "current"}
+    page = (finished / "report.html").read_text()
+    assert "0.900 [0.850, 0.950]" in page and "clips: 3" in page
+
+
+def test_a_changed_parameter_runs_its_stage_and_what_reads_it(finished):
+    assert runner.run(finished, given={"policy": "keep"}) == {"01_split": "current", "02_clean": "ran"}
+    assert runner.run(finished, given={"policy": "keep", "seed": 1}) == {"01_split": "ran", "02_clean": "ran"}
+
+
+def test_a_changed_notebook_runs_again(finished):
+    first = runner.notebooks()[0]
+    notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', SPLIT + "\nprint(1)")
+    assert runner.run(finished) == {"01_split": "ran", "02_clean": "current"}
+
+
+def test_only_and_from_choose_stages(chain):
+    assert runner.run(chain, only="01") == {"01_split": "ran"}
+    assert runner.run(chain, first="02") == {"02_clean": "ran"}
+    assert runner.run(chain, only="01", force=True) == {"01_split": "ran"}
+    with pytest.raises(execute.ChainError, match="no notebook 42"):
+        runner.run(chain, only="42")
+
+
+def test_a_parameter_that_no_notebook_declares_is_refused(chain):
+    with pytest.raises(execute.ChainError, match="polcy.*there are: outputs_dir, policy, seed"):
+        runner.run(chain, given={"polcy": "keep"})
+    with pytest.raises(execute.ChainError, match="seed wants int, got 'x'"):
+        runner.run(chain, given={"seed": "x"})
+
+
+def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain, capsys):
+    assert __main__.main(["run", "--outputs", str(chain), "-p", "policy=wrong"]) == 1
+    told = capsys.readouterr().err
+    assert "02_clean failed in cell" in told and "there is no such policy" in told
+    assert str(chain / "notebooks" / "02_clean.failed.ipynb") in told
+    assert not execute.executed_path(chain, runner.notebooks()[1]).exists()
+    assert stages.why_stale(chain, "02_clean", {"policy": "wrong"}) == "not finished yet"
+    assert __main__.main(["run", "--outputs", str(chain)]) == 0
+    assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    "text, default, value",
+    [
+        ("3", 1, 3),
+        ("3", 0.5, 3.0),
+        ("1e-3", 0.5, 0.001),
+        ("true", False, True),
+        ("False", True, False),
+        ("512,256", "", "512,256"),
+        ("256", "512", "256"),
+        ("1e5", "", "1e5"),
+        ("True", "", "True"),
+        ("", "remove", ""),
+        (3, 0.5, 3.0),
+    ],
+)
+def test_a_value_takes_the_type_that_the_notebook_has_there(text, default, value):
+    found = runner._as_type(text, type(default), "here")
+    assert found == value and type(found) is type(default)
+
+
+@pytest.mark.parametrize(
+    "text, default", [("3.5", 1), ("yes", True), ("1", False), ("x", 0.5), ("", 1), (True, 1), (1, True)]
+)
+def test_a_value_of_another_type_is_refused(text, default):
+    with pytest.raises(execute.ChainError, match=f"here wants {type(default).__name__}, got {text!r}"):
+        runner._as_type(text, type(default), "here")
+
+
+def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repository(tmp_path, monkeypatch):
+    path = tmp_path / "01_split.ipynb"
+    notebook(path, 'outputs_dir = "outputs"  # a\nmanifest = ""  # b\ndata_dir = "data/mine"  # c', "")
+    asked = {}
+    monkeypatch.setattr(runner, "notebooks", lambda: [path])
+    monkeypatch.setattr(runner, "_run", lambda chosen, parameters, outputs, force: asked.update(parameters[path]))
+    monkeypatch.chdir(tmp_path)
+    runner.run("out", given={"manifest": "my birds.csv"})
+    assert asked == {
+        "outputs_dir": str(tmp_path / "out"),
+        "manifest": str(tmp_path / "my birds.csv"),
+        "data_dir": str(runtime.repository() / "data" / "mine"),
+    }
+    with pytest.raises(execute.ChainError, match="by --outputs"):
+        runner.run("out", given={"outputs_dir": "elsewhere"})
+
+
+def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(locks.HeldError, match="file/outputs cannot be written into: Not a directory"):
+        runner.run(tmp_path / "file" / "outputs")
+
+
+def test_a_second_run_into_the_same_outputs_is_refused(chain):
+    fcntl = pytest.importorskip("fcntl")
+    chain.mkdir()
+    with open(chain / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(locks.HeldError, match=f"another run writes into {chain}"):
+            runner.run(chain)
+    assert runner.run(chain, only="1") == {"01_split": "ran"}
+
+
+@pytest.mark.parametrize("code", ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print(1)"])
+def test_a_dead_kernel_is_told_with_its_log(chain, code):
+    first = runner.notebooks()[0]
+    talk = "import os\nos.write(2, b'loading')\n"
+    notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', talk + code)
+    if "SIGKILL" in code:
+        with pytest.raises(execute.ChainError, match="01_split: its kernel died.*\n.*01_split.log"):
+            runner.run(chain, only="01")
+    else:
+        runner.run(chain, only="01")
+    assert "loading" in (chain / "notebooks" / "01_split.log").read_text()
+
+
+def test_a_damaged_copy_or_receipt_runs_again(finished):
+    execute.executed_path(finished, runner.notebooks()[0]).write_text('{"cells": ')
+    assert runner.run(finished) == {"01_split": "ran", "02_clean": "current"}
+    (finished / "02_clean" / stages.RECEIPT).write_text("{")
+    report.write(finished)
+    assert runner.run(finished) == {"01_split": "current", "02_clean": "ran"}
+
+
+def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp_path):
+    """SIGINT to the whole group, as Ctrl-C sends it."""
+    first = runner.notebooks()[0]
+    notebook(
+        first,
+        'outputs_dir = "outputs"  # where',
+        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)",
+    )
+    script = (
+        "import pathlib, sys\nfrom birdlib import __main__, runtime\nfrom birdlib.pipeline import execute, runner\n"
+        f"runner.notebooks = lambda: [pathlib.Path(r'{first}')]\n"
+        f"runtime.repository = lambda: pathlib.Path(r'{tmp_path}')\n"
+        f"sys.exit(__main__.main(['run', '--outputs', r'{chain}']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=runtime.repository(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job would hand on that it is ignored
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "stopped; the same command goes on from here" in told
+    assert not list((chain / "notebooks").glob("*.ipynb"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_without_a_terminal_only_stages_are_told(chain):
+    script = "from birdlib.pipeline import execute\nwith execute.progress_bars(3) as (bar, _):\n    bar.update()\n    bar.write('01_split: done', file=__import__('sys').stderr)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=runtime.repository(), capture_output=True, text=True)
+    assert done.stderr == "01_split: done\n"
+
+
+def test_the_report_shows_what_was_skipped(finished):
+    long = "a" * 200
+    rows = [("audio/<bad>.ogg", "is empty\n\n(0 bytes)")] + [(f"{long}{i}.ogg", "is empty") for i in range(60)]
+    runtime.write_table(stages.skipped_table(rows, "02_clean"), finished / "02_clean" / "skipped.parquet")
+    page = report.write(finished).read_text()
+    assert "61 files were skipped" in page and "The first 50" in page
+    assert "audio/&lt;bad&gt;.ogg" in page and "is empty (0 bytes)" in page
+    assert f"{long}48.ogg" in page and f"{long}49.ogg" not in page
+
+
+def test_the_report_needs_no_network(finished):
+    copy = execute.executed_path(finished, runner.notebooks()[0])
+    badge = "[![Open](https://example.org/badge.svg)](https://example.org/open) [next](02_clean.ipynb)"
+    text = json.loads(copy.read_text())
+    text["cells"][0]["source"] = badge
+    copy.write_text(json.dumps(text))
+    page = report.write(finished).read_text()
+    assert "<script" not in page and "badge.svg" not in page
+    assert 'href="notebooks/02_clean.ipynb"' in page
+
+
+def test_weights_are_listed_without_the_network(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", None)
+    assert __main__.main(["weights"]) == 0
+    assert "yamnet" in capsys.readouterr().out
+
+
+def test_the_progress_file_of_a_notebook_is_followed(tmp_path):
+    with execute.progress_bars(1) as (_, file):
+        file.write_text(json.dumps({"desc": "embedding", "n": 3, "total": 9}))
+
+
+def test_the_bar_of_each_task_begins_at_nought(tmp_path, monkeypatch, capsys):
+    """Two tasks of one name, one after the other, and one whose length is not known."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    with execute.progress_bars(1) as (_, file):
+        for told in [("cleaning", 9, 9), ("cleaning", 1, 9), ("listening", 5, None)]:
+            runtime.write_json(dict(zip(("desc", "n", "total"), told, strict=True)), file)
+            time.sleep(1.5)  # three looks
+    lines = capsys.readouterr().err
+    assert lines.index("9/9") < lines.index("1/9") < lines.index(" 5it [")

@@ -1,0 +1,169 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from birdlib.species import pseudolabels
+
+ROWS = ["S_5", "S_10", "S_15"]
+WHO = {"teacher": "birdnet"}
+
+
+def cells(table):
+    return {(row.row_id, row.label): row.target for row in table.itertuples()}
+
+
+def test_a_window_is_kept_above_the_confidence_not_at_it():
+    assert pseudolabels.is_kept([[0.6, 0.1], [0.61, 0.0], [0.0, 0.9]]).tolist() == [False, True, True]
+    assert not pseudolabels.is_kept(np.zeros((2, 0))).any()  # a teacher that knows nothing keeps nothing
+
+
+def test_the_lower_quartile_is_left_out_species_by_species():
+    """Of .65, .7, .8 and .9 the lower quartile is .6875, of .95 to .98 it is .9575: a level of one species is none of another."""
+    scores = np.array([[0.65, 0.95], [0.7, 0.96], [0.8, 0.97], [0.9, 0.98], [0.1, 0.2]])
+    assert pseudolabels.lower_quartiles(scores, scores > 0.6) == pytest.approx([0.6875, 0.9575])
+    table = pseudolabels.hard(scores, list("abcde"), ["shy", "bold"], **WHO)
+    assert cells(table) == {(row, label): 1.0 for row in "bcd" for label in ("shy", "bold")}
+
+
+def test_three_of_four_windows_stay_whatever_the_level():
+    rng = np.random.default_rng(0)
+    for level in (0.61, 0.8, 0.99):
+        scores = np.full((400, 1), level) + rng.uniform(0, 0.009, (400, 1))
+        assert len(pseudolabels.hard(scores, [str(n) for n in range(400)], ["a"], **WHO)) == 300
+
+
+def test_a_rare_species_has_no_quartile_and_loses_no_label():
+    scores = np.array([[0.7], [0.8], [0.9]])
+    assert pseudolabels.lower_quartiles(scores, scores > 0.6).tolist() == [0.0]
+    assert len(pseudolabels.hard(scores, ROWS, ["rare"], **WHO)) == 3
+
+
+def test_quartiles_of_recordings_whose_species_is_known_can_be_used():
+    """The teacher gave .7 or more to three of four recordings of this bird, so .65 is too little."""
+    known = pseudolabels.lower_quartiles([[0.7], [0.7], [0.9], [0.9], [0.0]], np.array([[1], [1], [1], [1], [0]]))
+    assert known.tolist() == [0.7]
+    table = pseudolabels.hard([[0.65], [0.71], [0.2]], ROWS, ["a"], quartiles=known, **WHO)
+    assert table["row_id"].tolist() == ["S_10"]
+
+
+def test_every_label_says_where_it_comes_from():
+    table = pseudolabels.hard([[0.9], [0.0], [0.0]], ROWS, ["a"], teacher="perch", round=2, origin="student")
+    assert table.columns.tolist() == pseudolabels.COLUMNS
+    [row] = table.to_dict("records")
+    assert row == {"row_id": "S_5", "label": "a", "target": 1, "kind": "hard", "origin": "student", "teacher": "perch", "round": 2, "confidence": pytest.approx(0.9)}  # fmt: skip
+
+
+def test_soft_labels_are_the_scores_of_kept_windows_and_of_no_others():
+    table = pseudolabels.soft([[0.9, 0.3], [0.5, 0.5], [0.7, 0.0]], ROWS, ["a", "b"], power=2.0, **WHO)
+    assert cells(table) == pytest.approx({("S_5", "a"): 0.81, ("S_5", "b"): 0.09, ("S_15", "a"): 0.49})
+    assert table["confidence"].tolist() == pytest.approx([0.9, 0.3, 0.7])
+
+
+def test_an_engine_without_birds_is_a_negative_window():
+    scores, others = [[0.05, 0.0], [0.05, 0.2], [0.0, 0.0]], [0.9, 0.9, 0.3]
+    table = pseudolabels.negatives(scores, others, ROWS, ["a", "b"], **WHO)
+    assert cells(table) == {("S_5", "a"): 0.0, ("S_5", "b"): 0.0}  # the second has a bird perhaps, the third no engine
+    assert set(table["kind"]) == {"negative"} and table["confidence"].tolist() == pytest.approx([0.9, 0.9])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
+@pytest.mark.parametrize("rule", [pseudolabels.hard, pseudolabels.soft])
+def test_scores_that_are_no_scores_are_refused_by_name(bad, rule):
+    scores = np.full((3, 2), 0.7)
+    scores[1, 1] = bad
+    with pytest.raises(pseudolabels.ScoreError, match="birdnet: the score of wren in S_10 is"):
+        rule(scores, ROWS, ["tit", "wren"], **WHO)
+
+
+def test_all_nan_scores_are_counted_and_other_sounds_are_checked_too():
+    with pytest.raises(pseudolabels.ScoreError, match="nan and 5 more"):
+        pseudolabels.require_scores(np.full((3, 2), np.nan), ROWS, ["a", "b"], "perch")
+    with pytest.raises(pseudolabels.ScoreError, match="other sounds"):
+        pseudolabels.negatives(np.zeros((3, 1)), [0.0, np.nan, 0.0], ROWS, ["a"], **WHO)
+    with pytest.raises(pseudolabels.ScoreError, match="3 windows by 1 labels"):
+        pseudolabels.require_scores(np.zeros((2, 1)), ROWS, ["a"], "perch")
+
+
+def test_people_are_believed_before_teachers():
+    people = pseudolabels.from_people([[0.0, np.nan], [1.0, np.nan], [np.nan, np.nan]], ROWS, ["a", "b"])
+    teacher = pseudolabels.hard([[0.99, 0.9], [0.99, 0.0], [0.9, 0.0]], ROWS, ["a", "b"], **WHO)
+    merged = pseudolabels.merge([teacher, people])
+    assert cells(merged) == {("S_5", "a"): 0, ("S_5", "b"): 1, ("S_10", "a"): 1, ("S_15", "a"): 1}
+    origins = dict(zip(zip(merged["row_id"], merged["label"], strict=True), merged["origin"], strict=True))
+    assert origins == {("S_5", "a"): "human", ("S_5", "b"): "teacher", ("S_10", "a"): "human", ("S_15", "a"): "teacher"}
+
+
+def test_teachers_that_agree_are_both_named_and_the_surer_one_counts():
+    one = pseudolabels.hard([[0.7], [0.0], [0.0]], ROWS, ["a"], teacher="birdnet")
+    other = pseudolabels.hard([[0.9], [0.8], [0.0]], ROWS, ["a"], teacher="perch")
+    merged = pseudolabels.merge([one, other]).set_index("row_id")
+    assert merged.loc["S_5", "teacher"] == "perch+birdnet" and merged.loc["S_5", "confidence"] == pytest.approx(0.9)
+    assert merged.loc["S_10", "teacher"] == "perch"
+
+
+def test_a_bird_that_one_teacher_hears_is_no_negative():
+    bird = pseudolabels.hard([[0.9], [0.0], [0.0]], ROWS, ["a"], teacher="perch")
+    engine = pseudolabels.negatives([[0.0], [0.0], [0.0]], [0.9, 0.9, 0.0], ROWS, ["a"], teacher="birdnet")
+    merged = pseudolabels.merge([engine, bird])
+    assert cells(merged) == {("S_5", "a"): 1, ("S_10", "a"): 0}
+    assert dict(zip(merged["row_id"], merged["teacher"], strict=True)) == {"S_5": "perch", "S_10": "birdnet"}
+
+
+def test_what_is_merged_does_not_depend_on_the_order_of_the_teachers():
+    rng = np.random.default_rng(1)
+    tables = [
+        pseudolabels.hard(rng.uniform(0, 1, (3, 2)), ROWS, ["a", "b"], teacher=name) for name in ("one", "two", "three")
+    ]
+    assert pseudolabels.merge(tables).equals(pseudolabels.merge(tables[::-1]))
+    again = pseudolabels.merge([pseudolabels.merge(tables), *tables])
+    assert cells(again) == cells(pseudolabels.merge(tables))
+
+
+def test_nothing_merges_to_nothing_that_still_has_columns():
+    empty = pseudolabels.merge([])
+    assert empty.columns.tolist() == pseudolabels.COLUMNS and not len(empty)
+    targets, confidences, is_known = pseudolabels.as_arrays(empty, ROWS, ["a"])
+    assert targets.shape == (3, 1) and not is_known.any() and not confidences.any()
+
+
+def test_a_known_window_is_known_whole_and_an_unheard_one_not_at_all():
+    table = pseudolabels.merge(
+        [
+            pseudolabels.hard([[0.9, 0.0], [0.0, 0.0], [0.0, 0.0]], ROWS, ["a", "b"], **WHO),
+            pseudolabels.negatives(np.zeros((3, 2)), [0.0, 0.0, 0.7], ROWS, ["a", "b"], **WHO),
+        ]
+    )
+    targets, confidences, is_known = pseudolabels.as_arrays(table, ROWS, ["a", "b"])
+    assert targets.tolist() == [[1, 0], [0, 0], [0, 0]]
+    assert is_known.tolist() == [True, False, True] and confidences == pytest.approx([0.9, 0.0, 0.7])
+    settled = pseudolabels.as_settled(table, [*ROWS, "elsewhere_5"], ["b", "a"])
+    assert settled[0, 1] == 1 and np.isnan(settled[0, 0]) and (settled[2] == 0).all() and np.isnan(settled[3]).all()
+
+
+DUTIES = {"birdnet": ["robin"], "perch": ["robin", "tit"], "classifier": ["robin", "tit", "frog"], "detectors": ["cricket"]}
+
+
+def test_the_projects_own_models_answer_for_what_the_others_do_not_know():
+    table = pseudolabels.duties(DUTIES, ["robin", "tit", "frog", "cricket", "moth"], ("birdnet", "perch"))
+    assert dict(zip(table["label"], table["teachers"], strict=True)) == {
+        "robin": "birdnet+perch", "tit": "perch", "frog": "classifier", "cricket": "detectors", "moth": ""
+    }  # fmt: skip
+
+
+def test_without_general_teachers_the_own_ones_answer_for_everything():
+    table = pseudolabels.duties({"classifier": ["robin"], "detectors": ["robin"]}, ["robin"], ("birdnet",))
+    assert table["teachers"].tolist() == ["classifier+detectors"]
+
+
+def test_all_rules_together():
+    """The robin is BirdNET's, so the classifier is not asked for it; its frog joins the robin's window; the engine is a negative."""
+    windows = pd.DataFrame({"row_id": ROWS})
+    labels_of = {"birdnet": ["robin"], "classifier": ["robin", "frog"]}
+    scores = {"birdnet": np.array([[0.9], [0.0], [0.0]]), "classifier": np.array([[0.0, 0.8], [0.95, 0.05], [0.0, 0.0]])}
+    others = {"birdnet": np.array([0.0, 0.0, 0.9]), "classifier": np.zeros(3)}
+    duties = pseudolabels.duties(labels_of, ["robin", "frog", "moth"], ("birdnet",))
+    table = pseudolabels.from_teachers(windows, scores, others, labels_of, duties)
+    assert cells(table) == {("S_5", "robin"): 1, ("S_5", "frog"): 1, ("S_15", "robin"): 0, ("S_15", "frog"): 0}
+    assert table.set_index(["row_id", "label"])["teacher"]["S_5"].to_dict() == {"robin": "birdnet", "frog": "classifier"}
+    counted = pseudolabels.summary(table)
+    assert counted["windows"].sum() == len(table) and set(counted["kind"]) == {"hard", "negative"}

@@ -1,0 +1,215 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sounds import hiss, song
+
+from birdlib.data import taxonomy
+from birdlib.models import base as embedder_base
+from birdlib.models import birdnet_location, embedders, pooling, weights, yamnet
+from birdlib.species import classifiers, pseudolabels, teachers
+
+RATE_HZ = 8000
+SPECIES = pd.DataFrame(
+    {
+        "species": ["Turdus merula", "Engine", "Apus apus", "Pica pica"],
+        "common_name": ["Eurasian Blackbird", "Engine", "Common Swift", "Eurasian Magpie"],
+        "is_wild": [True, False, True, True],
+    }
+)
+
+
+class Loudness(embedder_base.PatchwiseEmbedder):
+    """Hears four sounds by their level: the score of each is the mean amplitude of the patch, times .2, .4, .6 or 1."""
+
+    name, sample_rate_hz, patch_s, hop_s, dim, key = "yamnet", RATE_HZ, 3.0, 1.5, 2, "k" * 64
+    weights = {"yamnet": {"source": "test", "sha256": "ab", "licence": "none"}}
+    class_names = ["Bird", "Engine", "Rain", "Owl"]
+    _birds = np.array([True, False, False, True])
+
+    def _pieces(self, blocks):
+        for patch in embedder_base.cut(blocks, 3 * RATE_HZ, 3 * RATE_HZ // 2):
+            level = np.abs(patch).mean()
+            yield np.full((1, 2), level, np.float32), np.array([[0.2, 0.4, 0.6, 1.0]], np.float32) * level
+
+
+class Listener(Loudness):
+    """The same in the form of BirdNET: the sounds are species."""
+
+    name, species = "birdnet", SPECIES
+    weights = {"birdnet": {"source": "test", "sha256": "ab", "licence": "none"}}
+    class_names = SPECIES["species"].tolist()
+    _birds = SPECIES["is_wild"].to_numpy()
+
+
+@pytest.fixture
+def soundscapes(tmp_path):
+    """Twelve windows each, loud in window 2 only: in June, and in January."""
+    levels = np.full(60 * RATE_HZ, 0.1, np.float32)
+    levels[10 * RATE_HZ : 15 * RATE_HZ] = 0.9
+    paths = [tmp_path / "S1_20250615_060000.flac", tmp_path / "S2_20250115_060000.flac"]
+    for path in paths:
+        soundfile.write(path, levels, RATE_HZ)
+    return paths
+
+
+NAMES = taxonomy.names(["magpie1", "blackbird1", "dragon1"]).assign(scientific_name=["Pica pica", "Turdus merula", "Draco draco"])
+
+
+def teacher(**options):
+    return teachers.from_embedder(Listener(), NAMES, **options)
+
+
+def test_a_teacher_answers_in_the_project_s_labels_and_says_nothing_of_those_it_does_not_know(soundscapes):
+    asked = teacher()
+    scores, others = asked.hear(soundscapes[0])
+    assert asked.labels == ["magpie1", "blackbird1"] and taxonomy.unmatched(asked.matched) == ["dragon1"]
+    assert scores.shape == (12, 2) and others.shape == (12,)
+    assert scores[2] == pytest.approx([0.9, 0.18], abs=1e-3) and scores[6] == pytest.approx([0.1, 0.02], abs=1e-3)
+    assert others[2] == pytest.approx(0.54, abs=1e-3)  # the swift, which is no label here
+
+
+def test_birdnets_patches_of_3_s_become_windows_of_5_s():
+    """Centres at 1.5, 3, 4.5 | 6, 7.5, 9 | 10.5 s: the first window takes the best of the first three."""
+    scores = np.array([[0.1], [0.7], [0.2], [0.3], [0.9], [0.4], [0.5]])
+    centres_s = np.arange(7) * 1.5 + 1.5
+    assert teachers.in_windows(scores, centres_s, [(0, 5), (5, 10), (10, 15), (15, 20)])[:, 0] == pytest.approx([0.7, 0.9, 0.5, 0.5])
+    assert teachers.in_windows(scores, centres_s, [(3.1, 4.0)])[0, 0] == pytest.approx(0.7)  # too short for a centre
+
+
+@pytest.mark.parametrize(("duration_s", "n_windows"), [(2, 1), (10, 2), (61, 13)])
+def test_soundscapes_of_other_lengths_have_the_windows_of_the_submission(tmp_path, duration_s, n_windows):
+    soundfile.write(tmp_path / "odd.flac", np.full(duration_s * RATE_HZ, 0.5, np.float32), RATE_HZ)
+    scores, others = teacher().hear(tmp_path / "odd.flac")
+    assert len(scores) == len(others) == n_windows and np.isfinite(scores).all()
+
+
+def test_a_bird_that_nobody_reports_there_in_that_week_is_not_heard(soundscapes):
+    def expect(latitude, longitude, week=birdnet_location.ALL_YEAR):
+        return pd.Series([0.5, 0.0, 0.0, 0.9 if 20 <= week <= 30 else 0.01], index=SPECIES["species"])
+
+    asked = teacher(expect=expect, place=(52.5, 13.4))
+    june, january = (asked.hear(path) for path in soundscapes)
+    assert june[0][2] == pytest.approx([0.9, 0.18], abs=1e-3) and january[0][2] == pytest.approx([0.0, 0.18], abs=1e-3)
+    assert june[1][2] == pytest.approx(0.36, abs=1e-3)  # an engine may be anywhere, the swift is not expected
+    assert asked.key != teacher().key
+
+
+def detectors(value=0.8):
+    return teachers.from_detectors(
+        {"dragon1": lambda patches: value * (np.abs(patches).mean(axis=1) > 0.5)},
+        "d" * 64, sample_rate_hz=RATE_HZ, patch_s=5.0, hop_s=5.0,
+    )  # fmt: skip
+
+
+def test_a_detector_of_one_species_is_a_teacher_of_one_label(soundscapes):
+    scores, others = detectors().hear(soundscapes[0])
+    assert scores[:, 0] == pytest.approx([0, 0, 0.8, *[0] * 9]) and not others.any()
+
+
+def test_everybody_is_asked_about_every_soundscape_and_broken_files_are_told(soundscapes, tmp_path):
+    broken = tmp_path / "S3.flac"
+    broken.write_bytes(b"<html>")
+    both = [teacher(), detectors()]
+    windows, scores, others, skipped = teachers.hear_all([*soundscapes, broken], both, tmp_path / "store")
+    assert len(windows) == 24 and windows["row_id"][:2].tolist() == ["S1_20250615_060000_5", "S1_20250615_060000_10"]
+    assert windows.loc[13, ["soundscape", "start_s", "end_s"]].tolist() == ["S2_20250115_060000", 5.0, 10.0]
+    assert scores["birdnet"].shape == (24, 2) and scores["detectors"].shape == (24, 1) and others["birdnet"].shape == (24,)
+    assert skipped["path"].tolist() == ["S3.flac"] and "web page" in skipped["reason"][0]
+    duties = pseudolabels.duties({each.name: each.labels for each in both}, NAMES["label"], teachers.GENERAL)
+    labels_of = {each.name: each.labels for each in both}
+    table = pseudolabels.from_teachers(windows, scores, others, labels_of, duties)
+    heard = set(zip(table["row_id"], table["label"], table["teacher"], strict=True))
+    assert ("S1_20250615_060000_15", "magpie1", "birdnet") in heard and ("S2_20250115_060000_15", "dragon1", "detectors") in heard
+    assert len(table) == 4
+
+
+def test_what_was_heard_once_is_not_heard_again(soundscapes, tmp_path):
+    first = teachers.hear_all(soundscapes, [teacher()], tmp_path / "store")
+
+    def refuse(path):
+        raise AssertionError("listened again")
+
+    again = teachers.hear_all(soundscapes, [dataclasses.replace(teacher(), hear=refuse)], tmp_path / "store")
+    assert first[0].equals(again[0]) and np.array_equal(first[1]["birdnet"], again[1]["birdnet"])
+    with pytest.raises(AssertionError, match="listened again"):  # another teacher
+        teachers.hear_all(soundscapes, [dataclasses.replace(teacher(), hear=refuse, key="z" * 64)], tmp_path / "store")
+
+
+def test_a_teacher_that_gives_nan_is_refused_by_name_and_nothing_of_it_is_kept(soundscapes, tmp_path):
+    with pytest.raises(pseudolabels.ScoreError, match="detectors: the score of dragon1 in S1_20250615_060000_5 is nan"):
+        teachers.hear_all(soundscapes, [teacher(), detectors(np.nan)], tmp_path / "store")
+    fixed = detectors(0.5)
+    assert np.isfinite(teachers.hear_all(soundscapes, [fixed], tmp_path / "store")[1]["detectors"]).all()
+
+
+def test_without_a_soundscape_there_are_no_windows_but_columns(tmp_path):
+    windows, scores, others, skipped = teachers.hear_all([], [teacher()], tmp_path)
+    assert not len(windows) and scores["birdnet"].shape == (0, 2) and not len(skipped)
+    with pytest.raises(teachers.TeacherError, match="must be some"):
+        teachers.hear_all([], [], tmp_path)
+
+
+def test_a_missing_teacher_is_told_and_the_others_teach(monkeypatch):
+    def load(name, *arguments, **options):
+        if name == "perch":
+            raise weights.MissingWeightsError("the weights of perch are not on this machine\nDo one of these")
+        return Listener()
+
+    monkeypatch.setattr(embedders, "load", load)
+    found, notes = teachers.load_general(("perch", "birdnet"), NAMES)
+    assert [each.name for each in found] == ["birdnet"]
+    told = dict(zip(notes["teacher"], notes["note"], strict=True))
+    assert told["perch"] == "missing, so its labels are absent: the weights of perch are not on this machine"
+    assert told["birdnet"] == "knows 2 of 3 labels, not dragon1"
+
+
+def test_birdnet_does_without_its_location_model_where_that_is_missing(monkeypatch):
+    def fetch(name, folder):
+        raise weights.MissingWeightsError("the weights of birdnet_location are not here")
+
+    monkeypatch.setattr(embedders, "load", lambda *arguments, **options: Listener())
+    monkeypatch.setattr(weights, "fetch", fetch)
+    found, notes = teachers.load_general(("birdnet",), NAMES, place=(0.0, 0.0))
+    assert len(found) == 1 and notes["note"][0].startswith("hears every species everywhere")
+
+
+def test_yamnet_knows_no_species_but_engines_and_rain(soundscapes):
+    asked = teachers.from_embedder(Loudness(), NAMES)
+    scores, others = asked.hear(soundscapes[0])
+    assert scores.shape == (12, 0) and others[2] == pytest.approx(0.54, abs=1e-3)  # the rain; the owl is none of its business
+
+
+def test_the_sounds_of_no_animal_are_classes_of_yamnet_and_no_birds():
+    assert len(yamnet.OTHER_SOUNDS) == len(set(yamnet.OTHER_SOUNDS)) and not set(yamnet.OTHER_SOUNDS) & set(yamnet.BIRD_CLASSES)
+    _, class_names = yamnet.read_tflite(weights.fetch("yamnet").path)
+    assert set(yamnet.OTHER_SOUNDS) <= set(class_names)
+
+
+def test_the_classifier_of_stage_07_teaches_all_that_it_learnt(soundscapes, tmp_path):
+    listener = Listener()
+    pool = pooling.build_pooling(2)
+    head = classifiers.build_head(4, 2, hidden=())
+    model = classifiers.join(pool, head, 2)
+    classifiers.save(tmp_path / "07", model, ["a", "b"], {"embedder": "birdnet", "key": listener.key, "denoise": "none"})
+    asked = teachers.from_classifier(tmp_path / "07", listener)
+    scores, others = asked.hear(soundscapes[0])
+    assert asked.labels == ["a", "b"] and scores.shape == (12, 2) and scores.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(classifiers.ClassifierError, match="same weights"):
+        other = Listener()
+        other.key = "x" * 64
+        teachers.from_classifier(tmp_path / "07", other)
+
+
+@pytest.mark.slow
+def test_the_real_birdnet_teaches_with_its_location_model(tmp_path):
+    names = taxonomy.names(["eurbla", "dragon1"]).assign(scientific_name=["Turdus merula", "Draco draco"])
+    found, notes = teachers.load_general(("birdnet",), names, place=(52.5, 13.4))
+    assert found[0].labels == ["eurbla"] and notes["note"].tolist() == ["knows 1 of 2 labels, not dragon1"]
+    waveform = hiss(20.0, sample_rate_hz=48_000)
+    waveform[: 48_000 * 5] += song(5.0, 48_000)
+    soundfile.write(tmp_path / "S_20250601_060000.wav", waveform, 48_000)
+    windows, scores, others, _ = teachers.hear_all([tmp_path / "S_20250601_060000.wav"], found, tmp_path / "store")
+    assert len(windows) == 4 and scores["birdnet"].shape == (4, 1) and scores["birdnet"].max() <= 1.0

@@ -1,0 +1,271 @@
+"""Boxes that are one bird: followed while it is sure, and never two birds in one track."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from films_made import read_mot
+
+from birdlib import runtime
+from birdlib.data.synthetic import sample
+from birdlib.video import detectors, images, reassociation, track_crops, tracking
+
+RATE_HZ = 5.0
+WIDTH, HEIGHT = 320, 240
+RED, BLUE = (200, 60, 50), (60, 80, 210)
+
+
+def picture(birds):
+    """A grey picture with a rectangle for each (x, y, width, height, colour)."""
+    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    for x, y, width, height, colour in birds:
+        image[max(0, int(y)) : int(y + height), max(0, int(x)) : int(x + width)] = colour
+    return image
+
+
+def film(*paths, score=0.9):
+    """Detections of birds; a path gives the bird (x, y, width, height, colour) of each time, or None."""
+    for k in range(max(len(path) for path in paths)):
+        birds = [path[k] for path in paths if k < len(path) and path[k] is not None]
+        boxes = np.array([[*bird[:4], score] for bird in birds], np.float32).reshape(-1, 5)
+        yield k / RATE_HZ, picture(birds), boxes
+
+
+def perched(n, x=100, y=100, size=40, colour=RED):
+    return [(x + k % 2, y, size, size, colour) for k in range(n)]
+
+
+def follow(detections, folder, **parameters):
+    return tracking.follow(detections, "film", folder, rate_hz=RATE_HZ, **parameters)
+
+
+def n_tracks(detections, folder, **parameters):
+    return follow(detections, folder, **parameters)[0]["track"].nunique()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_track_holds_one_bird(seed, tmp_path):
+    """Four birds of two colours sit, flit to perches that have long been free, and are now and then not seen."""
+    rng = np.random.default_rng(seed)
+    perches = [(x, y) for x in (15, 90, 165, 240) for y in (15, 90, 165)]
+    free_from, at, paths = np.zeros(len(perches)), [0, 5, 7, 11], [[] for _ in range(4)]
+    free_from[at] = 7
+    for k in range(60):
+        for bird, path in enumerate(paths):
+            if rng.random() < 0.1:
+                at[bird] = int(rng.choice(np.flatnonzero(free_from <= k)))
+            free_from[at[bird]] = k + 7
+            place = perches[at[bird]] + rng.normal(0, 2, 2)
+            path.append(None if rng.random() < 0.1 else (*place, 40, 34, (RED, BLUE)[bird % 2]))
+    found, _ = follow(film(*paths), tmp_path)
+    names = []
+    for time_s, x, y in found[["time_s", "x", "y"]].to_numpy():
+        seen = [(path[round(time_s * RATE_HZ)], bird) for bird, path in enumerate(paths)]
+        names.append(min((np.hypot(box[0] - x, box[1] - y), bird) for box, bird in seen if box)[1])
+    birds_of = found.assign(bird=names).groupby("track")["bird"]
+    assert birds_of.ngroups >= 4
+    assert (birds_of.nunique() == 1).all()
+    assert len(found) > 0.8 * sum(box is not None for path in paths for box in path)
+
+
+def test_every_detection_of_a_bird_that_sits_is_in_its_track_also_the_first(tmp_path):
+    found, _ = follow(film([None] * 3 + perched(10)), tmp_path)
+    assert list(found.columns) == tracking.COLUMNS
+    np.testing.assert_allclose(found["time_s"], np.arange(3, 13) / RATE_HZ)
+    assert set(found["track"]) == {1}
+
+
+@pytest.mark.parametrize("unseen, expected", [(1, 1), (4, 1), (6, 2), (20, 2)])
+def test_a_gap_of_a_second_is_bridged_and_a_longer_one_is_not(unseen, expected, tmp_path):
+    """5 pictures a second and max_gap_s=1: seen again after 5 pictures is in time."""
+    path = perched(5) + [None] * unseen + perched(5)
+    assert n_tracks(film(path), tmp_path, max_gap_s=1.0) == expected
+
+
+def test_a_bird_of_other_colours_on_the_same_perch_is_another(tmp_path):
+    path = perched(5) + [None] * 3 + perched(5, colour=BLUE)
+    assert n_tracks(film(path), tmp_path) == 2
+
+
+def test_what_appears_between_two_that_vanished_is_neither_for_sure(tmp_path):
+    left, right, between = perched(5, x=90), perched(5, x=140), [None] * 7 + perched(5, x=115)
+    assert n_tracks(film(left, right, between), tmp_path) == 3
+
+
+def test_one_that_leaves_over_the_edge_is_not_the_next_that_comes(tmp_path):
+    """At a place that it could have reached; away from the edge it would be bridged."""
+
+    def came_back(x):
+        return perched(5, x=x) + [None] * 3 + perched(5, x=x + 34)
+
+    assert n_tracks(film(came_back(0)), tmp_path) == 2
+    assert n_tracks(film(came_back(100)), tmp_path) == 1
+
+
+def test_a_box_around_two_birds_is_in_the_track_of_neither(tmp_path):
+    """The detector takes two birds that sit close for one, wide as both: then each is followed anew."""
+    both = [(100, 100, 82, 40, RED)] * 2
+    found, _ = follow(film(perched(5) + both + perched(5, x=142)), tmp_path)
+    assert found["track"].nunique() == 2
+    assert found["width"].max() < 50
+
+
+def test_a_track_does_not_go_over_to_a_bird_that_comes_out_from_behind(tmp_path):
+    """One is hidden by another as large, whose box overlaps the last of the first."""
+    found, _ = follow(film(perched(6) + perched(6, x=118, colour=BLUE)), tmp_path)
+    assert found.groupby("track")["time_s"].agg(["min", "max"]).to_numpy().tolist() == [[0.0, 1.0], [1.2, 2.2]]
+
+
+def test_faint_boxes_go_on_with_a_track_and_are_none_by_themselves(tmp_path):
+    sure, faint = list(film(perched(6))), list(film(perched(12), score=0.3))[6:]
+    found, _ = follow([*sure, *faint], tmp_path)
+    assert len(found) == 12 and found["track"].nunique() == 1
+    assert n_tracks(faint, tmp_path) == 0
+
+
+@pytest.mark.parametrize("n, expected", [(2, 0), (3, 1)])
+def test_a_glimpse_is_no_track(n, expected, tmp_path):
+    assert n_tracks(film([None] + perched(n) + [None] * 3), tmp_path, min_detections=3) == expected
+
+
+def test_no_bird_is_two_empty_tables(tmp_path):
+    found, crops = follow(film([None] * 5), tmp_path)
+    assert list(found.columns) == tracking.COLUMNS and list(crops.columns) == tracking.CROP_COLUMNS
+    assert len(found) == len(crops) == 0
+    assert list(tracking.summary(found).columns) == tracking.SUMMARY_COLUMNS
+    assert tracking.must_not_link(found).shape == (0, 0)
+
+
+def test_a_film_of_one_picture_has_a_track_only_if_one_is_enough(tmp_path):
+    found, crops = follow(film(perched(1)), tmp_path, min_detections=1)
+    assert len(found) == len(crops) == 1
+    assert n_tracks(film(perched(1)), tmp_path) == 0
+
+
+def test_crops_are_few_spread_over_the_track_and_show_the_bird(tmp_path):
+    path = perched(20) + [None] * 20 + perched(40, x=30, y=30, colour=BLUE)
+    _, crops = follow(film(path), tmp_path, n_crops=4)
+    assert (crops.groupby("track").size() == 4).all()
+    assert (crops.groupby("track")["quality"].diff().dropna() <= 0).all()
+    for track, colour in ((1, RED), (2, BLUE)):
+        mine = crops[crops["track"] == track]
+        for path in mine["path"]:
+            image = images.read_image(tmp_path / path)
+            np.testing.assert_allclose(image[image.shape[0] // 2, image.shape[1] // 2], colour, atol=12)
+        assert mine["time_s"].max() - mine["time_s"].min() > 2.0
+
+
+def test_crops_of_an_earlier_run_go(tmp_path):
+    follow(film(perched(20)), tmp_path, n_crops=8)
+    _, crops = follow(film(perched(20)), tmp_path, n_crops=2)
+    assert sorted(crops["path"]) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
+
+
+def test_a_long_track_holds_no_more_crops_than_a_short_one():
+    best = track_crops.Best(n_crops=4)
+    for k in range(2000):
+        best.offer(k / RATE_HZ, np.zeros((2, 2, 3), np.uint8), 1.0 if k in (300, 1700) else 0.5)
+        assert len(best.kept) <= 8
+    chosen = best.chosen()
+    assert len(chosen) == 4
+    assert {time_s for worth, time_s, _ in chosen if worth == 1.0} == {300 / RATE_HZ, 1700 / RATE_HZ}
+
+
+def test_a_sharp_large_and_whole_crop_is_better(rng):
+    sharp = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    blurred = np.full_like(sharp, 128)
+    size, box = (HEIGHT, WIDTH), (100, 100, 96, 96)
+    best = track_crops.quality(sharp, box, size)
+    assert best > track_crops.quality(blurred, box, size)
+    assert best > track_crops.quality(sharp, (100, 100, 48, 48), size)
+    assert best > track_crops.quality(sharp, (0, 100, 96, 96), size)
+    assert best > track_crops.quality(sharp, box, size, hidden=0.5)
+
+
+def test_crops_have_a_margin_and_stay_inside():
+    image = picture([])
+    assert track_crops.crop(image, (100, 100, 40, 20)).shape == (28, 48, 3)
+    assert track_crops.crop(image, (300, 220, 20, 20)).shape == (22, 22, 3)
+    assert max(track_crops.crop(np.zeros((2000, 3000, 3), np.uint8), (0, 0, 3000, 2000)).shape) == 320
+
+
+def test_birds_seen_at_once_are_two_birds(tmp_path):
+    """The third comes when both have gone."""
+    first, second, third = perched(6, x=20), perched(6, x=200), [None] * 20 + perched(6, x=200, colour=BLUE)
+    found, _ = follow(film(first, second, third), tmp_path)
+    apart = tracking.must_not_link(found)
+    assert apart.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+    other = pd.concat([found, found.assign(recording_id="other")])
+    both = tracking.must_not_link(other)
+    assert not both[:3, 3:].any() and (both[3:, 3:] == apart).all()
+
+
+def test_the_sound_of_a_bird_is_of_the_time_when_it_is_alone():
+    """From 0 to 6 s, others at 1 to 2 and 4.5 to 5.5: alone from 2 to 4.5. They are never alone, nor is half a second."""
+    spans = {1: (0.0, 6.0), 2: (1.0, 2.0), 3: (4.5, 5.5), 4: (5.9, 6.5)}
+    rows = [("film", track, time_s, 0, 0, 9, 9, 0.5) for track, span in spans.items() for time_s in span]
+    summary = tracking.summary(pd.DataFrame(rows, columns=tracking.COLUMNS)).set_index("track")
+    assert tuple(summary.loc[1, ["alone_from_s", "alone_until_s"]]) == (2.0, 4.5)
+    assert summary.loc[2:, "alone_from_s"].isna().all()
+    assert (summary["n_detections"] == 2).all()
+
+
+def test_mot_text_is_read_as_it_was_written(tmp_path):
+    found, _ = follow(film(perched(6), [None] * 2 + perched(6, x=200)), tmp_path)
+    tracking.write_mot(found, tmp_path / "film.txt", RATE_HZ)
+    assert (tmp_path / "film.txt").read_text().startswith("1,1,100.000,100.000,40.000,40.000,0.900,-1,-1,-1\n")
+    pd.testing.assert_frame_equal(read_mot(tmp_path / "film.txt", RATE_HZ), found, atol=1e-3, check_dtype=False)
+
+
+def test_a_film_without_birds_is_an_empty_mot_file(tmp_path):
+    nobody, _ = follow([], tmp_path)
+    tracking.write_mot(nobody, tmp_path / "film.txt", RATE_HZ)
+    assert (tmp_path / "film.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("wrong", [{"n_crops": 0}, {"min_detections": 0}, {"max_gap_s": -1.0}])
+def test_numbers_without_sense_are_told(wrong, tmp_path):
+    with pytest.raises(ValueError, match="positive"):
+        follow(film(perched(3)), tmp_path, **wrong)
+
+
+def test_a_bird_looks_like_itself_and_not_like_another():
+    red, blue = (
+        reassociation.colours(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE)
+    )
+    assert reassociation.difference(red, red) == pytest.approx(0.0, abs=1e-6)
+    assert reassociation.difference(red, blue) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_tracks_of_the_sample_are_pure(tmp_path):
+    """By a real detector: every bird has a track, and a box in fifty at most is of another bird than its track."""
+    folder = sample.ensure()
+    truth = pd.read_csv(folder / "truth" / "video_tracks.csv")
+    detector, wrong, total = detectors.load("efficientdet_lite2", min_score=0.2), 0, 0
+    for video, boxes in truth.groupby("video"):
+        found, _ = follow(detector.detect_film(folder / video, RATE_HZ), tmp_path)
+        names = []
+        for row in found.itertuples():
+            near = boxes[(boxes["time_s"] - row.time_s).abs() < 0.034]
+            box = np.array([row.x, row.y, row.width, row.height])
+            overlaps = [reassociation.overlap(box, one) for one in near[["x", "y", "width", "height"]].to_numpy(float)]
+            names.append(near["individual_id"].iloc[int(np.argmax(overlaps))])
+        found["bird"] = names
+        counts = found.groupby("track")["bird"].value_counts().unstack(fill_value=0)
+        wrong, total = wrong + int((counts.sum(axis=1) - counts.max(axis=1)).sum()), total + len(found)
+        assert set(counts.idxmax(axis=1)) == set(boxes["individual_id"]), video
+    assert wrong <= total / 50
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(runtime.FullDiskError, match="disk is full"):
+        follow(film(perched(5)), tmp_path)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
