@@ -53,19 +53,19 @@ def _parser():
     run.add_argument("--force", action="store_true", help="run also what is current")
     run.set_defaults(command=_run)
 
-    search = commands.add_parser(
+    nearest = commands.add_parser(
         "nearest", help="list the recordings and photos that lie nearest to a photo or a sound"
     )
-    search.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
-    search.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
-    search.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
-    search.set_defaults(command=_nearest)
+    nearest.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
+    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
+    nearest.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
+    nearest.set_defaults(command=_nearest)
 
-    match_files = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
-    match_files.add_argument("picture", metavar="VIDEO_OR_IMAGE")
-    match_files.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
-    match_files.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
-    match_files.set_defaults(command=_match)
+    match = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
+    match.add_argument("picture", metavar="VIDEO_OR_IMAGE")
+    match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
+    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
+    match.set_defaults(command=_match)
 
     _add_gallery(commands)
 
@@ -110,7 +110,7 @@ def _add_gallery(commands):
     add.add_argument("--bird", type=int, metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
     listing = actions.add_parser("list", help="list the known birds")
     match_files = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
-    match_files.add_argument(
+    match.add_argument(
         "--false-accept", type=float, default=0.05, metavar="SHARE",
         help="how many newcomers may be taken for a known bird (default: 0.05)",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from birdlib import runtime
 
 KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle mounts what is attached to a notebook
 WHEELS = "birdlib-wheels.txt"  # names the packages whose wheels lie beside it
-SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
+_SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
     "opencv-python-headless": "cv2",
     "onnxruntime": "onnxruntime",
     "tensorflow": "tensorflow",
@@ -110,7 +110,7 @@ def missing_requirements(requirements):
 
 
 def _is_installed(package):
-    module = SAME_MODULE.get(package)
+    module = _SAME_MODULE.get(package)
     if module and importlib.util.find_spec(module):
         return True
     try:

@@ -3,7 +3,7 @@
 import numpy as np
 
 SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
-SPEECH_COLOUR = "#ff4d4d"
+_SPEECH_COLOUR = "#ff4d4d"
 BEST_COLOUR = "#f2a541"
 MOST_FRAMES = 8000  # of a spectrogram: more than there are pixels; an hour of sound leaves some out
 
@@ -52,8 +52,8 @@ def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=No
     extent = (0, len(waveform) / sample_rate_hz, 0, sample_rate_hz / 2000)
     ax.imshow(level_db, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
     for start_s, end_s in spans:
-        ax.axvspan(start_s, end_s, color=SPEECH_COLOUR, alpha=0.25)
-        ax.hlines(0.97 * sample_rate_hz / 2000, start_s, end_s, color=SPEECH_COLOUR, linewidth=4)
+        ax.axvspan(start_s, end_s, color=_SPEECH_COLOUR, alpha=0.25)
+        ax.hlines(0.97 * sample_rate_hz / 2000, start_s, end_s, color=_SPEECH_COLOUR, linewidth=4)
     ax.set(xlabel="time, s", ylabel="kHz", title=title)
     if max_hz:
         ax.set_ylim(0, max_hz / 1000)
@@ -297,4 +297,4 @@ def soundscape_timeline(
 def _outline(x, y, width):
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x, y), width, 1.0, fill=False, edgecolor=SPEECH_COLOUR, linewidth=1.6)
+    return Rectangle((x, y), width, 1.0, fill=False, edgecolor=_SPEECH_COLOUR, linewidth=1.6)

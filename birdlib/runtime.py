@@ -19,7 +19,7 @@ import numpy as np
 
 import birdlib
 
-REPORTED_PACKAGES = (
+_REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
 LITTLE_BYTES = 65_536  # a disk with less is full
@@ -245,7 +245,7 @@ def devices():
 def versions():
     """Installed versions of Python's packages that change numbers, for the receipt."""
     found = {"birdlib": birdlib.__version__}
-    for package in REPORTED_PACKAGES:
+    for package in _REPORTED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

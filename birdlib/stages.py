@@ -17,8 +17,8 @@ import birdlib
 from birdlib import runtime
 
 RECEIPT = "stage.json"
-WATCHED = ".watched.parquet"
-HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
+_WATCHED = ".watched.parquet"
+_HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
 READS = {  # which stages a stage reads; the order of the keys is the order of the chain
     "01_split": [],
     "02_clean": ["01_split"],
@@ -30,11 +30,11 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "08_submit": ["01_split", "07_classify"],
     "09_count": ["01_split"],
 }
-MAY_READ = {"07_classify": ["06_pseudolabel"]}  # and which it reads beside them where they can be read
-INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a stage given the parameter need not read the other
+_MAY_READ = {"07_classify": ["06_pseudolabel"]}  # and which it reads beside them where they can be read
+_INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a stage given the parameter need not read the other
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
 FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
-ANY_TIME = 0  # stands for a modification time that does not matter
+_ANY_TIME = 0  # stands for a modification time that does not matter
 
 
 class MissingStageError(runtime.BirdlibError):
@@ -58,19 +58,19 @@ def start(name, outputs_dir, also=(), **parameters):
     Args:
         name: such as ``"03_embed"``; a key of ``READS``.
         outputs_dir: folder of all stages.
-        also: stages that it reads this time, beside those of ``READS`` and ``MAY_READ``.
+        also: stages that it reads this time, beside those of ``READS`` and ``_MAY_READ``.
         parameters: everything that changes the stage's results, JSON-able.
 
     Raises:
         MissingStageError: if a stage that this one reads is not finished; it names the notebook to run.
     """
     folder = Path(outputs_dir) / name
-    extra = [other for other in MAY_READ.get(name, ()) if can_be_read(outputs_dir, other)]
-    needs = [needed for needed in (*READS[name], *also, *extra) if not parameters.get(INSTEAD.get(needed))]
+    extra = [other for other in _MAY_READ.get(name, ()) if can_be_read(outputs_dir, other)]
+    needs = [needed for needed in (*READS[name], *also, *extra) if not parameters.get(_INSTEAD.get(needed))]
     inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needs}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)
-    return Stage(name, folder, normalise_parameters(parameters, outputs_dir), inputs)
+    return Stage(name, folder, _normalise_parameters(parameters, outputs_dir), inputs)
 
 
 def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
@@ -87,9 +87,9 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         the receipt, as a dict.
     """
     for path in stage.folder.rglob(".*"):
-        if HALF_WRITTEN.fullmatch(path.name):  # by a run that was killed
+        if _HALF_WRITTEN.fullmatch(path.name):  # by a run that was killed
             path.unlink(missing_ok=True)
-    runtime.write_table(_watch(stage.folder, watched), stage.folder / WATCHED)
+    runtime.write_table(_watch(stage.folder, watched), stage.folder / _WATCHED)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
     written = {
         "stage": stage.name,
@@ -178,7 +178,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
         old = receipt(outputs_dir, name)
     except MissingStageError:
         return "its receipt is damaged" if (folder / RECEIPT).is_file() else "not finished yet"
-    now = normalise_parameters(parameters, outputs_dir)
+    now = _normalise_parameters(parameters, outputs_dir)
     changed = [key for key, value in old["parameters"].items() if key not in now or now[key] != value]
     if changed:
         return "changed parameter " + ", ".join(changed)
@@ -190,7 +190,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
                 return f"{needed} has changed"
         except MissingStageError:
             return f"{needed} is missing or damaged"
-    for other in MAY_READ.get(name, ()):
+    for other in _MAY_READ.get(name, ()):
         if other not in old["inputs"] and can_be_read(outputs_dir, other):
             return f"{other} was not there yet"
     for file_name, record in old["files"].items():
@@ -204,7 +204,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
     return _changed_watched(folder)
 
 
-def normalise_parameters(parameters, outputs_dir):
+def _normalise_parameters(parameters, outputs_dir):
     """Parameters as the receipt records them: paths relative to the outputs folder, the rest as it is."""
     return {
         name: relative(value, outputs_dir) if name in PATH_PARAMETERS and value else value
@@ -232,19 +232,19 @@ def _watch(folder, paths):
     base = os.path.realpath(folder)
     rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
     own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
-    rows += [(os.path.relpath(path, base), path.stat().st_size, ANY_TIME) for path in sorted(own)]
+    rows += [(os.path.relpath(path, base), path.stat().st_size, _ANY_TIME) for path in sorted(own)]
     return pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"])
 
 
 def _changed_watched(folder):
     base = os.path.realpath(folder)
-    if not os.path.isfile(os.path.join(base, WATCHED)):
-        return f"{WATCHED} is missing"
-    table = pd.read_parquet(os.path.join(base, WATCHED))
+    if not os.path.isfile(os.path.join(base, _WATCHED)):
+        return f"{_WATCHED} is missing"
+    table = pd.read_parquet(os.path.join(base, _WATCHED))
     for name, size, modified_ns in zip(table["path"], table["bytes"], table["modified_ns"], strict=True):
         path = os.path.join(base, name)
         size_now, modified_ns_now = _size_and_time(path)
-        if size_now != size or modified_ns not in (ANY_TIME, modified_ns_now):
+        if size_now != size or modified_ns not in (_ANY_TIME, modified_ns_now):
             return f"{os.path.normpath(path)} has changed"
     return ""
 

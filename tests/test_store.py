@@ -10,7 +10,7 @@ from birdlib.store import EmbeddingStore, StoreError, fcntl
 WRITER = """
 import sys, time
 import numpy as np
-from birdlib import embedding_store
+from birdlib import store as embedding_store
 
 def entry(number):
     rng = np.random.default_rng(number)

@@ -38,10 +38,10 @@ RANGES = {  # from which the numbers of a distortion are drawn, uniformly
 }
 WAVEFORM = tuple(RANGES)
 BATCH = ("audio_mix",)
-SPECTROGRAM = ("mixup", "cutmix")
-MODEL = ("spec_augment",)
-NAMES = (*WAVEFORM, *BATCH, *SPECTROGRAM, *MODEL)
-WET = 0.3  # share of the echo in reverb
+_SPECTROGRAM = ("mixup", "cutmix")
+_MODEL = ("spec_augment",)
+NAMES = (*WAVEFORM, *BATCH, *_SPECTROGRAM, *_MODEL)
+_WET = 0.3  # share of the echo in reverb
 
 
 class AugmentError(runtime.BirdlibError):
@@ -188,7 +188,7 @@ def spectrograms(
     probabilities = PROBABILITIES | dict(probabilities)
     images, labels, done = np.asarray(images, np.float32), np.asarray(labels, np.float32), names(switch)
     rare = np.ones(len(images)) if rarities is None else row_rarity(labels, rarities)
-    by_mixup, by_cutmix = (_drawn(probabilities[name], rare, rng) & (name in done) for name in SPECTROGRAM)
+    by_mixup, by_cutmix = (_drawn(probabilities[name], rare, rng) & (name in done) for name in _SPECTROGRAM)
     scaled = tuple(round(edge * images.shape[1] / 512) for edge in edges)
     blended, blended_labels = mixing.mixup(images, labels, by_mixup, alpha=alpha, rng=rng)
     joined, joined_labels = mixing.cutmix(images, labels, by_cutmix, edges=scaled, rng=rng)
@@ -213,7 +213,7 @@ def _distorted(name, song, sample_rate_hz, number, sounds, rng):
     if name in sounds:
         return distortions.add(song, sounds[name].draw(len(song), rng=rng), number)
     if name == "reverb":
-        return distortions.reverb(song, sample_rate_hz, decay_s=number, wet=WET, rng=rng)
+        return distortions.reverb(song, sample_rate_hz, decay_s=number, wet=_WET, rng=rng)
     if name == "compression":
         return distortions.compress(song, sample_rate_hz, ratio=number)
     if name == "pitch":

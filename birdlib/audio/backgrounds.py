@@ -12,7 +12,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.audio import io as audio_io
 
-MOMENT_S = 0.001  # no stretch is shorter
+_MOMENT_S = 0.001  # no stretch is shorter
 
 
 class AmbienceError(runtime.BirdlibError):
@@ -106,6 +106,6 @@ class Sounds:
         wanted_s = (n_samples + 1) / self.sample_rate_hz  # one more: times are rounded to samples of the file
         first_s = start_s + rng.random() * max(0.0, end_s - start_s - wanted_s)
         waveform, _ = audio_io.read(
-            path, self.sample_rate_hz, first_s, max(min(end_s, first_s + wanted_s), first_s + MOMENT_S)
+            path, self.sample_rate_hz, first_s, max(min(end_s, first_s + wanted_s), first_s + _MOMENT_S)
         )
         return np.resize(waveform, n_samples)

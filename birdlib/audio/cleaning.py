@@ -16,7 +16,7 @@ from birdlib.audio import io as audio_io
 from birdlib.audio import noise, vad
 
 POLICIES = ("remove", "soften", "keep")
-MIN_DURATION_S = 0.975  # one patch of YAMNet
+_MIN_DURATION_S = 0.975  # one patch of YAMNet
 CLIP_COLUMNS = ["start_s", "end_s", "is_noise"]
 
 
@@ -32,7 +32,7 @@ def clean_recording(
     threshold=0.6,
     soften_db=20.0,
     max_rate_hz=32000,
-    min_duration_s=MIN_DURATION_S,
+    min_duration_s=_MIN_DURATION_S,
     block_s=300.0,
 ):
     """Clean one recording, or the part of it from ``start_s`` to ``end_s``, into a FLAC file.

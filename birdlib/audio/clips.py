@@ -16,7 +16,7 @@ from birdlib.audio import io as audio_io
 from birdlib.models import embedders
 
 RECIPES = ("whole", "random")
-NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
+_NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
 PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]
 
 
@@ -245,7 +245,7 @@ def _clip_key(clip):
 def _clip_blocks(clip, folder, sample_rate_hz):
     if clip.is_noise:
         rng = cleaning.recording_rng(runtime.digest(clip.clip_id))
-        return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, NOISE_LEVEL_DB)]
+        return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, _NOISE_LEVEL_DB)]
     return audio_io.stream(
         Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, start_s=clip.start_s, end_s=clip.end_s
     )

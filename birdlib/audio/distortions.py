@@ -6,8 +6,8 @@ overshoot is turned down, not cut. Silence stays silence. A bird's name stays ri
 
 import numpy as np
 
-N_FFT = 1024  # of the phase vocoder: 32 ms at 32 kHz, which keeps the notes of a trill apart
-LEVEL_WINDOW_S = 0.01  # over which a compressor takes the level
+_N_FFT = 1024  # of the phase vocoder: 32 ms at 32 kHz, which keeps the notes of a trill apart
+_LEVEL_WINDOW_S = 0.01  # over which a compressor takes the level
 
 
 def reverb(waveform, sample_rate_hz, *, decay_s, wet, rng):
@@ -45,7 +45,7 @@ def compress(waveform, sample_rate_hz, *, ratio, below_db=20.0):
     """
     from scipy.ndimage import uniform_filter1d
 
-    window = max(1, round(LEVEL_WINDOW_S * sample_rate_hz))
+    window = max(1, round(_LEVEL_WINDOW_S * sample_rate_hz))
     power = uniform_filter1d(np.square(waveform, dtype=np.float64), window, mode="constant")
     level_db = 10.0 * np.log10(np.maximum(power, 1e-12))  # (samples,)
     over_db = np.maximum(level_db - (level_db.max() - below_db), 0.0)
@@ -72,7 +72,7 @@ def pitch(waveform, sample_rate_hz, semitones):
     import librosa
 
     padded = _long_enough(waveform)
-    moved = librosa.effects.pitch_shift(padded, sr=sample_rate_hz, n_steps=semitones, n_fft=N_FFT)
+    moved = librosa.effects.pitch_shift(padded, sr=sample_rate_hz, n_steps=semitones, n_fft=_N_FFT)
     return _fitting(moved[: len(waveform)])
 
 
@@ -85,7 +85,7 @@ def stretch(waveform, rate):
     """Sing ``rate`` times as fast at the same pitch; a song that gets shorter begins anew, one that gets longer is cut."""
     import librosa
 
-    stretched = librosa.effects.time_stretch(_long_enough(waveform), rate=rate, n_fft=N_FFT)
+    stretched = librosa.effects.time_stretch(_long_enough(waveform), rate=rate, n_fft=_N_FFT)
     return _fitting(np.resize(stretched[: max(1, round(len(waveform) / rate))], len(waveform)))
 
 
@@ -115,4 +115,4 @@ def _fitting(waveform):
 
 
 def _long_enough(waveform):
-    return np.pad(waveform, (0, max(0, N_FFT - len(waveform))))
+    return np.pad(waveform, (0, max(0, _N_FFT - len(waveform))))

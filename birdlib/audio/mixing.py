@@ -12,7 +12,7 @@ from birdlib import runtime
 
 RULES = ("union", "weighted")
 PRESENT = 0.5  # from which target on a species is there
-EDGE_FADE_S = 0.01  # where a part of a sound begins or ends: a hard edge would click
+_EDGE_FADE_S = 0.01  # where a part of a sound begins or ends: a hard edge would click
 
 
 class MixingError(runtime.BirdlibError):
@@ -87,7 +87,7 @@ def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0
     partner = partners(labels, rng=rng)
     order = rng.permuted(np.tile(np.asarray(weights, np.float32), (len(labels), 1)), axis=1)  # (batch, 2)
     first, second = order[:, :1], order[:, 1:]
-    begins, ends = _parts(n_samples, n_overlap, max(1, round(EDGE_FADE_S * sample_rate_hz)))  # (samples,)
+    begins, ends = _parts(n_samples, n_overlap, max(1, round(_EDGE_FADE_S * sample_rate_hz)))  # (samples,)
     mixed = first * begins * waveforms + second * ends * waveforms[partner]
     return _settled(waveforms, mixed, labels, partner, chosen, first, second, rule)
 

@@ -11,8 +11,8 @@ import numpy as np
 from birdlib.audio import io as audio_io
 
 DENOISERS = ("none", "stationary", "nonstationary")
-BIRD_BAND_HZ = (1500.0, 10000.0)
-SILENCE = 1e-4  # a recording that never exceeds this (-80 dB) is silent
+_BIRD_BAND_HZ = (1500.0, 10000.0)
+_SILENCE = 1e-4  # a recording that never exceeds this (-80 dB) is silent
 _CLIPPED = 0.999
 _N_QUIETEST = 10
 FRAME = 1024
@@ -81,7 +81,7 @@ class Measures:
             "noise_floor_db": round(float(floor_db), 2),
             "snr_db": round(float(signal_db - floor_db), 2),
             "clipped_share": self.n_clipped / self.n_samples,
-            "is_silent": self.peak < SILENCE,
+            "is_silent": self.peak < _SILENCE,
         }
 
     def _take(self, second):
@@ -97,7 +97,7 @@ class Measures:
             keep(self._quietest, (-powers.mean(), index, second))
 
 
-def band_powers(waveform, sample_rate_hz, band_hz=BIRD_BAND_HZ):
+def band_powers(waveform, sample_rate_hz, band_hz=_BIRD_BAND_HZ):
     """Mean square within a frequency band of each whole frame of 1024 samples; (frames,), at least one."""
     n_frames = max(1, len(waveform) // FRAME)
     frames = np.zeros(n_frames * FRAME, np.float32)

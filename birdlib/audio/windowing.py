@@ -15,7 +15,7 @@ from birdlib import runtime
 from birdlib.audio import io as audio_io
 
 PART_COLUMNS = ["recording_id", "audio_path", "start_s", "end_s", "row"]
-TRIES = 10  # files that cannot be read, one after the other, before a training gives up
+_TRIES = 10  # files that cannot be read, one after the other, before a training gives up
 
 
 class CropError(runtime.BirdlibError):
@@ -233,7 +233,7 @@ def _classes():
             return np.asarray(sounds, np.float32), np.asarray(truth, np.float32), weight
 
         def _draw(self, rng):
-            for _ in range(TRIES):
+            for _ in range(_TRIES):
                 part = self.table.iloc[int(np.searchsorted(self.cumulated, rng.random(), side="right"))]
                 start_s = rng.uniform(part["start_s"], max(part["start_s"], part["end_s"] - self.window_s))
                 try:
@@ -245,7 +245,7 @@ def _classes():
                 return sound, part["row"]
             path, reason = next(reversed(self.skipped.items()))
             raise CropError(
-                f"{TRIES} files one after the other cannot be read, the last being {path} ({reason}): run 02_clean again"
+                f"{_TRIES} files one after the other cannot be read, the last being {path} ({reason}): run 02_clean again"
             )
 
         @property

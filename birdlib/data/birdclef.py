@@ -16,10 +16,10 @@ from birdlib.data import manifest
 from birdlib.runtime import BirdlibError
 
 WINDOW_S = 5.0
-ENCODER_TAIL_S = 0.1  # decoded ogg may be this much longer than the recording was: no window of its own
-AUDIO_SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+_ENCODER_TAIL_S = 0.1  # decoded ogg may be this much longer than the recording was: no window of its own
+_AUDIO_SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 
 class LayoutError(BirdlibError):
@@ -68,7 +68,7 @@ def read(folder):
         }
     )
     recordings["group_id"] = recordings["group_id"].where(recordings["group_id"] != "", recordings["recording_id"])
-    tables = [recordings, _media(folder, "images", IMAGE_SUFFIXES), _media(folder, "videos", VIDEO_SUFFIXES)]
+    tables = [recordings, _media(folder, "images", _IMAGE_SUFFIXES), _media(folder, "videos", _VIDEO_SUFFIXES)]
     table = manifest.normalise(pd.concat([each for each in tables if len(each)] or [recordings], ignore_index=True))
     if (folder / "taxonomy.csv").is_file():
         unknown = sorted(set(manifest.class_names(table)) - set(taxonomy(folder)["primary_label"]))
@@ -99,7 +99,7 @@ def soundscapes(folder, which="test"):
     """The files of ``test_soundscapes/`` or ``train_soundscapes/``, sorted by name; empty if the folder is missing."""
     if which not in ("test", "train"):
         raise ValueError(f"which is {which!r}: there are 'test' and 'train' soundscapes")
-    return _files(Path(folder, f"{which}_soundscapes"), AUDIO_SUFFIXES)
+    return _files(Path(folder, f"{which}_soundscapes"), _AUDIO_SUFFIXES)
 
 
 def one_a_stem(paths):
@@ -125,7 +125,7 @@ def windows(duration_s, window_s=WINDOW_S):
         raise ValueError(f"a soundscape cannot last {duration_s} s")
     if duration_s == 0:
         return []
-    n_windows = max(1, math.ceil((duration_s - ENCODER_TAIL_S) / window_s))
+    n_windows = max(1, math.ceil((duration_s - _ENCODER_TAIL_S) / window_s))
     return [(index * window_s, (index + 1) * window_s) for index in range(n_windows)]
 
 

@@ -1,6 +1,6 @@
 """The same sound under two names. It would lie in train and in test, and a score would praise memory.
 
-A *fingerprint* is one float32 vector of the first ten seconds of a recording: ``N_STATISTICS`` statistics of its
+A *fingerprint* is one float32 vector of the first ten seconds of a recording: ``_N_STATISTICS`` statistics of its
 log-mel spectrogram, which find candidates, then a coarse picture of it (frames x bands), which is laid over that of
 the candidate. Both leave the gain out. Frames after the end of a short recording are NaN, and so is all of a
 recording that cannot be read.
@@ -15,17 +15,17 @@ from birdlib import runtime
 from birdlib.audio import io as audio_io
 from birdlib.metrics import classification
 
-FINGERPRINT_S = 10.0
+_FINGERPRINT_S = 10.0
 SAMPLE_RATE_HZ = 16_000
 WINDOW_S, HOP_S = 0.256, 0.064  # so long that half a hop of displacement hardly changes a frame
 N_BANDS, N_MELS = 8, 32
-N_STATISTICS = 2 * N_MELS
-FLOOR_DB = -60.0  # below the loudest; what lies deeper is coding noise
-MAX_SHIFT = 9  # frames, 0.58 s
-LIKENESS, SHORT_LIKENESS = 0.94, 0.97  # of two pictures; the higher bar below SHORT_S, where songs of a kind look alike
-SHORT_S, SHORTEST_S = 5.0, 1.0
-N_CANDIDATES = 6  # nearest neighbours laid over each recording
-RIDGE = 10.0
+_N_STATISTICS = 2 * N_MELS
+_FLOOR_DB = -60.0  # below the loudest; what lies deeper is coding noise
+_MAX_SHIFT = 9  # frames, 0.58 s
+_LIKENESS, _SHORT_LIKENESS = 0.94, 0.97  # of two pictures; the higher bar below SHORT_S, where songs of a kind look alike
+_SHORT_S, _SHORTEST_S = 5.0, 1.0
+_N_CANDIDATES = 6  # nearest neighbours laid over each recording
+_RIDGE = 10.0
 BATCH = 2000  # pairs compared at once
 
 
@@ -45,7 +45,7 @@ def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
     starts_s, ends_s = (np.full(len(paths), np.nan) if each is None else each for each in (starts_s, ends_s))
     jobs = [delayed(_fingerprint)(str(path), *part) for path, *part in zip(paths, starts_s, ends_s, strict=True)]
     results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    prints = np.empty((len(jobs), N_STATISTICS + _n_frames() * N_BANDS), dtype=np.float32)
+    prints = np.empty((len(jobs), _N_STATISTICS + _n_frames() * N_BANDS), dtype=np.float32)
     for index, row in enumerate(runtime.progress(results, total=len(jobs), desc="fingerprints")):
         prints[index] = row
     return prints
@@ -75,7 +75,7 @@ def unreadable(table, root, prints):
     faults = []
     for path in table["audio_path"][np.isnan(prints[:, 0]) & (table["audio_path"] != "").to_numpy()]:
         try:
-            audio_io.read(root / path, end_s=FINGERPRINT_S)
+            audio_io.read(root / path, end_s=_FINGERPRINT_S)
             faults.append((path, "its part between start_s and end_s cannot be read"))
         except audio_io.AudioError as error:
             faults.append((path, error.reason))
@@ -111,8 +111,8 @@ def find_duplicates(digests, prints):
 
 
 def statistics(prints):
-    """The statistics in fingerprints: (recordings, ``N_STATISTICS``), mean and deviation of each mel band in dB."""
-    return prints[:, :N_STATISTICS]
+    """The statistics in fingerprints: (recordings, ``_N_STATISTICS``), mean and deviation of each mel band in dB."""
+    return prints[:, :_N_STATISTICS]
 
 
 def merge_duplicate_groups(table, pairs):
@@ -190,13 +190,13 @@ def flattery(features, species, groups, rng, n_folds=5, n_repeats=5):
 
 
 def _n_frames():
-    return int(FINGERPRINT_S / HOP_S)
+    return int(_FINGERPRINT_S / HOP_S)
 
 
 def _fingerprint(path, start_s, end_s):
-    empty = np.full(N_STATISTICS + _n_frames() * N_BANDS, np.nan, dtype=np.float32)
+    empty = np.full(_N_STATISTICS + _n_frames() * N_BANDS, np.nan, dtype=np.float32)
     start_s = 0.0 if np.isnan(start_s) else start_s
-    end_s = np.nanmin([start_s + FINGERPRINT_S, end_s])
+    end_s = np.nanmin([start_s + _FINGERPRINT_S, end_s])
     if not path:
         return empty
     try:
@@ -205,13 +205,13 @@ def _fingerprint(path, start_s, end_s):
         return empty  # the cleaning stage lists what cannot be read, with the reason
     waveform = np.pad(waveform, (0, max(0, round(WINDOW_S * SAMPLE_RATE_HZ) - len(waveform))))
     decibel = audio_io.log_mel(waveform, SAMPLE_RATE_HZ, n_mels=N_MELS, window_s=WINDOW_S, hop_s=HOP_S)[: _n_frames()]
-    decibel = np.maximum(decibel, decibel.max() + FLOOR_DB)  # (frames, mels)
+    decibel = np.maximum(decibel, decibel.max() + _FLOOR_DB)  # (frames, mels)
     power = 10.0 ** (decibel / 10.0)
     picture = 10.0 * np.log10(power.reshape(len(power), N_BANDS, -1).sum(axis=2))  # (frames, bands)
     picture -= picture.mean(axis=0)
     level = decibel.mean()
-    empty[:N_STATISTICS] = np.concatenate([decibel.mean(axis=0) - level, decibel.std(axis=0)])
-    empty[N_STATISTICS : N_STATISTICS + picture.size] = picture.ravel()
+    empty[:_N_STATISTICS] = np.concatenate([decibel.mean(axis=0) - level, decibel.std(axis=0)])
+    empty[_N_STATISTICS : _N_STATISTICS + picture.size] = picture.ravel()
     return empty
 
 
@@ -219,23 +219,23 @@ def _near_pairs(rows, prints):
     """Pairs among the rows whose pictures agree: nearest neighbours by the statistics, then one laid over the other."""
     from sklearn.neighbors import NearestNeighbors
 
-    n_frames = (~np.isnan(prints[rows, N_STATISTICS::N_BANDS])).sum(axis=1)
-    rows = rows[n_frames >= SHORTEST_S / HOP_S]
+    n_frames = (~np.isnan(prints[rows, _N_STATISTICS::N_BANDS])).sum(axis=1)
+    rows = rows[n_frames >= _SHORTEST_S / HOP_S]
     if len(rows) < 2:
         return pd.DataFrame({"first": [], "second": [], "kind": [], "likeness": []})
     scaled = statistics(prints[rows]).astype(np.float64)
     scaled = (scaled - scaled.mean(axis=0)) / (scaled.std(axis=0) + 1e-9)
-    n_neighbors = min(N_CANDIDATES + 1, len(rows))
+    n_neighbors = min(_N_CANDIDATES + 1, len(rows))
     neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(scaled).kneighbors(scaled, return_distance=False)
     pairs = np.stack([np.repeat(rows, n_neighbors), rows[neighbours].ravel()], axis=1)
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
     results = [
-        _likeness(*(prints[ends, N_STATISTICS:].reshape(len(ends), -1, N_BANDS) for ends in batch.T))
+        _likeness(*(prints[ends, _N_STATISTICS:].reshape(len(ends), -1, N_BANDS) for ends in batch.T))
         for batch in batches
     ]
     likeness, shared_s = (np.concatenate(each) for each in zip(*results, strict=True))
-    near = likeness >= np.where(shared_s < SHORT_S, SHORT_LIKENESS, LIKENESS)
+    near = likeness >= np.where(shared_s < _SHORT_S, _SHORT_LIKENESS, _LIKENESS)
     found = pd.DataFrame({"first": pairs[near, 0], "second": pairs[near, 1], "kind": "near"})
     return found.assign(likeness=likeness[near].astype(float))
 
@@ -247,7 +247,7 @@ def _likeness(first, second):
     first_energy, second_energy = ((each**2).sum(axis=2) for each in (first, second))
     best, shared = np.full(len(first), -1.0), np.zeros(len(first))
     n = first.shape[1]
-    for shift in range(-MAX_SHIFT, MAX_SHIFT + 1):
+    for shift in range(-_MAX_SHIFT, _MAX_SHIFT + 1):
         a, b = slice(max(0, shift), n + min(0, shift)), slice(max(0, -shift), n - max(0, shift))
         both = here[:, a] & there[:, b]
         product = np.einsum("pfb,pfb->p", first[:, a], second[:, b])
@@ -270,6 +270,6 @@ def _cross_validate(features, label, folds):
         for train, test in folds:
             test = test[np.isin(label[test], label[train])]
             if len(test) and len(set(label[train])) > 1:
-                model = make_pipeline(StandardScaler(), RidgeClassifier(RIDGE)).fit(features[train], label[train])
+                model = make_pipeline(StandardScaler(), RidgeClassifier(_RIDGE)).fit(features[train], label[train])
                 right[test] = model.predict(features[test]) == label[test]
     return right

@@ -15,16 +15,16 @@ import pandas as pd
 from birdlib.runtime import BirdlibError
 
 PATH_COLUMNS = ("audio_path", "image_path", "video_path")
-TIME_COLUMNS = ("start_s", "end_s")
+_TIME_COLUMNS = ("start_s", "end_s")
 COLUMNS = (
     "recording_id", "species", "secondary_species", "individual_id", "group_id",
-    *PATH_COLUMNS, *TIME_COLUMNS, "source", "licence", "attribution",
+    *PATH_COLUMNS, *_TIME_COLUMNS, "source", "licence", "attribution",
 )  # fmt: skip
-EXAMPLES_SHOWN = 5
+_EXAMPLES_SHOWN = 5
 
 
 class ManifestError(BirdlibError):
-    """A manifest that cannot be used; ``faults`` holds every one, as of ``find_faults``."""
+    """A manifest that cannot be used; ``faults`` holds every one, as of ``_find_faults``."""
 
     def __init__(self, message, faults=None):
         super().__init__(message)
@@ -61,19 +61,19 @@ def check(table, root):
         ManifestError: its text gives each kind of fault with its number and first examples;
             its ``faults`` has every one.
     """
-    faults = find_faults(table, root)
+    faults = _find_faults(table, root)
     if faults.empty:
         return
     lines = [f"the manifest of {root} has {len(faults)} fault{'s' * (len(faults) > 1)}:"]
     for kind, found in faults.groupby("fault", sort=False):
         pairs = found[["row", "name"]].itertuples(index=False)
         examples = [f"row {row + 2} {name!r}" if row >= 0 else name for row, name in pairs]
-        more = f" and {len(examples) - EXAMPLES_SHOWN} more" if len(examples) > EXAMPLES_SHOWN else ""
-        lines.append(f"- {kind} ({len(found)}): {', '.join(examples[:EXAMPLES_SHOWN])}{more}")
+        more = f" and {len(examples) - _EXAMPLES_SHOWN} more" if len(examples) > _EXAMPLES_SHOWN else ""
+        lines.append(f"- {kind} ({len(found)}): {', '.join(examples[:_EXAMPLES_SHOWN])}{more}")
     raise ManifestError("\n".join(lines), faults)
 
 
-def find_faults(table, root):
+def _find_faults(table, root):
     """List what is wrong with a manifest, as read or as normalised.
 
     Returns:
@@ -119,8 +119,8 @@ def find_faults(table, root):
         missing[given.to_numpy()] = _are_missing(values[given], root)
         report(missing, f"{name} has no such file", values)
 
-    start_s, end_s = (pd.to_numeric(text.get(name, blank), errors="coerce") for name in TIME_COLUMNS)
-    for name, seconds in zip(TIME_COLUMNS, (start_s, end_s), strict=True):
+    start_s, end_s = (pd.to_numeric(text.get(name, blank), errors="coerce") for name in _TIME_COLUMNS)
+    for name, seconds in zip(_TIME_COLUMNS, (start_s, end_s), strict=True):
         values = text.get(name, blank)
         report(~np.isfinite(seconds) & ~values.str.lower().isin(["", "nan"]), f"{name} is not a number", values)
         report(seconds < 0, f"negative {name}", ids)
@@ -140,7 +140,7 @@ def normalise(table):
     full = pd.DataFrame(index=pd.RangeIndex(len(table)))
     for name in COLUMNS:
         values = table[name].reset_index(drop=True) if name in table else pd.Series("", index=full.index)
-        if name in TIME_COLUMNS:
+        if name in _TIME_COLUMNS:
             full[name] = pd.to_numeric(values, errors="coerce").astype("float64")
         else:
             full[name] = values.fillna("").astype(str).str.strip()
@@ -188,7 +188,7 @@ def multi_hot(table, classes, secondary_weight=1.0):
     primary = table["species"].astype(str)
     unknown = sorted(set(primary) - set(column) - {""})
     if unknown:
-        raise ValueError(f"{len(unknown)} species are not among the classes: {', '.join(unknown[:EXAMPLES_SHOWN])}")
+        raise ValueError(f"{len(unknown)} species are not among the classes: {', '.join(unknown[:_EXAMPLES_SHOWN])}")
     truth = np.zeros((len(table), len(column)), dtype=np.float32)
     for row, labels in enumerate(secondary_labels(table)):
         for label in labels:

@@ -13,11 +13,11 @@ import pandas as pd
 from birdlib.runtime import BirdlibError
 
 SPLITS = ("train", "validation", "test")
-RARE_GROUPS = 4  # up to so many independent groups the number in each split is laid down
-RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
-MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
-WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, against those of each stratum
-N_SWEEPS = 10  # of improvement after the greedy pass; it stops sooner when nothing moves
+_RARE_GROUPS = 4  # up to so many independent groups the number in each split is laid down
+_RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
+_MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
+_WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, against those of each stratum
+_N_SWEEPS = 10  # of improvement after the greedy pass; it stops sooner when nothing moves
 
 
 class SplitError(BirdlibError):
@@ -204,9 +204,9 @@ def _share_out(group, stratum, shares, rng):
     cell_group, cell_stratum = cells // n_strata, cells % n_strata
     bounds = np.searchsorted(cell_group, np.arange(n_groups + 1))
     groups_of = np.bincount(cell_stratum, minlength=n_strata)
-    is_rare = groups_of <= RARE_GROUPS
+    is_rare = groups_of <= _RARE_GROUPS
     required = np.minimum(groups_of, 3)[:, None] > np.arange(3)  # (strata, 3): one group can only be in train
-    quota = np.array([RARE_QUOTAS.get(n, (0, 0, 0)) for n in groups_of])
+    quota = np.array([_RARE_QUOTAS.get(n, (0, 0, 0)) for n in groups_of])
     if shares[1] == 0:
         quota, required = quota[:, [0, 2, 1]], required[:, [0, 2, 1]]
     quota[:, 0] += quota[:, shares == 0].sum(axis=1)
@@ -236,8 +236,8 @@ def _share_out(group, stratum, shares, rng):
         cost = np.where(rare, 100 * ((groups - quota[which]) ** 2).sum(axis=2) + 0.01 * cost, cost)
         missing = required[which] & (groups == 0) & (strict | rare)[:, None]
         whole = n_rows + place[:, 0] * size.sum() - shares * len(stratum)
-        balance = WHOLE_WEIGHT * (whole**2).sum(axis=1) / len(stratum)
-        return (cost + missing @ MISSING_COST).sum(axis=1) + balance
+        balance = _WHOLE_WEIGHT * (whole**2).sum(axis=1) / len(stratum)
+        return (cost + missing @ _MISSING_COST).sum(axis=1) + balance
 
     order = rng.permutation(n_groups)
     size_of = np.bincount(group)
@@ -246,7 +246,7 @@ def _share_out(group, stratum, shares, rng):
     for one in order[np.lexsort([-size_of[order], rarest[order]])]:
         home[one] = options[costs(one, strict=False).argmin()]
         put(one, home[one], 1)
-    for _ in range(N_SWEEPS):
+    for _ in range(_N_SWEEPS):
         n_moved = 0
         for one in rng.permutation(n_groups):
             put(one, home[one], -1)

@@ -11,12 +11,12 @@ from birdlib.audio import noise
 from birdlib.individuals import voices
 from birdlib.metrics import classification
 
-QUIET_DB = 3.0  # above the quietest tenth of a recording's frames: still background
-ERASED_DB = 20.0  # below the quietest quarter: no background but a hole that an editor left
-BANDS_HZ = ((1500.0, 3000.0), (3000.0, 4500.0), (4500.0, 6500.0), (6500.0, 10000.0))
-QUIET_FRAMES = 4  # in a row, some 0.1 s: less is the gap between two notes, and rings with them
-SUBTRACTED = 4.0  # times the mean: one moment in fifty of a hiss is louder
-FADE_S = 0.01  # where two stretches of background meet
+_QUIET_DB = 3.0  # above the quietest tenth of a recording's frames: still background
+_ERASED_DB = 20.0  # below the quietest quarter: no background but a hole that an editor left
+_BANDS_HZ = ((1500.0, 3000.0), (3000.0, 4500.0), (4500.0, 6500.0), (6500.0, 10000.0))
+_QUIET_FRAMES = 4  # in a row, some 0.1 s: less is the gap between two notes, and rings with them
+_SUBTRACTED = 4.0  # times the mean: one moment in fifty of a hiss is louder
+_FADE_S = 0.01  # where two stretches of background meet
 KINDS = ("as recorded", "own background", "other background")
 
 
@@ -28,16 +28,16 @@ def quiet(waveform, sample_rate_hz):
     Returns:
         list of (samples,) float32, in their order; where none lasts 0.1 s, the quietest moments, so there is at least one.
     """
-    powers = np.stack([noise.band_powers(waveform, sample_rate_hz, band_hz) for band_hz in BANDS_HZ])  # (bands, frames)
-    is_erased = (powers < np.quantile(powers, 0.25, axis=1, keepdims=True) * 10.0 ** (-ERASED_DB / 10.0)).any(axis=0)
+    powers = np.stack([noise.band_powers(waveform, sample_rate_hz, band_hz) for band_hz in _BANDS_HZ])  # (bands, frames)
+    is_erased = (powers < np.quantile(powers, 0.25, axis=1, keepdims=True) * 10.0 ** (-_ERASED_DB / 10.0)).any(axis=0)
     is_erased = np.convolve(is_erased, [1, 1, 1])[1:-1] > 0  # frames that the hole reaches into
     powers = powers.sum(axis=0)  # (frames,)
     kept = powers if is_erased.all() else powers[~is_erased]
-    is_quiet = powers <= np.quantile(kept, 0.1) * 10.0 ** (QUIET_DB / 10.0)
+    is_quiet = powers <= np.quantile(kept, 0.1) * 10.0 ** (_QUIET_DB / 10.0)
     is_quiet &= ~is_erased | is_erased.all()
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]])))
     runs = edges.reshape(-1, 2)
-    long_enough = runs[np.diff(runs, axis=1)[:, 0] >= QUIET_FRAMES]
+    long_enough = runs[np.diff(runs, axis=1)[:, 0] >= _QUIET_FRAMES]
     runs = long_enough if len(long_enough) else runs
     return [waveform[first * noise.FRAME : last * noise.FRAME] for first, last in runs]
 
@@ -45,7 +45,7 @@ def quiet(waveform, sample_rate_hz):
 def foreground(waveform, sample_rate_hz):
     """The song without its background, by spectral subtraction.
 
-    "Suppression of Acoustic Noise in Speech Using Spectral Subtraction" (1979), of ``SUBTRACTED`` times the background's spectrum. Gates
+    "Suppression of Acoustic Noise in Speech Using Spectral Subtraction" (1979), of ``_SUBTRACTED`` times the background's spectrum. Gates
     that smooth their mask, as ``noise.denoise_blocks`` does, would damp a pure whistle by 10 dB.
 
     Returns:
@@ -60,7 +60,7 @@ def foreground(waveform, sample_rate_hz):
     song = spectrum(waveform)
     powers = [np.abs(spectrum(stretch)) ** 2 for stretch in quiet(waveform, sample_rate_hz)]
     floor = np.concatenate(powers, axis=1).mean(axis=1, keepdims=True)  # (bins, 1)
-    gain = np.maximum(0.0, 1.0 - SUBTRACTED * floor / np.maximum(np.abs(song) ** 2, 1e-20))
+    gain = np.maximum(0.0, 1.0 - _SUBTRACTED * floor / np.maximum(np.abs(song) ** 2, 1e-20))
     return istft(gain * song, sample_rate_hz, nperseg=noise.FRAME)[1][: len(waveform)].astype(np.float32)
 
 
@@ -75,7 +75,7 @@ def background(recordings, sample_rate_hz, n_samples, *, rng):
         (n_samples,) float32.
     """
     stretches = [stretch for waveform in recordings for stretch in quiet(waveform, sample_rate_hz)]
-    fade = min([round(FADE_S * sample_rate_hz), *(len(stretch) // 2 for stretch in stretches)])
+    fade = min([round(_FADE_S * sample_rate_hz), *(len(stretch) // 2 for stretch in stretches)])
     rise = np.sin(np.linspace(0.0, np.pi / 2, fade, dtype=np.float32))  # squares of rise and fall add up to 1
     found = np.zeros(0, np.float32)
     while len(found) < n_samples + fade:

@@ -12,7 +12,7 @@ from birdlib import runtime
 
 NEW = -1
 FALLBACK = 0.3  # a threshold where nothing is known to choose it by
-FARTHEST = 2.0  # the largest distance there is
+_FARTHEST = 2.0  # the largest distance there is
 
 
 class IndividualsError(runtime.BirdlibError):
@@ -22,7 +22,7 @@ class IndividualsError(runtime.BirdlibError):
 def distances(a, b=None):
     """1 - cosine of every item of ``a`` and every item of ``b`` (of ``a`` itself by default): (len(a), len(b)) float64 in [0, 2]."""
     a = _checked(a)
-    return np.clip(1.0 - a @ (a if b is None else _checked(b)).T, 0.0, FARTHEST)
+    return np.clip(1.0 - a @ (a if b is None else _checked(b)).T, 0.0, _FARTHEST)
 
 
 def mean_embeddings(embeddings, groups):
@@ -247,7 +247,7 @@ def _tree(embeddings, must_not_link):
     contents = np.column_stack([embeddings + 0.0, forbidden.sum(axis=1)])  # + 0.0: there is a -0.0
     order = np.argsort(contents.view(np.dtype((np.void, contents[0].nbytes)))[:, 0], kind="stable")
     embeddings, forbidden = embeddings[order], forbidden[np.ix_(order, order)]
-    apart = np.where(forbidden, FARTHEST * n * n, distances(embeddings))  # the mean of n^2 / 4 pairs is beyond any threshold
+    apart = np.where(forbidden, _FARTHEST * n * n, distances(embeddings))  # the mean of n^2 / 4 pairs is beyond any threshold
     np.fill_diagonal(apart, 0.0)
     return linkage(squareform(apart, checks=False), method="average"), order
 

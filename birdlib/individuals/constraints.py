@@ -5,7 +5,7 @@ import pandas as pd
 
 from birdlib import runtime
 
-LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
+_LEAST_TRACKS = 8  # to learn from; and so many pairs of different birds
 
 
 class RelationError(runtime.BirdlibError):
@@ -50,7 +50,7 @@ def joined(*known):
 
 def can_learn(known):
     """Whether enough is known: more than a few tracks, some of them surely different birds, also when some are held out."""
-    return len(known) >= LEAST_TRACKS and (np.asarray(known) == -1).sum() >= 2 * LEAST_TRACKS
+    return len(known) >= _LEAST_TRACKS and (np.asarray(known) == -1).sum() >= 2 * _LEAST_TRACKS
 
 
 def hold_out(known, share, rng):

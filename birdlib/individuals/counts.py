@@ -14,14 +14,14 @@ import pandas as pd
 from birdlib.individuals import clustering
 
 ABSENT = clustering.NEW  # of a track that is not there in a draw
-LEVEL = 0.9
-MIN_DETECTIONS = 3  # a bird is seen so often, at least
+_LEVEL = 0.9
+_MIN_DETECTIONS = 3  # a bird is seen so often, at least
 CREDIBLE, SURE = 0.5, 0.95  # how probable it is that a track is a bird: it is counted, it is there in every draw
 FILM_COLUMNS = ["recording_id", "n", "low", "high", "at_once", "only_here", "only_here_low", "only_here_high"]
-PAIR_COLUMNS = ["a", "b", "n_a", "n_b", "shared", "shared_low", "shared_high", "total", "total_low", "total_high"]
+_PAIR_COLUMNS = ["a", "b", "n_a", "n_b", "shared", "shared_low", "shared_high", "total", "total_low", "total_high"]
 
 
-def existence(summary, min_detections=MIN_DETECTIONS):
+def existence(summary, min_detections=_MIN_DETECTIONS):
     """How probable it is that a track is a bird, were the film seen again.
 
     A detection with the score s is a bird with probability s, and each may come any number of times, once in the mean (the Poisson
@@ -40,7 +40,7 @@ def existence(summary, min_detections=MIN_DETECTIONS):
     return poisson.sf(min_detections - 1, expected)
 
 
-def seen_at_once(tracks, summary, min_detections=MIN_DETECTIONS):
+def seen_at_once(tracks, summary, min_detections=_MIN_DETECTIONS):
     """The tracks of the fullest moment of each film, which are surely that many birds.
 
     Args:
@@ -144,7 +144,7 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
 # Tables
 
 
-def of_films(identities, draws, recording_ids, at_once, films, level=LEVEL):
+def of_films(identities, draws, recording_ids, at_once, films, level=_LEVEL):
     """How many birds each film shows, and how many of them no other film does.
 
     Args:
@@ -165,11 +165,11 @@ def of_films(identities, draws, recording_ids, at_once, films, level=LEVEL):
     return pd.DataFrame(rows, columns=FILM_COLUMNS).astype(dict.fromkeys(FILM_COLUMNS[1:], int))
 
 
-def of_pairs(identities, draws, recording_ids, films, level=LEVEL):
+def of_pairs(identities, draws, recording_ids, films, level=_LEVEL):
     """How many birds two films share: n_a + n_b - shared = total, in the table and in every draw.
 
     Returns:
-        DataFrame with ``PAIR_COLUMNS``, one row a pair of films, in the order of the films.
+        DataFrame with ``_PAIR_COLUMNS``, one row a pair of films, in the order of the films.
     """
     pairs = list(itertools.combinations(range(len(films)), 2))
     a, b = np.array(pairs, dtype=int).reshape(-1, 2).T
@@ -178,10 +178,10 @@ def of_pairs(identities, draws, recording_ids, films, level=LEVEL):
     shared = _with_interval(lambda presence: (presence[a] & presence[b]).sum(axis=1), *given)
     total = _with_interval(lambda presence: (presence[a] | presence[b]).sum(axis=1), *given)
     rows = [[films[a], films[b], n[a], n[b], *shared[i], *total[i]] for i, (a, b) in enumerate(pairs)]
-    return pd.DataFrame(rows, columns=PAIR_COLUMNS).astype(dict.fromkeys(PAIR_COLUMNS[2:], int))
+    return pd.DataFrame(rows, columns=_PAIR_COLUMNS).astype(dict.fromkeys(_PAIR_COLUMNS[2:], int))
 
 
-def overall(identities, draws, recording_ids, level=LEVEL):
+def overall(identities, draws, recording_ids, level=_LEVEL):
     """How many birds there are in all films together, and how many of them are in two films or more.
 
     Returns:

@@ -14,7 +14,7 @@ import pandas as pd
 from birdlib import locks, runtime
 from birdlib.individuals import clustering
 
-INDEX = "gallery.json"
+_INDEX = "gallery.json"
 FIELDS = {"key", "table", "embeddings"}
 COLUMNS = ["name", "source"]
 MATCH_COLUMNS = ["identity", "name", "nearest", "distance", "threshold", "false_accept"]
@@ -48,7 +48,7 @@ def add(folder, name, embeddings, key, source=""):
     added = pd.DataFrame({"name": [name] * len(embeddings), "source": str(source)})
     with locks.hold(folder):
         table, known, old = pd.DataFrame(columns=COLUMNS), embeddings[:0], {}
-        if (folder / INDEX).exists():
+        if (folder / _INDEX).exists():
             table, known, old = _read(folder, key)
         if known.shape[1] != embeddings.shape[1] or not len(embeddings):
             raise ValueError(f"embeddings {embeddings.shape} for a gallery of vectors of {known.shape[1]} numbers")
@@ -140,7 +140,7 @@ def add_files(folder, name, paths, embed, key, bird=None):
     Raises:
         GalleryError: if a file shows no bird, or several and it is not said which; nothing is added then.
     """
-    if (Path(folder) / INDEX).exists():
+    if (Path(folder) / _INDEX).exists():
         _read(folder, key)  # before the work
     vectors = []
     for path in paths:
@@ -189,12 +189,12 @@ def _apart_from_others(known, bird_of, means):
 def _read(folder, key=None):
     """(table, embeddings, index); ``key`` is that of the embedder that is now in use."""
     folder = Path(folder)
-    if not (folder / INDEX).is_file():
+    if not (folder / _INDEX).is_file():
         raise GalleryError(folder, "is no gallery yet: add a bird with python -m birdlib gallery add NAME FILE")
     try:
-        index = runtime.read_json(folder / INDEX)
+        index = runtime.read_json(folder / _INDEX)
         if not (isinstance(index, dict) and FIELDS <= index.keys()):
-            raise ValueError(f"{INDEX} has no {', '.join(sorted(FIELDS))}")
+            raise ValueError(f"{_INDEX} has no {', '.join(sorted(FIELDS))}")
         table, embeddings = pd.read_parquet(folder / index["table"]), np.load(folder / index["embeddings"])
         if embeddings.ndim != 2 or len(table) != len(embeddings) or list(table) != COLUMNS:
             raise ValueError(f"{len(table)} rows for embeddings {embeddings.shape}")
@@ -214,6 +214,6 @@ def _write(folder, key, table, embeddings, old):
     runtime.write_table(table, folder / index["table"])
     with runtime.replacing(folder / index["embeddings"]) as temporary:
         np.save(temporary, embeddings)
-    runtime.write_json(index, folder / INDEX)
+    runtime.write_json(index, folder / _INDEX)
     for file_name in {old.get("table"), old.get("embeddings")} - {None, *index.values()}:
         (folder / file_name).unlink(missing_ok=True)

@@ -14,8 +14,8 @@ from birdlib.video import annotations, images
 
 TILE_PX = 96  # of a side, in a contact sheet
 GAP_PX = 4
-ROW_INCHES = 0.34
-TRUTH_COLOUR = "#333333"
+_ROW_INCHES = 0.34
+_TRUTH_COLOUR = "#333333"
 
 
 def name(identity):
@@ -119,7 +119,7 @@ def timeline(summary, identities, films, ax=None):
     table = table[table["identity"] != clustering.NEW]
     casts = [sorted(table.loc[table["recording_id"] == film, "identity"].unique()) or [None] for film in films]
     n_rows = sum(map(len, casts))
-    ax = ax or plots.new_axes(10, 1.0 + ROW_INCHES * n_rows)
+    ax = ax or plots.new_axes(10, 1.0 + _ROW_INCHES * n_rows)
     end_s = table["end_s"].max() if len(table) else 1.0
     row, ticks, labels = 0, [], []
     for film, cast in zip(films, casts, strict=True):
@@ -182,7 +182,7 @@ def count_intervals(table, total=None, truth=None, ax=None):
     """
     rows = [(row.recording_id, row.n, row.low, row.high) for row in table.itertuples()]
     rows += [("all films", *total)] if total else []
-    ax = ax or plots.new_axes(8, 1.2 + ROW_INCHES * len(rows))
+    ax = ax or plots.new_axes(8, 1.2 + _ROW_INCHES * len(rows))
     places = np.arange(len(rows))
     if rows:
         n, low, high = np.array([row[1:] for row in rows], dtype=float).T
@@ -192,7 +192,7 @@ def count_intervals(table, total=None, truth=None, ax=None):
         known = [(truth[film], place) for place, (film, *_) in enumerate(rows) if film in (truth or {})]
         if known:
             ax.plot(
-                *np.transpose(known), "D", markerfacecolor="none", markeredgecolor=TRUTH_COLOUR, markersize=11, label="truth"
+                *np.transpose(known), "D", markerfacecolor="none", markeredgecolor=_TRUTH_COLOUR, markersize=11, label="truth"
             )
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, frameon=False)
     ax.set_yticks(places, [row[0] for row in rows])

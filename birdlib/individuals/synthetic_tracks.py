@@ -16,10 +16,10 @@ from birdlib.video import track_crops
 SPECIES = tuple(label for label, _, _, kind, _ in world.SPECIES if kind == "Aves")
 COMPANY = 2  # of a species in a film, twice
 N_FILMS = 3  # that every bird is in
-RATE_HZ, DURATION_S = 0.9, 7.0
-JPEG_QUALITY = (40, 80)
-LEAST_SIDE = 1 / 12  # of a box, of the height of the picture
-OUT_BY = 0.05  # of a box's sides, what a detector errs by
+RATE_HZ, _DURATION_S = 0.9, 7.0
+_JPEG_QUALITY = (40, 80)
+_LEAST_SIDE = 1 / 12  # of a box, of the height of the picture
+_OUT_BY = 0.05  # of a box's sides, what a detector errs by
 MIN_SEED = 1_000  # samples have small ones
 COLUMNS = ["recording_id", "track", "individual_id", "species", "time_s"]
 
@@ -81,15 +81,15 @@ def _film(recording_id, cast, n_crops, rng):
     import cv2
 
     width, height = generator.FILM_SIZE
-    frames, _ = films.film(cast, duration_s=DURATION_S, fps=RATE_HZ, width=width, height=height, rng=rng)
+    frames, _ = films.film(cast, duration_s=_DURATION_S, fps=RATE_HZ, width=width, height=height, rng=rng)
     best = {bird.individual_id: track_crops.Best(n_crops) for bird in cast}
     for number, (image, birds) in enumerate(frames):
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))])
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_JPEG_QUALITY))])
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
         for bird in birds:
             box = np.array([bird[name] for name in ("x", "y", "width", "height")], float)
-            if box[2:].min() >= LEAST_SIDE * height:
-                box += rng.normal(0, OUT_BY, 4) * np.tile(box[2:], 2)
+            if box[2:].min() >= _LEAST_SIDE * height:
+                box += rng.normal(0, _OUT_BY, 4) * np.tile(box[2:], 2)
                 cut = track_crops.crop(image, box)
                 best[bird["individual_id"]].offer(number / RATE_HZ, cut, track_crops.quality(cut, box, image.shape[:2]))
     rows, images, heard = [], [], []

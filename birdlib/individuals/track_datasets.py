@@ -14,14 +14,14 @@ from birdlib.store import EmbeddingStore
 from birdlib.video import images as video_images
 from birdlib.video import io as video_io
 
-MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
+_MOST_DRAWS = 20  # of who is held out, until those who stay are known to be two birds at least
 N_AVIARY = 300  # invented birds, for drawn films
-HELD_OUT = 0.12  # of the birds, to be validated by
-PARTS = ("marks", "looks", "voice")  # of the early fusion
+_HELD_OUT = 0.12  # of the birds, to be validated by
+_PARTS = ("marks", "looks", "voice")  # of the early fusion
 
 
 @dataclasses.dataclass(frozen=True)
-class TrackSet:
+class _TrackSet:
     """Tracks and their crops.
 
     Attributes:
@@ -60,12 +60,12 @@ def of_films(summary, crops, seen, heard, has_sound, must_not_link, names):
     of_track = track_encoder.track_rows(summary, crops)
     times_s = crops["time_s"].to_numpy(float)
     order = np.lexsort([times_s, of_track])
-    return TrackSet(
+    return _TrackSet(
         tuple(array[order] for array in seen), of_track[order], times_s[order], heard, has_sound, must_not_link, names, np.full(len(names), "")
     )
 
 
-def of_aviary(n_individuals, backbone, *, n_crops=8, rng):
+def _of_aviary(n_individuals, backbone, *, n_crops=8, rng):
     """Tracks of birds that the synthetic aviary invents, each in two films; see ``aviary_tracks``."""
     table, images, heard = synthetic_tracks.draw(n_individuals, n_crops=n_crops, rng=rng, n_jobs=-1)
     of_track = table.groupby(["recording_id", "track"], sort=False).ngroup().to_numpy()
@@ -75,7 +75,7 @@ def of_aviary(n_individuals, backbone, *, n_crops=8, rng):
     times_s = table["time_s"].to_numpy(float)
     order = np.lexsort([times_s, of_track])
     seen = tuple(array[order] for array in backbones.see([images[i] for i in order], backbone))
-    return TrackSet(seen, of_track[order], times_s[order], heard, np.ones(len(names), bool), together, names, tracks["species"].to_numpy())
+    return _TrackSet(seen, of_track[order], times_s[order], heard, np.ones(len(names), bool), together, names, tracks["species"].to_numpy())
 
 
 def join(sets):
@@ -87,15 +87,15 @@ def join(sets):
     seen = tuple(np.concatenate(arrays) for arrays in zip(*(one.seen for one in sets), strict=True))
     rest = {name: np.concatenate([getattr(one, name) for one in sets]) for name in ("times_s", "heard", "has_sound", "names", "species")}
     together = block_diag(*(one.must_not_link for one in sets)).astype(bool)
-    return TrackSet(seen, np.concatenate(of_track), must_not_link=together, **rest)
+    return _TrackSet(seen, np.concatenate(of_track), must_not_link=together, **rest)
 
 
-def learn(encoder, sets, share=HELD_OUT, *, rng, **options):
+def learn(encoder, sets, share=_HELD_OUT, *, rng, **options):
     """Train an encoder on tracks.
 
     Args:
         encoder: from ``track_encoders.encoder``; its weights change.
-        sets: list of ``TrackSet``, whose birds are surely others.
+        sets: list of ``_TrackSet``, whose birds are surely others.
         share: of the birds of each set, kept out to be validated by.
         options: of ``identity_training.fit``.
 
@@ -106,7 +106,7 @@ def learn(encoder, sets, share=HELD_OUT, *, rng, **options):
     whole = join(sets)
     known = [one.relations for one in sets]
     joined = constraints.joined(*known)
-    for _ in range(MOST_DRAWS):
+    for _ in range(_MOST_DRAWS):
         held_out = np.concatenate([constraints.hold_out(relations, share, rng) for relations in known])
         if (joined[~held_out][:, ~held_out] == -1).any():
             break
@@ -178,7 +178,7 @@ def early_fusion(one, backbone, n_aviary=0, *, listens=False, rng, **options):
     """The early-fusion encoder for the birds of some films, and what it is judged by.
 
     Args:
-        one: their ``TrackSet``.
+        one: their ``_TrackSet``.
         backbone: from ``backbones.load``.
         n_aviary: invented birds to learn from as well.
         listens: also to what a bird sings while it is alone.
@@ -191,7 +191,7 @@ def early_fusion(one, backbone, n_aviary=0, *, listens=False, rng, **options):
     """
     sets = [one] if len(one.names) else []
     if n_aviary:
-        sets.append(of_aviary(n_aviary, backbone, rng=rng))
+        sets.append(_of_aviary(n_aviary, backbone, rng=rng))
     encoder = track_encoder.encoder(backbone.dim, backbone.map_shape, has_sound=listens)
     history = pd.DataFrame(columns=["epoch", "loss", "validation", "is_kept"])
     if not sets:
@@ -217,7 +217,7 @@ def vectors(
     Args:
         embedder: one of ``track_embedders.NAMES``.
         summary, crops: of ``tracks``.
-        must_not_link, names: (tracks, tracks) and (tracks,), as in ``TrackSet``.
+        must_not_link, names: (tracks, tracks) and (tracks,), as in ``_TrackSet``.
         film_paths: {recording_id: path} of those that may have sound.
         outputs_dir: where the store and stage 04 are.
         folder: of the crops.
@@ -239,7 +239,7 @@ def vectors(
         pairs = clustering.validation_pairs(of_crops, of_track, crops["time_s"].to_numpy(float), must_not_link, names)
         return of_crops, None, pd.DataFrame(), pairs, {}
     asked = [part.strip() for part in parts.split(",")]
-    if "marks" not in asked or not set(asked) <= set(PARTS):
+    if "marks" not in asked or not set(asked) <= set(_PARTS):
         raise track_embeddings.TrackEmbedderError(f"parts is {parts!r}: write marks, and if wanted looks and voice, between commas")
     network = backbones.load(backbone, weights_dir, has_end="looks" in asked)
     with EmbeddingStore(Path(outputs_dir) / "store", network.key) as store:

@@ -19,7 +19,7 @@ from birdlib.video import io as video_io
 NAMES = ("early_fusion", "stage04")
 FAINT = 0.2  # score of a box that may go on with a track
 ENCODER, SETTINGS = "track_encoder.keras", "embedder.json"
-HOW_SEEN = ("embedder", "threshold", "backbone", "parts", "detector", "n_tiles", "rate_hz", "min_score", "n_crops")  # in the settings
+_HOW_SEEN = ("embedder", "threshold", "backbone", "parts", "detector", "n_tiles", "rate_hz", "min_score", "n_crops")  # in the settings
 
 
 class TrackEmbedderError(runtime.BirdlibError):
@@ -99,7 +99,7 @@ def keep(folder, name, encoder, threshold, **how):
         name: one of ``NAMES``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and where nobody was seen to learn from.
         threshold: cosine distance up to which two tracks are one bird.
-        how: the rest of ``HOW_SEEN``.
+        how: the rest of ``_HOW_SEEN``.
     """
     told = {"embedder": name, "threshold": threshold, **how}
     if encoder is not None:
@@ -126,7 +126,7 @@ def of_stage(outputs_dir, weights_dir=""):
         MissingStageError: if stage 09 is not finished.
         TrackEmbedderError: if it saw no bird, and so has learnt nothing.
     """
-    told, folder = stages.settings(outputs_dir, "09_count", SETTINGS, HOW_SEEN), Path(outputs_dir) / "09_count"
+    told, folder = stages.settings(outputs_dir, "09_count", SETTINGS, _HOW_SEEN), Path(outputs_dir) / "09_count"
     is_own = told["embedder"] == "early_fusion"
     if is_own and "encoder" not in told:
         raise TrackEmbedderError(f"{folder} has seen no birds to learn from: run notebooks/09_count.ipynb on films that show some")

@@ -16,9 +16,9 @@ from birdlib.models import layers as vector_layers
 from birdlib.multimodal import scene_audio, scene_encoders
 
 EMBEDDING_DIM = 256
-SOUND_DIM = 64
+_SOUND_DIM = 64
 BATCH = 64  # crops at once
-N_DETECTORS = 192  # of marks
+_N_DETECTORS = 192  # of marks
 
 
 def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
@@ -44,12 +44,12 @@ def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
         looks = keras.layers.BatchNormalization(name="feature_scale", **options)(inputs["features"])
         parts.append(vector_layers.unit_vector("looks")(looks))
     x = keras.layers.BatchNormalization(name="map_scale", **options)(early)
-    x = keras.layers.BatchNormalization(momentum=0.9)(_most()(N_DETECTORS, name="detectors")(x))
+    x = keras.layers.BatchNormalization(momentum=0.9)(_most()(_N_DETECTORS, name="detectors")(x))
     parts.append(vector_layers.unit_vector("marks")(x) if dim or has_sound else x)
     if has_sound:
         heard = keras.Input((scene_audio.N_STEPS, scene_audio.N_BANDS), name="spectrogram")
         is_there = keras.Input((1,), name="has_sound")
-        voice = scene_encoders.audio_encoder("cnn", SOUND_DIM)({"spectrogram": heard})
+        voice = scene_encoders.audio_encoder("cnn", _SOUND_DIM)({"spectrogram": heard})
         parts.append(keras.layers.Multiply(name="voice")([voice, is_there]))
         inputs |= {"spectrogram": heard, "has_sound": is_there}
     x = keras.layers.Concatenate(name="fusion")(parts) if len(parts) > 1 else x

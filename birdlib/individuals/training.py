@@ -12,12 +12,12 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.individuals import clustering, track_encoder
 
-TEMPERATURE = 0.1
-STANDARD = 512  # crops tell the scale of numbers
-HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
+_TEMPERATURE = 0.1
+_STANDARD = 512  # crops tell the scale of numbers
+_HALVES = 2  # of a track in time, which validation takes for two sightings of one bird
 COMPANY = 4  # birds that come into a batch together: one by lot, and some that are known to be others
-NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
-REFRESH = 10  # epochs after which it is asked anew what is alike
+_NEAREST = 20  # of the tracks of others that are the most alike, they are drawn
+_REFRESH = 10  # epochs after which it is asked anew what is alike
 
 
 class IdentityTrainingError(runtime.BirdlibError):
@@ -61,7 +61,7 @@ def fit(encoder, arrays, of_track, known, *, held_out=None, n_tracks=40, n_crops
             "no two tracks are known to be different birds: add films in which birds are seen together, labelled ones, or invented ones"
         )
     rows = np.flatnonzero(~held_out[of_track])
-    rows = rows[:: -(-len(rows) // STANDARD)]
+    rows = rows[:: -(-len(rows) // _STANDARD)]
     track_encoder.standardise(encoder, [arrays[name][rows] for name in ("features", "map")])
     batches = _classes()["RelationBatches"](
         arrays, of_track, known, ~held_out, list(encoder.input), n_tracks, n_crops, n_steps, sound_dropout, rng
@@ -104,7 +104,7 @@ def relation_loss(known, n_crops=1):
         table = ops.convert_to_tensor(known, dtype="int32")
         relation = ops.take(ops.take(table, tracks, axis=0), tracks, axis=1)  # (sets, sets)
         others = ops.logical_not(ops.eye(ops.shape(tracks)[0], dtype="bool"))
-        cosines = ops.matmul(means, ops.transpose(means)) / TEMPERATURE
+        cosines = ops.matmul(means, ops.transpose(means)) / _TEMPERATURE
         counted = ops.where(ops.logical_and(relation != 0, others), cosines, -1e9)
         log_share = cosines - ops.logsumexp(counted, axis=1, keepdims=True)
         positives = ops.cast(ops.logical_and(relation == 1, others), "float32")
@@ -116,7 +116,7 @@ def relation_loss(known, n_crops=1):
     return loss
 
 
-def track_means(numbers, of_track, n_tracks):
+def _track_means(numbers, of_track, n_tracks):
     """(tracks, dim): the mean of each track's crops; 0 for a track without any."""
     sums = np.zeros((n_tracks, numbers.shape[1]), np.float32)
     np.add.at(sums, of_track, numbers)
@@ -127,8 +127,8 @@ def halves(of_track):
     """(crops,) int: which half of its track in time a crop belongs to, 2 * track + 0 or 1; -1 for a track of one crop."""
     crops = pd.Series(np.asarray(of_track))
     place, size = crops.groupby(crops).cumcount(), crops.groupby(crops).transform("size")
-    half = (place >= size / HALVES).astype(int)
-    return np.where(size > 1, HALVES * crops + half, -1)
+    half = (place >= size / _HALVES).astype(int)
+    return np.where(size > 1, _HALVES * crops + half, -1)
 
 
 def average_precision(embeddings, of_track, known):
@@ -150,7 +150,7 @@ def average_precision(embeddings, of_track, known):
         return float("nan")
     means = clustering.mean_embeddings(embeddings[half >= 0], number)
     a, b = np.triu_indices(len(names), 1)
-    truth = np.asarray(known)[names[a] // HALVES, names[b] // HALVES]
+    truth = np.asarray(known)[names[a] // _HALVES, names[b] // _HALVES]
     cosines = np.sum(means[a] * means[b], axis=1)[truth != 0]
     truth = truth[truth != 0]
     return float(average_precision_score(truth == 1, cosines)) if len(set(truth)) == 2 else float("nan")
@@ -174,7 +174,7 @@ def _classes():
 
         def look_at(self, numbers, of_track):
             """Take what is alike from (crops, numbers) of any kind."""
-            means = track_means(numbers, of_track, len(self.known))
+            means = _track_means(numbers, of_track, len(self.known))
             means = (means - means.mean(axis=0)) / (means.std(axis=0) + 1e-6)
             means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-6
             self.cosines = means @ means.T
@@ -187,7 +187,7 @@ def _classes():
             while len(chosen) < self.n_tracks:
                 track = self.rng.choice(self.train)
                 others = self.train[self.known[track, self.train] == -1]
-                nearest = others[np.argsort(-self.cosines[track, others], kind="stable")[:NEAREST]]
+                nearest = others[np.argsort(-self.cosines[track, others], kind="stable")[:_NEAREST]]
                 company = (
                     self.rng.choice(nearest, min(len(nearest), COMPANY - 1), replace=False) if len(nearest) else []
                 )
@@ -229,7 +229,7 @@ def _classes():
             self.kept, self.best, self.weights = 0, -np.inf, encoder.get_weights()
 
         def on_epoch_end(self, epoch, logs=None):
-            is_asked = (epoch + 1) % REFRESH == 0
+            is_asked = (epoch + 1) % _REFRESH == 0
             rows = np.flatnonzero(self.held_out | (is_asked & self.is_end))
             sound = [self.arrays[name][self.of_track[rows]] for name in ("heard", "has_sound") if name in self.arrays]
             seen = self.arrays["features"][rows], self.arrays["map"][rows]

@@ -10,7 +10,7 @@ from birdlib.audio import io as audio_io
 from birdlib.individuals import background_swap, voices
 from birdlib.models import embedders
 
-LEAST_BIRDS = 4  # of a species, recorded twice or more, to be told apart
+_LEAST_BIRDS = 4  # of a species, recorded twice or more, to be told apart
 
 
 def singers_of(splits):
@@ -20,12 +20,12 @@ def singers_of(splits):
         splits: the table of stage 01.
 
     Returns:
-        its rows with sound and ``individual_id``, of birds that were recorded twice or more; none where fewer than ``LEAST_BIRDS`` are.
+        its rows with sound and ``individual_id``, of birds that were recorded twice or more; none where fewer than ``_LEAST_BIRDS`` are.
     """
     named = splits[(splits["audio_path"] != "") & (splits["individual_id"] != "") & ~splits["is_repeated"]].drop_duplicates("recording_id")
     named = _recorded_twice(named)
     birds = named.groupby("species")["individual_id"].nunique()
-    if not len(birds) or birds.max() < LEAST_BIRDS:
+    if not len(birds) or birds.max() < _LEAST_BIRDS:
         return named[:0]
     return named[named["species"] == birds.idxmax()].reset_index(drop=True)
 
@@ -55,7 +55,7 @@ def judge(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng)
     places = pd.Index(names).get_indexer(singers["recording_id"])
     singers = _recorded_twice(singers.assign(place=places)[places >= 0]).reset_index(drop=True)
     shares = pd.DataFrame(columns=["kind", "taken_for", "share", "low", "high", "n"])
-    if singers["individual_id"].nunique() < LEAST_BIRDS:
+    if singers["individual_id"].nunique() < _LEAST_BIRDS:
         return pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), shares, False
     vectors = found[singers["place"]]
     birds, sessions = singers["individual_id"].to_numpy(), voices.sessions(singers)

@@ -17,8 +17,8 @@ from birdlib.metrics import identity as identity_metrics
 from birdlib.models import pooling
 
 NEW = ""  # what a bird is called that is not known
-LEAST_UNLABELLED = 6  # birds, for some to be clustered by what the others teach
-SHRINKAGE = 0.1  # of the scatter within birds towards that of no direction in particular
+_LEAST_UNLABELLED = 6  # birds, for some to be clustered by what the others teach
+_SHRINKAGE = 0.1  # of the scatter within birds towards that of no direction in particular
 
 
 class VoicesError(runtime.BirdlibError):
@@ -81,7 +81,7 @@ def sessions(table, n_folds=4):
 
 
 @dataclasses.dataclass(frozen=True)
-class Space:
+class _Space:
     """Where recordings of one bird lie together: ``place`` takes vectors there, ``centroids`` are those of ``birds``."""
 
     mean: np.ndarray
@@ -99,7 +99,7 @@ class Space:
         return self.birds[apart.argmin(axis=1)], apart.min(axis=1)
 
 
-def fit_space(vectors, birds, shrinkage=SHRINKAGE):
+def fit_space(vectors, birds, shrinkage=_SHRINKAGE):
     """Fit the space: directions in which one bird's recordings differ count little.
 
     By within-class covariance normalisation ("Within-Class Covariance Normalization for SVM-based Speaker Recognition", 2006).
@@ -130,7 +130,7 @@ def fit_space(vectors, birds, shrinkage=SHRINKAGE):
     values, turns = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance)))
     directions = axes.T @ (turns / np.sqrt(values))
     placed = _unit((vectors - mean) @ directions)
-    return Space(mean, directions, names, clustering.mean_embeddings(placed, number))
+    return _Space(mean, directions, names, clustering.mean_embeddings(placed, number))
 
 
 def closed_set(vectors, birds, sessions):
@@ -209,12 +209,12 @@ def unlabelled(vectors, birds, sessions, n_rounds=3, *, rng):
 
     Returns:
         DataFrame: ``bird, said`` (int, the same for recordings that are said to be of one bird), ``unit``; the index is the recording's
-        row. None of fewer than ``LEAST_UNLABELLED`` birds.
+        row. None of fewer than ``_LEAST_UNLABELLED`` birds.
     """
     vectors, birds, units = _compact(vectors), np.asarray(birds), sessions["unit"].to_numpy()
     names = rng.permutation(np.unique(birds))
     tables = [pd.DataFrame({"bird": birds[:0], "said": np.zeros(0, int), "unit": units[:0]})]
-    if len(names) < LEAST_UNLABELLED:
+    if len(names) < _LEAST_UNLABELLED:
         return tables[0]
     for number in range(n_rounds):
         asked, others = names[number::n_rounds], names[np.arange(len(names)) % n_rounds != number]

@@ -11,7 +11,7 @@ from birdlib import runtime
 from birdlib.losses import matching as matching_losses
 
 NAMES = ("asymmetric", "bce", "focal", "cross_entropy", "soft_auc")
-NEAREST = 1e-7  # of a probability to 0 and 1
+_NEAREST = 1e-7  # of a probability to 0 and 1
 
 
 class LabelLossError(runtime.BirdlibError):
@@ -58,7 +58,7 @@ def _classes():
             """z with sigmoid(z) = p."""
             if self.from_logits:
                 return outputs
-            p = ops.clip(outputs, NEAREST, 1.0 - NEAREST)
+            p = ops.clip(outputs, _NEAREST, 1.0 - _NEAREST)
             return ops.log(p) - ops.log1p(-p)
 
     @keras.saving.register_keras_serializable("birdlib")
@@ -130,8 +130,8 @@ def _classes():
             super().__init__(name, reduction, from_logits)
 
         def call(self, labels, outputs):
-            z = outputs if self.from_logits else ops.log(ops.clip(outputs, NEAREST, 1.0))
-            targets = labels / ops.maximum(ops.sum(labels, axis=-1, keepdims=True), NEAREST)
+            z = outputs if self.from_logits else ops.log(ops.clip(outputs, _NEAREST, 1.0))
+            targets = labels / ops.maximum(ops.sum(labels, axis=-1, keepdims=True), _NEAREST)
             return -ops.sum(targets * ops.log_softmax(z, axis=-1), axis=-1)  # (batch,)
 
     @keras.saving.register_keras_serializable("birdlib")
@@ -154,7 +154,7 @@ def _classes():
             weights = ops.relu(labels[:, None] - labels[None])  # (batch, batch, classes)
             costs = ops.softplus(-self.options["scale"] * (z[:, None] - z[None]))
             total = ops.sum(weights, axis=(0, 1))  # (classes,)
-            mean = ops.sum(weights * costs, axis=(0, 1)) / ops.maximum(total, NEAREST)
+            mean = ops.sum(weights * costs, axis=(0, 1)) / ops.maximum(total, _NEAREST)
             n_counted = ops.sum(ops.cast(total > 0, "float32"))
             mean = ops.sum(mean) / ops.maximum(n_counted, 1.0)
             return mean[None]  # (1,): Keras would not divide a scalar by replicas

@@ -16,7 +16,7 @@ from birdlib.losses import matching as matching_losses
 
 NAMES = ("triplet", "batch_hard", "batch_semi_hard", "multi_similarity", "arcface")
 MATCH_LOSSES = matching_losses.NAMES  # of pairs of sound and pictures
-LEAST_SQUARE = 1e-6  # of a sine: its root has an infinite slope at 0
+_LEAST_SQUARE = 1e-6  # of a sine: its root has an infinite slope at 0
 
 
 class LossError(runtime.BirdlibError):
@@ -73,12 +73,12 @@ def active_share(labels, embeddings, margin, mining):
     Raises:
         LossError: for another mining, or as the loss of that name.
     """
-    if mining not in MINING:
-        raise LossError(f"mining {mining!r} is unknown: use one of {', '.join(MINING)}")
+    if mining not in _MINING:
+        raise LossError(f"mining {mining!r} is unknown: use one of {', '.join(_MINING)}")
     from keras import ops
 
     labels, embeddings = np.asarray(labels).reshape(-1), np.asarray(embeddings, np.float32)
-    costs, counts = MINING[mining](ops.convert_to_tensor(labels), ops.convert_to_tensor(embeddings), margin)
+    costs, counts = _MINING[mining](ops.convert_to_tensor(labels), ops.convert_to_tensor(embeddings), margin)
     counted = ops.convert_to_numpy(costs)[ops.convert_to_numpy(counts)]
     return float((counted > 0).mean()) if len(counted) else float("nan")
 
@@ -131,7 +131,7 @@ def _semi_hard(labels, embeddings, margin):
     return ops.relu(distance - to_negative + margin), counts
 
 
-MINING = {"triplet": _offline, "batch_hard": _hardest, "batch_semi_hard": _semi_hard}
+_MINING = {"triplet": _offline, "batch_hard": _hardest, "batch_semi_hard": _semi_hard}
 
 
 def _cosines(embeddings):
@@ -164,7 +164,7 @@ def _classes():
             super().__init__(name, reduction, margin=margin)
 
         def call(self, labels, embeddings):
-            costs, counts = MINING[self.mining](labels, embeddings, self.options["margin"])
+            costs, counts = _MINING[self.mining](labels, embeddings, self.options["margin"])
             mean = ops.sum(ops.where(counts, costs, 0.0)) / ops.maximum(ops.sum(ops.cast(counts, "float32")), 1.0)
             return mean[None]  # (1,): Keras would not divide a scalar by the number of replicas
 
@@ -227,7 +227,7 @@ def _classes():
         def call(self, labels, cosines):
             margin, scale = self.options["margin"], self.options["scale"]
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
-            sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), LEAST_SQUARE))
+            sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), _LEAST_SQUARE))
             widened = cosines * math.cos(margin) - sines * math.sin(margin)
             widened = ops.where(cosines > -math.cos(margin), widened, cosines - margin * math.sin(margin))
             own = ops.arange(cosines.shape[-1])[None] == labels[:, None]

@@ -7,19 +7,19 @@ numbers, fit for JSON. It turns the scores of a class by a curve that never fall
 import numpy as np
 import pandas as pd
 
-METHODS = ("none", "platt", "isotonic")  # the simplest first
+_METHODS = ("none", "platt", "isotonic")  # the simplest first
 SCOPES = ("pooled", "class")  # one curve for all, or one for each class that has enough positives and the pooled one for the others
 ENOUGH = 10  # positives, and as many negatives, for a curve of one's own
-N_FOLDS = 5
-NEAREST = 1e-6  # of a score to 0 and 1
-Z_90 = 1.6449  # of a 90 % interval
+_N_FOLDS = 5
+_NEAREST = 1e-6  # of a score to 0 and 1
+_Z_90 = 1.6449  # of a 90 % interval
 
 
 def fit(scores, truth, method, scope="pooled"):
     """Learn a calibration.
 
     Args:
-        method: one of ``METHODS``.
+        method: one of ``_METHODS``.
             ``platt``: p = sigmoid(a logit(score) + b), with a >= 0, towards targets that leave room for doubt: "Probabilistic Outputs
             for Support Vector Machines" (1999).
             ``isotonic``: steps that never fall, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates" (2002).
@@ -31,8 +31,8 @@ def fit(scores, truth, method, scope="pooled"):
     Raises:
         ValueError: for another method or scope.
     """
-    if method not in METHODS or scope not in SCOPES:
-        raise ValueError(f"calibration {method!r}, {scope!r} is unknown: choose of {', '.join(METHODS)} and {', '.join(SCOPES)}")
+    if method not in _METHODS or scope not in SCOPES:
+        raise ValueError(f"calibration {method!r}, {scope!r} is unknown: choose of {', '.join(_METHODS)} and {', '.join(SCOPES)}")
     scores, truth = np.asarray(scores, np.float64), np.asarray(truth)
     learn = {"none": lambda *_: {}, "platt": _platt, "isotonic": _isotonic}[method]
     own = np.flatnonzero(_has_enough(truth)) if scope == "class" else []
@@ -64,11 +64,11 @@ def choose(scores, truth, groups, rng):
         positive, scores stay as they are.
     """
     scores, truth, groups = np.asarray(scores, np.float64), np.asarray(truth), np.asarray(groups)
-    ways = [("none", "pooled"), *[(method, scope) for scope in SCOPES for method in METHODS[1:] if scope == "pooled" or _has_enough(truth).any()]]
+    ways = [("none", "pooled"), *[(method, scope) for scope in SCOPES for method in _METHODS[1:] if scope == "pooled" or _has_enough(truth).any()]]
     names = np.unique(groups)
     if len(names) < 2 or not truth.any():
         return fit(scores, truth, "none"), pd.DataFrame(columns=["method", "scope", "log_loss", "brier", "is_chosen"])
-    fold = dict(zip(rng.permutation(names), np.arange(len(names)) % N_FOLDS, strict=True))
+    fold = dict(zip(rng.permutation(names), np.arange(len(names)) % _N_FOLDS, strict=True))
     fold, rows = np.array([fold[name] for name in groups]), []
     for method, scope in ways:
         held_out = np.zeros_like(scores)
@@ -85,7 +85,7 @@ def choose(scores, truth, groups, rng):
 
 def log_loss(truth, probabilities):
     """Mean of -log of what was said of the truth, over all decisions; 0 is perfect, 0.693 a coin."""
-    p = np.clip(np.asarray(probabilities, np.float64), NEAREST, 1.0 - NEAREST)
+    p = np.clip(np.asarray(probabilities, np.float64), _NEAREST, 1.0 - _NEAREST)
     return float(-np.mean(np.where(np.asarray(truth) == 1, np.log(p), np.log1p(-p))))
 
 
@@ -144,7 +144,7 @@ def _has_enough(truth):
 
 
 def _logit(scores):
-    p = np.clip(scores, NEAREST, 1.0 - NEAREST)
+    p = np.clip(scores, _NEAREST, 1.0 - _NEAREST)
     return np.log(p) - np.log1p(-p)
 
 
@@ -178,5 +178,5 @@ def _bend_isotonic(curve, scores):
 
 
 def _wilson(share, n):
-    centre, spread = share + Z_90**2 / (2 * n), Z_90 * np.sqrt(share * (1 - share) / n + Z_90**2 / (4 * n**2))
-    return float((centre - spread) / (1 + Z_90**2 / n)), float((centre + spread) / (1 + Z_90**2 / n))
+    centre, spread = share + _Z_90**2 / (2 * n), _Z_90 * np.sqrt(share * (1 - share) / n + _Z_90**2 / (4 * n**2))
+    return float((centre - spread) / (1 + _Z_90**2 / n)), float((centre + spread) / (1 + _Z_90**2 / n))

@@ -8,7 +8,7 @@ NaN among the scores is an error that says where, because every ranking would si
 import numpy as np
 import pandas as pd
 
-DEFAULT_THRESHOLD = 0.5
+_DEFAULT_THRESHOLD = 0.5
 
 
 def roc_auc(truth, scores):
@@ -106,7 +106,7 @@ def cmap(truth, scores, padding=0):
     return _mean(average_precision(truth, scores))
 
 
-def f1(truth, scores, thresholds=DEFAULT_THRESHOLD):
+def f1(truth, scores, thresholds=_DEFAULT_THRESHOLD):
     """F1 in the three ways of averaging, as scikit-learn's with ``zero_division=0``.
 
     Args:
@@ -142,7 +142,7 @@ def accuracy(labels, scores, top_k=1):
     return _mean(np.clip((top_k - n_above) / n_level, 0.0, 1.0))
 
 
-def per_species_table(truth, scores, classes, thresholds=DEFAULT_THRESHOLD):
+def per_species_table(truth, scores, classes, thresholds=_DEFAULT_THRESHOLD):
     """What each species gets.
 
     Args:
@@ -181,7 +181,7 @@ def best_thresholds(truth, scores, fallback=None):
     truth, scores = _checked(truth, scores)
     if fallback is None:
         pooled = _best_cut(truth.reshape(-1, 1), scores.reshape(-1, 1))[0]
-        fallback = pooled if truth.any() else DEFAULT_THRESHOLD
+        fallback = pooled if truth.any() else _DEFAULT_THRESHOLD
     if not truth.any():
         return np.full(truth.shape[1], float(fallback))
     return np.where(truth.any(axis=0), _best_cut(truth, scores), fallback)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-TRACE = (
+_TRACE = (
     1e-3  # slope, by standard deviation, of a modality that knows nothing: where it stands alone its ranking is kept
 )
 
@@ -85,8 +85,8 @@ def _calibration(scores, is_same):
 def _flat(values):
     """One half everywhere, but for a trace of the ranking."""
     if not len(values):
-        return TRACE, 0.0
-    slope = TRACE / (values.std() if np.ptp(values) else 1.0)
+        return _TRACE, 0.0
+    slope = _TRACE / (values.std() if np.ptp(values) else 1.0)
     return float(slope), float(-slope * values.mean())
 
 

@@ -16,8 +16,8 @@ from birdlib.models import yamnet
 SAMPLE_RATE_HZ = 48_000
 PATCH_S, HOP_S = 3.0, 1.5  # half a patch apart: no song of 1.5 s is cut in every patch
 PATCH_SAMPLES, HOP_SAMPLES = 144_000, 72_000
-NOT_WILD = {"Engine", "Environmental", "Fireworks", "Gun", "Noise", "Power tools", "Siren"}
-NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
+_NOT_WILD = {"Engine", "Environmental", "Fireworks", "Gun", "Noise", "Power tools", "Siren"}
+_NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
 _LABELS = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 _MODEL = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 _MAX_DIFFERENCE = 1e-3  # of the scores before the sigmoid, see ``load``
@@ -40,7 +40,7 @@ def species(source):
     lines = (source.path / _LABELS).read_text(encoding="utf-8").splitlines()  # Scientific name_Common name
     names = [line.partition("_") for line in lines if line]
     table = pd.DataFrame([(first, last) for first, _, last in names], columns=["species", "common_name"])
-    return table.assign(is_wild=~table["species"].isin(NOT_WILD))
+    return table.assign(is_wild=~table["species"].isin(_NOT_WILD))
 
 
 def load(source, n_threads=2):

@@ -17,7 +17,7 @@ from birdlib import runtime
 from birdlib.models import birdnet, yamnet
 
 ALL_YEAR = -1
-WEEKS = 48
+_WEEKS = 48
 LEAST = 0.03
 _MODEL = "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite"
 
@@ -45,8 +45,8 @@ def load(source):
     def expect(latitude, longitude, week=ALL_YEAR):
         if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
             raise PlaceError(f"there is no place at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
-        if week != ALL_YEAR and not 1 <= week <= WEEKS:
-            raise PlaceError(f"there is no week {week}: weeks run from 1 to {WEEKS}, four a month, and {ALL_YEAR} is all year")
+        if week != ALL_YEAR and not 1 <= week <= _WEEKS:
+            raise PlaceError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is all year")
         interpreter.set_tensor(given["index"], np.array([[latitude, longitude, week]], np.float32))
         interpreter.invoke()
         return pd.Series(interpreter.get_tensor(wanted["index"])[0], index=names, name="occurrence")
@@ -56,7 +56,7 @@ def load(source):
 
 def week_of(day):
     """The week of BirdNET's year, 1 to 48, that a ``datetime.date`` lies in."""
-    return math.ceil(day.timetuple().tm_yday / (366 if calendar.isleap(day.year) else 365) * WEEKS)
+    return math.ceil(day.timetuple().tm_yday / (366 if calendar.isleap(day.year) else 365) * _WEEKS)
 
 
 def day_in_name(path):

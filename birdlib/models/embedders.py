@@ -15,7 +15,7 @@ from birdlib.models import base as embedder_base
 from birdlib.models import birdnet, litert, perch, weights, yamnet
 
 NAMES = ("yamnet", "birdnet", *perch.VERSIONS)
-MAX_DIFFERENCE, MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
+MAX_DIFFERENCE, _MIN_COSINE = 1e-3, 0.9999  # between the two ways to compute, see ``parity``
 BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
 
 
@@ -199,7 +199,7 @@ def _litert_model(body, source):
 
 
 def _agree(parity):
-    return parity["max_difference"] <= MAX_DIFFERENCE and parity["min_cosine"] >= MIN_COSINE
+    return parity["max_difference"] <= MAX_DIFFERENCE and parity["min_cosine"] >= _MIN_COSINE
 
 
 def parity(listen, other):

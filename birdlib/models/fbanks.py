@@ -15,7 +15,7 @@ CLIP_SAMPLES = 160_000
 N_FRAMES, N_MELS = 512, 128
 MEAN, STD = -7.2, 4.43  # of the log-mel numbers of the recordings that Bird-MAE was trained on
 LEAST = float(np.finfo(np.float32).eps)  # energy of a band, before the logarithm
-PRE_EMPHASIS = 0.97
+_PRE_EMPHASIS = 0.97
 
 
 def build_fbank(sample_rate_hz=SAMPLE_RATE_HZ, n_frames=N_FRAMES, n_mels=N_MELS, mean=MEAN, std=STD, min_hz=20.0):
@@ -33,7 +33,7 @@ def spectrograms(waveforms, fbank=None):
     return keras.ops.convert_to_numpy((fbank or build_fbank())(np.asarray(waveforms, np.float32)))
 
 
-def mel_filters(sample_rate_hz, n_fft, n_mels, min_hz):
+def _mel_filters(sample_rate_hz, n_fft, n_mels, min_hz):
     """Triangles of equal width on the mel scale 1127 ln(1 + f / 700), reaching 1: (n_fft / 2, n_mels) float32.
 
     The bin of half the rate is left away, as Kaldi does.
@@ -66,7 +66,7 @@ def _fbank():
             self.n_frames, self.n_mels, self.mean, self.std = n_frames, n_mels, mean, std
             self.window, self.hop = round(0.025 * sample_rate_hz), round(0.010 * sample_rate_hz)
             self.n_fft = 1 << (self.window - 1).bit_length()
-            self.filters = mel_filters(sample_rate_hz, self.n_fft, n_mels, min_hz)
+            self.filters = _mel_filters(sample_rate_hz, self.n_fft, n_mels, min_hz)
             self.hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / (self.window - 1))).astype(np.float32)
 
         def build(self, shape):
@@ -77,7 +77,7 @@ def _fbank():
             frames = ops.extract_sequences(waveforms, self.window, self.hop)[:, : self.n_frames]
             frames = frames - ops.mean(frames, axis=-1, keepdims=True)  # (batch, frames, window)
             before = ops.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
-            frames = (frames - PRE_EMPHASIS * before) * self.hann
+            frames = (frames - _PRE_EMPHASIS * before) * self.hann
             real, imaginary = ops.rfft(frames, self.n_fft)
             power = ops.square(real) + ops.square(imaginary)  # (batch, frames, n_fft / 2 + 1)
             energy = ops.matmul(power[..., :-1], self.filters)  # (batch, frames, n_mels)

@@ -17,7 +17,7 @@ from birdlib.models import yamnet
 
 MAX_DIFFERENCE = 1e-3  # of scores in [0, 1]
 BATCH = 8  # windows; the last batch of a file is padded
-REPEATS = 3  # of which the fastest counts
+_REPEATS = 3  # of which the fastest counts
 
 
 def has_litert():
@@ -125,7 +125,7 @@ def certificate(plain, other, rows, names=("keras", "litert")):
         dict for the receipt: ``chosen``, ``why``, ``max_difference`` of scores, ``times_as_fast`` as the plain way, ``n_windows``.
     """
     expected, found = plain(rows), other(rows)  # the first run of each is slow, and does not count
-    timed = [(_seconds(plain, rows), _seconds(other, rows)) for _ in range(REPEATS)]  # in turns, on a busy machine
+    timed = [(_seconds(plain, rows), _seconds(other, rows)) for _ in range(_REPEATS)]  # in turns, on a busy machine
     seconds, other_seconds = map(min, zip(*timed, strict=True))
     difference, ratio = float(np.abs(found - expected).max()), seconds / other_seconds
     agrees = difference <= MAX_DIFFERENCE  # False for NaN

@@ -13,15 +13,15 @@ SIZES = {  # of the encoder and of the decoder that is thrown away after pretrai
     "large": {"dim": 1024, "depth": 24, "heads": 16, "decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
     "huge": {"dim": 1280, "depth": 32, "heads": 16, "decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
 }
-PATCH = 16
-MASKED = 0.75  # share of the patches that the encoder is not shown
+_PATCH = 16
+_MASKED = 0.75  # share of the patches that the encoder is not shown
 
 
 class MaeError(runtime.BirdlibError):
     """A transformer that cannot be built or loaded as asked."""
 
 
-def build_encoder(size="base", n_frames=fbanks.N_FRAMES, n_mels=fbanks.N_MELS, patch=PATCH):
+def build_encoder(size="base", n_frames=fbanks.N_FRAMES, n_mels=fbanks.N_MELS, patch=_PATCH):
     """The encoder, with weights drawn by lot; a published one comes from ``mae_checkpoints.load``.
 
     Args:
@@ -71,7 +71,7 @@ def front_end(encoder, samples=fbanks.CLIP_SAMPLES):
     return keras.Model(waveform, fbanks.build_fbank(n_frames=n_frames, n_mels=n_mels)(waveform), name="front_end")
 
 
-def build_pretrainer(encoder, size="base", masked=MASKED, normalise=True):
+def build_pretrainer(encoder, size="base", masked=_MASKED, normalise=True):
     """The encoder on the patches it is shown, a decoder that guesses the others, and what the guess costs.
 
     Args:

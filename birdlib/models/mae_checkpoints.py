@@ -13,9 +13,9 @@ import numpy as np
 from birdlib import runtime
 from birdlib.models import fbanks, mae
 
-PREFIXES = re.compile(r"^(module\.|model\.|encoder\.|vit\.)+")
-NOT_OURS = re.compile(r"^(decoder|head\.|mask_token|classifier\.)")
-NORMS = {"norm": "token_norm", "fc_norm": "embedding_norm"}
+_PREFIXES = re.compile(r"^(module\.|model\.|encoder\.|vit\.)+")
+_NOT_OURS = re.compile(r"^(decoder|head\.|mask_token|classifier\.)")
+_NORMS = {"norm": "token_norm", "fc_norm": "embedding_norm"}
 
 
 class CheckpointError(runtime.FileError):
@@ -63,7 +63,7 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
     transformer = encoder.get_layer("transformer")
     for i in range(depth):
         _fill_block(transformer, i, dim, take)
-    for name, layer in NORMS.items():
+    for name, layer in _NORMS.items():
         if name == "norm" or f"{name}.weight" in tensors:  # right after pretraining there is no second norm
             _fill_norm(encoder.get_layer(layer), name, take)
     if left := sorted(set(tensors) - used):
@@ -85,8 +85,8 @@ def read(path):
     try:
         with safetensors.safe_open(path, framework="np") as file:
             for name in file.keys():
-                short = PREFIXES.sub("", name)
-                if not NOT_OURS.match(short):
+                short = _PREFIXES.sub("", name)
+                if not _NOT_OURS.match(short):
                     tensors[short] = np.asarray(file.get_tensor(name)).astype(np.float32, copy=False)
     except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(path, f"is no whole safetensors file ({error}): fetch it anew") from error

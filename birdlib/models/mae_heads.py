@@ -16,8 +16,8 @@ HEADS = {
     "prototypical": "tokens",
 }  # what each looks at
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # one species at a time, or any number of them
-MLP = ((0.3, 512), (0.2, 256), (0.1, None))  # dropout before a layer, its units
-LEAST_BIAS = -2.0  # of a species at first: most are not there
+_MLP = ((0.3, 512), (0.2, 256), (0.1, None))  # dropout before a layer, its units
+_LEAST_BIAS = -2.0  # of a species at first: most are not there
 
 
 class HeadError(runtime.BirdlibError):
@@ -64,7 +64,7 @@ def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, ortho
         x = _layers()["Evidence"](dtype="float32", name="evidence")(likeness)
     else:
         x = given
-        for dropout, units in MLP if kind == "mlp" else ():
+        for dropout, units in _MLP if kind == "mlp" else ():
             x = layers.Dropout(dropout)(x)
             x = layers.Dense(units, activation="gelu")(x) if units else x
         if kind == "attentive":
@@ -157,7 +157,7 @@ def _layers():
         def build(self, shape):
             positive = keras.constraints.NonNeg()
             self.weights_of = self.add_weight(shape=shape[1:], initializer="ones", constraint=positive, name="weights")
-            bias = keras.initializers.Constant(LEAST_BIAS)
+            bias = keras.initializers.Constant(_LEAST_BIAS)
             self.bias = self.add_weight(shape=shape[1:2], initializer=bias, name="bias")
 
         def call(self, likeness):

@@ -17,7 +17,7 @@ from birdlib.models import base as embedder_base
 SAMPLE_RATE_HZ = 32_000
 PATCH_S = HOP_S = 5.0  # side by side: a patch is a window of the competition
 PATCH_SAMPLES = HOP_SAMPLES = 160_000
-PEAK = 0.25  # each patch is scaled to it, as it was in training
+_PEAK = 0.25  # each patch is scaled to it, as it was in training
 VERSIONS = {"perch": ("label.csv", "sigmoid"), "perch_v2": ("labels.csv", "softmax")}  # the classes, and what makes probabilities
 _EBIRD = "perch_v2_ebird_classes.csv"
 _NO_EBIRD = "no_ebird_code"
@@ -79,7 +79,7 @@ def load(source):
 
     def hear(patches):
         groups = [patches] if takes_any_number else [patches[i : i + 1] for i in range(len(patches))]
-        answers = [_logits_and_embeddings(listen(tf.constant(as_heard(group))), source.path) for group in groups]
+        answers = [_logits_and_embeddings(listen(tf.constant(_as_heard(group))), source.path) for group in groups]
         return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
     logits, embeddings = hear(np.zeros((1, PATCH_SAMPLES), np.float32))
@@ -88,12 +88,12 @@ def load(source):
     return embedder_base.Network(table, hear, embeddings.shape[1])
 
 
-def as_heard(patches):
+def _as_heard(patches):
     """Patches without their mean, scaled to a peak of 0.25; silence stays silence."""
     patches = np.asarray(patches, np.float32)
     centred = patches - patches.mean(axis=-1, keepdims=True)
     peaks = np.abs(centred).max(axis=-1, keepdims=True)
-    return (PEAK * centred / np.where(peaks > 0.0, peaks, 1.0)).astype(np.float32)
+    return (_PEAK * centred / np.where(peaks > 0.0, peaks, 1.0)).astype(np.float32)
 
 
 class PerchEmbedder(embedder_base.BatchedEmbedder):

@@ -20,7 +20,7 @@ from birdlib.models import downloads
 from birdlib.models.catalogue import MODELS
 
 KAGGLE_INPUT = notebook_setup.KAGGLE_INPUT
-PACKAGED = ("*/weights/{}", "datasets/*/*/weights/{}")  # where `python -m birdlib package` puts them
+_PACKAGED = ("*/weights/{}", "datasets/*/*/weights/{}")  # where `python -m birdlib package` puts them
 
 
 class WeightsError(runtime.BirdlibError):
@@ -65,7 +65,7 @@ def find(name, folder=""):
     for candidate in [Path(folder), Path(folder) / name] if folder else []:
         if found := _look(name, candidate, f"folder {candidate}"):
             return found
-    for pattern in (*model.kaggle_globs, *(mount.format(name) for mount in PACKAGED)):
+    for pattern in (*model.kaggle_globs, *(mount.format(name) for mount in _PACKAGED)):
         for candidate in sorted(KAGGLE_INPUT.glob(pattern)):
             if found := _look(name, candidate, f"Kaggle mount {candidate}"):
                 return found

@@ -72,7 +72,7 @@ class Yamnet:
 def load(source):
     """Load the weights that ``birdlib.models.weights`` found, a TFLite file or a SavedModel folder, as a ``Yamnet``."""
     if source.format == "savedmodel":
-        return load_saved_model(source.path)
+        return _load_saved_model(source.path)
     layers, class_names = read_tflite(source.path)
     model = build_model(layers)
 
@@ -83,7 +83,7 @@ def load(source):
     return Yamnet(class_names, hear, model.get_layer("front_end"), model.get_layer("body"))
 
 
-def load_saved_model(folder):
+def _load_saved_model(folder):
     """Load the official SavedModel (google/yamnet/1). This is what ``hub.load`` does once it has the files."""
     import csv
 

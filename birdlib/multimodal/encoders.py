@@ -216,8 +216,8 @@ def _layers():
             self.gate.build((None, sum(shape[-1] for shape in vectors_shape) + n))
 
         def call(self, vectors, presence):
-            presence = ops.cast(presence, vector_layers[0].dtype)  # (batch, n)
-            there = [vector * presence[:, i : i + 1] for i, vector in enumerate(vector_layers)]
+            presence = ops.cast(presence, vectors[0].dtype)  # (batch, n)
+            there = [vector * presence[:, i : i + 1] for i, vector in enumerate(vectors)]
             logits = self.gate(ops.concatenate([*there, presence], axis=-1))
             gates = ops.softmax(ops.where(presence > 0, logits, -1e4), axis=-1)  # (batch, n)
             return sum(gates[:, i : i + 1] * vector for i, vector in enumerate(there))

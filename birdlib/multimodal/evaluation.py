@@ -13,8 +13,8 @@ from birdlib.data import splits
 from birdlib.metrics import late_fusion, retrieval
 from birdlib.multimodal import pairs
 
-ONE_KIND = {"sound only": "sound", "photo only": "photo"}
-DIRECTIONS = {"photo for a sound": ("sound", "photo"), "sound for a photo": ("photo", "sound")}
+_ONE_KIND = {"sound only": "sound", "photo only": "photo"}
+_DIRECTIONS = {"photo for a sound": ("sound", "photo"), "sound for a photo": ("photo", "sound")}
 FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", "nmi")
 
 
@@ -64,7 +64,7 @@ def table(encoder, library, gallery, queries, rng):
     if not len(gallery):
         return pd.DataFrame(columns=["set", "modality", "n", *FIGURES])
     species = gallery["species"].to_numpy()
-    views = {name: functools.partial(pairs.alone, kind=kind) for name, kind in ONE_KIND.items()}
+    views = {name: functools.partial(pairs.alone, kind=kind) for name, kind in _ONE_KIND.items()}
     if has_both:
         views["early fusion"] = lambda one: one
     else:
@@ -77,11 +77,11 @@ def table(encoder, library, gallery, queries, rng):
     scores = {key: vectors @ embedded["gallery", key[1]].T for key, vectors in embedded.items() if key[0] != "gallery"}
     if has_both and len(sets["validation"]):
         truth = sets["validation"]["species"].to_numpy()
-        calibrations = {name: late_fusion.calibrate(scores["validation", name], truth, species) for name in ONE_KIND}
+        calibrations = {name: late_fusion.calibrate(scores["validation", name], truth, species) for name in _ONE_KIND}
         for name in sets:
-            scores[name, "late fusion"] = late_fusion.fuse({m: scores[name, m] for m in ONE_KIND}, species, calibrations)
+            scores[name, "late fusion"] = late_fusion.fuse({m: scores[name, m] for m in _ONE_KIND}, species, calibrations)
             # cosines of vectors side by side are the mean of the cosines
-            embedded[name, "late fusion"] = np.hstack([embedded[name, m] for m in ONE_KIND])
+            embedded[name, "late fusion"] = np.hstack([embedded[name, m] for m in _ONE_KIND])
     rows = []
     for (name, modality), found in sorted(
         scores.items(), key=lambda item: list(sets).index(item[0][0])
@@ -105,7 +105,7 @@ def across(encoder, library, gallery, queries, rng):
     """
     rows = []
     for name, one in queries.items():
-        for direction, (from_, to) in DIRECTIONS.items():
+        for direction, (from_, to) in _DIRECTIONS.items():
             sought, among = pairs.each(one, from_), pairs.each(gallery, to)
             if name == "validation" or not len(sought) or not len(among):
                 continue

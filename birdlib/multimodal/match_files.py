@@ -87,7 +87,7 @@ def true_casts(root):
     if not path.is_file():
         return None
     tracks = pd.read_csv(path, dtype={"label": str})
-    return {f"video-{Path(video_io).stem}": set(some) for video_io, some in tracks.groupby("video")["label"]}
+    return {f"video-{Path(video).stem}": set(labels) for video, labels in tracks.groupby("video")["label"]}
 
 
 def _basis(folder, chosen):

@@ -11,7 +11,7 @@ from birdlib.losses import metric_learning
 from birdlib.metrics import classification, retrieval
 from birdlib.multimodal import scene_encoders, scene_pairs
 
-DEPTHS = (1, 5, 10)
+_DEPTHS = (1, 5, 10)
 PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
 BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
 
@@ -135,7 +135,7 @@ def evaluate(model, library, some, rng, threshold=0.5):
     sides = [one["category"].to_numpy() for one in some]
     cosines = embed(model, library, some[0], "picture") @ embed(model, library, some[1], "sound").T
     for what, found, asked, among in (("sound", cosines, *sides), ("picture", cosines.T, *sides[::-1])):
-        for depth in DEPTHS:
+        for depth in _DEPTHS:
             figures[f"{what}_recall_at_{depth}"] = retrieval.recall_at_k(found, asked, among, depth)
         figures[f"{what}_mrr"] = retrieval.mean_reciprocal_rank(found, asked, among)
     return figures

@@ -14,12 +14,12 @@ from birdlib.audio import io as audio_io
 from birdlib.video import images
 
 # Borders: colour, and line for the colour-blind.
-RIGHT, WRONG, ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
-ROLES = {"anchor": ASKED, "positive": RIGHT, "negative": WRONG}
+_RIGHT, _WRONG, _ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
+_ROLES = {"anchor": _ASKED, "positive": _RIGHT, "negative": _WRONG}
 ABSENT = "#e6e6e6"
-LINE_LENGTH = 30  # of a title, in letters: what fits above a card
-MATCH_SIZE = 6.0, 2.6  # inches, of a card with a strip of frames
-SPECTRUM_DEPTH = 0.6  # of what ``scenes.spectrogram`` gives is shown: 60 dB
+_LINE_LENGTH = 30  # of a title, in letters: what fits above a card
+_MATCH_SIZE = 6.0, 2.6  # inches, of a card with a strip of frames
+_SPECTRUM_DEPTH = 0.6  # of what ``scenes.spectrogram`` gives is shown: 60 dB
 
 
 def card(library, pair, root, cosine=None, is_right=None):
@@ -50,8 +50,8 @@ def triplet_cards(triplets):
     Args:
         triplets: rows of three cards; the role is put before the title.
     """
-    titled = [[_titled(role, one) for role, one in zip(ROLES, row, strict=True)] for row in triplets]
-    return _grid(titled, [list(ROLES.values())] * len(triplets), card_width=3.2)
+    titled = [[_titled(role, one) for role, one in zip(_ROLES, row, strict=True)] for row in triplets]
+    return _grid(titled, [list(_ROLES.values())] * len(triplets), card_width=3.2)
 
 
 def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5):
@@ -81,7 +81,7 @@ def retrieval_gallery(rows):
         rows: rows of cards, of any length, that also tell ``is_right``: whether the species is that of the query (solid green
             border) or not (dashed red); None for the query itself, which is called so before its title.
     """
-    borders = {None: ASKED, True: RIGHT, False: WRONG}
+    borders = {None: _ASKED, True: _RIGHT, False: _WRONG}
     titled = [[_titled("query", one) if one["is_right"] is None else one for one in row] for row in rows]
     return _grid(titled, [[borders[one["is_right"]] for one in row] for row in rows], card_width=2.3)
 
@@ -101,8 +101,8 @@ def match_cards(cards):
         axes, shape (rows, columns, 2): two cards a row; the strip and the spectrogram of each.
     """
     rows = [cards[first : first + 2] for first in range(0, len(cards), 2)]
-    borders = [[RIGHT if card["is_right"] else WRONG for card in row] for row in rows]
-    return _grid(rows, borders, *MATCH_SIZE, heights=(1, 2), draw=_draw_match)
+    borders = [[_RIGHT if card["is_right"] else _WRONG for card in row] for row in rows]
+    return _grid(rows, borders, *_MATCH_SIZE, heights=(1, 2), draw=_draw_match)
 
 
 def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None):
@@ -127,7 +127,7 @@ def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None
 
 
 def _draw(photo, sound, card, colour):
-    lines = [textwrap.fill(text, LINE_LENGTH) for text in card["title"].splitlines()]
+    lines = [textwrap.fill(text, _LINE_LENGTH) for text in card["title"].splitlines()]
     photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
     if card["image"] is None:
         _say_absent(photo, "no photo")
@@ -143,7 +143,7 @@ def _draw(photo, sound, card, colour):
 
 
 def _draw_match(strip, sound, card, colour):
-    strip.set_title("\n" + textwrap.fill(card["title"], 2 * LINE_LENGTH), fontsize=9, color=colour)
+    strip.set_title("\n" + textwrap.fill(card["title"], 2 * _LINE_LENGTH), fontsize=9, color=colour)
     strip.imshow(np.hstack(list(card["frames"])), aspect="auto")
     for n in range(1, len(card["frames"])):
         strip.axvline(n * card["frames"].shape[2] - 0.5, color="white", linewidth=1)
@@ -151,7 +151,7 @@ def _draw_match(strip, sound, card, colour):
     loudest = levels.max()
     sound.imshow(
         levels, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
-        vmin=max(loudest - SPECTRUM_DEPTH, 0), vmax=max(loudest, 1e-3),
+        vmin=max(loudest - _SPECTRUM_DEPTH, 0), vmax=max(loudest, 1e-3),
     )  # fmt: skip
 
 

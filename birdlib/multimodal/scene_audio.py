@@ -9,14 +9,14 @@ from birdlib.audio import io as audio_io
 from birdlib.video import io as video_io
 
 SAMPLE_RATE_HZ = 32_000
-N_FFT = 1024  # and the hop
+_N_FFT = 1024  # and the hop
 N_STEPS, N_BANDS = 125, 128
-N_SAMPLES = N_STEPS * N_FFT  # of a scene
-SCENE_S = N_SAMPLES / SAMPLE_RATE_HZ
+_N_SAMPLES = N_STEPS * _N_FFT  # of a scene
+SCENE_S = _N_SAMPLES / SAMPLE_RATE_HZ
 MIN_HZ = 1000  # wind and traffic are below, most birds above
-SILENT_PEAK = 1e-4  # what does not reach it is silence
+_SILENT_PEAK = 1e-4  # what does not reach it is silence
 MAX_SCENES = 4  # of a recording: those where most can be heard
-LEFT_OVER_S = 0.5  # at the end of a recording, for which there is no scene of its own
+_LEFT_OVER_S = 0.5  # at the end of a recording, for which there is no scene of its own
 
 
 def spectrogram(waveform):
@@ -59,8 +59,8 @@ def hear_recording(path, start_s, end_s):
     found, before = [], np.zeros(0, np.float32)
     for n, block in enumerate(audio_io.stream(path, SCENE_S, SAMPLE_RATE_HZ, start_s, end_s)):
         at_s, n_new = start_s + n * SCENE_S, len(block)
-        if n and n_new < N_SAMPLES:
-            if n_new <= LEFT_OVER_S * SAMPLE_RATE_HZ:
+        if n and n_new < _N_SAMPLES:
+            if n_new <= _LEFT_OVER_S * SAMPLE_RATE_HZ:
                 break
             at_s, block = at_s - SCENE_S + n_new / SAMPLE_RATE_HZ, np.concatenate([before[n_new:], block])
         before = block
@@ -73,15 +73,15 @@ def hear_recording(path, start_s, end_s):
 
 def _power(waveform):
     """(125, 128) float64; a full sine has 1."""
-    padded = np.zeros(N_SAMPLES)
-    padded[: len(waveform)] = waveform[:N_SAMPLES]
-    window = np.hanning(N_FFT + 1)[:-1]
-    spectrum = np.fft.rfft(padded.reshape(N_STEPS, N_FFT) * window)[:, 1:]  # 512 bins, without that of 0 Hz
+    padded = np.zeros(_N_SAMPLES)
+    padded[: len(waveform)] = waveform[:_N_SAMPLES]
+    window = np.hanning(_N_FFT + 1)[:-1]
+    spectrum = np.fft.rfft(padded.reshape(N_STEPS, _N_FFT) * window)[:, 1:]  # 512 bins, without that of 0 Hz
     return (np.abs(2.0 * spectrum / window.sum()) ** 2).reshape(N_STEPS, N_BANDS, -1).sum(axis=2)
 
 
 def _is_silent(waveform):
-    return np.abs(waveform).max(initial=0.0) < SILENT_PEAK
+    return np.abs(waveform).max(initial=0.0) < _SILENT_PEAK
 
 
 def _as_row(start_s, end_s, waveform):

@@ -18,10 +18,10 @@ VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")
 N_STEPS, N_BANDS = 125, 128  # of a spectrogram: 32 ms each; four bins each
 N_FRAMES, SIZE, FEATURE_DIM = 8, 64, 2048
 EMBEDDING_DIM = 64
-WIDTH = 64  # of a token, of a hidden layer, of an LSTM
+_WIDTH = 64  # of a token, of a hidden layer, of an LSTM
 STEPS_A_TOKEN = 5  # 160 ms; 25 tokens a scene
-N_BLOCKS, N_HEADS = 2, 4
-DROPOUT = 0.3
+_N_BLOCKS, _N_HEADS = 2, 4
+_DROPOUT = 0.3
 SLOPE = 5.0  # of the logit over the cosine, before training
 
 
@@ -52,7 +52,7 @@ def audio_encoder(name, dim=EMBEDDING_DIM):
     build = _choose(name, {"cnn": _audio_cnn, "bilstm": _audio_bilstm, "transformer": _audio_transformer}, "audio")
     spectrogram = keras.Input((N_STEPS, N_BANDS), name="spectrogram")
     x = keras.layers.LayerNormalization(axis=(1, 2), center=False, scale=False, name="loudness")(spectrogram)
-    x = vector_layers.to_unit_vector(build(x), dim, DROPOUT, "audio")
+    x = vector_layers.to_unit_vector(build(x), dim, _DROPOUT, "audio")
     return keras.Model({"spectrogram": spectrogram}, x, name="audio_encoder")
 
 
@@ -89,7 +89,7 @@ def video_encoder(name, dim=EMBEDDING_DIM):
     else:
         inputs = keras.Input((N_FRAMES, FEATURE_DIM), name="features")
         x = keras.layers.LayerNormalization(name="feature_scale")(inputs)
-    x = vector_layers.to_unit_vector(build(x), dim, DROPOUT, "video")
+    x = vector_layers.to_unit_vector(build(x), dim, _DROPOUT, "video")
     return keras.Model({inputs.name: inputs}, x, name="video_encoder")
 
 
@@ -114,8 +114,8 @@ def matcher(audio, video, joint=True):
     a, v = (encoder({name: inputs[name] for name in encoder.input}) for encoder in (audio, video))
     relation = _layers()["Relation"](is_detached=not joint, name="relation")([a, v])  # (batch, 4 * dim)
     cosine = keras.ops.mean(relation[:, -a.shape[-1] :], axis=1, keepdims=True)  # of a * v, times dim
-    x = keras.layers.Dense(WIDTH, activation="relu", name="head")(relation)
-    x = keras.layers.Dropout(DROPOUT)(x)
+    x = keras.layers.Dense(_WIDTH, activation="relu", name="head")(relation)
+    x = keras.layers.Dropout(_DROPOUT)(x)
     said = keras.layers.Dense(1, dtype="float32", name="said")(x)
     slope = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(SLOPE), dtype="float32", name="slope")(cosine)
     logit = keras.layers.Add(dtype="float32", name="logit")([said, slope])
@@ -159,14 +159,14 @@ def _audio_cnn(x):
 def _audio_tokens(x):
     import keras
 
-    x = keras.layers.Conv1D(WIDTH, STEPS_A_TOKEN, STEPS_A_TOKEN, activation="relu", name="tokens")(x)
+    x = keras.layers.Conv1D(_WIDTH, STEPS_A_TOKEN, STEPS_A_TOKEN, activation="relu", name="tokens")(x)
     return keras.layers.LayerNormalization()(x)  # (batch, 25, WIDTH)
 
 
 def _audio_bilstm(x):
     import keras
 
-    lstm = keras.layers.LSTM(WIDTH, return_sequences=True)
+    lstm = keras.layers.LSTM(_WIDTH, return_sequences=True)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(_audio_tokens(x))  # (batch, 25, 2 * WIDTH)
     return keras.layers.GlobalAveragePooling1D()(x)
 
@@ -193,21 +193,21 @@ def _video_cnn3d(x):
 def _frame_tokens(x):
     import keras
 
-    x = keras.layers.Dense(WIDTH, activation="relu", name="tokens")(x)
+    x = keras.layers.Dense(_WIDTH, activation="relu", name="tokens")(x)
     return keras.layers.LayerNormalization()(x)  # (batch, N_FRAMES, WIDTH)
 
 
 def _video_lstm(x):
     import keras
 
-    return keras.layers.LSTM(WIDTH, name="lstm")(_frame_tokens(x))
+    return keras.layers.LSTM(_WIDTH, name="lstm")(_frame_tokens(x))
 
 
 def _video_average(x):
     import keras
 
     x = keras.layers.GlobalAveragePooling1D()(x)
-    return keras.layers.Dense(WIDTH, activation="relu", name="hidden")(x)
+    return keras.layers.Dense(_WIDTH, activation="relu", name="hidden")(x)
 
 
 def _video_transformer(x):
@@ -235,14 +235,14 @@ def _transform(x):
     import keras
 
     x = _layers()["PositionalEncoding"](name="places")(x)
-    for _ in range(N_BLOCKS):
+    for _ in range(_N_BLOCKS):
         y = keras.layers.LayerNormalization()(x)
-        y = keras.layers.MultiHeadAttention(N_HEADS, WIDTH // N_HEADS)(y, y)
-        x = keras.layers.Add()([x, keras.layers.Dropout(DROPOUT)(y)])
+        y = keras.layers.MultiHeadAttention(_N_HEADS, _WIDTH // _N_HEADS)(y, y)
+        x = keras.layers.Add()([x, keras.layers.Dropout(_DROPOUT)(y)])
         y = keras.layers.LayerNormalization()(x)
-        y = keras.layers.Dense(2 * WIDTH, activation="gelu")(y)
-        y = keras.layers.Dense(WIDTH)(y)
-        x = keras.layers.Add()([x, keras.layers.Dropout(DROPOUT)(y)])
+        y = keras.layers.Dense(2 * _WIDTH, activation="gelu")(y)
+        y = keras.layers.Dense(_WIDTH)(y)
+        x = keras.layers.Add()([x, keras.layers.Dropout(_DROPOUT)(y)])
     x = keras.layers.LayerNormalization()(x)
     return keras.layers.GlobalAveragePooling1D()(x)
 
@@ -272,7 +272,7 @@ def _layers():
             self.is_detached = is_detached
 
         def call(self, vectors):
-            a, v = (vector * vector.shape[-1] ** 0.5 for vector in vector_layers)
+            a, v = (vector * vector.shape[-1] ** 0.5 for vector in vectors)
             if self.is_detached:
                 a, v = ops.stop_gradient(a), ops.stop_gradient(v)
             return ops.concatenate([a, v, ops.abs(a - v), a * v], axis=-1)

@@ -13,8 +13,8 @@ import pandas as pd
 from birdlib.data import splits as split_rules
 from birdlib.multimodal import scenes
 
-NAMELESS = "film:"  # category of a film without species begins so
-REMEMBERED = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
+_NAMELESS = "film:"  # category of a film without species begins so
+_REMEMBERED = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Library:
 def library(pictures, sounds, store):
     """A library of the scenes of a store; what was read last stays in memory."""
     seen, heard = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)
-    remember = functools.lru_cache(maxsize=REMEMBERED)
+    remember = functools.lru_cache(maxsize=_REMEMBERED)
     pixels, features, spectrogram = (remember(read) for read in (seen.pixels, seen.features, heard.spectrogram))
     return Library(pictures, sounds, {"pixels": pixels, "features": features}, {"spectrogram": spectrogram})
 
@@ -86,16 +86,16 @@ def pair(pictures, sounds, rng, n_each=1):
 def nameless_films(library):
     """Categories of films without species, where species can be learnt without them: what they hold is not known, so with the sound of another
     they may be false mismatches. They are tested on, and not learnt from."""
-    learnt = [{name for name in table["category"] if not name.startswith(NAMELESS)} for table in rows(library, "train")]
+    learnt = [{name for name in table["category"] if not name.startswith(_NAMELESS)} for table in rows(library, "train")]
     if not learnt[0] & learnt[1] or len(learnt[1]) < 2:
         return []
     names = {*library.pictures["category"], *library.sounds["category"]}
-    return sorted(name for name in names if name.startswith(NAMELESS))
+    return sorted(name for name in names if name.startswith(_NAMELESS))
 
 
 def false_negatives(pictures, sounds):
     """What may be wrong with the mismatches that are learnt from, in words; ``""`` where every category is a species."""
-    n_films = max(table.loc[table["category"].str.startswith(NAMELESS), "category"].nunique() for table in (pictures, sounds))
+    n_films = max(table.loc[table["category"].str.startswith(_NAMELESS), "category"].nunique() for table in (pictures, sounds))
     if not n_films:
         return ""
     return f"{n_films} films without species are learnt from: with the sound of another they count as mismatches, and may hold the same birds"

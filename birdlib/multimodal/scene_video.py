@@ -16,13 +16,13 @@ N_FRAMES = 8  # of a scene, at equal distances, the first at its beginning
 FRAME_S = 0.5  # between them
 PIXELS = 64  # of a side, for networks that see movement; ResNet50 sees resnet50.IMAGE_SIZE
 BATCH = 16  # pictures at once
-SMALL = (160, 120)  # (width, height) of what movement is looked for in
-N_BACKGROUND = 40  # frames that tell what stands still
-MOVES = 25  # of 255, by which something that moves differs
-MOST_MOVING = 0.4  # of the picture: beyond, the camera moves
-LEAST_AREA = 30  # small pixels
-AROUND = 1.4  # of the moving thing's longer side
-LEAST_SIDE = 48  # pixels
+_SMALL = (160, 120)  # (width, height) of what movement is looked for in
+_N_BACKGROUND = 40  # frames that tell what stands still
+_MOVES = 25  # of 255, by which something that moves differs
+_MOST_MOVING = 0.4  # of the picture: beyond, the camera moves
+_LEAST_AREA = 30  # small pixels
+_AROUND = 1.4  # of the moving thing's longer side
+_LEAST_SIDE = 48  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def look(path, times_s, backbone):
 
 def _background(path, start_s, end_s):
     """What stands still in a film: the median of a few frames, small and smoothed."""
-    rate_hz = min(1 / FRAME_S, N_BACKGROUND / max(end_s - start_s, FRAME_S))
+    rate_hz = min(1 / FRAME_S, _N_BACKGROUND / max(end_s - start_s, FRAME_S))
     return np.median([_small(image) for _, image in video_io.frames(path, rate_hz, start_s, end_s)], axis=0)
 
 
@@ -137,14 +137,14 @@ def focus(image, background):
     """
     import cv2
 
-    moves = (np.abs(_small(image) - background).max(axis=2) > MOVES).astype(np.uint8)
+    moves = (np.abs(_small(image) - background).max(axis=2) > _MOVES).astype(np.uint8)
     moves = cv2.morphologyEx(moves, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     n, _, found, _ = cv2.connectedComponentsWithStats(moves)
-    if n < 2 or moves.mean() > MOST_MOVING or found[1:, cv2.CC_STAT_AREA].max() < LEAST_AREA:
+    if n < 2 or moves.mean() > _MOST_MOVING or found[1:, cv2.CC_STAT_AREA].max() < _LEAST_AREA:
         return image
     x, y, width, height, _ = found[1 + found[1:, cv2.CC_STAT_AREA].argmax()]
-    across, down = image.shape[1] / SMALL[0], image.shape[0] / SMALL[1]
-    side = int(np.clip(AROUND * max(width * across, height * down), min(LEAST_SIDE, *image.shape[:2]), min(image.shape[:2])))
+    across, down = image.shape[1] / _SMALL[0], image.shape[0] / _SMALL[1]
+    side = int(np.clip(_AROUND * max(width * across, height * down), min(_LEAST_SIDE, *image.shape[:2]), min(image.shape[:2])))
     left = int(np.clip((x + width / 2) * across - side / 2, 0, image.shape[1] - side))
     top = int(np.clip((y + height / 2) * down - side / 2, 0, image.shape[0] - side))
     return image[top : top + side, left : left + side]
@@ -153,4 +153,4 @@ def focus(image, background):
 def _small(image):
     import cv2
 
-    return cv2.GaussianBlur(cv2.resize(image, SMALL), (5, 5), 0).astype(np.int16)
+    return cv2.GaussianBlur(cv2.resize(image, _SMALL), (5, 5), 0).astype(np.int16)

@@ -17,7 +17,7 @@ from birdlib.models import embedders, pooling
 from birdlib.multimodal import encoders, image_features, pairs
 from birdlib.video import images
 
-HOW_HEARD = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")  # what ``preprocessing`` tells
+_HOW_HEARD = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")  # what ``preprocessing`` tells
 
 
 class NearestError(runtime.BirdlibError):
@@ -75,7 +75,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         ImageError, AudioError: if a file cannot be read.
     """
     folder = Path(outputs_dir) / "04_triplet"
-    how = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", HOW_HEARD)
+    how = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", _HOW_HEARD)
     kinds = {("photo" if Path(query).suffix.lower() in images.SUFFIXES else "sound"): Path(query) for query in queries}
     if len(kinds) < len(queries):
         raise NearestError("a query is one picture, one sound, or one of each")

@@ -25,8 +25,8 @@ OBJECTIVES = {  # name: (loss, how offline triplets are mined; "" where the batc
     "arcface": ("arcface", ""),
 }
 SOFTER = {"triplet_hard": "triplet_semi_hard", "batch_hard": "batch_semi_hard", "multi_similarity": "batch_semi_hard"}
-COST_THE_MARGIN = ("triplet_hard", "batch_hard")  # of embeddings that have collapsed
-MOST_WATCHED = 2000  # pairs that are embedded after an epoch, on either side
+_COST_THE_MARGIN = ("triplet_hard", "batch_hard")  # of embeddings that have collapsed
+_MOST_WATCHED = 2000  # pairs that are embedded after an epoch, on either side
 
 
 class CollapseWarning(UserWarning):
@@ -131,7 +131,7 @@ def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weig
 
 
 def _sample(table, rng):
-    return table if len(table) <= MOST_WATCHED else table.sample(MOST_WATCHED, random_state=rng).reset_index(drop=True)
+    return table if len(table) <= _MOST_WATCHED else table.sample(_MOST_WATCHED, random_state=rng).reset_index(drop=True)
 
 
 def _validation(encoder, library, gallery, queries, guard, patience):
@@ -197,7 +197,7 @@ def _classes():
             if logs["spread"] < self.least_spread and logs["spread"] <= self.spread:
                 signs.append(f"their spread is {logs['spread']:.3f}")
             is_at_margin = abs(logs["loss"] - self.margin) < 0.05 * self.margin
-            if self.objective in COST_THE_MARGIN and is_at_margin and logs["active_share"] > 0.95:
+            if self.objective in _COST_THE_MARGIN and is_at_margin and logs["active_share"] > 0.95:
                 signs.append(
                     f"the loss sits at the margin, {logs['loss']:.3f}, with {logs['active_share']:.0%} of triplets active"
                 )

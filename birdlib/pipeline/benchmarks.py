@@ -11,9 +11,9 @@ from birdlib.losses import mining
 from birdlib.multimodal import encoders, image_features, pairs, triplet_batches, triplet_training
 from birdlib.video import images as video_images
 
-N_SAMPLES, DIM = 10_000, 128  # of the mining
-LOOPED = 20  # anchors that the Python loop looks at; its time is scaled to all
-RECORDINGS, PATCHES = 100, 25  # made-up sounds beside the sample's photos
+_N_SAMPLES, DIM = 10_000, 128  # of the mining
+_LOOPED = 20  # anchors that the Python loop looks at; its time is scaled to all
+_RECORDINGS, _PATCHES = 100, 25  # made-up sounds beside the sample's photos
 
 
 def triplet():
@@ -34,13 +34,13 @@ def _epochs(train_from):
     features = backbone.frozen.predict(images, batch_size=image_features.BATCH, verbose=0)
     labels = [path.parent.name for path in paths]
     names = {"individual_id": "", "group_id": "", "split": "train", "is_repeated": False}
-    first = np.arange(RECORDINGS) * PATCHES
+    first = np.arange(_RECORDINGS) * _PATCHES
     media = pd.DataFrame({"species": labels, **names})
     sounds = pd.DataFrame(
-        {"species": np.resize(sorted(set(labels)), RECORDINGS), **names, "first": first, "last": first + PATCHES}
+        {"species": np.resize(sorted(set(labels)), _RECORDINGS), **names, "first": first, "last": first + _PATCHES}
     )
     dim = 2 * 1024  # YAMNet's, with the octave-down view
-    embeddings = rng.random((RECORDINGS * PATCHES, dim), np.float32)
+    embeddings = rng.random((_RECORDINGS * _PATCHES, dim), np.float32)
     image = encoders.image_encoder(backbone.vgg, train_from)
     encoder = encoders.fused_encoder(image, encoders.audio_encoder(dim))
     rows = []
@@ -48,7 +48,7 @@ def _epochs(train_from):
         ("VGG16 in each step", _through_vgg16(backbone.frozen, encoder), images),
         ("cached features", encoder, features),
     ):
-        library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), PATCHES)
+        library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), _PATCHES)
         trained = triplet_training.compiled(model, "multi_similarity", len(set(labels)))
         data = triplet_batches.batches(model, library, (media, sounds), sorted(set(labels)), "", seed=[0])
         trained.fit(data, steps_per_epoch=1, verbose=0)  # traced before the clock starts
@@ -71,23 +71,23 @@ def _through_vgg16(frozen, encoder):
     """The encoder with pictures where the cached features would be."""
     import keras
 
-    video_images = keras.Input(frozen.input_shape[1:], name="image_features")
+    pixels = keras.Input(frozen.input_shape[1:], name="image_features")
     others = {
         name: keras.Input(x.shape[1:], name=name) for name, x in encoder.input.items() if name != "image_features"
     }
-    return keras.Model({"image_features": video_images, **others}, encoder({"image_features": frozen(video_images), **others}))
+    return keras.Model({"image_features": pixels, **others}, encoder({"image_features": frozen(pixels), **others}))
 
 
 def _mining():
     rng = np.random.default_rng(0)
-    embeddings = rng.standard_normal((N_SAMPLES, DIM)).astype(np.float32)
+    embeddings = rng.standard_normal((_N_SAMPLES, DIM)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    labels = rng.integers(200, size=N_SAMPLES)
+    labels = rng.integers(200, size=_N_SAMPLES)
 
     def loop():
-        for i in range(LOOPED):
+        for i in range(_LOOPED):
             best, found = -2.0, -1
-            for j in range(N_SAMPLES):
+            for j in range(_N_SAMPLES):
                 if labels[j] != labels[i]:
                     cosine = embeddings[i] @ embeddings[j]
                     if cosine > best:
@@ -95,14 +95,14 @@ def _mining():
         return found
 
     def product():
-        for start in range(0, N_SAMPLES, 1024):
+        for start in range(0, _N_SAMPLES, 1024):
             embeddings[start : start + 1024] @ embeddings.T
 
     mining.hardest_negatives(embeddings, labels)
-    size = f"hardest negatives among {N_SAMPLES:,} × {DIM}"
+    size = f"hardest negatives among {_N_SAMPLES:,} × {DIM}"
     return _against_the_first(
         [
-            (f"{size}, Python loop ({LOOPED} anchors, scaled)", _seconds(loop) * N_SAMPLES / LOOPED),
+            (f"{size}, Python loop ({_LOOPED} anchors, scaled)", _seconds(loop) * _N_SAMPLES / _LOOPED),
             (
                 f"{size}, exact, blocked",
                 min(_seconds(lambda: mining.hardest_negatives(embeddings, labels)) for _ in range(5)),

@@ -19,20 +19,20 @@ from birdlib.video import detectors, track_crops, tracking
 from birdlib.video import images as video_images
 from birdlib.video import io as video_io
 
-WIDTH, HEIGHT = 1280, 720
-FILM_S, FILM_HZ = 10, 25
-SAMPLED_HZ = 5  # pictures per second that are looked at
-LOOKED = 12  # frames that the plain way looks at; its time is scaled to all
-SHORT_S, LONG_S = 60, 3600  # of the films whose memory is compared
-MIN_SCORE = 0.5  # of the surest box of a track
-EMBEDDED = 64  # crops that the memory check embeds: the time it takes to embed more would tell nothing
+_WIDTH, _HEIGHT = 1280, 720
+_FILM_S, _FILM_HZ = 10, 25
+_SAMPLED_HZ = 5  # pictures per second that are looked at
+_LOOKED = 12  # frames that the plain way looks at; its time is scaled to all
+_SHORT_S, _LONG_S = 60, 3600  # of the films whose memory is compared
+_MIN_SCORE = 0.5  # of the surest box of a track
+_EMBEDDED = 64  # crops that the memory check embeds: the time it takes to embed more would tell nothing
 
 
-def measure(long_s=LONG_S):
+def measure(long_s=_LONG_S):
     """Look at a drawn film of 1280 × 720 in the plain way and by tracks, then at one of an hour.
 
     The plain way decodes every frame and, one at a time, looks for birds and embeds each. The other looks at
-    ``SAMPLED_HZ`` pictures per second, two at once, follows the birds and embeds the best crops of each track together.
+    ``_SAMPLED_HZ`` pictures per second, two at once, follows the birds and embeds the best crops of each track together.
 
     The long film repeats a clip; its boxes are looked for in the first repetition only and known in the others, as what
     the detector keeps in memory does not depend on how many pictures it has seen.
@@ -52,57 +52,57 @@ def measure(long_s=LONG_S):
         detector.detect([image] * 2)  # both ready before the clock starts, and the network traced
         backbones.see([image] * (2 * backbones.BATCH), backbone)
         seconds, n_seen, n_embedded = _tracked(path, Path(folder), detector, backbone)
-        n_birds = n_seen / (FILM_S * SAMPLED_HZ)  # in a picture
-        rows = [(f"{SAMPLED_HZ} pictures/s, tracks, the best crops embedded", seconds, n_embedded)]
-        for rate_hz, name in ((SAMPLED_HZ, f"{SAMPLED_HZ} pictures/s"), (FILM_HZ, f"every frame, {FILM_HZ}/s")):
-            seconds = FILM_S * rate_hz * _plain(path, rate_hz, n_birds, backbone)
-            what = f"{name}, one at a time, every bird embedded ({LOOKED} looked at, scaled)"
-            rows.insert(0, (what, seconds, round(n_birds * FILM_S * rate_hz)))
+        n_birds = n_seen / (_FILM_S * _SAMPLED_HZ)  # in a picture
+        rows = [(f"{_SAMPLED_HZ} pictures/s, tracks, the best crops embedded", seconds, n_embedded)]
+        for rate_hz, name in ((_SAMPLED_HZ, f"{_SAMPLED_HZ} pictures/s"), (_FILM_HZ, f"every frame, {_FILM_HZ}/s")):
+            seconds = _FILM_S * rate_hz * _plain(path, rate_hz, n_birds, backbone)
+            what = f"{name}, one at a time, every bird embedded ({_LOOKED} looked at, scaled)"
+            rows.insert(0, (what, seconds, round(n_birds * _FILM_S * rate_hz)))
         table = pd.DataFrame(rows, columns=["what", "seconds", "birds_embedded"])
-        table["times_real_time"] = FILM_S / table["seconds"]
+        table["times_real_time"] = _FILM_S / table["seconds"]
         table["times_faster"] = table["seconds"].iloc[0] / table["seconds"]
         table[["following_mb", "peak_mb"]] = np.nan
         if long_s:
-            lengths = (SHORT_S, long_s)
+            lengths = (_SHORT_S, long_s)
             table = pd.concat([table, *(_remembered(clip, length_s) for length_s in lengths)], ignore_index=True)
     return table
 
 
 def _draw(path, clip):
-    """The film, and the same with ``SAMPLED_HZ`` frames per second only, which is decoded sooner."""
+    """The film, and the same with ``_SAMPLED_HZ`` frames per second only, which is decoded sooner."""
     cast = []
     for k, label in enumerate(("grywag1", "ruflut1", "cobflu1")):
         one = world.individual(label, k, seed=0)
         cast.append(films.Bird(one.label, one.individual_id, one.voice, one.marks))
     rng = np.random.default_rng(0)
-    drawn, sound = films.film(cast, duration_s=FILM_S, fps=FILM_HZ, width=WIDTH, height=HEIGHT, rng=rng)
+    drawn, sound = films.film(cast, duration_s=_FILM_S, fps=_FILM_HZ, width=_WIDTH, height=_HEIGHT, rng=rng)
     images = [image for image, _ in drawn]
-    films.write_film(images, sound, path, fps=FILM_HZ)
-    films.write_film(images[:: FILM_HZ // SAMPLED_HZ], sound, clip, fps=SAMPLED_HZ)
+    films.write_film(images, sound, path, fps=_FILM_HZ)
+    films.write_film(images[:: _FILM_HZ // _SAMPLED_HZ], sound, clip, fps=_SAMPLED_HZ)
 
 
 def _plain(path, rate_hz, n_birds, backbone):
     """Seconds for one picture with this many birds, from the middle of the film."""
     one_at_a_time = detectors.load("efficientdet_lite2", min_score=track_embeddings.FAINT, n_threads=1)
-    looked = one_at_a_time.detect_film(path, rate_hz, start_s=FILM_S / 2)
+    looked = one_at_a_time.detect_film(path, rate_hz, start_s=_FILM_S / 2)
     _, image, boxes = next(looked)  # opened and ready
     start = time.perf_counter()
-    for _ in itertools.islice(looked, LOOKED):
+    for _ in itertools.islice(looked, _LOOKED):
         pass
-    looking_s = (time.perf_counter() - start) / LOOKED
+    looking_s = (time.perf_counter() - start) / _LOOKED
     looked.close()
-    box = boxes[0] if len(boxes) else (0, 0, HEIGHT / 6, HEIGHT / 6)
+    box = boxes[0] if len(boxes) else (0, 0, _HEIGHT / 6, _HEIGHT / 6)
     start = time.perf_counter()
-    for _ in range(LOOKED):
+    for _ in range(_LOOKED):
         backbones.see([track_crops.crop(image, box)], backbone)
-    return looking_s + n_birds * (time.perf_counter() - start) / LOOKED
+    return looking_s + n_birds * (time.perf_counter() - start) / _LOOKED
 
 
 def _tracked(path, folder, detector, backbone):
     """(seconds, birds in tracks, crops embedded)."""
     start = time.perf_counter()
-    detections = detector.detect_film(path, SAMPLED_HZ)
-    found, crops = tracking.follow(detections, "film", folder, rate_hz=SAMPLED_HZ, min_score=MIN_SCORE)
+    detections = detector.detect_film(path, _SAMPLED_HZ)
+    found, crops = tracking.follow(detections, "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
     backbones.see([video_images.read_image(folder / name) for name in crops["path"]], backbone)
     return time.perf_counter() - start, len(found), len(crops)
 
@@ -113,7 +113,7 @@ def _tracked(path, folder, detector, backbone):
 def _remembered(clip, length_s):
     """A row of the table: the clip is repeated up to a length, and looked at by a process of its own."""
     path = clip.with_name(f"{length_s}.mp4")
-    loop(clip, path, length_s // FILM_S, FILM_S)
+    loop(clip, path, length_s // _FILM_S, _FILM_S)
     code = "import sys; from birdlib.pipeline import film_benchmarks; film_benchmarks.look_through(*sys.argv[1:])"
     root = str(runtime.repository())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
@@ -152,7 +152,7 @@ def loop(clip, path, times, length_s):
                         longer.mux(packet)
 
 
-def look_through(path, folder):
+def _look_through(path, folder):
     """Follow the birds of a looped film, then embed crops; print the most memory that this process has had so far, in MB.
 
     It is printed after each of the two, as the network that embeds takes more than would be lost by following.
@@ -160,15 +160,15 @@ def look_through(path, folder):
     detector, known = detectors.load("efficientdet_lite2", min_score=track_embeddings.FAINT), {}
 
     def detections():
-        for time_s, image in video_io.frames(path, SAMPLED_HZ):
-            number = round(time_s * SAMPLED_HZ) % (FILM_S * SAMPLED_HZ)
+        for time_s, image in video_io.frames(path, _SAMPLED_HZ):
+            number = round(time_s * _SAMPLED_HZ) % (_FILM_S * _SAMPLED_HZ)
             if number not in known:
                 known[number] = detector.detect([image])[0]
             yield time_s, image, known[number]
 
-    _, crops = tracking.follow(detections(), "film", folder, rate_hz=SAMPLED_HZ, min_score=MIN_SCORE)
+    _, crops = tracking.follow(detections(), "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
     print(_peak_mb())  # for the process that has started this one
-    chosen = crops["path"].iloc[:: max(1, len(crops) // EMBEDDED)]
+    chosen = crops["path"].iloc[:: max(1, len(crops) // _EMBEDDED)]
     backbones.see([video_images.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))
     print(_peak_mb())
 

@@ -27,9 +27,9 @@ from birdlib import notebook_setup, runtime, stages
 from birdlib.models import weights
 from birdlib.species import classifiers
 
-CONTENTS = "contents.json"
+_CONTENTS = "contents.json"
 NOTEBOOK = "08_submit.ipynb"
-KAGGLE_LICENCES = {  # what Kaggle calls a licence; the strictest first, and stricter than all is one that it does not know
+_KAGGLE_LICENCES = {  # what Kaggle calls a licence; the strictest first, and stricter than all is one that it does not know
     "CC BY-NC-SA 4.0": "CC-BY-NC-SA-4.0",
     "CC BY 4.0": "CC-BY-4.0",
     "Apache-2.0": "apache-2.0",
@@ -38,9 +38,9 @@ KAGGLE_LICENCES = {  # what Kaggle calls a licence; the strictest first, and str
 # What notebook 08 imports and Kaggle's image lacks. The image is Colab's with https://github.com/Kaggle/docker-python on top of it: numpy, pandas,
 # pyarrow, scipy, scikit-learn, joblib, matplotlib, tqdm, soundfile, soxr, librosa, tensorflow, keras and kagglehub are there.
 ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # the second is wanted by the first
-PYTHONS = ("3.11", "3.12")  # of Kaggle's images
-PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
-ATTACHED_CELL = """# What is attached to this notebook on Kaggle; written by `python -m birdlib package`
+_PYTHONS = ("3.11", "3.12")  # of Kaggle's images
+_PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
+_ATTACHED_CELL = """# What is attached to this notebook on Kaggle; written by `python -m birdlib package`
 classifier_dir = str(kernels.attached("classifier.keras"))
 data_dir = str(kernels.attached("sample_submission.csv"))"""
 
@@ -85,7 +85,7 @@ def write(outputs_dir, to, user="", competition="", with_wheels=True, weights_di
                 {"title": name, "id": f"{user}/{name}", "licenses": [{"name": licence}], "description": description}
             )
             rows.append({**_put(to / name, files), "licence": licence})
-    datasets = [f"{user}/{name}" for name in ("birdlib-code", "birdlib-models", "birdlib-wheels") if (to / name / CONTENTS).is_file()]
+    datasets = [f"{user}/{name}" for name in ("birdlib-code", "birdlib-models", "birdlib-wheels") if (to / name / _CONTENTS).is_file()]
     rows.append({**_put(to / "birdlib-submission", _submission(user, competition, datasets)), "licence": ""})
     return pd.DataFrame(rows)[["folder", "files", "mb", "licence", "state"]]
 
@@ -144,9 +144,9 @@ def _files_of(source):
 
 
 def _kaggle_licence(licences):
-    if licences - KAGGLE_LICENCES.keys():
+    if licences - _KAGGLE_LICENCES.keys():
         return "unknown"
-    return next((name for licence, name in KAGGLE_LICENCES.items() if licence in licences), "other")
+    return next((name for licence, name in _KAGGLE_LICENCES.items() if licence in licences), "other")
 
 
 def _wheels(folder, scratch):
@@ -155,19 +155,19 @@ def _wheels(folder, scratch):
     lines = [re.split(r"\s*[;#]", line)[0].strip() for line in told.splitlines()]
     ranges = {re.split(r"[<>=!~\[ ]", line)[0]: line for line in lines if line}
     wanted = [ranges.get(name, name) for name in ABSENT]
-    listing = "\n".join([f"# for Python {', '.join(PYTHONS)}", *wanted, ""]).encode()
+    listing = "\n".join([f"# for Python {', '.join(_PYTHONS)}", *wanted, ""]).encode()
     if (folder / notebook_setup.WHEELS).is_file() and (folder / notebook_setup.WHEELS).read_bytes() == listing and _is_whole(folder):
         found = folder
     else:
         found = scratch
-        for python in PYTHONS:
+        for python in _PYTHONS:
             _download(wanted, python, scratch)
     return {path.name: path for path in sorted(found.glob("*.whl"))} | {notebook_setup.WHEELS: listing}
 
 
 def _download(requirements, python, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=1", "--disable-pip-version-check"]
-    command += [f"--platform={platform}" for platform in PLATFORMS]
+    command += [f"--platform={platform}" for platform in _PLATFORMS]
     command += [f"--python-version={python}", "--dest", str(folder), *requirements]
     done = subprocess.run(command, capture_output=True, text=True)
     broken = [wheel.name for wheel in folder.glob("*.whl") if not zipfile.is_zipfile(wheel)]
@@ -184,7 +184,7 @@ def _submission(user, competition, datasets):
     """Notebook 08 that finds what is attached, and what Kaggle is to attach."""
     notebook = runtime.read_json(runtime.repository() / "notebooks" / NOTEBOOK)
     tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"]]
-    cell = {"cell_type": "code", "id": "attached", "metadata": {}, "outputs": [], "execution_count": None, "source": ATTACHED_CELL}
+    cell = {"cell_type": "code", "id": "attached", "metadata": {}, "outputs": [], "execution_count": None, "source": _ATTACHED_CELL}
     notebook["cells"].insert(next(i for i, found in enumerate(tags) if "parameters" in found) + 1, cell)
     metadata = {
         "id": f"{user}/birdlib-submission",
@@ -220,9 +220,9 @@ def _put(folder, files):
     records = {name: _record(source) for name, source in sorted(files.items())}
     contents = {"birdlib": birdlib.__version__, "files": records}
     row = {"folder": str(folder), "files": len(files), "mb": sum(record["bytes"] for record in records.values()) / 1e6}
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONTENTS).is_file():
+    if folder.exists() and any(folder.iterdir()) and not (folder / _CONTENTS).is_file():
         raise PackageError(f"{folder} is not empty and was not made by birdlib: choose another folder by --to")
-    if _is_whole(folder) and runtime.read_json(folder / CONTENTS) == contents:
+    if _is_whole(folder) and runtime.read_json(folder / _CONTENTS) == contents:
         return {**row, "state": "already right"}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with runtime.telling_full_disk(folder), tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -233,7 +233,7 @@ def _put(folder, files):
                 (new / name).write_bytes(source)
             else:
                 shutil.copyfile(source, new / name)
-        runtime.write_json(contents, new / CONTENTS)
+        runtime.write_json(contents, new / _CONTENTS)
         if folder.exists():
             folder.rename(Path(temporary) / "old")
         os.replace(new, folder)
@@ -243,11 +243,11 @@ def _put(folder, files):
 def _is_whole(folder):
     """Whether a folder holds what its ``contents.json`` says, and nothing else."""
     try:
-        records = runtime.read_json(folder / CONTENTS)["files"]
+        records = runtime.read_json(folder / _CONTENTS)["files"]
     except (OSError, ValueError, KeyError):
         return False
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    found.pop(CONTENTS)
+    found.pop(_CONTENTS)
     return found.keys() == records.keys() and all(_record(path) == records[name] for name, path in found.items())
 
 

@@ -11,8 +11,8 @@ import platform
 import sys
 from pathlib import Path
 
-SENDING = ("socket.connect", "socket.sendto", "socket.sendmsg")  # audit events whose second argument is an address
-ASKING = ("socket.getaddrinfo", "socket.gethostbyname")  # whose first is a name
+_SENDING = ("socket.connect", "socket.sendto", "socket.sendmsg")  # audit events whose second argument is an address
+_ASKING = ("socket.getaddrinfo", "socket.gethostbyname")  # whose first is a name
 
 
 def write_guard(folder, log):
@@ -41,9 +41,9 @@ def refuse(log):
     """
 
     def hook(event, arguments):
-        if event not in SENDING and event not in ASKING:
+        if event not in _SENDING and event not in _ASKING:
             return
-        host = _host(arguments[1] if event in SENDING else (arguments[0],))
+        host = _host(arguments[1] if event in _SENDING else (arguments[0],))
         if not is_here(host):
             with open(log, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event, "host": host, "program": " ".join(sys.argv[:2])}) + "\n")

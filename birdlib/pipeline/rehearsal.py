@@ -17,8 +17,8 @@ from birdlib.data.synthetic import hidden_test
 from birdlib.pipeline import execute, kaggle, network_guard
 from birdlib.species import soundscape_predictions
 
-LOOK_S = 0.5  # between two looks at the memory
-OF_THIS_MACHINE = ("BIRDLIB_", "KAGGLE_", "XDG_", "JUPYTER_", "IPYTHONDIR", "MPLCONFIGDIR", "PYTHON")  # variables that the notebook must not see
+_LOOK_S = 0.5  # between two looks at the memory
+_OF_THIS_MACHINE = ("BIRDLIB_", "KAGGLE_", "XDG_", "JUPYTER_", "IPYTHONDIR", "MPLCONFIGDIR", "PYTHON")  # variables that the notebook must not see
 
 
 class RehearsalError(runtime.BirdlibError):
@@ -95,7 +95,7 @@ def _execute(folder, packages, budget_min, progress_file):
     work, code = folder / "work", packages / "birdlib-code"
     network_guard.write_guard(work / "guard", work / "refused.jsonl")
     (work / "home").mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THIS_MACHINE)} | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_MACHINE)} | {
         "HOME": str(work / "home"),
         "PYTHONPATH": os.pathsep.join([str(work / "guard"), str(code)]),
         "PYTHONDONTWRITEBYTECODE": "1",  # Kaggle mounts what is attached read-only
@@ -139,7 +139,7 @@ def _watch(process, limit_s):
                     cpu_s[each.pid] = times.user + times.system
             peak = max(peak, now)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(LOOK_S)
+                process.wait(_LOOK_S)
     finally:
         family = _family(root)
         for each in family:

@@ -10,13 +10,13 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.metrics import classification
 
-CSS = """<style>
+_CSS = """<style>
 body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
 .jp-Cell { padding: 2px 0 !important; }
 </style>"""
-BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)")  # a picture from the network that links to where notebooks are run
-NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to the next notebook, which lies a folder further down
-SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
+_BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)")  # a picture from the network that links to where notebooks are run
+_NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to the next notebook, which lies a folder further down
+_SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
 
 
 def write(outputs, left_out=None):
@@ -34,7 +34,7 @@ def write(outputs, left_out=None):
     import nbformat
     from nbconvert import HTMLExporter
 
-    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": CSS + _summary(outputs, left_out or {})})]
+    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": _CSS + _summary(outputs, left_out or {})})]
     for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if not path.stem.endswith(".failed"):
             cells += _story(nbformat.read(path, as_version=4))
@@ -69,10 +69,10 @@ def _summary(outputs, stages_left_out):
     left_out = skipped(outputs)
     told = f"**{len(left_out)} files were skipped.**"
     if len(left_out):
-        if len(left_out) > SKIPPED_SHOWN:
-            told += f" The first {SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
+        if len(left_out) > _SKIPPED_SHOWN:
+            told += f" The first {_SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
         with pd.option_context("display.max_colwidth", None):
-            shown = left_out.head(SKIPPED_SHOWN).replace(r"\s+", " ", regex=True)  # an empty line would end the table
+            shown = left_out.head(_SKIPPED_SHOWN).replace(r"\s+", " ", regex=True)  # an empty line would end the table
             told += "\n\n" + shown.to_html(index=False)
     return f"\n\n# birdlib report\n\n{table}\n\n{told}\n"
 
@@ -91,7 +91,7 @@ def _story(notebook):
     for cell in notebook.cells:
         cell.pop("id", None)  # the same in several notebooks
         if cell.cell_type == "markdown":
-            cell.source = NEIGHBOUR.sub(r"](notebooks/\1", BADGE.sub("", cell.source))
+            cell.source = _NEIGHBOUR.sub(r"](notebooks/\1", _BADGE.sub("", cell.source))
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             if not cell.outputs:

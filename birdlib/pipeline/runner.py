@@ -14,7 +14,7 @@ from birdlib.models import weights
 from birdlib.multimodal import scene_pairs
 from birdlib.pipeline import execute, report
 
-HEARING = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
+_HEARING = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
 DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # a submission can do without them, and so without their weights
 
 
@@ -23,7 +23,7 @@ def notebooks():
     return sorted((runtime.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def declared_parameters(notebook):
+def _declared_parameters(notebook):
     """{name: default value} of a notebook's parameters cell."""
     from papermill import inspect_notebook
 
@@ -31,7 +31,7 @@ def declared_parameters(notebook):
     return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
-def choose_parameters(chain, given):
+def _choose_parameters(chain, given):
     """The parameters each notebook gets: its defaults, and the given values it declares.
 
     Args:
@@ -44,7 +44,7 @@ def choose_parameters(chain, given):
     Raises:
         executions.ChainError: if no notebook declares a given name, or a value has another type than the default.
     """
-    defaults = {notebook: declared_parameters(notebook) for notebook in chain}
+    defaults = {notebook: _declared_parameters(notebook) for notebook in chain}
     for declared in defaults.values():  # what a notebook says of paths is relative to the repository
         declared |= {name: str(runtime.repository() / declared[name]) for name in _paths(declared)}
     unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
@@ -82,7 +82,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
     if "outputs_dir" in given:
         raise execute.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
-    parameters = choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
+    parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
     with locks.hold(outputs, "choose other --outputs"):
         return _run(chosen, parameters, outputs, force)
 
@@ -130,7 +130,7 @@ def _lacks(stem, outputs):
         return ""
     splits = pd.read_parquet(path)
     has = (splits[["audio_path", "video_path", "individual_id"]] != "").any()
-    if stem in HEARING and not has["audio_path"]:
+    if stem in _HEARING and not has["audio_path"]:
         return "there are no sound files"
     if stem == "05_match" and not scene_pairs.can_learn(splits):
         return "no two species have both pictures and sounds, nor are there two films"

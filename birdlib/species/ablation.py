@@ -15,11 +15,11 @@ from birdlib.losses import classification as classification_losses
 from birdlib.metrics import classification
 from birdlib.models import birdnet, perch, weights
 
-STEPS = {"audio": "train audio only", "soundscapes": "+ soundscapes", "mixup": "+ mixup"}
+_STEPS = {"audio": "train audio only", "soundscapes": "+ soundscapes", "mixup": "+ mixup"}
 SETS = ("test", "test without repeated rows")
 FIGURES = ("f1_samples", "f1_micro", "macro_auc")
-VERDICTS = ("helps", "no difference seen", "hurts")
-N_DRAWS = 300
+_VERDICTS = ("helps", "no difference seen", "hurts")
+_N_DRAWS = 300
 
 
 class AblationError(runtime.BirdlibError):
@@ -68,14 +68,14 @@ def step_rows(text, training, has_windows):
     """Train audio only, and what comes to it step by step, each compared with the step before that can be done.
 
     Args:
-        text: comma list of ``STEPS``; ``audio`` is always there, for it is what the others are compared with.
+        text: comma list of ``_STEPS``; ``audio`` is always there, for it is what the others are compared with.
         training: with neither soundscapes nor mixup.
         has_windows: whether there are soundscapes to learn from.
     """
-    rows, now, before = [Row("steps", STEPS["audio"], training)], dict(training), STEPS["audio"]
-    for step in names(text, STEPS, "step"):
+    rows, now, before = [Row("steps", _STEPS["audio"], training)], dict(training), _STEPS["audio"]
+    for step in names(text, _STEPS, "step"):
         if step != "audio":
-            rows.append(Row("steps", STEPS[step], now | {step: True}, before))
+            rows.append(Row("steps", _STEPS[step], now | {step: True}, before))
             if step != "soundscapes" or has_windows:
                 now, before = rows[-1].training, rows[-1].name
     return rows
@@ -139,7 +139,7 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
 
     Returns:
         DataFrame, a row for each result and set of ``SETS``: ``part, name, rows, n``, ``FIGURES`` as [value, low, high] (90 % intervals),
-        ``difference`` of macro ROC-AUC to ``against`` with its paired interval, ``verdict`` (one of ``VERDICTS``; "" where there is nothing to
+        ``difference`` of macro ROC-AUC to ``against`` with its paired interval, ``verdict`` (one of ``_VERDICTS``; "" where there is nothing to
         compare with), ``validation_auc, training_s, embedding_s, note``.
     """
     is_test = (splits["split"] == "test").to_numpy()
@@ -172,7 +172,7 @@ def verdict(difference):
     _, low, high = difference
     if np.isnan(low):
         return ""
-    return VERDICTS[0] if low > 0 else VERDICTS[2] if high < 0 else VERDICTS[1]
+    return _VERDICTS[0] if low > 0 else _VERDICTS[2] if high < 0 else _VERDICTS[1]
 
 
 def components(text, results, truth, is_validation):
@@ -190,17 +190,17 @@ def components(text, results, truth, is_validation):
     Raises:
         AblationError: for a name that is not known, or soundscapes where there are none.
     """
-    known = [step for step in STEPS if step != "audio"]
+    known = [step for step in _STEPS if step != "audio"]
     of = {result.row.name: result for result in results}
     chosen = {}
     for step in known:
-        own = of.get(STEPS[step])
+        own = of.get(_STEPS[step])
         if text == "auto":
             is_there = own is not None and own.scores is not None
             chosen[step] = is_there and (step == "soundscapes" or _gain(own, of[own.row.against], truth, is_validation) > 0)
         else:
             chosen[step] = step in names("" if text == "none" else text, known, "component")
-    if chosen["soundscapes"] and (own := of.get(STEPS["soundscapes"])) and own.scores is None:
+    if chosen["soundscapes"] and (own := of.get(_STEPS["soundscapes"])) and own.scores is None:
         raise AblationError(own.note)
     return chosen
 
@@ -212,7 +212,7 @@ def sentence(table):
         table: of ``compare``, the rows of one set.
     """
     judged = table[table["verdict"] != ""]
-    said = [f"{word}: {', '.join(judged['name'][judged['verdict'] == word])}" for word in VERDICTS if (judged["verdict"] == word).any()]
+    said = [f"{word}: {', '.join(judged['name'][judged['verdict'] == word])}" for word in _VERDICTS if (judged["verdict"] == word).any()]
     return "; ".join(said) or "nothing was compared"
 
 
@@ -242,7 +242,7 @@ def _auc_difference(truth, scores, others):
 
 
 def _interval(figure, *arrays, groups, rng):
-    return [float(value) for value in classification.bootstrap_interval(figure, *arrays, groups=groups, n=N_DRAWS, rng=rng)]
+    return [float(value) for value in classification.bootstrap_interval(figure, *arrays, groups=groups, n=_N_DRAWS, rng=rng)]
 
 
 def _text(figure):

@@ -16,7 +16,7 @@ from birdlib.metrics import classification
 from birdlib.models import pooling
 from birdlib.species import head_epochs
 
-NEVER = -1e9  # bias of a class that was not there to be learnt: its softmax is 0
+_NEVER = -1e9  # bias of a class that was not there to be learnt: its softmax is 0
 MODES = ("single", "multi")  # one species a recording (softmax), or any number of them (sigmoid)
 LOSSES = {"single": "cross_entropy", "multi": "bce"}  # where none is named
 FILES = ("classifier.keras", "classes.json", "preprocessing.json")
@@ -115,7 +115,7 @@ def average(heads, weights):
     return keras.Model(features, mean)
 
 
-def fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0, loss="", mixup=0.0, rng=None):  # fmt: skip
+def _fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0, loss="", mixup=0.0, rng=None):  # fmt: skip
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
@@ -161,7 +161,7 @@ def fit_networks(n_networks, build, train, validation, **options):
 
     Args:
         build: function without arguments, gives a new head.
-        train, validation, options: as in ``fit_head``.
+        train, validation, options: as in ``_fit_head``.
 
     Returns:
         (head, history): the mean of the networks, and their histories with a column ``network``.
@@ -169,7 +169,7 @@ def fit_networks(n_networks, build, train, validation, **options):
     heads, histories = [], []
     for network in runtime.progress(range(n_networks), desc="training networks"):
         heads.append(build())
-        histories.append(fit_head(heads[-1], train, validation, **options).assign(network=network))
+        histories.append(_fit_head(heads[-1], train, validation, **options).assign(network=network))
     return average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
 
 
@@ -211,7 +211,7 @@ def _as_head(model, n_classes):
     coefficients, intercepts = model.coef_.T, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one column, for the second
         coefficients, intercepts = np.hstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
-    kernel, bias = np.zeros((len(coefficients), n_classes), np.float32), np.full(n_classes, NEVER, np.float32)
+    kernel, bias = np.zeros((len(coefficients), n_classes), np.float32), np.full(n_classes, _NEVER, np.float32)
     kernel[:, model.classes_], bias[model.classes_] = coefficients, intercepts
     features = keras.Input((len(kernel),), name="features")
     dense = keras.layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities")

@@ -13,7 +13,7 @@ from birdlib.species import soundscape_labels
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class _Data:
     """What all trainings share. ``splits``: rows of stage 01 that can be heard; ``truth`` (rows, classes), ``windows`` of 06 or None."""
 
     outputs_dir: Path
@@ -57,7 +57,7 @@ def load(outputs_dir, label_mode, weights_dir=""):
     truth = manifest.multi_hot(splits, classes, secondary_weight=1.0 if label_mode == "multi" else 0.0)
     clip_table = pd.read_parquet(outputs_dir / "02_clean" / "clips.parquet")
     embedder = stages.receipt(outputs_dir, "03_embed")["parameters"]["embedder"]
-    return Data(outputs_dir, splits, truth, classes, clip_table, soundscape_labels.read(outputs_dir, classes), embedder, label_mode, weights_dir)
+    return _Data(outputs_dir, splits, truth, classes, clip_table, soundscape_labels.read(outputs_dir, classes), embedder, label_mode, weights_dir)
 
 
 def mode_of(loss):

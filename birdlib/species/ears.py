@@ -6,7 +6,7 @@ from birdlib.audio import io as audio_io
 from birdlib.audio import noise, windowing
 from birdlib.models import pooling
 
-BLOCK_S = 20.0  # of a file at a time
+_BLOCK_S = 20.0  # of a file at a time
 
 
 class Ear:
@@ -37,7 +37,7 @@ def blocks(path, sample_rate_hz, denoise="none", end_s=None):
     """A file in consecutive blocks, denoised as the recordings of stage 02 were; it is read twice for that."""
 
     def read():
-        return audio_io.stream(path, block_s=BLOCK_S, sample_rate_hz=sample_rate_hz, end_s=end_s)
+        return audio_io.stream(path, block_s=_BLOCK_S, sample_rate_hz=sample_rate_hz, end_s=end_s)
 
     if denoise == "none":
         return read()

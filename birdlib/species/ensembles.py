@@ -9,9 +9,9 @@ import numpy as np
 from birdlib.metrics import classification
 
 RULES = ("mean", "min", "rank")  # the simplest first
-LEVELS = np.linspace(0.0, 1.0, 21)  # quantiles that are kept for ``rank``
-N_FOLDS = 5  # of groups, so that no row is ranked by quantiles that it is one of
-N_DRAWS = 200  # of the bootstrap by which two ensembles are compared
+_LEVELS = np.linspace(0.0, 1.0, 21)  # quantiles that are kept for ``rank``
+_N_FOLDS = 5  # of groups, so that no row is ranked by quantiles that it is one of
+_N_DRAWS = 200  # of the bootstrap by which two ensembles are compared
 
 
 def combine(scores, rule, kept=None):
@@ -39,7 +39,7 @@ def combine(scores, rule, kept=None):
         raise ValueError(f"the members' scores are {[some.shape for some in scores]}, not all of one shape")
     if rule == "rank":
         quantiles = np.asarray((kept or {}).get("quantiles", []), float)  # (members, classes, levels)
-        if quantiles.shape != (len(scores), scores[0].shape[1], len(LEVELS)):
+        if quantiles.shape != (len(scores), scores[0].shape[1], len(_LEVELS)):
             raise ValueError(
                 f"quantiles of shape {quantiles.shape} do not fit {len(scores)} members of {scores[0].shape[1]} classes"
             )
@@ -56,7 +56,7 @@ def keep(scores, rule):
     """
     if rule != "rank":
         return {}
-    quantiles = np.stack([np.quantile(some, LEVELS, axis=0).T for some in scores])  # (members, classes, levels)
+    quantiles = np.stack([np.quantile(some, _LEVELS, axis=0).T for some in scores])  # (members, classes, levels)
     return {"quantiles": [[[float(f"{score:.6g}") for score in own] for own in member] for member in quantiles]}
 
 
@@ -115,7 +115,7 @@ def _simplest(tried, names, truth, scores, groups, folds, rng):
 def _ranks(scores, quantiles):
     ranks = np.empty_like(scores)
     for column, own in enumerate(quantiles):  # (levels,)
-        ends, levels = np.concatenate([[0.0], own, [1.0]]), np.concatenate([[0.0], LEVELS, [1.0]])
+        ends, levels = np.concatenate([[0.0], own, [1.0]]), np.concatenate([[0.0], _LEVELS, [1.0]])
         # validation fills [0.01, 0.99], so that what is lower or higher than all of it still has an order
         levels[1:-1] = 0.01 + 0.98 * levels[1:-1]
         at, first, n = np.unique(ends, return_index=True, return_counts=True)
@@ -125,9 +125,9 @@ def _ranks(scores, quantiles):
 
 
 def _folds(groups, rng):
-    """(rows,) int, one fold of ``N_FOLDS`` for a whole group."""
+    """(rows,) int, one fold of ``_N_FOLDS`` for a whole group."""
     number = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return rng.permutation(number.max(initial=-1) + 1)[number] % N_FOLDS
+    return rng.permutation(number.max(initial=-1) + 1)[number] % _N_FOLDS
 
 
 def _together(scores, rule, names, folds):
@@ -154,7 +154,7 @@ def _cost(option, names):
 def _standard_error(truth, scores, best, option, groups, folds, rng):
     """Of the difference of two ensembles' macro ROC-AUC, bootstrapped by groups; 0 where it cannot be told."""
     first, second = _together(scores, *best, folds), _together(scores, *option, folds)
-    differences = classification.bootstrap(_difference, truth, first, second, groups=groups, n=N_DRAWS, rng=rng)
+    differences = classification.bootstrap(_difference, truth, first, second, groups=groups, n=_N_DRAWS, rng=rng)
     return float(differences.std()) if len(differences) else 0.0
 
 

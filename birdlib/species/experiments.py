@@ -17,8 +17,8 @@ from birdlib.metrics import classification
 from birdlib.models import catalogue, embedders, weights
 from birdlib.species import classifiers, soundscape_labels, train_heads, train_waveforms
 
-WAVES = (*train_waveforms.MEL, *train_waveforms.MAE)
-ENCODERS = (*embedders.NAMES, *WAVES)
+_WAVES = (*train_waveforms.MEL, *train_waveforms.MAE)
+ENCODERS = (*embedders.NAMES, *_WAVES)
 CODE = f"recipe 2 of birdlib {birdlib.__version__}"  # raise it when a training changes: none of before is taken for one of now
 
 
@@ -43,7 +43,7 @@ def key(one, data, inputs, seed, precision, **options):
     is_fetched = name in catalogue.MODELS and name != data.embedder  # what stage 03 heard with is in its digest
     pretrained = weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
     own = _own(options, one["encoder"])
-    heard = train_waveforms.listened(one, data, own["augmentation"]) if one["encoder"] in WAVES else []
+    heard = train_waveforms.listened(one, data, own["augmentation"]) if one["encoder"] in _WAVES else []
     beside = [_stretches(heard, stages.recordings_root(data.outputs_dir))] if len(heard) else []
     return runtime.digest([one, own, _inputs_of(one, inputs), pretrained, data.label_mode, seed, precision, *beside])
 
@@ -67,7 +67,7 @@ def run(one, data, folder, inputs, *, seed, **options):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     train, source, started_s, embedding_s = train_waveforms.train, folder, time.monotonic(), 0.0
-    if one["encoder"] not in WAVES:
+    if one["encoder"] not in _WAVES:
         train, source = train_heads.train, train_heads.listen(one["encoder"], data, folder, one["soundscapes"])
         embedding_s = time.monotonic() - started_s
     rng = runtime.set_seed(seed)
@@ -174,7 +174,7 @@ def sweep(folder, inputs):
 
 def watched(results, data, augmentation):
     """Files that trainings heard beside what the stages before wrote: another stage 07 is due where they change."""
-    heard = [train_waveforms.listened(result.row.training, data, augmentation) for result in results if result.row.training["encoder"] in WAVES]
+    heard = [train_waveforms.listened(result.row.training, data, augmentation) for result in results if result.row.training["encoder"] in _WAVES]
     return sorted({path for table in heard for path in table["path"]})
 
 
@@ -197,5 +197,5 @@ def _is_free(encoder):
 
 def _own(options, encoder):
     """The options that this encoder looks at."""
-    known = train_waveforms.OPTIONS if encoder in WAVES else train_heads.OPTIONS
+    known = train_waveforms.OPTIONS if encoder in _WAVES else train_heads.OPTIONS
     return known | {name: value for name, value in options.items() if name in known}

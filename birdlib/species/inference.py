@@ -17,7 +17,7 @@ from birdlib.models import base as embedder_base
 from birdlib.models import embedders, litert, mae_heads
 from birdlib.species import classifiers, ears, ensembles, mel_models
 
-BACKENDS = ("auto", "tensorflow", "litert")
+_BACKENDS = ("auto", "tensorflow", "litert")
 CERTIFIED = 3  # windows at the beginning of a file, on which the ways to compute an embedder are compared
 BATCH = 16  # spans whose patches are classified at once
 
@@ -73,11 +73,11 @@ def load(folder, weights_dir="", backend="auto", n_threads=2):
     Args:
         folder: of the stage, or a copy of it.
         weights_dir: where the embedders' weights are, see ``weights.find``.
-        backend: "tensorflow", "litert" or "auto", see ``embedders.load`` and ``Member.certify``.
+        backend: "tensorflow", "litert" or "auto", see ``embedders.load`` and ``_Member.certify``.
         n_threads: of LiteRT.
 
     Returns:
-        list of ``Member``, in the order of ``facts``.
+        list of ``_Member``, in the order of ``facts``.
 
     Raises:
         BirdlibError: that of the first, if none remains.
@@ -126,7 +126,7 @@ def combine(told, scores):
 # What they do
 
 
-class Member:
+class _Member:
     """A classifier that listens.
 
     Attributes:
@@ -168,7 +168,7 @@ class Member:
         self.certificate = self._certified(path, spans, n_files)
 
 
-class EmbeddingMember(Member):
+class EmbeddingMember(_Member):
     """A classifier of pooled patches.
 
     Args:
@@ -209,13 +209,13 @@ class EmbeddingMember(Member):
         return ear.certificate
 
 
-class WaveformMember(Member):
+class WaveformMember(_Member):
     """A classifier of waveforms: a mel model, a Bird-MAE.
 
     Args:
         model: keras.Model, (batch, samples) → (batch, classes).
         key: digest of its file; n_threads: of LiteRT.
-        backend: one of ``BACKENDS``.
+        backend: one of ``_BACKENDS``.
     """
 
     few = 100  # files, for which converting a model would take longer than it saves
@@ -270,8 +270,8 @@ class WaveformMember(Member):
 
 
 def _load_one(folder, place, classes, heard_by, weights_dir, backend, n_threads):
-    if backend not in BACKENDS:
-        raise MemberError(f"backend is {backend!r}: choose {', '.join(BACKENDS)}")
+    if backend not in _BACKENDS:
+        raise MemberError(f"backend is {backend!r}: choose {', '.join(_BACKENDS)}")
     mel_models.register(), mae_heads.register()
     model, own_classes, preprocessing = classifiers.load(folder / place)
     if own_classes != classes:

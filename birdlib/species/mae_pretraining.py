@@ -9,8 +9,8 @@ from birdlib import checkpoints, runtime, stages
 from birdlib.audio import io as audio_io
 from birdlib.models import fbanks, mae_layers
 
-AT_ONCE = 16  # clips that are turned into spectrograms together
-TAIL = 0.5  # of a clip; a shorter rest of a recording is not listened to, unless it is all there is
+_AT_ONCE = 16  # clips that are turned into spectrograms together
+_TAIL = 0.5  # of a clip; a shorter rest of a recording is not listened to, unless it is all there is
 
 
 def write_spectrograms(paths, path, stage, *, most=None, rng=None):
@@ -170,7 +170,7 @@ def _drawn(paths, most, rng):
     for path in paths:
         try:
             n_clips = audio_io.describe(path)["duration_s"] / fbanks.CLIP_S
-            counts.append(max(1, int(n_clips + 1.0 - TAIL)))
+            counts.append(max(1, int(n_clips + 1.0 - _TAIL)))
         except audio_io.AudioError as error:
             counts.append(0)
             skipped.append((str(path), error.reason))
@@ -196,7 +196,7 @@ def _clips(path, numbers):
             break
         waiting.append(np.pad(song, (0, fbanks.CLIP_SAMPLES - len(song))))
         starts_s.append(start_s)
-        if len(waiting) == AT_ONCE:
+        if len(waiting) == _AT_ONCE:
             yield starts_s, np.stack(waiting)
             waiting, starts_s = [], []
     if waiting:

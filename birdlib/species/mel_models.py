@@ -23,15 +23,15 @@ MEL = {  # as the second of BirdCLEF+ 2025 had it, and many others
     "min_freq": 20,
     "max_freq": 16_000,
 }
-RANGE_DB = 80.0  # from black to white
-LEAST_PEAK_DB = -60.0  # re a sine of amplitude 1: what is fainter throughout is not made brighter
-BACKBONES = ("cnn", "mobilenetv2", "efficientnetb0")
+_RANGE_DB = 80.0  # from black to white
+_LEAST_PEAK_DB = -60.0  # re a sine of amplitude 1: what is fainter throughout is not made brighter
+_BACKBONES = ("cnn", "mobilenetv2", "efficientnetb0")
 HEADS = ("pooled", "sed")
 MODES = ("single", "multi")  # one species at a time (softmax), or any number of them (sigmoid)
-CNN_CHANNELS = (16, 32, 64, 128)  # of the small network, each stage half as large as the one before
-SED_UNITS = 512
-MOMENTUM = 0.9  # of batch normalisation: MobileNetV2's 0.999 would still average photos after a short training
-DEVIATIONS_RGB = (0.229, 0.224, 0.225)  # of ImageNet
+_CNN_CHANNELS = (16, 32, 64, 128)  # of the small network, each stage half as large as the one before
+_SED_UNITS = 512
+_MOMENTUM = 0.9  # of batch normalisation: MobileNetV2's 0.999 would still average photos after a short training
+_DEVIATIONS_RGB = (0.229, 0.224, 0.225)  # of ImageNet
 
 
 class MelModelError(runtime.BirdlibError):
@@ -44,7 +44,7 @@ def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=W
 
     Args:
         n_classes: species; 1 with ``mode="multi"`` is a detector of one.
-        backbone: one of ``BACKBONES``.
+        backbone: one of ``_BACKBONES``.
             ``cnn``: a small residual network of our own, for a minute on two cores.
             ``mobilenetv2``: "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), trained on ImageNet.
             ``efficientnetb0``: "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019), trained on ImageNet.
@@ -69,7 +69,7 @@ def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=W
     """
     import keras
 
-    for what, value, known in (("backbone", backbone, BACKBONES), ("head", head, HEADS), ("mode", mode, MODES)):
+    for what, value, known in (("backbone", backbone, _BACKBONES), ("head", head, HEADS), ("mode", mode, MODES)):
         if value not in known:
             raise MelModelError(f"{what} is {value!r}: choose {', '.join(known)}")
     front = _front_end(window_s)
@@ -86,7 +86,7 @@ def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=W
 def front_end(model):
     """The part of a mel model that hears: keras.Model, waveforms (batch, samples) → spectrograms (batch, frames, bands) in [0, 1].
 
-    0 is ``RANGE_DB`` below the loudest point of the window, or silence; so how loud a recording was does not count.
+    0 is ``_RANGE_DB`` below the loudest point of the window, or silence; so how loud a recording was does not count.
     """
     return model.get_layer("front_end")
 
@@ -196,7 +196,7 @@ def _look(pictures, name, weights_dir, is_trained):
             _correct_normalisation(network)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = MOMENTUM
+            layer.momentum = _MOMENTUM
     return network(scale(pictures)), {name: source.receipt()} if source else {}
 
 
@@ -206,7 +206,7 @@ def _correct_normalisation(network):
 
     layer = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
     mean, variance, count = layer.get_weights()
-    layer.set_weights([mean, variance * np.array(DEVIATIONS_RGB, np.float32), count])
+    layer.set_weights([mean, variance * np.array(_DEVIATIONS_RGB, np.float32), count])
     layer.finalize_state()
 
 
@@ -214,13 +214,13 @@ def _small_cnn(x):
     """Residual blocks of separable convolutions, for some hundreds of recordings."""
     from keras import layers as kl
 
-    x = _convolution(kl.Conv2D(CNN_CHANNELS[0], 5, strides=2, padding="same", use_bias=False), x)
-    for channels in CNN_CHANNELS[1:]:
+    x = _convolution(kl.Conv2D(_CNN_CHANNELS[0], 5, strides=2, padding="same", use_bias=False), x)
+    for channels in _CNN_CHANNELS[1:]:
         short = kl.AveragePooling2D(2, padding="same")(x)
         short = kl.Conv2D(channels, 1, use_bias=False)(short)
         x = _convolution(kl.SeparableConv2D(channels, 3, strides=2, padding="same", use_bias=False), x)
         x = kl.SeparableConv2D(channels, 3, padding="same", use_bias=False)(x)
-        x = kl.BatchNormalization(momentum=MOMENTUM)(x)
+        x = kl.BatchNormalization(momentum=_MOMENTUM)(x)
         x = kl.ReLU()(kl.Add()([x, short]))
     return x  # (batch, 8, 20, 128) for five seconds
 
@@ -228,7 +228,7 @@ def _small_cnn(x):
 def _convolution(layer, x):
     from keras import layers as kl
 
-    return kl.ReLU()(kl.BatchNormalization(momentum=MOMENTUM)(layer(x)))
+    return kl.ReLU()(kl.BatchNormalization(momentum=_MOMENTUM)(layer(x)))
 
 
 def _pooled_head(maps, n_classes, mode, dropout):
@@ -247,7 +247,7 @@ def _sed_head(maps, n_classes, mode, dropout):
     x = keras.ops.mean(maps, axis=1)  # (batch, frames', channels)
     smooth = [pool(3, strides=1, padding="same")(x) for pool in (kl.MaxPooling1D, kl.AveragePooling1D)]
     x = kl.Dropout(dropout)(kl.Add()(smooth))
-    x = kl.Dropout(dropout)(kl.Dense(SED_UNITS, activation="relu")(x))
+    x = kl.Dropout(dropout)(kl.Dense(_SED_UNITS, activation="relu")(x))
     frames = kl.Dense(n_classes, activation=_activation(mode), dtype="float32", name="frames")(x)
     attention = kl.Dense(n_classes if mode == "multi" else 1, activation="tanh", dtype="float32", name="attention")(x)
     attention = kl.Softmax(axis=1, dtype="float32", name="over_time")(attention)  # (batch, frames', classes or 1)
@@ -268,7 +268,7 @@ def _layers():
 
     @keras.saving.register_keras_serializable("birdlib")
     class Brightness(keras.layers.Layer):
-        """Power (batch, frames, bands) → decibels below the loudest of each window, ``RANGE_DB`` of them as [0, 1].
+        """Power (batch, frames, bands) → decibels below the loudest of each window, ``_RANGE_DB`` of them as [0, 1].
 
         Keras' own scale takes the loudest of the whole batch, and a window's picture would depend on its neighbours.
         """
@@ -278,8 +278,8 @@ def _layers():
 
         def call(self, power):
             level_db = 10.0 * ops.log10(ops.maximum(power, 1e-12)) - full_scale_db
-            peak_db = ops.maximum(ops.max(level_db, axis=(1, 2), keepdims=True), LEAST_PEAK_DB)
-            return ops.clip((level_db - peak_db) / RANGE_DB + 1.0, 0.0, 1.0)
+            peak_db = ops.maximum(ops.max(level_db, axis=(1, 2), keepdims=True), _LEAST_PEAK_DB)
+            return ops.clip((level_db - peak_db) / _RANGE_DB + 1.0, 0.0, 1.0)
 
     @keras.saving.register_keras_serializable("birdlib")
     class SumOverTime(keras.layers.Layer):

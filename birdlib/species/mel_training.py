@@ -17,7 +17,7 @@ from birdlib.metrics import classification
 from birdlib.species import mel_models
 
 CHECKPOINT = "training.npz"
-TOLD = ("history", "kept", "best_value", "has_stopped")  # beside weights, of a training
+_TOLD = ("history", "kept", "best_value", "has_stopped")  # beside weights, of a training
 
 
 class MelTrainingError(runtime.BirdlibError):
@@ -196,14 +196,14 @@ def _keeper():
             return [*self.trained.variables, *self.trained.optimizer.variables]
 
         def _save(self):
-            told = {name: getattr(self, name) for name in TOLD}
+            told = {name: getattr(self, name) for name in _TOLD}
             checkpoints.write(self.path, self.key, told, self._variables(), self.best)
 
         def restore(self):
             """Take up where the checkpoint of this training stands, if there is one."""
             if found := checkpoints.take_up(self.path, self.key, self._variables(), len(self.best)):
                 told, self.best = found
-                for name in TOLD:
+                for name in _TOLD:
                     setattr(self, name, told[name])
 
     return Keeper

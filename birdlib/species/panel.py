@@ -10,7 +10,7 @@ from birdlib.audio import windowing
 from birdlib.data import birdclef, taxonomy
 from birdlib.species import mel_models, mel_training, teachers
 
-VALIDATION_WINDOWS = 2  # of a recording, to choose an epoch of a detector on
+_VALIDATION_WINDOWS = 2  # of a recording, to choose an epoch of a detector on
 
 
 def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, place=None):
@@ -82,7 +82,7 @@ def detectors(labels, splits, clips, folder, checkpoints, *, steps, epochs, wind
     rate_hz = mel_models.SAMPLE_RATE_HZ
     how = {"rate_hz": rate_hz, "window_s": window_s}
     table, truth = windowing.parts(clips, train), _one_hot(train, labels)
-    windows = windowing.windows(windowing.parts(clips, judged), folder, n_windows=VALIDATION_WINDOWS, **how)
+    windows = windowing.windows(windowing.parts(clips, judged), folder, n_windows=_VALIDATION_WINDOWS, **how)
 
     def batches_of(column):
         own, shares = windowing.one_against_rest(truth, column)

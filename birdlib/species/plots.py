@@ -4,8 +4,8 @@ import numpy as np
 
 from birdlib import plots
 
-COLOURS = ("#8c8c8c", "#4c78a8")
-VERDICT_COLOURS = {"helps": "#2e7d32", "no difference seen": "#8c8c8c", "hurts": "#b4464b", "": "#4c78a8"}
+_COLOURS = ("#8c8c8c", "#4c78a8")
+_VERDICT_COLOURS = {"helps": "#2e7d32", "no difference seen": "#8c8c8c", "hurts": "#b4464b", "": "#4c78a8"}
 
 
 def reliability(tables, ax=None):
@@ -16,7 +16,7 @@ def reliability(tables, ax=None):
     """
     ax = ax or plots.new_axes(5.5, 5.0)
     ax.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-    for (name, table), colour in zip(tables.items(), COLOURS, strict=False):
+    for (name, table), colour in zip(tables.items(), _COLOURS, strict=False):
         reach = [table["was"] - table["was_low"], table["was_high"] - table["was"]]
         ax.errorbar(table["said"], table["was"], np.maximum(reach, 0), fmt="o-", color=colour, capsize=2, label=name)
     ax.set(xlabel="said: probability that the species is there", ylabel="was: how often it was", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -38,12 +38,12 @@ def ablation(table, ax=None):
         if np.isnan(value):
             ax.text(0.01, y, row.note[:90], transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="grey")
             continue
-        ax.plot([low, high], [y, y], color=VERDICT_COLOURS[row.verdict])
-        ax.plot(value, y, "o", color=VERDICT_COLOURS[row.verdict])
+        ax.plot([low, high], [y, y], color=_VERDICT_COLOURS[row.verdict])
+        ax.plot(value, y, "o", color=_VERDICT_COLOURS[row.verdict])
     ax.set_yticks(range(len(table)), table["part"] + ": " + table["name"])
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set(xlabel="macro ROC-AUC, 90 % interval over groups", title="What each component is worth")
-    for verdict, colour in VERDICT_COLOURS.items():
+    for verdict, colour in _VERDICT_COLOURS.items():
         ax.plot([], [], "o-", color=colour, label=verdict or "what it is compared with")
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax

@@ -4,7 +4,7 @@ import numpy as np
 
 from birdlib import plots
 
-KIND_COLOURS = {"human": "#2e7d32", "hard": "#4c78a8", "soft": "#9ecae1", "negative": "#999999"}
+_KIND_COLOURS = {"human": "#2e7d32", "hard": "#4c78a8", "soft": "#9ecae1", "negative": "#999999"}
 
 
 def rounds(table, ax=None):
@@ -37,7 +37,7 @@ def provenance(summary, ax=None):
     counts = summary.groupby(["label", "kind"])["windows"].sum().unstack(fill_value=0)
     ax = ax or plots.new_axes(9, 1.5 + 0.22 * len(counts))
     left = np.zeros(len(counts))
-    for kind, colour in KIND_COLOURS.items():
+    for kind, colour in _KIND_COLOURS.items():
         if kind in counts:
             ax.barh(counts.index, counts[kind], left=left, color=colour, label=kind)
             left += counts[kind].to_numpy()

@@ -13,7 +13,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.species import pseudolabels
 
-HISTORY = ["round", "figure", "windows", "confidence", "changed", "is_best", "note"]
+_HISTORY = ["round", "figure", "windows", "confidence", "changed", "is_best", "note"]
 UNJUDGED = "validation has no positives to rank, so no round has a figure: round 0, recordings alone, is taken"
 
 
@@ -124,7 +124,7 @@ def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng
 
     Returns:
         (table, history, number): the labels of windows that the best student learnt from, none where recordings alone were best, as of
-        ``pseudolabels.merge``; DataFrame of ``HISTORY``, one row a round: ``windows`` learnt from, their mean ``confidence``, the share
+        ``pseudolabels.merge``; DataFrame of ``_HISTORY``, one row a round: ``windows`` learnt from, their mean ``confidence``, the share
         of labels above the confidence that ``changed`` since the round before, ``note``, ``UNJUDGED`` where no round has a figure; and the number of
         the best round, 0 there.
 
@@ -159,7 +159,7 @@ def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng
         if is_over(figures, least_gain=least_gain, patience=patience):
             break
     best = best_round(figures)
-    table = pd.DataFrame(history, columns=HISTORY[:-2]).assign(is_best=lambda rounds: rounds["round"] == best)
+    table = pd.DataFrame(history, columns=_HISTORY[:-2]).assign(is_best=lambda rounds: rounds["round"] == best)
     table["note"] = UNJUDGED if np.isnan(figures).all() else ""
     return (pseudolabels.merge([]) if tables[best] is None else tables[best]), table, best
 

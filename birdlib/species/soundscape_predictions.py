@@ -23,9 +23,9 @@ COMPETITION_S = 60.0  # of a soundscape; a file that cannot be read gets rows as
 COMPETITION_FILES = 700  # of the hidden test set
 BUDGET_MIN = 90.0  # of a CPU notebook
 CERTIFIED = 12  # windows on which the ways to compute a member are compared
-TRUSTED = 0.03  # a member whose macro ROC-AUC on validation is not so far below the best
-N_DRAWS = 300  # of a bootstrap over soundscapes
-TRIES = 3  # files on which members get ready, where the first cannot be heard
+_TRUSTED = 0.03  # a member whose macro ROC-AUC on validation is not so far below the best
+_N_DRAWS = 300  # of a bootstrap over soundscapes
+_TRIES = 3  # files on which members get ready, where the first cannot be heard
 
 
 def choose(data_dir, recordings, n_rehearse):
@@ -96,7 +96,7 @@ def get_ready(loaded, files, told, way):
     trust = told.get("validation", {})
     seconds = {member.place: np.inf for member in loaded}
     typical = files[files["fault"] == ""].sort_values("minutes", key=lambda minutes: (minutes - COMPETITION_S / 60).abs(), kind="stable")
-    for row in typical.head(TRIES).itertuples():
+    for row in typical.head(_TRIES).itertuples():
         spans, _ = species_smoothing.parts(row.windows, way.hop_s, way.shifts_s)
         for member in loaded:
             with contextlib.suppress(Exception):  # whatever it is: the run goes on, and tells it when the files are heard
@@ -113,7 +113,7 @@ def get_ready(loaded, files, told, way):
         for member in loaded
     ]
     table = pd.DataFrame(rows)
-    poor = table["validation"] < table["validation"].max() - TRUSTED
+    poor = table["validation"] < table["validation"].max() - _TRUSTED
     broken = ~np.isfinite(table["seconds"])
     return table.assign(b=broken, p=poor).sort_values(["b", "p", "seconds"], kind="stable", ignore_index=True).drop(columns=["b", "p"])
 
@@ -241,8 +241,8 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
 
     rows = []
     for name, some in scores.items():
-        figure = classification.bootstrap_interval(classification.macro_roc_auc, truth, some, groups=groups, n=N_DRAWS, rng=rng)
-        against = classification.bootstrap_interval(change, truth, some, scores["plain"], groups=groups, n=N_DRAWS, rng=rng)
+        figure = classification.bootstrap_interval(classification.macro_roc_auc, truth, some, groups=groups, n=_N_DRAWS, rng=rng)
+        against = classification.bootstrap_interval(change, truth, some, scores["plain"], groups=groups, n=_N_DRAWS, rng=rng)
         rows.append((name, figure, against, "" if name == "plain" else ablation.verdict(against)))
     return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
 

@@ -16,9 +16,9 @@ from birdlib.data import birdclef
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
 
-PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
+_PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
-LABEL_COLUMNS = ["filename", "start", "end", "primary_label"]  # as BirdCLEF+ 2026 has what people wrote about soundscapes
+_LABEL_COLUMNS = ["filename", "start", "end", "primary_label"]  # as BirdCLEF+ 2026 has what people wrote about soundscapes
 
 
 class WindowError(runtime.BirdlibError):
@@ -105,7 +105,7 @@ def assemble(windows, paths, listener, store, path):
             tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores[first:last])}))
         array.flush()
         del array
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS).astype(PATCH_NUMBERS)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS).astype(_PATCH_NUMBERS)
 
 
 def features(windows, paths, listener, store, folder, patch_pooling):
@@ -139,8 +139,8 @@ def read_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):
         WindowError: if columns are missing, or a time is no time.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [name for name in LABEL_COLUMNS if name not in table]:
-        raise WindowError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(LABEL_COLUMNS)}")
+    if missing := [name for name in _LABEL_COLUMNS if name not in table]:
+        raise WindowError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(_LABEL_COLUMNS)}")
     rows, columns = pd.Index(row_ids), pd.Index(classes)
     truth = np.full((len(rows), len(columns)), np.nan, np.float32)
     for line, row in enumerate(table.itertuples(), start=2):

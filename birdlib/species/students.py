@@ -10,12 +10,12 @@ import pandas as pd
 from birdlib.metrics import classification
 from birdlib.species import classifiers, self_training
 
-MIXED = 0.5  # share of the window in a recording that it is mixed into
-AT_ONCE = 4096  # rows that are mixed, to keep memory small
-EXAMINED = 50  # windows at most, into which every validation recording is mixed
+_MIXED = 0.5  # share of the window in a recording that it is mixed into
+_AT_ONCE = 4096  # rows that are mixed, to keep memory small
+_EXAMINED = 50  # windows at most, into which every validation recording is mixed
 
 
-def lesson(recordings, windows, targets, *, share=MIXED, rng):
+def lesson(recordings, windows, targets, *, share=_MIXED, rng):
     """What a student learns: the recordings, the windows, and each recording with a window mixed into it, drawn anew for each.
 
     Args:
@@ -37,7 +37,7 @@ def lesson(recordings, windows, targets, *, share=MIXED, rng):
     return tuple(np.concatenate(each).astype(np.float32) for each in zip(*parts, strict=True))
 
 
-def examine(head, validation, windows, share=MIXED):
+def examine(head, validation, windows, share=_MIXED):
     """How well a head tells apart validation recordings, alone and mixed into soundscapes; both count alike.
 
     A recording alone says little about soundscapes, where the wind blows and another recorder stands. What else sings in a window is not
@@ -55,7 +55,7 @@ def examine(head, validation, windows, share=MIXED):
     alone = classification.macro_roc_auc(truth, classifiers.predict(head, features))
     if not len(windows):
         return alone
-    figures, n_at_once = [], max(1, AT_ONCE // len(features))
+    figures, n_at_once = [], max(1, _AT_ONCE // len(features))
     for first in range(0, len(windows), n_at_once):
         some = windows[first : first + n_at_once, None]
         mixed = (1.0 - share) * features + share * some  # (windows, recordings, numbers)
@@ -64,7 +64,7 @@ def examine(head, validation, windows, share=MIXED):
     return (alone + float(np.mean(figures))) / 2
 
 
-def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
+def trainer(first, recordings, windows, validation, fit, *, share=_MIXED, rng):
     """The ``train`` that ``noisy_student.run`` asks for.
 
     Args:
@@ -77,7 +77,7 @@ def trainer(first, recordings, windows, validation, fit, *, share=MIXED, rng):
     Returns:
         (train, heads): the function; and the list of heads, which grows by one a round.
     """
-    heads, drawn = [], windows[rng.permutation(len(windows))[:EXAMINED]]
+    heads, drawn = [], windows[rng.permutation(len(windows))[:_EXAMINED]]
 
     def train(targets, rows, number):
         heads.append(fit(lesson(recordings, windows[rows], targets, share=share, rng=rng), validation) if number else first)

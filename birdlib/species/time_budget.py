@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-MARGIN = 0.1  # of the budget, kept for the end: writing, checking, a file that takes longer
-RECENT = 15  # files whose median cost tells what the next will cost
+_MARGIN = 0.1  # of the budget, kept for the end: writing, checking, a file that takes longer
+_RECENT = 15  # files whose median cost tells what the next will cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Deadline:
         now: the clock.
     """
 
-    def __init__(self, ways, minutes, budget_min, spent_s=0.0, margin=MARGIN, now=time.monotonic):
+    def __init__(self, ways, minutes, budget_min, spent_s=0.0, margin=_MARGIN, now=time.monotonic):
         self.ways, self.minutes, self.budget_s, self.now = ways, minutes, 60.0 * budget_min, now
         self.until_s = (1.0 - margin) * self.budget_s
         self.began_s = now() - spent_s
@@ -98,7 +98,7 @@ class Deadline:
     def cost(self):
         """Seconds for a minute of audio now: the median of recent files; None while no file was heard in this way."""
         costs = self._costs.get(self.step)
-        return float(np.median(costs[-RECENT:])) if costs else None
+        return float(np.median(costs[-_RECENT:])) if costs else None
 
     def finish_s(self):
         """Projected seconds of the whole run, or None."""

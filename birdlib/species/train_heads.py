@@ -24,7 +24,7 @@ OPTIONS = {  # where nothing else is said
     "patience": 10,
     "balance": 0.5,  # power of class weights
 }
-ALPHA = 0.4  # of mixup
+_ALPHA = 0.4  # of mixup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patch
     units = [int(size) for size in hidden.split(",") if size.strip()]
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
     validation = features[is_judged], data.truth[is_judged]
-    options |= {"mode": mode, "loss": one["loss"], "mixup": ALPHA * one["mixup"], "rng": rng}
+    options |= {"mode": mode, "loss": one["loss"], "mixup": _ALPHA * one["mixup"], "rng": rng}
     return classifiers.fit_networks(n_networks, build, train, validation, **options)
 
 

@@ -30,13 +30,13 @@ OPTIONS = {  # where nothing else is said
     "mae_clips": 20_000,  # that it hears at most; of each lie 131 kB on disk until it is done
     "mae_head": "mlp",
 }
-SOUNDS = {  # augmentations that need other sounds, and why there may be none
+_SOUNDS = {  # augmentations that need other sounds, and why there may be none
     "background": "no soundscape has a stretch without labels",
     "voice": "02_clean found no speech in training recordings",
 }
 GUESSES = "guesses.npy"
-GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for the eye
-MOST_WINDOWS = 6  # of a recording that a mel model is judged on
+_GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for the eye
+_MOST_WINDOWS = 6  # of a recording that a mel model is judged on
 
 
 class WaveTrainingError(runtime.BirdlibError):
@@ -100,7 +100,7 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learn
         table, cleaned, truth, rate_hz=rate_hz, window_s=window_s, batch_size=mel_batch, n_steps=mel_steps, rng=rng, shares=shares,
         augment_batch=distort, front_end=mel_models.front_end(model), augment_spectrograms=mix,
     )  # fmt: skip
-    cut = functools.partial(windowing.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=MOST_WINDOWS)
+    cut = functools.partial(windowing.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=_MOST_WINDOWS)
     validation = cut(windowing.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
     training = {"epochs": mel_epochs, "patience": mel_epochs, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
     history = mel_training.fit(model, batches, validation, loss=classification_losses.get(one["loss"]), key=[one, done, probabilities, used], **training)
@@ -170,7 +170,7 @@ def _how_often(augmentation):
 def _around(data, augmentation, rate_hz):
     """({name: ambience.Sounds}, {name that is left out: why})."""
     tables = sounds(data, augmentation)
-    left_out = {name: SOUNDS[name] for name, table in tables.items() if not len(table)}
+    left_out = {name: _SOUNDS[name] for name, table in tables.items() if not len(table)}
     for name, why in left_out.items():
         warnings.warn(f"augmentation {name} is left out: {why}", stacklevel=3)
     return {name: backgrounds.Sounds(table, rate_hz) for name, table in tables.items() if len(table)}, left_out
@@ -202,7 +202,7 @@ def _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng):
     pretrainer, checkpoint = mae.build_pretrainer(encoder, "tiny"), folder / "checkpoint" / "pretraining.npz"
     numbers = {"epochs": mae_epochs, "batch_size": min(32, len(spectrograms))}
     mae_pretraining.fit(pretrainer, spectrograms, rng=of_masks, checkpoint=checkpoint, **numbers)
-    _guess(pretrainer, _clip_paths(data, data.is_validation)[:GUESSED], folder / GUESSES)
+    _guess(pretrainer, _clip_paths(data, data.is_validation)[:_GUESSED], folder / GUESSES)
     with runtime.replacing(pretrained) as temporary:
         encoder.save(temporary)
     path.unlink()

@@ -10,7 +10,7 @@ from birdlib.video import writer
 
 MAX_SIDE = 1280  # pixels; larger films are scaled down
 SAMPLE_RATE_HZ = 48_000  # every browser plays it
-MAX_GAP_S = 1.0  # between two detections of a track that the box is led across
+_MAX_GAP_S = 1.0  # between two detections of a track that the box is led across
 UNKNOWN = -1  # the label of a bird that is not told from others
 _GREY = (160, 160, 160)
 
@@ -81,7 +81,7 @@ def annotate_film(source, path, tracks, labels, rate_hz=12.5):
         source: the film.
         path: of the new one, ``.mp4``.
         tracks: a row a detection of this film, with ``track, time_s, x, y, width, height``. Between two of a track that
-            are at most ``MAX_GAP_S`` apart, its box moves evenly.
+            are at most ``_MAX_GAP_S`` apart, its box moves evenly.
         labels: track → number or word, e.g. which individual it is; tracks without are not drawn.
         rate_hz: pictures per second.
 
@@ -115,7 +115,7 @@ def box_at(time_s, times_s, boxes, tolerance_s=0.0):
         (4,) float64, or None where it is not.
     """
     after = int(np.searchsorted(times_s, time_s))
-    if 0 < after < len(times_s) and times_s[after] - times_s[after - 1] <= MAX_GAP_S:
+    if 0 < after < len(times_s) and times_s[after] - times_s[after - 1] <= _MAX_GAP_S:
         share = (time_s - times_s[after - 1]) / (times_s[after] - times_s[after - 1])
         return (1 - share) * boxes[after - 1] + share * boxes[after]
     near = [k for k in (after - 1, after) if 0 <= k < len(times_s) and abs(times_s[k] - time_s) <= tolerance_s + 1e-6]

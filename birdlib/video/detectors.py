@@ -19,9 +19,9 @@ from birdlib.video import motion, tiles
 
 # Classes of COCO as each network counts them, from 0, or from 1 with a background: bird, and airplane and kite, which is
 # what networks that have seen few birds take those for that soar, fly, or stretch out
-NETWORKS = {"efficientdet_lite2": (15, 4, 37), "efficientdet_lite0": (15, 4, 37), "ssd_mobilenet_v2": (16, 5, 38)}
-NAMES = (*NETWORKS, "motion")
-GREY = 127  # what EfficientDet pads with: 0, once its input is scaled to [-1, 1]
+_NETWORKS = {"efficientdet_lite2": (15, 4, 37), "efficientdet_lite0": (15, 4, 37), "ssd_mobilenet_v2": (16, 5, 38)}
+NAMES = (*_NETWORKS, "motion")
+_GREY = 127  # what EfficientDet pads with: 0, once its input is scaled to [-1, 1]
 
 
 class DetectorError(runtime.BirdlibError):
@@ -54,7 +54,7 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
     if n_tiles < 1:
         raise DetectorError(f"n_tiles is {n_tiles}: choose 1 (the whole picture) or more")
     if name == "motion":
-        return MotionDetector(min_score)
+        return _MotionDetector(min_score)
     try:
         source = weights.fetch("efficientdet_lite2" if name == "auto" else name, weights_dir)
     except weights.MissingWeightsError as error:
@@ -66,12 +66,12 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
             DetectorWarning,
             stacklevel=2,
         )
-        return MotionDetector(min_score)
+        return _MotionDetector(min_score)
     return NetworkDetector(source, n_tiles, min_score, n_threads)
 
 
 class NetworkDetector:
-    """A network trained on COCO; ``NETWORKS`` tells of which classes its boxes are kept."""
+    """A network trained on COCO; ``_NETWORKS`` tells of which classes its boxes are kept."""
 
     def __init__(self, source, n_tiles=1, min_score=0.3, n_threads=2):
         self.name, self.n_tiles, self.min_score, self.n_threads = source.name, n_tiles, min_score, n_threads
@@ -131,7 +131,7 @@ class NetworkDetector:
         return tiles.merge(boxes, cut)
 
 
-class MotionDetector:
+class _MotionDetector:
     """What moves before a fixed camera, see ``motion``."""
 
     name, weights = "motion", {}
@@ -162,7 +162,7 @@ class MotionDetector:
 
 
 def _looker(source):
-    kept = NETWORKS[source.name]
+    kept = _NETWORKS[source.name]
     return _ssd(source.path, kept) if source.name == "ssd_mobilenet_v2" else _efficientdet(source.path, kept)
 
 
@@ -179,7 +179,7 @@ def _efficientdet(path, kept):
         height, width = image.shape[:2]
         scale = side / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        canvas = np.full((side, side, 3), GREY, np.uint8)
+        canvas = np.full((side, side, 3), _GREY, np.uint8)
         canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else 1)
         interpreter.set_tensor(entry["index"], canvas[None])
         interpreter.invoke()

@@ -13,16 +13,16 @@ import numpy as np
 from birdlib.video import io as video_io
 
 RECIPE = 1
-SIDE = 320  # pictures are looked at this wide, or high
+_SIDE = 320  # pictures are looked at this wide, or high
 WINDOW_S, PER_S = 60.0, 2.0  # the background is made of so many seconds, at so many pictures a second
-MAX_PICTURES = 40  # or, of a long film, fewer a second
+_MAX_PICTURES = 40  # or, of a long film, fewer a second
 REFRESH_S = 10.0  # and made anew so often
-MIN_DIFFERENCE = 18.0  # grey levels, of the strongest colour
-SPREADS = 4.0  # or so many times the median deviation of the place
-JOIN = 9  # pixels: what is about so near is one thing
-MIN_AREA = 0.0005  # of the picture
-MAX_AREA = 0.4  # where more differs, it is the camera or the light that changed
-MIN_PICTURES = 3  # fewer tell nothing
+_MIN_DIFFERENCE = 18.0  # grey levels, of the strongest colour
+_SPREADS = 4.0  # or so many times the median deviation of the place
+_JOIN = 9  # pixels: what is about so near is one thing
+_MIN_AREA = 0.0005  # of the picture
+_MAX_AREA = 0.4  # where more differs, it is the camera or the light that changed
+_MIN_PICTURES = 3  # fewer tell nothing
 
 
 def detect_film(path, rate_hz=5.0, start_s=0.0, end_s=None):
@@ -60,10 +60,10 @@ def _small_frames(path, start_s, end_s):
 
 
 def _small(image):
-    """(height, width, 3) uint8, at most ``SIDE`` a side, grain smoothed."""
+    """(height, width, 3) uint8, at most ``_SIDE`` a side, grain smoothed."""
     import cv2
 
-    scale = min(1.0, SIDE / max(image.shape[:2]))
+    scale = min(1.0, _SIDE / max(image.shape[:2]))
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
     return cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (3, 3), 0)
 
@@ -73,13 +73,13 @@ def _background(window):
     import cv2
 
     window = [small for small in window if small.shape == window[0].shape]
-    if len(window) < MIN_PICTURES:
+    if len(window) < _MIN_PICTURES:
         return None
-    window = np.stack(window[:: -(-len(window) // MAX_PICTURES)])
+    window = np.stack(window[:: -(-len(window) // _MAX_PICTURES)])
     middle = np.median(window, axis=0).astype(np.float32)
     spread = np.median(np.abs(window - middle), axis=0).max(axis=2).astype(np.float32)
     spread = cv2.dilate(spread, np.ones((5, 5)))  # a leaf's edge moves to its neighbours
-    return middle, np.maximum(MIN_DIFFERENCE, SPREADS * spread)
+    return middle, np.maximum(_MIN_DIFFERENCE, _SPREADS * spread)
 
 
 def _boxes(image, background):
@@ -95,16 +95,16 @@ def _boxes(image, background):
     difference = np.abs(difference - np.median(difference, axis=(0, 1))).max(axis=2)  # light that changes everywhere
     contrast = difference / threshold
     moving = cv2.morphologyEx((contrast > 1).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    moving = np.pad(moving, JOIN)  # else it would grow to the edge of the picture
-    moving = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (JOIN, JOIN)))
-    moving = np.ascontiguousarray(moving[JOIN:-JOIN, JOIN:-JOIN])
-    if moving.mean() > MAX_AREA:
+    moving = np.pad(moving, _JOIN)  # else it would grow to the edge of the picture
+    moving = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JOIN, _JOIN)))
+    moving = np.ascontiguousarray(moving[_JOIN:-_JOIN, _JOIN:-_JOIN])
+    if moving.mean() > _MAX_AREA:
         return nothing
     n, labels, stats, _ = cv2.connectedComponentsWithStats(moving)
     boxes = []
     for k in range(1, n):
         x, y, width, height, area = stats[k]
-        if area >= MIN_AREA * moving.size:
+        if area >= _MIN_AREA * moving.size:
             mean_contrast = float(contrast[labels == k].mean())
             boxes.append((x, y, width, height, max(0.0, 1 - 1 / max(mean_contrast, 1e-6))))
     scale_x, scale_y = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]

@@ -9,10 +9,10 @@ import numpy as np
 
 from birdlib.video import track_crops
 
-REACH = 1.0  # of its own size: how far a bird may be from where it was; what leaps farther is too easily another one
+_REACH = 1.0  # of its own size: how far a bird may be from where it was; what leaps farther is too easily another one
 LARGEST_CHANGE = 1.8  # of the width or the height of a bird from one sight to the next
 SIMILAR = 0.5  # Bhattacharyya distance of the colours of a bird and of itself later
-UNSURE = 0.15  # of the cost: two pairs that are closer to each other are not told apart
+_UNSURE = 0.15  # of the cost: two pairs that are closer to each other are not told apart
 SAME_PLACE = 0.3  # intersection over union with where a bird has been, if it has not moved
 _INNER = 0.6  # of a box's sides: the middle, where the bird is
 _NEVER = 1e6
@@ -83,7 +83,7 @@ def pairs(vanished, appeared, max_gap_s):
     found = []
     for i, j in zip(*linear_sum_assignment(np.minimum(costs, _NEVER)), strict=True):
         others = np.concatenate([np.delete(costs[i], j), np.delete(costs[:, j], i), [_NEVER]])
-        if costs[i, j] + UNSURE < others.min():
+        if costs[i, j] + _UNSURE < others.min():
             found.append((int(i), int(j)))
     return found
 
@@ -105,7 +105,7 @@ def cost(before, after, max_gap_s):
         return np.inf
     centre_before, centre = (sight.box[:2] + sight.box[2:4] / 2 for sight in (before, after))
     distance = np.linalg.norm(centre - centre_before) / np.prod([before.box[2:4], after.box[2:4]]) ** 0.25
-    return distance / REACH + different if distance <= REACH else np.inf
+    return distance / _REACH + different if distance <= _REACH else np.inf
 
 
 def overlap(one, other):

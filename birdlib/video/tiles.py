@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-OVERLAP = 0.2  # of neighbouring tiles, as in Slicing Aided Hyper Inference (2022)
-MAX_IOU = 0.5  # of two boxes that are two birds, as in Faster R-CNN and SSD
-MAX_INSIDE = 0.7  # of the smaller of two boxes: more, and it is a part of the same bird
+_OVERLAP = 0.2  # of neighbouring tiles, as in Slicing Aided Hyper Inference (2022)
+_MAX_IOU = 0.5  # of two boxes that are two birds, as in Faster R-CNN and SSD
+_MAX_INSIDE = 0.7  # of the smaller of two boxes: more, and it is a part of the same bird
 
 
 def layout(width, height, n_tiles):
@@ -33,7 +33,7 @@ def layout(width, height, n_tiles):
 
 
 def _cuts(length, n):
-    size = math.ceil(length / (n - (n - 1) * OVERLAP))
+    size = math.ceil(length / (n - (n - 1) * _OVERLAP))
     return [(round(k * (length - size) / max(1, n - 1)), size) for k in range(n)]
 
 
@@ -98,7 +98,7 @@ def _same(boxes, others):
     """(boxes, others) bool: there is one bird in both."""
     both = _shared(boxes, others, 0) * _shared(boxes, others, 1)
     area, other_area = boxes[:, None, 2] * boxes[:, None, 3], others[:, 2] * others[:, 3]
-    return (both > MAX_IOU * (area + other_area - both)) | (both > MAX_INSIDE * np.minimum(area, other_area))
+    return (both > _MAX_IOU * (area + other_area - both)) | (both > _MAX_INSIDE * np.minimum(area, other_area))
 
 
 def _shared(boxes, others, axis):
@@ -115,7 +115,7 @@ def _joined(boxes, cut):
         while k < len(boxes):
             other, mine = 1 - axis, boxes[k : k + 1]
             beside = _shared(mine, boxes, other)[0]
-            beside = beside > MAX_IOU * (mine[0, other + 2] + boxes[:, other + 2] - beside)
+            beside = beside > _MAX_IOU * (mine[0, other + 2] + boxes[:, other + 2] - beside)
             goes_on = cut[k, axis + 2] & cut[:, axis] & (boxes[:, axis] > mine[0, axis])
             [mates] = np.nonzero(beside & goes_on & (_shared(mine, boxes, axis)[0] > 0))
             if not len(mates):

@@ -6,15 +6,15 @@ import numpy as np
 
 from birdlib import runtime
 
-MARGIN = 0.1  # of the box's longer side, added on each side
-LONGEST_PX = 320  # of a crop's sides; networks look at 224
+_MARGIN = 0.1  # of the box's longer side, added on each side
+_LONGEST_PX = 320  # of a crop's sides; networks look at 224
 _SHARP_PX = 96  # to which a crop is scaled before its sharpness is measured: it must not depend on the size
 _SHARP = 200.0  # variance of the Laplacian that counts half
 _LARGE_PX = 224  # a crop as large as networks want it
 _CUT_OFF = 0.5  # what a bird is worth that the edge of the picture cuts off
 
 
-def crop(image, box, margin=MARGIN, longest_px=LONGEST_PX):
+def crop(image, box, margin=_MARGIN, longest_px=_LONGEST_PX):
     """Cut a bird out of a picture.
 
     Args:

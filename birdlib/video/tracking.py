@@ -22,9 +22,9 @@ CROP_COLUMNS = ["recording_id", "track", "time_s", "path", "quality"]
 SUMMARY_COLUMNS = [
     "recording_id", "track", "start_s", "end_s", "n_detections", "score", "alone_from_s", "alone_until_s",
 ]  # fmt: skip
-LEAST_ALONE_S = 1.0  # a shorter sound is not attributed
+_LEAST_ALONE_S = 1.0  # a shorter sound is not attributed
 FAINT = 0.4  # the least score of a box that may be the first of a track
-LEAST_OVERLAP = 0.1  # intersection over union, times the score, of one bird in consecutive pictures
+_LEAST_OVERLAP = 0.1  # intersection over union, times the score, of one bird in consecutive pictures
 _KEPT = 0.7  # of how a bird has looked before, in how it looks now
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
 
@@ -114,7 +114,7 @@ def summary(tracks):
 
     Returns:
         DataFrame of ``SUMMARY_COLUMNS``, sorted by recording_id and track: ``score`` is the mean; ``alone_from_s`` and
-        ``alone_until_s`` are the longest span of at least ``LEAST_ALONE_S`` in which no other track of the film is
+        ``alone_until_s`` are the longest span of at least ``_LEAST_ALONE_S`` in which no other track of the film is
         there, NaN if there is none. A track is there from its first to its last detection.
     """
     grouped = tracks.groupby(["recording_id", "track"], sort=True)
@@ -146,7 +146,7 @@ def must_not_link(tracks):
     return together
 
 
-def to_mot(tracks, rate_hz):
+def _to_mot(tracks, rate_hz):
     """The tracks of one film as the MOT challenge writes them (Leal-Taixé et al., "MOTChallenge 2015", 2015).
 
     Returns:
@@ -162,9 +162,9 @@ def to_mot(tracks, rate_hz):
 
 
 def write_mot(tracks, path, rate_hz):
-    """Write ``to_mot`` as text, a line a detection and no header, whole or not at all."""
+    """Write ``_to_mot`` as text, a line a detection and no header, whole or not at all."""
     with runtime.replacing(path) as temporary:
-        to_mot(tracks, rate_hz).to_csv(temporary, index=False, header=False, float_format="%.3f", lineterminator="\n")
+        _to_mot(tracks, rate_hz).to_csv(temporary, index=False, header=False, float_format="%.3f", lineterminator="\n")
 
 
 def _byte_track(first_score):
@@ -176,7 +176,7 @@ def _byte_track(first_score):
         return supervision.ByteTrack(
             track_activation_threshold=max(0.0, first_score - 0.1),  # which begins tracks at 0.1 more
             lost_track_buffer=1,
-            minimum_matching_threshold=1.0 - LEAST_OVERLAP,
+            minimum_matching_threshold=1.0 - _LEAST_OVERLAP,
             frame_rate=30,  # so that the buffer counts pictures
         )
 
@@ -229,7 +229,7 @@ def _extend(track, sight):
 def _alone(start_s, end_s, others):
     """The longest part of a span that no other span touches: (from_s, until_s), or NaN twice."""
     from_s, best = start_s, (np.nan, np.nan)
-    longest_s = LEAST_ALONE_S
+    longest_s = _LEAST_ALONE_S
     for other_start_s, other_end_s in [*sorted(map(tuple, others)), (end_s, end_s)]:
         until_s = min(other_start_s, end_s)
         if until_s - from_s >= longest_s:

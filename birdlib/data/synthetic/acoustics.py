@@ -33,7 +33,7 @@ class Recordist:
 
 
 @dataclass(frozen=True)
-class Place:
+class _Place:
     """A spot on the invented map; coordinates are text, as the competition ships them ("None" where unknown)."""
 
     name: str
@@ -57,17 +57,17 @@ RECORDISTS = (
 SOUNDSCAPE_RECORDER = Recordist("recorder", -47, 0.7, 110, 12_500, (8, 40), peak=0.5)
 
 PLACES = (
-    Place("the reed bed", "12.3456", "-45.1001", 0.30, -46, 0.3),
-    Place("the oak wood", "12.3811", "-45.1502", 0.90, -58, 0.1),
-    Place("the old quarry", "12.4102", "-45.0903", 1.20, -52, 0.1),
-    Place("the salt marsh", "12.4503", "-45.2104", 0.20, -38, 0.2),
-    Place("the ferry road", "12.2904", "-45.0205", 0.40, -44, 0.2),
-    Place("the beech valley", "12.5005", "-45.2606", 1.00, -56, 0.4),
-    Place("the mill pond", "None", "None", 0.50, -50, 0.3),
-    Place("the upper pasture", "12.5506", "-45.3007", 0.25, -40, 0.2),
-    Place("the orchard", "12.3207", "-45.1808", 0.40, -54, 0.1),
-    Place("the cloud forest", "12.6008", "-45.3509", 0.80, -50, 0.7),
-    Place("the island", "12.2109", "-44.9510", 0.35, -36, 0.4),
+    _Place("the reed bed", "12.3456", "-45.1001", 0.30, -46, 0.3),
+    _Place("the oak wood", "12.3811", "-45.1502", 0.90, -58, 0.1),
+    _Place("the old quarry", "12.4102", "-45.0903", 1.20, -52, 0.1),
+    _Place("the salt marsh", "12.4503", "-45.2104", 0.20, -38, 0.2),
+    _Place("the ferry road", "12.2904", "-45.0205", 0.40, -44, 0.2),
+    _Place("the beech valley", "12.5005", "-45.2606", 1.00, -56, 0.4),
+    _Place("the mill pond", "None", "None", 0.50, -50, 0.3),
+    _Place("the upper pasture", "12.5506", "-45.3007", 0.25, -40, 0.2),
+    _Place("the orchard", "12.3207", "-45.1808", 0.40, -54, 0.1),
+    _Place("the cloud forest", "12.6008", "-45.3509", 0.80, -50, 0.7),
+    _Place("the island", "12.2109", "-44.9510", 0.35, -36, 0.4),
 )
 
 

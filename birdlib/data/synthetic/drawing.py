@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RING_COLOURS = ((40, 40, 210), (210, 90, 30), (60, 190, 60), (40, 210, 230), (235, 235, 235), (190, 60, 170))
+_RING_COLOURS = ((40, 40, 210), (210, 90, 30), (60, 190, 60), (40, 210, 230), (235, 235, 235), (190, 60, 170))
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ PLUMAGES = {
 def marks(rng):
     """Draw an individual's marks."""
     spots = [(rng.uniform(0.02, 0.30), rng.uniform(-0.20, -0.04), rng.uniform(0.022, 0.042)) for _ in range(5)]
-    rings = rng.choice(len(RING_COLOURS), 2)
+    rings = rng.choice(len(_RING_COLOURS), 2)
     return Marks(
         tuple(spots[: rng.integers(2, 6)]),
-        (RING_COLOURS[rings[0]], RING_COLOURS[rings[1]]),
+        (_RING_COLOURS[rings[0]], _RING_COLOURS[rings[1]]),
         float(rng.uniform(0.15, 0.85)),
         float(rng.uniform(0.88, 1.12)),
     )

@@ -46,7 +46,7 @@ def scenery(scene, *, width, height, rng):
     return image
 
 
-def branch(image, points, thickness, rng):
+def _branch(image, points, thickness, rng):
     """Draw a branch through ``points`` ((n, 2) pixels), in place, lighter on its upper side."""
     import cv2
 
@@ -57,7 +57,7 @@ def branch(image, points, thickness, rng):
     cv2.polylines(image, [points - lift], False, tuple(bark * 1.4), max(1, round(thickness / 4)), cv2.LINE_AA, 4)
 
 
-def leaf(image, at, size, turn_deg, colour):
+def _leaf(image, at, size, turn_deg, colour):
     """Draw a leaf in place."""
     import cv2
 
@@ -96,12 +96,12 @@ def photo(looks, marks, rng):
     if not flying:
         foot = y + (0.48 if looks.body == "bird" else 0.38) * length_px
         slope = rng.uniform(-0.12, 0.12) * width
-        branch(image, [(-5, foot - slope), (x, foot), (width + 5, foot + slope)], 0.11 * length_px + 3, rng)
+        _branch(image, [(-5, foot - slope), (x, foot), (width + 5, foot + slope)], 0.11 * length_px + 3, rng)
     drawing.draw(image, looks, marks, pose)
     for _ in range(rng.integers(0, 4)):
         colour = tuple(np.array([60, 130, 80]) * rng.uniform(0.5, 1.3))
         at = (x + rng.normal(0, 0.7) * length_px, y + rng.normal(0.25, 0.5) * length_px)
-        leaf(image, at, rng.uniform(0.1, 0.32) * length_px, rng.uniform(0, 180), colour)
+        _leaf(image, at, rng.uniform(0.1, 0.32) * length_px, rng.uniform(0, 180), colour)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.7))
     exposed = image * rng.uniform(0.65, 1.2) * rng.uniform(0.9, 1.1, 3) + rng.normal(0, rng.uniform(2, 9), image.shape)
     return np.clip(exposed, 0, 255).astype(np.uint8), int(rng.integers(45, 86))
@@ -122,7 +122,7 @@ class Bird:
 
 
 @dataclass(frozen=True)
-class Stop:
+class _Stop:
     """A place and how long a bird is there, in seconds of the film: a perch, or a point outside the picture."""
 
     from_s: float
@@ -149,7 +149,7 @@ def film(cast, *, duration_s, fps, width, height, rng):
     for level in (0.42, 0.80):
         bend = height * (level + rng.uniform(-0.05, 0.05, 5))
         across = np.linspace(-0.02, 1.02, 5) * width
-        branch(stage, np.stack([across, bend], 1), 0.022 * width, rng)
+        _branch(stage, np.stack([across, bend], 1), 0.022 * width, rng)
         perches += [(x, np.interp(x, across, bend)) for x in width * np.array([0.14, 0.38, 0.62, 0.86])]
     order = rng.permutation(len(perches))
     length_px = height * rng.uniform(0.15, 0.19)
@@ -168,7 +168,7 @@ def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
     """A bird's stops in order of time, with places outside the picture before, between and after its visits."""
 
     def outside(from_s, to_s):
-        return Stop(from_s, to_s, rng.choice((-0.25, 1.25)) * width, rng.uniform(0.05, 0.5) * height, is_perch=False)
+        return _Stop(from_s, to_s, rng.choice((-0.25, 1.25)) * width, rng.uniform(0.05, 0.5) * height, is_perch=False)
 
     starts_inside = first == 0 and bird.visits == 1 and rng.random() < 0.7
     now_s = -2.0 if starts_inside else 0.3 + 0.7 * first + rng.uniform(0, 0.5)
@@ -181,7 +181,7 @@ def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
         for hop in range(rng.integers(2, 4)):
             x, y = perches[hop % len(perches)]
             until_s = min(leaves_s, now_s + rng.uniform(1.6, 3.6))
-            stops.append(Stop(now_s, until_s, x + rng.uniform(-0.025, 0.025) * width, y))
+            stops.append(_Stop(now_s, until_s, x + rng.uniform(-0.025, 0.025) * width, y))
             if leaves_s - until_s < 1.2:
                 break
             now_s = until_s + rng.uniform(0.3, 0.5)
@@ -232,7 +232,7 @@ def _frames(stage, acts, *, duration_s, fps, rng):
                 rows.append({"individual_id": bird.individual_id, "label": bird.label, "x": x, "y": y,
                              "width": box_width, "height": box_height, "sings": int(sings)})  # fmt: skip
         for k, (x, y, size, turn) in enumerate(leaves):  # a breeze, so that not all that moves is a bird
-            leaf(image, (x, y), size, turn + 9 * np.sin(1.7 * now_s + k), green)
+            _leaf(image, (x, y), size, turn + 9 * np.sin(1.7 * now_s + k), green)
         grain = 2.5 * rng.standard_normal((height, width, 1), np.float32)
         lit = image * np.float32(1 + 0.01 * np.sin(2.1 * now_s)) + grain
         yield np.clip(lit, 0, 255, out=lit).astype(np.uint8), rows

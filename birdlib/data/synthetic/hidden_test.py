@@ -17,8 +17,8 @@ from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
 
 SAMPLE_RATE_HZ = 32_000
-SECONDS = {"whole": 60.0, "short": 10.0, "long": 61.0, "corrupt": 0.0, "empty": 0.0}  # of sound in a file of each kind
-UNREADABLE_S = 60.0  # what a file that cannot be read is taken for
+_SECONDS = {"whole": 60.0, "short": 10.0, "long": 61.0, "corrupt": 0.0, "empty": 0.0}  # of sound in a file of each kind
+_UNREADABLE_S = 60.0  # what a file that cannot be read is taken for
 
 
 class HiddenSetError(runtime.BirdlibError):
@@ -32,7 +32,7 @@ def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
         folder: where; it must not exist yet.
         data_dir: a BirdCLEF folder, or another with ``train_soundscapes/`` or ``test_soundscapes/``: they are cut, or repeated, to a minute.
         n_files: how many, the odd ones among them.
-        odd: {kind: how many}, kinds of ``SECONDS``.
+        odd: {kind: how many}, kinds of ``_SECONDS``.
         rng: draws names, order, and which soundscapes are taken.
         n_distinct: of so many soundscapes at most files are encoded; files beyond are links to these (copies, where a disk has no links).
 
@@ -44,8 +44,8 @@ def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
     """
     folder, data_dir = Path(folder), Path(data_dir)
     kinds = [kind for kind, n in odd.items() for _ in range(n)]
-    if unknown := set(kinds) - set(SECONDS):
-        raise HiddenSetError(f"there are no {', '.join(sorted(unknown))} files: choose {', '.join(SECONDS)}")
+    if unknown := set(kinds) - set(_SECONDS):
+        raise HiddenSetError(f"there are no {', '.join(sorted(unknown))} files: choose {', '.join(_SECONDS)}")
     if len(kinds) > n_files:
         raise HiddenSetError(f"{n_files} files cannot hold {len(kinds)} odd ones: ask for more files, or for fewer odd ones")
     kinds = rng.permutation(np.array(kinds + ["whole"] * (n_files - len(kinds)), dtype=object))
@@ -56,15 +56,15 @@ def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
     rows, encoded = [], {}
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         path, (source, minute) = sounds / name, minutes[i % len(minutes)]
-        if not SECONDS[kind]:
+        if not _SECONDS[kind]:
             path.write_bytes(b"OggS" + rng.bytes(4096) if kind == "corrupt" else b"")
             source = ""
         elif (kind, source) in encoded:
             _link(encoded[kind, source], path)
         else:
-            audio_io.write(path, np.resize(minute, round(SECONDS[kind] * SAMPLE_RATE_HZ)), SAMPLE_RATE_HZ)  # resize repeats
+            audio_io.write(path, np.resize(minute, round(_SECONDS[kind] * SAMPLE_RATE_HZ)), SAMPLE_RATE_HZ)  # resize repeats
             encoded[kind, source] = path
-        rows.append((path, kind, SECONDS[kind], source))
+        rows.append((path, kind, _SECONDS[kind], source))
     table = pd.DataFrame(rows, columns=["path", "kind", "seconds", "source"])
     _write_tables(folder, data_dir, table)
     return table
@@ -75,7 +75,7 @@ def expected_row_ids(table):
     return [
         birdclef.row_id(path, end_s)
         for path, seconds in zip(table["path"], table["seconds"], strict=True)
-        for _, end_s in birdclef.windows(seconds or UNREADABLE_S)
+        for _, end_s in birdclef.windows(seconds or _UNREADABLE_S)
     ]
 
 
@@ -87,7 +87,7 @@ def _minutes(data_dir, rng, n_distinct):
         if len(minutes) == n_distinct:
             break
         try:
-            minutes.append((paths[index].name, audio_io.read(paths[index], SAMPLE_RATE_HZ, end_s=SECONDS["long"])[0]))
+            minutes.append((paths[index].name, audio_io.read(paths[index], SAMPLE_RATE_HZ, end_s=_SECONDS["long"])[0]))
         except audio_io.AudioError:
             continue
     if not minutes:

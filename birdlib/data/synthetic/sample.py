@@ -16,7 +16,7 @@ from pathlib import Path
 from birdlib import runtime
 from birdlib.data.synthetic import generator, world
 
-VERSION = 3  # of what is made: a sample of another version is made again
+_VERSION = 3  # of what is made: a sample of another version is made again
 
 
 def ensure(folder=None, seed=0, **sizes):
@@ -81,4 +81,4 @@ def _stamp(seed, sizes):
     unknown = sorted(set(sizes) - set(known))
     if unknown:
         raise TypeError(f"unknown sizes: {', '.join(unknown)}; known are {', '.join(known)}")
-    return {"synthetic": True, "version": VERSION, "seed": seed, "sizes": known | sizes}
+    return {"synthetic": True, "version": _VERSION, "seed": seed, "sizes": known | sizes}

@@ -1,6 +1,6 @@
 """Invented songs: one grammar a species, one voice an individual.
 
-Nothing here is a recording. A species is a ``Grammar`` (syllables, and the phrases that string them together); an
+Nothing here is a recording. A species is a ``_Grammar`` (syllables, and the phrases that string them together); an
 individual is a ``Voice``, a fixed offset from its species (pitch, tempo, brightness, one syllable of its own); every
 song varies a little around its voice. Waveforms are mono float32 in [-1, 1], shape (samples,), beside their rate.
 
@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Syllable:
+class _Syllable:
     """One sound: its pitch contour (evenly spaced points, Hz) and what the voice does along it."""
 
     duration_s: float
@@ -28,7 +28,7 @@ class Syllable:
 
 
 @dataclass(frozen=True)
-class Phrase:
+class _Phrase:
     """A syllable repeated: how often, how far apart, and what changes from one to the next."""
 
     syllable: str
@@ -40,7 +40,7 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Grammar:
+class _Grammar:
     """A species' song: phrases in order, and the silence between songs (shortest, longest, s)."""
 
     syllables: dict
@@ -55,95 +55,95 @@ class Voice:
     pitch: float
     tempo: float
     brightness: float
-    signature: Syllable
+    signature: _Syllable
     signature_after: int  # the phrase it follows
 
 
 _TRILL = {
-    "note": Syllable(0.16, (4100, 4400, 4150)),
-    "sweep": Syllable(0.045, (5300, 4700, 3500)),
+    "note": _Syllable(0.16, (4100, 4400, 4150)),
+    "sweep": _Syllable(0.045, (5300, 4700, 3500)),
 }
 
-GRAMMARS = {
-    "grywag1": Grammar(
+_GRAMMARS = {
+    "grywag1": _Grammar(
         _TRILL,
-        (Phrase("note", (1, 3), 0.11, chance=0.8), Phrase("sweep", (13, 22), 0.050)),
+        (_Phrase("note", (1, 3), 0.11, chance=0.8), _Phrase("sweep", (13, 22), 0.050)),
         (0.9, 2.4),
     ),
-    "yelsin1": Grammar(
+    "yelsin1": _Grammar(
         _TRILL,
-        (Phrase("note", (1, 3), 0.13, chance=0.7), Phrase("sweep", (12, 20), 0.150, quickening=0.86)),
+        (_Phrase("note", (1, 3), 0.13, chance=0.7), _Phrase("sweep", (12, 20), 0.150, quickening=0.86)),
         (0.9, 2.4),
     ),
-    "ruflut1": Grammar(
+    "ruflut1": _Grammar(
         {
-            "slur": Syllable(0.30, (2750, 2600, 2150), (1.0, 0.10, 0.03)),
-            "turn": Syllable(0.22, (2000, 2500, 1900), (1.0, 0.15), flutter_hz=28, flutter_share=0.03),
+            "slur": _Syllable(0.30, (2750, 2600, 2150), (1.0, 0.10, 0.03)),
+            "turn": _Syllable(0.22, (2000, 2500, 1900), (1.0, 0.15), flutter_hz=28, flutter_share=0.03),
         },
-        (Phrase("slur", (2, 4), 0.14, drift=0.94), Phrase("turn", (1, 2), 0.08, chance=0.7)),
+        (_Phrase("slur", (2, 4), 0.14, drift=0.94), _Phrase("turn", (1, 2), 0.08, chance=0.7)),
         (0.8, 2.2),
     ),
-    "cobflu1": Grammar(
+    "cobflu1": _Grammar(
         {
-            "slur": Syllable(0.30, (2150, 2600, 2750), (1.0, 0.10, 0.03)),
-            "turn": Syllable(0.22, (2500, 1900, 2400), (1.0, 0.15), flutter_hz=28, flutter_share=0.03),
+            "slur": _Syllable(0.30, (2150, 2600, 2750), (1.0, 0.10, 0.03)),
+            "turn": _Syllable(0.22, (2500, 1900, 2400), (1.0, 0.15), flutter_hz=28, flutter_share=0.03),
         },
-        (Phrase("slur", (2, 4), 0.14, drift=1.05), Phrase("turn", (1, 2), 0.08, chance=0.7)),
+        (_Phrase("slur", (2, 4), 0.14, drift=1.05), _Phrase("turn", (1, 2), 0.08, chance=0.7)),
         (0.8, 2.2),
     ),
-    "grebuz1": Grammar(
+    "grebuz1": _Grammar(
         {
-            "zee": Syllable(0.20, (4700, 4900, 4800), (1.0, 0.1), flutter_hz=75, flutter_share=0.05, hiss=0.06),
-            "buzz": Syllable(0.55, (3900, 4300, 3700), (1.0, 0.2), flutter_hz=130, flutter_share=0.11, hiss=0.12),
+            "zee": _Syllable(0.20, (4700, 4900, 4800), (1.0, 0.1), flutter_hz=75, flutter_share=0.05, hiss=0.06),
+            "buzz": _Syllable(0.55, (3900, 4300, 3700), (1.0, 0.2), flutter_hz=130, flutter_share=0.11, hiss=0.12),
         },
-        (Phrase("zee", (2, 3), 0.07), Phrase("buzz", (1, 1), 0.05), Phrase("zee", (1, 1), 0.04, chance=0.4)),
+        (_Phrase("zee", (2, 3), 0.07), _Phrase("buzz", (1, 1), 0.05), _Phrase("zee", (1, 1), 0.04, chance=0.4)),
         (1.0, 2.8),
     ),
-    "redcha1": Grammar(
+    "redcha1": _Grammar(
         {
-            "chat": Syllable(0.06, (1250, 1600, 1150), (0.7, 1.0, 0.8, 0.45, 0.25), hiss=0.15),
-            "chirr": Syllable(0.24, (1500, 1700, 1400), (0.6, 1.0, 0.6, 0.4), flutter_hz=55, flutter_share=0.06),
+            "chat": _Syllable(0.06, (1250, 1600, 1150), (0.7, 1.0, 0.8, 0.45, 0.25), hiss=0.15),
+            "chirr": _Syllable(0.24, (1500, 1700, 1400), (0.6, 1.0, 0.6, 0.4), flutter_hz=55, flutter_share=0.06),
         },
-        (Phrase("chat", (5, 12), 0.055), Phrase("chirr", (1, 2), 0.06, chance=0.6), Phrase("chat", (1, 4), 0.09)),
+        (_Phrase("chat", (5, 12), 0.055), _Phrase("chirr", (1, 2), 0.06, chance=0.6), _Phrase("chat", (1, 4), 0.09)),
         (0.7, 2.0),
     ),
-    "12050063": Grammar(  # a frog
-        {"croak": Syllable(0.34, (1000, 1150, 1100), (0.8, 1.0, 0.35, 0.12), pulse_hz=34, hiss=0.10)},
-        (Phrase("croak", (2, 5), 0.22, drift=0.985),),
+    "12050063": _Grammar(  # a frog
+        {"croak": _Syllable(0.34, (1000, 1150, 1100), (0.8, 1.0, 0.35, 0.12), pulse_hz=34, hiss=0.10)},
+        (_Phrase("croak", (2, 5), 0.22, drift=0.985),),
         (0.9, 2.2),
     ),
-    "9304117": Grammar(  # a cricket
-        {"chirp": Syllable(0.52, (5900, 6000, 5950), (1.0, 0.06), pulse_hz=44, gain=0.7)},
-        (Phrase("chirp", (1, 4), 0.16),),
+    "9304117": _Grammar(  # a cricket
+        {"chirp": _Syllable(0.52, (5900, 6000, 5950), (1.0, 0.06), pulse_hz=44, gain=0.7)},
+        (_Phrase("chirp", (1, 4), 0.16),),
         (0.5, 1.3),
     ),
-    "blkwhi1": Grammar(
+    "blkwhi1": _Grammar(
         {
-            "long": Syllable(0.62, (3050, 3060, 3060), (1.0, 0.05)),
-            "lift": Syllable(0.34, (3100, 3150, 3900), (1.0, 0.05)),
+            "long": _Syllable(0.62, (3050, 3060, 3060), (1.0, 0.05)),
+            "lift": _Syllable(0.34, (3100, 3150, 3900), (1.0, 0.05)),
         },
-        (Phrase("long", (1, 2), 0.10, drift=1.06), Phrase("lift", (1, 1), 0.06)),
+        (_Phrase("long", (1, 2), 0.10, drift=1.06), _Phrase("lift", (1, 1), 0.06)),
         (1.2, 2.6),
     ),
-    "goltri1": Grammar(
+    "goltri1": _Grammar(
         {
-            "tick": Syllable(0.04, (6600, 5600), (1.0,)),
-            "sweep": Syllable(0.075, (4300, 5400, 6300), (1.0, 0.05)),
+            "tick": _Syllable(0.04, (6600, 5600), (1.0,)),
+            "sweep": _Syllable(0.075, (4300, 5400, 6300), (1.0, 0.05)),
         },
-        (Phrase("tick", (3, 6), 0.09), Phrase("sweep", (6, 10), 0.06, drift=0.97)),
+        (_Phrase("tick", (3, 6), 0.09), _Phrase("sweep", (6, 10), 0.06, drift=0.97)),
         (0.9, 2.4),
     ),
-    "tawcuc1": Grammar(
+    "tawcuc1": _Grammar(
         {
-            "cu": Syllable(0.20, (900, 960, 920), (1.0, 0.25, 0.10)),
-            "coo": Syllable(0.36, (760, 770, 720), (1.0, 0.30, 0.10)),
+            "cu": _Syllable(0.20, (900, 960, 920), (1.0, 0.25, 0.10)),
+            "coo": _Syllable(0.36, (760, 770, 720), (1.0, 0.30, 0.10)),
         },
-        (Phrase("cu", (1, 2), 0.09), Phrase("coo", (1, 2), 0.14)),
+        (_Phrase("cu", (1, 2), 0.09), _Phrase("coo", (1, 2), 0.14)),
         (0.7, 1.6),
     ),
-    "9304482": Grammar(  # another cricket
-        {"chirp": Syllable(0.58, (6150, 6250, 6200), (1.0, 0.06), pulse_hz=25, gain=0.7)},
-        (Phrase("chirp", (1, 4), 0.16),),
+    "9304482": _Grammar(  # another cricket
+        {"chirp": _Syllable(0.58, (6150, 6250, 6200), (1.0, 0.06), pulse_hz=25, gain=0.7)},
+        (_Phrase("chirp", (1, 4), 0.16),),
         (0.5, 1.3),
     ),
 }
@@ -155,7 +155,7 @@ def voice(label, rng):
     The signature is the species' first syllable, bent and drawn out, so that it tells individuals apart rather than
     species.
     """
-    model = next(iter(GRAMMARS[label].syllables.values()))
+    model = next(iter(_GRAMMARS[label].syllables.values()))
     bend = rng.uniform(0.84, 1.19, len(model.contour_hz) + 1)
     along = np.interp(np.linspace(0, 1, len(bend)), np.linspace(0, 1, len(model.contour_hz)), model.contour_hz)
     signature = replace(
@@ -166,7 +166,7 @@ def voice(label, rng):
         tempo=float(2 ** rng.uniform(-0.22, 0.22)),
         brightness=float(rng.uniform(0.5, 1.6)),
         signature=signature,
-        signature_after=int(rng.integers(0, len(GRAMMARS[label].phrases))),
+        signature_after=int(rng.integers(0, len(_GRAMMARS[label].phrases))),
     )
 
 
@@ -174,7 +174,7 @@ def sing(label, voice, *, duration_s, sample_rate_hz, rng):
     """Songs of one individual with pauses between them.
 
     Args:
-        label: the species, a key of ``GRAMMARS``.
+        label: the species, a key of ``_GRAMMARS``.
         voice: the individual.
 
     Returns:
@@ -183,7 +183,7 @@ def sing(label, voice, *, duration_s, sample_rate_hz, rng):
     """
     waveform = np.zeros(round(duration_s * sample_rate_hz), np.float32)
     notes = []
-    shortest, longest = GRAMMARS[label].pause_s
+    shortest, longest = _GRAMMARS[label].pause_s
     start_s = rng.uniform(0.1, max(0.2, min(shortest, 0.3 * duration_s)))
     while True:
         song, song_notes = compose(label, voice, sample_rate_hz=sample_rate_hz, rng=rng)
@@ -202,14 +202,14 @@ def sing(label, voice, *, duration_s, sample_rate_hz, rng):
 
 def compose(label, voice, *, sample_rate_hz, rng):
     """One song of one individual: (waveform, notes), as in ``sing``, without a pause at either end."""
-    grammar = GRAMMARS[label]
+    grammar = _GRAMMARS[label]
     pitch = voice.pitch * 2 ** rng.normal(0, 0.012)
     tempo = voice.tempo * 2 ** rng.normal(0, 0.04)
     pieces, notes, now_s = [], [], 0.0
 
     def utter(syllable, factor, gap_s):
         nonlocal now_s
-        sound = pronounce(syllable, pitch=pitch * factor, tempo=tempo, brightness=voice.brightness,
+        sound = _pronounce(syllable, pitch=pitch * factor, tempo=tempo, brightness=voice.brightness,
                           sample_rate_hz=sample_rate_hz, rng=rng)  # fmt: skip
         pieces.append((round(now_s * sample_rate_hz), sound * 2 ** rng.normal(0, 0.25)))
         notes.append((now_s, now_s + len(sound) / sample_rate_hz))
@@ -230,7 +230,7 @@ def compose(label, voice, *, sample_rate_hz, rng):
     return waveform / max(1.0, np.abs(waveform).max()), np.array(notes)
 
 
-def pronounce(syllable, *, pitch, tempo, brightness, sample_rate_hz, rng):
+def _pronounce(syllable, *, pitch, tempo, brightness, sample_rate_hz, rng):
     """One syllable as a waveform; harmonics above 95 % of the Nyquist frequency are left out.
 
     Args:

@@ -38,7 +38,7 @@ CASTS = (  # of the films: species, which of its individuals, visits
 
 
 @dataclass(frozen=True)
-class Individual:
+class _Individual:
     """One animal: the same voice in all its recordings, the same marks in all its pictures."""
 
     label: str
@@ -48,13 +48,13 @@ class Individual:
 
 
 @dataclass(frozen=True)
-class Outing:
+class _Outing:
     """One recordist at one place: the group that a split must not cut. Gear, weather and a neighbour are shared."""
 
     recordist: acoustics.Recordist
     place: int  # in fieldwork.PLACES
     rains: bool
-    neighbour: Individual  # of the species that is heard behind others on that day
+    neighbour: _Individual  # of the species that is heard behind others on that day
 
 
 def rng_for(seed, *purpose):
@@ -66,11 +66,11 @@ def individual(label, place, *, seed):
     """The animal of a species that lives at a place (an index of ``fieldwork.PLACES``)."""
     name = f"{label}-{'abcdefghijk'[place]}"
     rng = rng_for(seed, "individual", name)
-    return Individual(label, name, songs.voice(label, rng), drawing.marks(rng))
+    return _Individual(label, name, songs.voice(label, rng), drawing.marks(rng))
 
 
 def outings(n_outings, *, seed):
-    """List of ``Outing``, each a different pair of recordist and place; both recur, so do the individuals there.
+    """List of ``_Outing``, each a different pair of recordist and place; both recur, so do the individuals there.
 
     Args:
         n_outings: at most 88, all the pairs there are.
@@ -80,7 +80,7 @@ def outings(n_outings, *, seed):
         place = 3 * k % len(acoustics.PLACES)
         neighbour = individual(str(rng.choice(COMMON_LABELS)), place, seed=seed)
         rains = bool(rng.random() < acoustics.PLACES[place].rain)
-        made.append(Outing(acoustics.RECORDISTS[k % len(acoustics.RECORDISTS)], place, rains, neighbour))
+        made.append(_Outing(acoustics.RECORDISTS[k % len(acoustics.RECORDISTS)], place, rains, neighbour))
     return made
 
 
