@@ -109,12 +109,12 @@ def _add_gallery(commands):
     add.add_argument("name", metavar="NAME")
     add.add_argument("--bird", type=int, metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
     listing = actions.add_parser("list", help="list the known birds")
-    match_files = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
+    match = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
     match.add_argument(
         "--false-accept", type=float, default=0.05, metavar="SHARE",
         help="how many newcomers may be taken for a known bird (default: 0.05)",
     )  # fmt: skip
-    for action, command in ((add, _gallery_add), (listing, _gallery_list), (match_files, _gallery_match)):
+    for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
         if action is not listing:
             action.add_argument("files", nargs="+", metavar="FILE", help="a film or a photo")
         action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written")
