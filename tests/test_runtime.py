@@ -64,10 +64,16 @@ def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monk
     assert told == {"desc": "birds", "n": 3, "total": 3}
 
 
+KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the functions that build models
+    "birdlib.none",
+}
+
+
 def test_importing_birdlib_is_cheap():
-    """No room may pull in TensorFlow, Keras or torch before a function needs it."""
+    """No module imports TensorFlow, Keras or torch before a function needs it, but those that hold nothing but Keras classes."""
     root = runtime.repository()
-    modules = " ".join(".".join(path.relative_to(root).with_suffix("").parts) for path in (root / "birdlib").rglob("[!_]*.py"))
+    names = {".".join(path.relative_to(root).with_suffix("").parts) for path in (root / "birdlib").rglob("[!_]*.py")}
+    modules = " ".join(sorted(names - KERAS_MODULES))
     code = f"import sys, importlib\nfor m in '{modules}'.split(): importlib.import_module(m)\n"
     code += "heavy = {'tensorflow', 'keras', 'torch', 'librosa', 'cv2', 'matplotlib', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True)
