@@ -1,4 +1,7 @@
-"""Checkpoints: one file for a training, replaced as a whole after each epoch, so that one that was cut off goes on from its last whole one."""
+"""The best epoch of a training, and checkpoints from which an interrupted training resumes.
+
+A checkpoint is one file for each training, replaced atomically after each epoch.
+"""
 
 import json
 import warnings
@@ -8,6 +11,44 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime
+
+
+class BestEpoch:
+    """Keeps the weights of the best epoch, over one or several calls of ``fit``, and says when to stop.
+
+    Attributes: ``n_epochs`` so far; ``kept``, number of the best one (from 1; 0 before any); ``best``, its value; ``weights``.
+
+    Args:
+        model: the Keras model whose weights are kept.
+        patience: number of epochs without a better value after which the training is over.
+    """
+
+    def __init__(self, model, patience):
+        self.model, self.patience = model, patience
+        self.n_epochs, self.kept, self.best, self.weights = 0, 0, -np.inf, model.get_weights()
+
+    def update(self, value, is_valid=True):
+        """Count an epoch and keep its weights if it is the best so far.
+
+        Args:
+            value: of validation, higher is better; NaN (there is no validation) keeps the latest epoch.
+            is_valid: False never keeps the epoch.
+
+        Returns:
+            bool: whether the training is over.
+        """
+        self.n_epochs += 1
+        if is_valid and (value > self.best or np.isnan(value)):
+            self.best, self.kept, self.weights = value, self.n_epochs, self.model.get_weights()
+        return self.is_over
+
+    @property
+    def is_over(self):
+        return self.n_epochs - self.kept >= self.patience
+
+    def restore(self):
+        """Give the model the weights of the best epoch."""
+        self.model.set_weights(self.weights)
 
 
 def write(path, key, told, variables, best=()):
