@@ -1,7 +1,7 @@
 """Stage folders and receipts.
 
-A stage writes its files into ``outputs/NN_name/`` and, last of all, ``stage.json``: where that receipt stands, the stage is
-whole. A receipt is current while its parameters, its inputs, its weights and its own files are what they were.
+A stage writes its files into ``outputs/NN_name/`` and, last of all, the receipt ``stage.json``: a stage with a receipt is complete.
+A receipt is current while its parameters, inputs, weights and files are unchanged.
 """
 
 import os
@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import birdlib
@@ -19,7 +20,7 @@ from birdlib import runtime
 RECEIPT = "stage.json"
 _WATCHED = ".watched.parquet"
 _HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
-READS = {  # which stages a stage reads; the order of the keys is the order of the chain
+READS = {  # stage: the stages that it reads; the keys are in the order of the chain
     "01_split": [],
     "02_clean": ["01_split"],
     "03_embed": ["01_split", "02_clean"],
@@ -30,11 +31,12 @@ READS = {  # which stages a stage reads; the order of the keys is the order of t
     "08_submit": ["01_split", "07_classify"],
     "09_count": ["01_split"],
 }
-_MAY_READ = {"07_classify": ["06_pseudolabel"]}  # and which it reads beside them where they can be read
-_INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a stage given the parameter need not read the other
+_MAY_READ = {"07_classify": ["06_pseudolabel"]}  # read as well where they are finished
+_INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a parameter that replaces reading the stage
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
 FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
-_ANY_TIME = 0  # stands for a modification time that does not matter
+_READERS = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".npy": lambda path: np.load(path, mmap_mode="r"), ".json": runtime.read_json}
+_ANY_TIME = 0  # modification time of a file that is compared by size only
 
 
 class MissingStageError(runtime.BirdlibError):
@@ -43,7 +45,7 @@ class MissingStageError(runtime.BirdlibError):
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage at work: its name, folder, parameters and the digests of the stages it reads."""
+    """A running stage: its name, folder, parameters and the digests of the stages it reads."""
 
     name: str
     folder: Path
@@ -53,12 +55,12 @@ class Stage:
 
 
 def start(name, outputs_dir, also=(), **parameters):
-    """Open a stage: check what it reads, make its folder, take away an old receipt.
+    """Open a stage: check its inputs, make its folder, remove an old receipt.
 
     Args:
         name: such as ``"03_embed"``; a key of ``READS``.
         outputs_dir: folder of all stages.
-        also: stages that it reads this time, beside those of ``READS`` and ``_MAY_READ``.
+        also: stages that it reads in addition to those of ``READS`` and ``_MAY_READ``.
         parameters: everything that changes the stage's results, JSON-able.
 
     Raises:
@@ -74,20 +76,17 @@ def start(name, outputs_dir, also=(), **parameters):
 
 
 def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
-    """Write the receipt: the stage is whole.
+    """Write the receipt and return it.
 
     Args:
         stage: from ``start``.
         results: headline results, JSON-able; the report shows them.
         weights: {model: {"source", "sha256", "licence"}} of the pretrained weights used.
         watched: files and folders outside ``outputs`` whose change makes the stage stale.
-        devices: what it computed on.
-
-    Returns:
-        the receipt, as a dict.
+        devices: names of the devices used.
     """
     for path in stage.folder.rglob(".*"):
-        if _HALF_WRITTEN.fullmatch(path.name):  # by a run that was killed
+        if _HALF_WRITTEN.fullmatch(path.name):  # left by a killed run
             path.unlink(missing_ok=True)
     runtime.write_table(_watch(stage.folder, watched), stage.folder / _WATCHED)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
@@ -126,30 +125,46 @@ def receipt(outputs_dir, name):
 
 
 def can_be_read(outputs_dir, name):
-    """Whether a stage is finished and rests on what the stages that it read hold now."""
+    """Whether a stage is finished and the stages that it read have not changed since."""
     try:
         return all(receipt(outputs_dir, other)["digest"] == digest for other, digest in receipt(outputs_dir, name)["inputs"].items())
     except MissingStageError:
         return False
 
 
-def settings(outputs_dir, name, file_name, fields):
-    """What a finished stage has written down for those who use its models: the dict of a JSON file in its folder.
+def read(outputs_dir, name, *file_names):
+    """Files of a finished stage: tables of ``.parquet`` and ``.csv``, memory-mapped arrays of ``.npy``, values of ``.json``.
+
+    Returns:
+        the content of the one file, or a list of contents in the order of ``file_names``.
 
     Raises:
-        MissingStageError: if the stage is not finished, or says nothing of a field, as when an older version of birdlib has finished it.
+        MissingStageError: if the stage is not finished, or has no such file because another version of birdlib wrote it.
     """
     receipt(outputs_dir, name)
-    path = Path(outputs_dir) / name / file_name
-    found = runtime.read_json(path)
-    if missing := set(fields) - found.keys():
-        told = ", ".join(sorted(missing))
-        raise MissingStageError(f"{path} says nothing of {told}: another version of birdlib wrote it; run notebooks/{name}.ipynb again")
+    paths = [Path(outputs_dir) / name / file_name for file_name in file_names]
+    for path in paths:
+        if not path.is_file():
+            raise MissingStageError(f"{path} is missing: run notebooks/{name}.ipynb again")
+    contents = [_READERS[path.suffix](path) for path in paths]
+    return contents if len(contents) > 1 else contents[0]
+
+
+def settings(outputs_dir, name, file_name, fields):
+    """The dict of a JSON file that a finished stage wrote beside its models.
+
+    Raises:
+        MissingStageError: if the stage is not finished, or a field is missing because another version of birdlib wrote the file.
+    """
+    found = read(outputs_dir, name, file_name)
+    if missing := sorted(set(fields) - found.keys()):
+        path = Path(outputs_dir) / name / file_name
+        raise MissingStageError(f"{path} has no {', '.join(missing)}: another version of birdlib wrote it; run notebooks/{name}.ipynb again")
     return found
 
 
 def relative(path, outputs_dir):
-    """``path`` as receipts record it, relative to the outputs folder, which may be a link: ``..`` leads up from where it really is."""
+    """``path`` as receipts record it: relative to the outputs folder with links resolved."""
     return os.path.relpath(path, os.path.realpath(outputs_dir))
 
 
@@ -157,7 +172,7 @@ def recordings_root(outputs_dir):
     """The folder that the manifest's paths are relative to, as stage 01 recorded it.
 
     Raises:
-        MissingStageError: if it is not there any more, because one of the two folders was moved.
+        MissingStageError: if the folder no longer exists.
     """
     root = (Path(outputs_dir).resolve() / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
     if not root.is_dir():
@@ -166,12 +181,12 @@ def recordings_root(outputs_dir):
 
 
 def why_stale(outputs_dir, name, parameters, find_weights=None):
-    """Say why a stage has to run, or ``""`` if its receipt is current.
+    """Why a stage has to run, or ``""`` if its receipt is current.
 
     Args:
-        parameters: the values the stage's notebook would get; those that the receipt does not record (numbers of jobs, say)
+        parameters: the values the stage's notebook would get; those that the receipt does not record (number of jobs, say)
             do not change results and are not compared.
-        find_weights: function from a model's name to the sha256 of the weights that would be used now, or None if there are none.
+        find_weights: function from a model's name to the sha256 of the weights that would be used now, or None.
     """
     folder = Path(outputs_dir) / name
     try:
@@ -192,7 +207,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
             return f"{needed} is missing or damaged"
     for other in _MAY_READ.get(name, ()):
         if other not in old["inputs"] and can_be_read(outputs_dir, other):
-            return f"{other} was not there yet"
+            return f"{other} was not finished yet"
     for file_name, record in old["files"].items():
         path = folder / file_name
         if not path.is_file() or path.stat().st_size != record["bytes"]:
@@ -205,7 +220,7 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
 
 
 def _normalise_parameters(parameters, outputs_dir):
-    """Parameters as the receipt records them: paths relative to the outputs folder, the rest as it is."""
+    """Parameters as the receipt records them: paths relative to the outputs folder."""
     return {
         name: relative(value, outputs_dir) if name in PATH_PARAMETERS and value else value
         for name, value in parameters.items()
@@ -213,7 +228,7 @@ def _normalise_parameters(parameters, outputs_dir):
 
 
 def skipped_table(rows, stage):
-    """The skipped table: ``path``, ``stage``, ``reason``, one row for each file that could not be used."""
+    """The skipped table: ``path``, ``stage``, ``reason``, a row for each file that could not be used."""
     table = pd.DataFrame(rows, columns=["path", "reason"])
     table.insert(1, "stage", stage)
     return table
@@ -228,7 +243,7 @@ def _file_record(path):
 
 
 def _watch(folder, paths):
-    """The table of what is watched: files outside with size and time, files in the stage's subfolders with their size."""
+    """Size and modification time of watched files, and sizes of the files in the stage's subfolders."""
     base = os.path.realpath(folder)
     rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
     own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
@@ -250,7 +265,7 @@ def _changed_watched(folder):
 
 
 def _size_and_time(path):
-    """(bytes, modification time in ns); a folder counts by its time only, a missing path as (-1, -1)."""
+    """(bytes, modification time in ns); (-1, time) of a folder, (-1, -1) of a missing path."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

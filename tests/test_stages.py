@@ -2,9 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from birdlib import stages
+from birdlib import runtime, stages
 
 
 def finish_split(outputs, content="birds", **parameters):
@@ -87,7 +88,7 @@ def test_labels_of_soundscapes_that_come_late_make_the_classifier_stale(outputs,
     finish_split(outputs)
     assert stages.finish(stages.start("07_classify", outputs), {})["inputs"].keys() == {"01_split"}
     assert stages.why_stale(outputs, "07_classify", {}) == ""
-    for content, reason in (("wren", "06_pseudolabel was not there yet"), ("robin", "06_pseudolabel has changed")):
+    for content, reason in (("wren", "06_pseudolabel was not finished yet"), ("robin", "06_pseudolabel has changed")):
         stage = stages.start("06_pseudolabel", outputs)
         (stage.folder / "labels.csv").write_text(content)
         stages.finish(stage, {})
@@ -154,3 +155,29 @@ def test_outputs_that_lost_their_recordings_say_so(outputs):
     stages.finish(stage, {"root": "../gone"})
     with pytest.raises(stages.MissingStageError, match="no longer in .*gone"):
         stages.recordings_root(outputs)
+
+
+def test_files_of_a_finished_stage_are_read_by_their_suffix(outputs):
+    finish_split(outputs, content="species,n\nwren,2\n")
+    folder = outputs / "01_split"
+    np.save(folder / "a.npy", np.arange(3))
+    runtime.write_json({"b": 1}, folder / "b.json")
+    table, array, value = stages.read(outputs, "01_split", "splits.csv", "a.npy", "b.json")
+    assert table["species"].tolist() == ["wren"] and isinstance(array, np.memmap) and value == {"b": 1}
+    assert len(stages.read(outputs, "01_split", "splits.csv")) == 1
+
+
+def test_reading_what_is_not_there_names_the_notebook_to_run(outputs):
+    with pytest.raises(stages.MissingStageError, match="run notebooks/01_split.ipynb first"):
+        stages.read(outputs, "01_split", "splits.csv")
+    finish_split(outputs)
+    with pytest.raises(stages.MissingStageError, match="classes.json is missing: run notebooks/01_split.ipynb again"):
+        stages.read(outputs, "01_split", "classes.json")
+
+
+def test_settings_of_another_version_name_the_missing_field(outputs):
+    finish_split(outputs)
+    runtime.write_json({"rate": 1}, outputs / "01_split" / "how.json")
+    assert stages.settings(outputs, "01_split", "how.json", ("rate",)) == {"rate": 1}
+    with pytest.raises(stages.MissingStageError, match="has no hop: another version"):
+        stages.settings(outputs, "01_split", "how.json", ("rate", "hop"))

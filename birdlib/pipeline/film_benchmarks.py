@@ -152,7 +152,7 @@ def loop(clip, path, times, length_s):
                         longer.mux(packet)
 
 
-def _look_through(path, folder):
+def look_through(path, folder):
     """Follow the birds of a looped film, then embed crops; print the most memory that this process has had so far, in MB.
 
     It is printed after each of the two, as the network that embeds takes more than would be lost by following.
