@@ -12,7 +12,6 @@ import functools
 
 import numpy as np
 
-from birdlib.models import layers as vector_layers
 from birdlib.multimodal import scene_audio, scene_encoders
 
 EMBEDDING_DIM = 256
@@ -36,16 +35,18 @@ def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
     """
     import keras
 
+    from birdlib.models import layers as vector_layers
+
     early = keras.Input(map_shape, name="map")
     inputs, parts = {"map": early}, []
     options = {"center": False, "scale": False, "trainable": False}
     if dim:
         inputs["features"] = keras.Input((dim,), name="features")
         looks = keras.layers.BatchNormalization(name="feature_scale", **options)(inputs["features"])
-        parts.append(vector_layers.unit_vector("looks")(looks))
+        parts.append(vector_layers.UnitVector(name="looks")(looks))
     x = keras.layers.BatchNormalization(name="map_scale", **options)(early)
     x = keras.layers.BatchNormalization(momentum=0.9)(_most()(_N_DETECTORS, name="detectors")(x))
-    parts.append(vector_layers.unit_vector("marks")(x) if dim or has_sound else x)
+    parts.append(vector_layers.UnitVector(name="marks")(x) if dim or has_sound else x)
     if has_sound:
         heard = keras.Input((scene_audio.N_STEPS, scene_audio.N_BANDS), name="spectrogram")
         is_there = keras.Input((1,), name="has_sound")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import runtime, streaming
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,29 +84,9 @@ class BatchedEmbedder(PatchwiseEmbedder):
         self.weights = {name: receipt}
 
     def _pieces(self, blocks):
-        patches = cut(blocks, self.patch_samples, self.hop_samples)
+        patches = streaming.frames(blocks, self.patch_samples, self.hop_samples)
         while some := list(itertools.islice(patches, self.at_once)):
             yield self._heard(np.stack(some))
-
-
-def cut(blocks, patch_samples, hop_samples):
-    """Cut a recording that comes in blocks into patches, in little memory.
-
-    Args:
-        blocks: consecutive (samples,), of any length.
-        patch_samples, hop_samples: of a patch, and from one to the next.
-
-    Yields:
-        (patch_samples,) float32, at least one; the last is zero-padded, and no sample is lost.
-    """
-    waiting = np.zeros(0, np.float32)
-    for block in blocks:
-        waiting = np.concatenate([waiting, np.asarray(block, np.float32)])
-        n_whole = max(0, -(-(len(waiting) - patch_samples) // hop_samples))  # one stays for the end
-        for i in range(n_whole):
-            yield waiting[i * hop_samples : i * hop_samples + patch_samples]
-        waiting = waiting[n_whole * hop_samples :]
-    yield np.pad(waiting, (0, patch_samples - len(waiting)))
 
 
 def patches_of(centres_s, start_s, end_s):

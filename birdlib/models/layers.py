@@ -1,13 +1,65 @@
-"""Unit vectors: what every encoder ends in, so that the cosine of two says how alike they are."""
+"""Keras layers that encoders and classifiers share: pooling of patch embeddings, and unit vectors whose dot product is their cosine."""
 
-import functools
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("birdlib")
+class PatchPooling(keras.layers.Layer):
+    """Any number of patch embeddings to one vector: their weighted mean and standard deviation.
+
+    ``statistics="mean"`` with one view is plain average pooling. A view is a part of an embedding that is scaled by itself (YAMNet: 1024
+    numbers; with the octave-down view an embedding has two).
+
+    Inputs: embeddings (batch, patches, dim) and weights (batch, patches); a patch of weight 0 is padding and changes nothing.
+    Output: (batch, statistics * dim), each statistic of each view of ``view_dim`` numbers scaled to unit length.
+    """
+
+    def __init__(self, view_dim=1024, statistics="mean_std", name="patch_pooling", dtype="float32", **options):
+        super().__init__(name=name, dtype=dtype, **options)
+        self.view_dim, self.statistics = view_dim, statistics
+
+    def build(self, embeddings_shape, weights_shape):
+        if embeddings_shape[-1] % self.view_dim:
+            raise ValueError(f"embeddings of {embeddings_shape[-1]} numbers are not views of {self.view_dim}")
+
+    def call(self, embeddings, weights):
+        weights = ops.cast(weights, embeddings.dtype)[..., None]  # (batch, patches, 1)
+        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1e-6)
+        pooled = ops.sum(weights * embeddings, axis=1)  # (batch, dim)
+        if self.statistics == "mean_std":
+            variance = ops.sum(weights * ops.square(embeddings - pooled[:, None]), axis=1)
+            pooled = ops.concatenate([pooled, ops.sqrt(variance + 1e-8)], axis=-1)  # (batch, 2 * dim)
+        views = ops.reshape(pooled, (-1, pooled.shape[-1] // self.view_dim, self.view_dim))
+        views = views / ops.maximum(ops.norm(views, axis=-1, keepdims=True), 1e-3)
+        return ops.reshape(views, (-1, pooled.shape[-1]))
+
+    def compute_output_shape(self, embeddings_shape, weights_shape):
+        return (embeddings_shape[0], embeddings_shape[-1] * (2 if self.statistics == "mean_std" else 1))
+
+    def get_config(self):
+        return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
+
+
+@keras.saving.register_keras_serializable("birdlib")
+class UnitVector(keras.layers.Layer):
+    """(..., dim) → the same scaled to unit length, in float32 at any precision, for float16 cannot hold squares of feature maps.
+
+    0 stays 0 and has a gradient, which is NaN in ``keras.layers.UnitNormalization``.
+    """
+
+    def __init__(self, dtype="float32", **options):
+        super().__init__(dtype=dtype, **options)
+
+    def call(self, x):
+        return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
 
 
 def to_unit_vector(x, dim, dropout, kind):
     """The end of an encoder, its layers named by its kind: dropout, ``<kind>_dense``, and unit length, ``<kind>_embedding``.
 
     Args:
-        x: (batch, numbers), of a model in the making.
+        x: (batch, features), a Keras tensor.
         dim: of the vector.
         dropout: before the dense layer.
         kind: of what is encoded, e.g. "audio".
@@ -15,35 +67,5 @@ def to_unit_vector(x, dim, dropout, kind):
     Returns:
         (batch, dim) unit vectors, float32.
     """
-    import keras
-
-    x = keras.layers.Dropout(dropout)(x)
-    x = keras.layers.Dense(dim, name=f"{kind}_dense")(x)
-    return unit_vector(f"{kind}_embedding")(x)
-
-
-def unit_vector(name=None):
-    """The layer that scales vectors (..., dim) to unit length, float32 at any precision; 0 stays 0."""
-    return _unit_vector()(name=name)
-
-
-@functools.cache
-def _unit_vector():
-    """The layer's class, made on first use, so that importing birdlib does not import Keras."""
-    import keras
-    from keras import ops
-
-    @keras.saving.register_keras_serializable("birdlib")
-    class UnitVector(keras.layers.Layer):
-        """(..., dim) → the same scaled to unit length, in float32 at any precision, for float16 cannot hold squares of feature maps.
-
-        0 stays 0 and has a slope, which Keras' UnitNormalization makes NaN.
-        """
-
-        def __init__(self, dtype="float32", **options):
-            super().__init__(dtype=dtype, **options)
-
-        def call(self, x):
-            return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
-
-    return UnitVector
+    x = keras.layers.Dense(dim, name=f"{kind}_dense")(keras.layers.Dropout(dropout)(x))
+    return UnitVector(name=f"{kind}_embedding")(x)

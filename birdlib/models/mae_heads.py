@@ -1,23 +1,19 @@
-"""From what Bird-MAE hears to species: probes of a frozen encoder, and a deeper head for fine-tuning.
+"""Species heads on Bird-MAE: probes of a frozen encoder, and a deeper head for fine-tuning.
 
 A head is a keras.Model from one output of the encoder, named by its input, ``embedding`` (batch, dim) or ``tokens``
 (batch, 1 + patches, dim), to probabilities (batch, classes).
 """
 
-import functools
+import keras
+from keras import ops
 
 from birdlib import runtime
 from birdlib.models import mae, mae_layers
 
-HEADS = {
-    "linear": "embedding",
-    "mlp": "embedding",
-    "attentive": "tokens",
-    "prototypical": "tokens",
-}  # what each looks at
-ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # one species at a time, or any number of them
+HEADS = {"linear": "embedding", "mlp": "embedding", "attentive": "tokens", "prototypical": "tokens"}  # the input of each
+ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # one species per clip, or any number
 _MLP = ((0.3, 512), (0.2, 256), (0.1, None))  # dropout before a layer, its units
-_LEAST_BIAS = -2.0  # of a species at first: most are not there
+_INITIAL_BIAS = -2.0  # of a species: most are absent
 
 
 class HeadError(runtime.BirdlibError):
@@ -25,7 +21,7 @@ class HeadError(runtime.BirdlibError):
 
 
 def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, orthogonality=0.01, attention_heads=None):
-    """A head of one kind.
+    """Build a head.
 
     Args:
         kind: one of ``HEADS``.
@@ -33,24 +29,22 @@ def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, ortho
             ``mlp``: dropout .3, 512 GELU, dropout .2, 256 GELU, dropout .1, classes.
             ``attentive``: a learnt query attends to all tokens, then norm and a dense layer; "Context Autoencoder for Self-Supervised
             Representation Learning" (2024).
-            ``prototypical``: each species has prototypes p, whose likeness to a clip is their largest cosine with z - c, z being a patch
+            ``prototypical``: each species has prototypes p, whose similarity to a clip is their largest cosine with z - c, z being a patch
             token and c the class token; logit = Σ w max cos + b with w ≥ 0. "AudioProtoPNet: An Interpretable Deep Learning Model for
             Bird Sound Classification" (2025), and as Bird-MAE was probed.
-        encoder: from ``mae.build_encoder`` or ``mae_checkpoints.load``; only its shapes are looked at.
-        n_classes: species.
+        encoder: from ``mae.build_encoder`` or ``mae_checkpoints.load``; only its shapes are used.
+        n_classes: number of species.
         mode: ``single`` (softmax) or ``multi`` (sigmoid).
-        n_prototypes: of a species.
-        orthogonality: weight of ||P Pᵀ - I||², mean over species, P being their prototypes of unit length: they shall differ.
-        attention_heads: of the attentive probe; None: one for 64 numbers.
+        n_prototypes: per species.
+        orthogonality: weight of ||P Pᵀ - I||², mean over species, P being their prototypes of unit length: it keeps them apart.
+        attention_heads: of the attentive probe; None: one per 64 dimensions.
 
     Returns:
         keras.Model, {"embedding"} or {"tokens"} → (batch, n_classes) float32.
 
     Raises:
-        HeadError: for another kind or mode.
+        HeadError: for an unknown kind or mode.
     """
-    import keras
-
     for what, value, known in (("kind", kind, HEADS), ("mode", mode, ACTIVATIONS)):
         if value not in known:
             raise HeadError(f"{what} is {value!r}: choose one of {', '.join(known)}")
@@ -58,17 +52,15 @@ def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, ortho
     given = keras.Input(encoder.output[name].shape[1:], name=name)
     dim = given.shape[-1]
     if kind == "prototypical":
-        likeness = _layers()["Prototypes"](n_classes, n_prototypes, orthogonality, dtype="float32", name="prototypes")(
-            given
-        )
-        x = _layers()["Evidence"](dtype="float32", name="evidence")(likeness)
+        similarity = Prototypes(n_classes, n_prototypes, orthogonality, dtype="float32", name="prototypes")(given)
+        x = Evidence(dtype="float32", name="evidence")(similarity)
     else:
         x = given
         for dropout, units in _MLP if kind == "mlp" else ():
             x = layers.Dropout(dropout)(x)
             x = layers.Dense(units, activation="gelu")(x) if units else x
         if kind == "attentive":
-            x = _layers()["AttentivePooling"](attention_heads or max(1, dim // 64), name="attention")(x)
+            x = AttentivePooling(attention_heads or max(1, dim // 64), name="attention")(x)
             x = layers.LayerNormalization(epsilon=mae_layers.EPSILON)(x)
         x = layers.Dense(n_classes, dtype="float32", name="logits")(x)
     probabilities = layers.Activation(ACTIVATIONS[mode], dtype="float32", name="probabilities")(x)
@@ -76,17 +68,15 @@ def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, ortho
 
 
 def classifier(encoder, head, freeze=True):
-    """The whole model, fit to be saved; its parts ``front_end`` and ``body`` are models too, which share its weights.
+    """The whole model, ready to be saved; its parts ``front_end`` and ``body`` are models too, which share its weights.
 
     Args:
-        encoder, head: whose weights it shares.
+        encoder, head: the parts, whose weights it shares.
         freeze: True trains the head alone (probing), False the encoder too (fine-tuning).
 
     Returns:
         keras.Model, waveform (batch, 160000) in [-1, 1] at 32 kHz → probabilities (batch, classes); ``body`` takes spectrograms.
     """
-    import keras
-
     encoder.trainable = not freeze
     [name] = head.input
     spectrogram = keras.Input(encoder.input_shape[1:], name="spectrogram")
@@ -96,98 +86,87 @@ def classifier(encoder, head, freeze=True):
     return keras.Model(waveform, body(front(waveform)), name="mae_classifier")
 
 
-def register():
-    """Make the layers of saved heads and classifiers known to Keras."""
-    _layers(), mae.register()
+@keras.saving.register_keras_serializable("birdlib")
+class Orthogonal(keras.regularizers.Regularizer):
+    """factor * mean over classes of ||P Pᵀ - I||², P (prototypes, dim) of unit length."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, prototypes):
+        unit = prototypes / ops.maximum(ops.norm(prototypes, axis=-1, keepdims=True), 1e-6)
+        products = ops.matmul(unit, ops.transpose(unit, (0, 2, 1)))  # (classes, prototypes, prototypes)
+        return self.factor * ops.mean(ops.sum(ops.square(products - ops.eye(products.shape[-1])), axis=(1, 2)))
+
+    def get_config(self):
+        return {"factor": self.factor}
 
 
-@functools.cache
-def _layers():
-    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
-    import keras
-    from keras import ops
+@keras.saving.register_keras_serializable("birdlib")
+class Prototypes(keras.layers.Layer):
+    """Tokens (batch, 1 + patches, dim) → (batch, classes, prototypes): the largest cosine of a prototype with a patch."""
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class Orthogonal(keras.regularizers.Regularizer):
-        """factor * mean over classes of ||P Pᵀ - I||², P (prototypes, dim) of unit length."""
+    def __init__(self, n_classes, n_prototypes, orthogonality, **options):
+        super().__init__(**options)
+        self.n_classes, self.n_prototypes, self.orthogonality = n_classes, n_prototypes, orthogonality
 
-        def __init__(self, factor):
-            self.factor = factor
+    def build(self, shape):
+        self.prototypes = self.add_weight(
+            shape=(self.n_classes, self.n_prototypes, shape[-1]),
+            initializer="random_normal",
+            regularizer=Orthogonal(self.orthogonality),
+            name="prototypes",
+        )
 
-        def __call__(self, prototypes):
-            unit = prototypes / ops.maximum(ops.norm(prototypes, axis=-1, keepdims=True), 1e-6)
-            products = ops.matmul(unit, ops.transpose(unit, (0, 2, 1)))  # (classes, prototypes, prototypes)
-            return self.factor * ops.mean(ops.sum(ops.square(products - ops.eye(products.shape[-1])), axis=(1, 2)))
+    def call(self, tokens):
+        focal = tokens[:, 1:] - tokens[:, :1]  # (batch, patches, dim)
+        focal = focal / ops.maximum(ops.norm(focal, axis=-1, keepdims=True), 1e-6)
+        flat = ops.reshape(self.prototypes, (-1, tokens.shape[-1]))
+        flat = flat / ops.maximum(ops.norm(flat, axis=-1, keepdims=True), 1e-6)
+        cosines = ops.max(ops.matmul(focal, ops.transpose(flat)), axis=1)  # (batch, classes * prototypes)
+        return ops.reshape(cosines, (-1, self.n_classes, self.n_prototypes))
 
-        def get_config(self):
-            return {"factor": self.factor}
+    def get_config(self):
+        options = {name: getattr(self, name) for name in ("n_classes", "n_prototypes", "orthogonality")}
+        return super().get_config() | options
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class Prototypes(keras.layers.Layer):
-        """Tokens (batch, 1 + patches, dim) → (batch, classes, prototypes): the largest cosine of a prototype with a patch."""
 
-        def __init__(self, n_classes, n_prototypes, orthogonality, **options):
-            super().__init__(**options)
-            self.n_classes, self.n_prototypes, self.orthogonality = n_classes, n_prototypes, orthogonality
+@keras.saving.register_keras_serializable("birdlib")
+class Evidence(keras.layers.Layer):
+    """(batch, classes, prototypes) → logits (batch, classes): a prototype is evidence for its own species, never against it."""
 
-        def build(self, shape):
-            self.prototypes = self.add_weight(
-                shape=(self.n_classes, self.n_prototypes, shape[-1]),
-                initializer="random_normal",
-                regularizer=Orthogonal(self.orthogonality),
-                name="prototypes",
-            )
+    def build(self, shape):
+        positive = keras.constraints.NonNeg()
+        self.weights_of = self.add_weight(shape=shape[1:], initializer="ones", constraint=positive, name="weights")
+        bias = keras.initializers.Constant(_INITIAL_BIAS)
+        self.bias = self.add_weight(shape=shape[1:2], initializer=bias, name="bias")
 
-        def call(self, tokens):
-            focal = tokens[:, 1:] - tokens[:, :1]  # (batch, patches, dim)
-            focal = focal / ops.maximum(ops.norm(focal, axis=-1, keepdims=True), 1e-6)
-            flat = ops.reshape(self.prototypes, (-1, tokens.shape[-1]))
-            flat = flat / ops.maximum(ops.norm(flat, axis=-1, keepdims=True), 1e-6)
-            cosines = ops.max(ops.matmul(focal, ops.transpose(flat)), axis=1)  # (batch, classes * prototypes)
-            return ops.reshape(cosines, (-1, self.n_classes, self.n_prototypes))
+    def call(self, similarity):
+        return ops.sum(self.weights_of * similarity, axis=-1) + self.bias
 
-        def get_config(self):
-            numbers = {name: getattr(self, name) for name in ("n_classes", "n_prototypes", "orthogonality")}
-            return super().get_config() | numbers
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class Evidence(keras.layers.Layer):
-        """(batch, classes, prototypes) → logits (batch, classes): a prototype speaks for its own species, never against it."""
+@keras.saving.register_keras_serializable("birdlib")
+class AttentivePooling(keras.layers.Layer):
+    """Tokens (batch, n, dim) → (batch, dim): attention of a learnt query."""
 
-        def build(self, shape):
-            positive = keras.constraints.NonNeg()
-            self.weights_of = self.add_weight(shape=shape[1:], initializer="ones", constraint=positive, name="weights")
-            bias = keras.initializers.Constant(_LEAST_BIAS)
-            self.bias = self.add_weight(shape=shape[1:2], initializer=bias, name="bias")
+    def __init__(self, n_heads, **options):
+        super().__init__(**options)
+        self.n_heads = n_heads
 
-        def call(self, likeness):
-            return ops.sum(self.weights_of * likeness, axis=-1) + self.bias
+    def build(self, shape):
+        dim = shape[-1]
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.query = self.add_weight(shape=(1, 1, dim), initializer=initializer, name="query")
+        options = {"dtype": self.dtype_policy, "name": "attention"}
+        self.attention = keras.layers.MultiHeadAttention(self.n_heads, dim // self.n_heads, **options)
+        self.attention.build((None, 1, dim), shape)
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class AttentivePooling(keras.layers.Layer):
-        """Tokens (batch, n, dim) → (batch, dim): what a learnt query finds in them."""
+    def call(self, tokens):
+        query = ops.zeros_like(tokens[:, :1]) + ops.cast(self.query, tokens.dtype)
+        return self.attention(query, tokens)[:, 0]
 
-        def __init__(self, n_heads, **options):
-            super().__init__(**options)
-            self.n_heads = n_heads
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
 
-        def build(self, shape):
-            dim = shape[-1]
-            drawn = keras.initializers.TruncatedNormal(stddev=0.02)
-            self.query = self.add_weight(shape=(1, 1, dim), initializer=drawn, name="query")
-            self.attention = keras.layers.MultiHeadAttention(
-                self.n_heads, dim // self.n_heads, dtype=self.dtype_policy, name="attention"
-            )
-            self.attention.build((None, 1, dim), shape)
-
-        def call(self, tokens):
-            query = ops.zeros_like(tokens[:, :1]) + ops.cast(self.query, tokens.dtype)
-            return self.attention(query, tokens)[:, 0]
-
-        def compute_output_shape(self, shape):
-            return (shape[0], shape[2])
-
-        def get_config(self):
-            return super().get_config() | {"n_heads": self.n_heads}
-
-    return {kind.__name__: kind for kind in (Prototypes, Evidence, AttentivePooling)}
+    def get_config(self):
+        return super().get_config() | {"n_heads": self.n_heads}

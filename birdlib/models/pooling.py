@@ -4,8 +4,6 @@ A recording, or a window of it, is a slice of rows of the patch table: embedding
 patch (its bird score). The pooling is a Keras layer, so that a saved model holds it.
 """
 
-import functools
-
 import numpy as np
 import pandas as pd
 
@@ -63,58 +61,13 @@ def pool(embeddings, weights, slices, patch_pooling):
     return pooled
 
 
-@functools.cache
-def _patch_pooling():
-    """The layer's class, made on first use, so that importing birdlib does not import Keras."""
-    import keras
-    from keras import ops
-
-    @keras.saving.register_keras_serializable("birdlib")
-    class PatchPooling(keras.layers.Layer):
-        """Any number of patch embeddings to one vector: their weighted mean and standard deviation.
-
-        Inputs: embeddings (batch, patches, dim) and weights (batch, patches); a patch of weight 0 is padding and changes nothing.
-        Output: (batch, statistics * dim), each statistic of each view of ``view_dim`` numbers scaled to unit length.
-        """
-
-        def __init__(self, view_dim, statistics="mean_std", **options):
-            super().__init__(**options)
-            self.view_dim, self.statistics = view_dim, statistics
-
-        def build(self, embeddings_shape, weights_shape):
-            if embeddings_shape[-1] % self.view_dim:
-                raise ValueError(f"embeddings of {embeddings_shape[-1]} numbers are not views of {self.view_dim}")
-
-        def call(self, embeddings, weights):
-            weights = ops.cast(weights, embeddings.dtype)[..., None]  # (batch, patches, 1)
-            weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1e-6)
-            pooled = ops.sum(weights * embeddings, axis=1)  # (batch, dim)
-            if self.statistics == "mean_std":
-                variance = ops.sum(weights * ops.square(embeddings - pooled[:, None]), axis=1)
-                pooled = ops.concatenate([pooled, ops.sqrt(variance + 1e-8)], axis=-1)  # (batch, 2 * dim)
-            views = ops.reshape(pooled, (-1, pooled.shape[-1] // self.view_dim, self.view_dim))
-            views = views / ops.maximum(ops.norm(views, axis=-1, keepdims=True), 1e-3)
-            return ops.reshape(views, (-1, pooled.shape[-1]))
-
-        def compute_output_shape(self, embeddings_shape, weights_shape):
-            return (embeddings_shape[0], embeddings_shape[-1] * (2 if self.statistics == "mean_std" else 1))
-
-        def get_config(self):
-            return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
-
-    return PatchPooling
-
-
 def of_embedder(name, dim, statistics="mean_std"):
-    """The pooling layer for what an embedder gives: YAMNet one view or two of 1024 numbers, any other one view of ``dim``."""
+    """The pooling layer for the embeddings of an embedder: YAMNet's have one view or two of 1024 numbers, all others one view of ``dim``."""
     return build_pooling(1024 if name == "yamnet" else dim, statistics)
 
 
 def build_pooling(view_dim=1024, statistics="mean_std"):
-    """The pooling layer; ``statistics="mean"`` with one view is the adaptive average pooling of the seed.
+    """``layers.PatchPooling``, imported late so that importing birdlib does not import Keras."""
+    from birdlib.models import layers
 
-    Args:
-        view_dim: size of one view of an embedding (YAMNet: 1024; with the octave-down view an embedding has two).
-        statistics: ``"mean"`` or ``"mean_std"``.
-    """
-    return _patch_pooling()(view_dim, statistics, name="patch_pooling", dtype="float32")
+    return layers.PatchPooling(view_dim, statistics)

@@ -1,24 +1,25 @@
-"""Encoders: a photo, a sound, or both, to one unit vector in which birds of a kind lie together.
+"""Encoders of a photo, a sound, or both: to one unit vector per sample, near those of the same species.
 
-A sound comes as its YAMNet patches, (patches, patch_dim), with a weight for each; weight 0 is padding and changes nothing. A photo
-comes as RGB 0-255, (224, 224, 3), or, in training, as what the frozen part of VGG16 makes of it, which is computed once.
-``presence`` (2,) says whether there is a photo and whether there is a sound: what is absent is not looked at.
+A sound is its YAMNet patches, (patches, patch_dim), with a weight for each; weight 0 is padding and changes nothing. A photo
+is RGB 0-255, (224, 224, 3), or, in training, its features from the frozen part of VGG16, which are computed once.
+``presence`` (2,) says whether there is a photo and whether there is a sound: an absent one has no influence.
 Every model is Functional and holds its preprocessing; layers of ``keras.ops`` run on TensorFlow, JAX and torch.
 """
 
-import functools
+import keras
+from keras import ops
 
 from birdlib import runtime
 from birdlib.models import layers as vector_layers
 from birdlib.models import pooling
+from birdlib.models.vgg16 import IMAGE_SIZE
 
-IMAGE_SIZE = 224  # pixels, of VGG16
-EMBEDDING_DIM = 128
-MEANS_RGB = (123.68, 116.779, 103.939)  # of ImageNet, which VGG16 was trained without
+_EMBEDDING_DIM = 128
+_MEANS_RGB = (123.68, 116.779, 103.939)  # of ImageNet, subtracted in VGG16's own training
 
 
 class EncoderError(runtime.BirdlibError):
-    """An encoder that cannot be built as asked."""
+    """An encoder that cannot be built as configured."""
 
 
 def frozen_vgg16(vgg, train_from="block5_conv1"):
@@ -35,15 +36,13 @@ def frozen_vgg16(vgg, train_from="block5_conv1"):
     Raises:
         EncoderError: if VGG16 has no such convolution after its first.
     """
-    import keras
-
-    frozen, trained = _cut(vgg, train_from)
+    frozen, trained = _split_layers(vgg, train_from)
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
-    x = keras.layers.Rescaling(1.0, offset=[-mean for mean in MEANS_RGB])(images)
+    x = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEANS_RGB])(images)
     first = frozen[0].__class__.from_config(frozen[0].get_config())
     x = first(x)
     kernel, bias = frozen[0].get_weights()
-    first.set_weights([kernel[:, :, ::-1], bias])  # VGG16 wants BGR
+    first.set_weights([kernel[:, :, ::-1], bias])  # VGG16 takes BGR
     for layer in frozen[1:]:
         x = layer(x)
     model = keras.Model(images, x if trained else _pool_picture(x), name="frozen_vgg16")
@@ -51,8 +50,8 @@ def frozen_vgg16(vgg, train_from="block5_conv1"):
     return model
 
 
-def image_encoder(vgg, train_from="block5_conv1", dim=EMBEDDING_DIM, dropout=0.3):
-    """What ``frozen_vgg16`` gives to a vector: the rest of VGG16, mean and maximum over the picture, a dense layer.
+def image_encoder(vgg, train_from="block5_conv1", dim=_EMBEDDING_DIM, dropout=0.3):
+    """Features of ``frozen_vgg16`` to a vector: the rest of VGG16, mean and maximum over the picture, a dense layer.
 
     Args:
         vgg, train_from: as in ``frozen_vgg16``.
@@ -62,11 +61,9 @@ def image_encoder(vgg, train_from="block5_conv1", dim=EMBEDDING_DIM, dropout=0.3
     Returns:
         keras.Model, {"image_features"} → (batch, dim) unit vectors.
     """
-    import keras
-
-    frozen, trained = _cut(vgg, train_from)
-    channels = frozen[-1].output.shape[-1]
-    features = keras.Input(frozen[-1].output.shape[1:] if trained else (2 * channels,), name="image_features")
+    frozen, trained = _split_layers(vgg, train_from)
+    maps_shape = frozen[-1].output.shape[1:]
+    features = keras.Input(maps_shape if trained else (2 * maps_shape[-1],), name="image_features")
     x = features
     for layer in trained:
         layer.trainable = True
@@ -75,8 +72,8 @@ def image_encoder(vgg, train_from="block5_conv1", dim=EMBEDDING_DIM, dropout=0.3
     return keras.Model({"image_features": features}, x, name="image_encoder")
 
 
-def audio_encoder(patch_dim, dim=EMBEDDING_DIM, view_dim=1024, units=64, dropout=0.3):
-    """A sequence of patches to a vector: bidirectional LSTM over time, beside the pooled patches, which know no order.
+def audio_encoder(patch_dim, dim=_EMBEDDING_DIM, view_dim=1024, units=64, dropout=0.3):
+    """A sequence of patches to a vector: bidirectional LSTM over time, beside the pooled patches, which ignore their order.
 
     Args:
         patch_dim: size of a patch embedding.
@@ -88,51 +85,43 @@ def audio_encoder(patch_dim, dim=EMBEDDING_DIM, view_dim=1024, units=64, dropout
     Returns:
         keras.Model, {"embeddings": (batch, patches, patch_dim), "weights": (batch, patches)} → (batch, dim) unit vectors.
     """
-    import keras
-
     embeddings = keras.Input((None, patch_dim), name="embeddings")
     weights = keras.Input((None,), name="weights")
     pooled = pooling.build_pooling(view_dim)(embeddings, weights)  # (batch, 2 * patch_dim)
     x = keras.layers.LayerNormalization(name="patch_scale")(embeddings)
     x = keras.layers.Dense(2 * units, activation="relu", name="patch_projection")(x)
-    mask = _layers()["IsPresent"](name="patch_mask")(weights)
+    mask = IsPresent(name="patch_mask")(weights)
     lstm = keras.layers.LSTM(units, return_sequences=True)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x, mask=mask)  # (batch, patches, 2 * units)
-    x = _layers()["WeightedMean"](name="over_time")(x, weights)
-    parts = [vector_layers.unit_vector()(part) for part in (x, pooled)]
+    x = WeightedMean(name="over_time")(x, weights)
+    parts = [vector_layers.UnitVector()(part) for part in (x, pooled)]
     x = vector_layers.to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
     return keras.Model({"embeddings": embeddings, "weights": weights}, x, name="audio_encoder")
 
 
 def fused_encoder(image=None, audio=None):
-    """Photo and sound to one unit vector; either may be absent.
-
-    The two vectors are added, each with the weight that a small gate gives it on seeing both.
+    """Photo and sound to one unit vector: the sum of the two vectors, weighted by a small gate on both.
 
     Args:
-        image, audio: from ``image_encoder`` and ``audio_encoder``, or None to do without.
+        image, audio: from ``image_encoder`` and ``audio_encoder``; None for a modality that is not used.
 
     Returns:
-        keras.Model, {"image_features", "embeddings", "weights", "presence" (batch, 2)}, less what an encoder that is None
-        would take → (batch, dim).
+        keras.Model, {"image_features", "embeddings", "weights", "presence" (batch, 2)} → (batch, dim); with one encoder, that encoder.
 
     Raises:
         EncoderError: without any encoder.
     """
-    import keras
-
     if image is None and audio is None:
         raise EncoderError("an encoder needs photos or sounds: both are missing")
     if image is None or audio is None:
         return image or audio
     inputs = {**image.input, **audio.input, "presence": keras.Input((2,), name="presence")}
-    fused = _layers()["GatedSum"](name="fusion")([image.output, audio.output], inputs["presence"])
-    fused = vector_layers.unit_vector("fused_embedding")(fused)
-    return keras.Model(inputs, fused, name="fused_encoder")
+    fused = GatedSum(name="fusion")([image.output, audio.output], inputs["presence"])
+    return keras.Model(inputs, vector_layers.UnitVector(name="fused_embedding")(fused), name="fused_encoder")
 
 
 def with_images(frozen, encoder):
-    """The whole encoder for use: pictures in, not what the frozen part makes of them.
+    """The whole encoder for use, which takes pictures in place of their frozen features.
 
     Args:
         frozen: from ``frozen_vgg16``.
@@ -141,11 +130,7 @@ def with_images(frozen, encoder):
     Returns:
         keras.Model, {"image": (batch, 224, 224, 3) RGB 0-255, ...} → (batch, dim).
     """
-    import keras
-
-    inputs = {
-        name: keras.Input(x.shape[1:], name=name) for name, x in encoder.input.items() if name != "image_features"
-    }
+    inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in encoder.input.items() if name != "image_features"}
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
     embedding = encoder({"image_features": frozen(images), **inputs})
     return keras.Model({"image": images, **inputs}, embedding, name="whole_encoder")
@@ -153,13 +138,10 @@ def with_images(frozen, encoder):
 
 def load(path):
     """A saved encoder, ready to use."""
-    import keras
-
-    _layers(), pooling.build_pooling(), vector_layers.unit_vector()  # registers their classes
     return keras.saving.load_model(path, compile=False)
 
 
-def _cut(vgg, train_from):
+def _split_layers(vgg, train_from):
     """(frozen layers, trained layers) of VGG16, without its input."""
     layers = vgg.layers[1:]
     names = [layer.name for layer in layers]
@@ -174,55 +156,47 @@ def _cut(vgg, train_from):
 
 def _pool_picture(maps):
     """Mean and maximum over the picture, each scaled to unit length: (batch, 2 * channels)."""
-    import keras
-
     pools = [keras.layers.GlobalAveragePooling2D()(maps), keras.layers.GlobalMaxPooling2D()(maps)]
-    return keras.layers.Concatenate()([vector_layers.unit_vector()(pool) for pool in pools])
+    return keras.layers.Concatenate()([vector_layers.UnitVector()(pool) for pool in pools])
 
 
-@functools.cache
-def _layers():
-    """Keras classes of this module, made on first use, so that importing birdlib does not import Keras."""
-    import keras
-    from keras import ops
+@keras.saving.register_keras_serializable("birdlib")
+class IsPresent(keras.layers.Layer):
+    """Weights (batch, patches) → mask (batch, patches) of bool: weight above 0."""
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class IsPresent(keras.layers.Layer):
-        """Weights (batch, patches) → mask (batch, patches) of bool: weight above 0."""
+    def call(self, weights):
+        return weights > 0
 
-        def call(self, weights):
-            return weights > 0
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class WeightedMean(keras.layers.Layer):
-        """(batch, patches, dim) and weights (batch, patches) → (batch, dim); the end of a mask."""
+@keras.saving.register_keras_serializable("birdlib")
+class WeightedMean(keras.layers.Layer):
+    """(batch, patches, dim) and weights (batch, patches) → (batch, dim); the mask ends here."""
 
-        supports_masking = True
+    supports_masking = True
 
-        def compute_mask(self, *_):
-            return None
+    def compute_mask(self, *_):
+        return None
 
-        def call(self, x, weights):
-            weights = ops.cast(weights, x.dtype)[..., None]
-            return ops.sum(weights * x, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-6)
+    def call(self, x, weights):
+        weights = ops.cast(weights, x.dtype)[..., None]
+        return ops.sum(weights * x, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-6)
 
-    @keras.saving.register_keras_serializable("birdlib")
-    class GatedSum(keras.layers.Layer):
-        """Vectors (batch, dim) of n modalities and presence (batch, n) → their sum, weighted by a softmax over what is there."""
 
-        def build(self, vectors_shape, presence_shape):
-            n = len(vectors_shape)
-            self.gate = keras.layers.Dense(n, kernel_initializer="zeros", dtype=self.dtype_policy, name="gate")
-            self.gate.build((None, sum(shape[-1] for shape in vectors_shape) + n))
+@keras.saving.register_keras_serializable("birdlib")
+class GatedSum(keras.layers.Layer):
+    """Vectors (batch, dim) of n modalities and presence (batch, n) → their sum, weighted by a softmax over those present."""
 
-        def call(self, vectors, presence):
-            presence = ops.cast(presence, vectors[0].dtype)  # (batch, n)
-            there = [vector * presence[:, i : i + 1] for i, vector in enumerate(vectors)]
-            logits = self.gate(ops.concatenate([*there, presence], axis=-1))
-            gates = ops.softmax(ops.where(presence > 0, logits, -1e4), axis=-1)  # (batch, n)
-            return sum(gates[:, i : i + 1] * vector for i, vector in enumerate(there))
+    def build(self, vectors_shape, presence_shape):
+        n = len(vectors_shape)
+        self.gate = keras.layers.Dense(n, kernel_initializer="zeros", dtype=self.dtype_policy, name="gate")
+        self.gate.build((None, sum(shape[-1] for shape in vectors_shape) + n))
 
-        def compute_output_shape(self, vectors_shape, presence_shape):
-            return vectors_shape[0]
+    def call(self, vectors, presence):
+        presence = ops.cast(presence, vectors[0].dtype)  # (batch, n)
+        present = [vector * presence[:, i : i + 1] for i, vector in enumerate(vectors)]
+        logits = self.gate(ops.concatenate([*present, presence], axis=-1))
+        gates = ops.softmax(ops.where(presence > 0, logits, -1e4), axis=-1)  # (batch, n)
+        return sum(gates[:, i : i + 1] * vector for i, vector in enumerate(present))
 
-    return {"IsPresent": IsPresent, "WeightedMean": WeightedMean, "GatedSum": GatedSum}
+    def compute_output_shape(self, vectors_shape, presence_shape):
+        return vectors_shape[0]

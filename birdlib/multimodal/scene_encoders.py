@@ -11,7 +11,6 @@ import functools
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import layers as vector_layers
 
 AUDIO = ("cnn", "bilstm", "transformer")
 VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")
@@ -49,6 +48,8 @@ def audio_encoder(name, dim=EMBEDDING_DIM):
     """
     import keras
 
+    from birdlib.models import layers as vector_layers
+
     build = _choose(name, {"cnn": _audio_cnn, "bilstm": _audio_bilstm, "transformer": _audio_transformer}, "audio")
     spectrogram = keras.Input((N_STEPS, N_BANDS), name="spectrogram")
     x = keras.layers.LayerNormalization(axis=(1, 2), center=False, scale=False, name="loudness")(spectrogram)
@@ -75,6 +76,8 @@ def video_encoder(name, dim=EMBEDDING_DIM):
         SceneEncoderError: for another name.
     """
     import keras
+
+    from birdlib.models import layers as vector_layers
 
     builds = {
         "cnn3d": _video_cnn3d,
@@ -133,7 +136,9 @@ def load(path):
     """A saved encoder or matcher, ready to use."""
     import keras
 
-    _layers(), vector_layers.unit_vector()  # registers their classes
+    from birdlib.models import layers  # noqa: F401  registers its classes
+
+    _layers()  # registers their classes
     return keras.saving.load_model(path, compile=False)
 
 

@@ -275,11 +275,12 @@ def load(folder):
     """
     import keras
 
+    from birdlib.models import layers  # noqa: F401  registers PatchPooling with Keras
+
     folder = Path(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ClassifierError(f"{folder} has no {', '.join(missing)}: run notebooks/07_classify.ipynb first")
-    pooling.build_pooling()  # makes the layer's class known to Keras
     model = keras.saving.load_model(folder / "classifier.keras", compile=False)
     return model, runtime.read_json(folder / "classes.json"), runtime.read_json(folder / "preprocessing.json")
 

@@ -14,8 +14,8 @@ import numpy as np
 from birdlib import runtime
 from birdlib.audio import io as audio_io
 from birdlib.models import base as embedder_base
-from birdlib.models import embedders, litert, mae_heads
-from birdlib.species import classifiers, ears, ensembles, mel_models
+from birdlib.models import embedders, litert
+from birdlib.species import classifiers, ears, ensembles
 
 _BACKENDS = ("auto", "tensorflow", "litert")
 CERTIFIED = 3  # windows at the beginning of a file, on which the ways to compute an embedder are compared
@@ -272,7 +272,9 @@ class WaveformMember(_Member):
 def _load_one(folder, place, classes, heard_by, weights_dir, backend, n_threads):
     if backend not in _BACKENDS:
         raise MemberError(f"backend is {backend!r}: choose {', '.join(_BACKENDS)}")
-    mel_models.register(), mae_heads.register()
+    from birdlib.models import mae_heads  # noqa: F401  registers its layers with Keras
+    from birdlib.species import mel_models  # noqa: F401  registers its layers with Keras
+
     model, own_classes, preprocessing = classifiers.load(folder / place)
     if own_classes != classes:
         raise MemberError(f"{folder / place} knows other species than {folder}: run notebooks/07_classify.ipynb again")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages
+from birdlib import runtime, stages, streaming
 from birdlib import store as embedding_store
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, taxonomy
@@ -135,7 +135,7 @@ def from_detectors(detectors, key, *, sample_rate_hz, patch_s, hop_s, window_s=b
     patch, hop = round(patch_s * sample_rate_hz), round(hop_s * sample_rate_hz)
 
     def listen(blocks, path):
-        for waveform in embedder_base.cut(blocks, patch, hop):
+        for waveform in streaming.frames(blocks, patch, hop):
             scores = [np.asarray(detect(waveform[None])).reshape(1) for detect in detectors.values()]
             yield np.column_stack([*scores, np.zeros(1)]).astype(np.float32)
 

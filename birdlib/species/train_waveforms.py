@@ -12,8 +12,8 @@ from birdlib.audio import augment, backgrounds, windowing
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
 from birdlib.losses import classification as classification_losses
-from birdlib.models import mae, mae_checkpoints, mae_heads, weights
-from birdlib.species import classifiers, dataset, mae_pretraining, mel_models, mel_training
+from birdlib.models import weights
+from birdlib.species import classifiers, dataset, mel_models, mel_training
 
 MEL = {"mel_cnn": "cnn", "mobilenetv2": "mobilenetv2", "efficientnetb0": "efficientnetb0"}  # encoder → backbone
 MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights
@@ -52,6 +52,8 @@ def heads(text):
     Raises:
         WaveTrainingError: for any other text.
     """
+    from birdlib.models import mae_heads
+
     named = runtime.names(text)
     if len(named) != 2 or named[0] not in mel_models.HEADS or named[1] not in mae_heads.HEADS:
         of_mel, of_mae = ", ".join(mel_models.HEADS), ", ".join(mae_heads.HEADS)
@@ -80,6 +82,8 @@ def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learn
         options = {"backbone": MEL[one["encoder"]], "head": mel_head, "mode": mode, "masking": masking, "weights_dir": data.weights_dir}
         model, used = mel_models.build(len(data.classes), **options)
     else:
+        from birdlib.models import mae_heads
+
         encoder, used = _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng)
         head = mae_heads.build_head(mae_head, encoder, len(data.classes), mode=mode)
         model = mae_heads.classifier(encoder, head, freeze=one["encoder"] != "mae")
@@ -188,6 +192,9 @@ def _with_windows(table, truth, shares, data, soundscape_share):
 
 def _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng):
     """(encoder, receipt): the published one, or a tiny one that guesses what it is not shown of the training recordings and soundscapes."""
+    from birdlib.models import mae, mae_checkpoints
+    from birdlib.species import mae_pretraining
+
     if name := MAE[one["encoder"]]:
         source = weights.fetch(name, data.weights_dir)
         return mae_checkpoints.load(source.path), {name: source.receipt()}
@@ -217,6 +224,8 @@ def _clip_paths(data, rows):
 
 def _guess(pretrainer, paths, target):
     """Keep what a pretrainer makes of the first clip of each recording: (3, recordings, frames, mels) float16; truth, NaN where masked, filled in."""
+    from birdlib.species import mae_pretraining
+
     clips, _ = mae_pretraining.write_spectrograms(paths, target, "07_classify")
     if not len(clips):
         target.unlink()

@@ -76,7 +76,7 @@ def small_encoder(name, kind):
 
     inputs = keras.Input((2, 8), name=name)
     x = keras.layers.Dense(DIM, name="dense")(keras.layers.Flatten()(inputs))
-    return keras.Model({name: inputs}, vector_layers.unit_vector("unit")(x), name=f"{kind}_encoder")
+    return keras.Model({name: inputs}, vector_layers.UnitVector(name="unit")(x), name=f"{kind}_encoder")
 
 
 def small_matcher(joint=False, seed=0):

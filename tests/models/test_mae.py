@@ -33,7 +33,7 @@ def test_patches_come_in_the_order_of_time_and_a_frame_stays_together():
     frames, mels = np.meshgrid(np.arange(N_FRAMES), np.arange(N_MELS), indexing="ij")
     place = (frames // 16 * 2 + mels // 16).astype(np.float32)
     inside = (frames % 16 * 16 + mels % 16).astype(np.float32)
-    cut = mae_layers.layers()["Patches"](16)
+    cut = mae_layers.Patches(16)
     assert (np.asarray(cut(place[None]))[0] == np.arange(8)[:, None]).all()
     assert (np.asarray(cut(inside[None]))[0] == np.arange(256)).all()
 

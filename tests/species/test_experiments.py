@@ -14,7 +14,16 @@ from birdlib import runtime, stages
 from birdlib.audio import augment
 from birdlib.metrics import classification
 from birdlib.models import pooling
-from birdlib.species import ablation, classifiers, dataset, experiments, inference, train_heads, train_waveforms
+from birdlib.species import (
+    ablation,
+    classifiers,
+    dataset,
+    experiments,
+    inference,
+    mae_pretraining,
+    train_heads,
+    train_waveforms,
+)
 
 RATE_HZ, N = 32_000, 24
 VOICE_HZ, WIND_HZ = 200, 500
@@ -231,7 +240,7 @@ def test_a_bird_mae_hears_so_many_clips_at_most_and_goes_on_with_the_same_random
         trained.append(batches.seed)
         raise Enough
 
-    monkeypatch.setattr(train_waveforms.mae_pretraining, "fit", pretrain)
+    monkeypatch.setattr(mae_pretraining, "fit", pretrain)
     monkeypatch.setattr(train_waveforms, "_guess", lambda *_: None)
     monkeypatch.setattr(train_waveforms.mel_training, "fit", fit)
     for _ in range(3):

@@ -67,13 +67,13 @@ def test_of_a_recording_that_breaks_off_the_beginning_is_kept(tmp_path):
 def test_patches_are_put_together_as_they_were_cut():
     clips = spectrograms(3, np.random.default_rng(0))
     patches = mae_pretraining.to_patches(clips, 16)
-    assert np.array_equal(patches, np.asarray(mae_layers.layers()["Patches"](16)(clips)))
+    assert np.array_equal(patches, np.asarray(mae_layers.Patches(16)(clips)))
     assert np.array_equal(mae_pretraining.to_spectrograms(patches, clips.shape[1:], 16), clips)
 
 
 def test_an_epoch_has_every_clip_once_and_other_masks_than_the_last():
     clips = np.arange(12, dtype=np.float32)[:, None, None] * np.ones((1, 64, 32), np.float32)
-    batches = mae_pretraining._batches()(clips, N_PATCHES, 4, seed=7)
+    batches = mae_pretraining._Batches(clips, N_PATCHES, 4, seed=7)
     epochs = []
     for epoch in (0, 1, 0):
         batches.turn_to(epoch)

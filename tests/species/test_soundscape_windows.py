@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from birdlib import streaming
 from birdlib.data import birdclef, taxonomy
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
@@ -20,7 +21,7 @@ class Clock(embedder_base.PatchwiseEmbedder):
 
     def _pieces(self, blocks):
         Clock.asked += 1
-        for patch in embedder_base.cut(blocks, RATE_HZ, RATE_HZ // 2):
+        for patch in streaming.frames(blocks, RATE_HZ, RATE_HZ // 2):
             yield np.array([[np.abs(patch).mean(), 1.0]], np.float32), np.array([[0.5]], np.float32)
 
 

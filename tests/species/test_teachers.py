@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from sounds import hiss, song
 
+from birdlib import streaming
 from birdlib.data import taxonomy
 from birdlib.models import base as embedder_base
 from birdlib.models import birdnet_location, embedders, pooling, weights, yamnet
@@ -30,7 +31,7 @@ class Loudness(embedder_base.PatchwiseEmbedder):
     _birds = np.array([True, False, False, True])
 
     def _pieces(self, blocks):
-        for patch in embedder_base.cut(blocks, 3 * RATE_HZ, 3 * RATE_HZ // 2):
+        for patch in streaming.frames(blocks, 3 * RATE_HZ, 3 * RATE_HZ // 2):
             level = np.abs(patch).mean()
             yield np.full((1, 2), level, np.float32), np.array([[0.2, 0.4, 0.6, 1.0]], np.float32) * level
 
