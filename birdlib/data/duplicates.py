@@ -13,7 +13,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap
 
 _FINGERPRINT_S = 10.0
 SAMPLE_RATE_HZ = 16_000
@@ -177,7 +177,7 @@ def flattery(features, species, groups, rng, n_folds=5, n_repeats=5):
     asked = both.any(axis=0)
     means = [np.nanmean(np.where(both, each, np.nan)[:, asked], axis=0) for each in (random, grouped)]
     result["random"], result["grouped"] = (float(each.mean()) for each in means)
-    result["flatters_by"], result["low"], result["high"] = classification.bootstrap_interval(
+    result["flatters_by"], result["low"], result["high"] = bootstrap.interval(
         np.mean, means[0] - means[1], groups=group[asked], rng=rng
     )
     return result | {

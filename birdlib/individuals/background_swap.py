@@ -9,7 +9,7 @@ import pandas as pd
 
 from birdlib.audio import noise
 from birdlib.individuals import voices
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap
 
 _QUIET_DB = 3.0  # above the quietest tenth of a recording's frames: still background
 _ERASED_DB = 20.0  # below the quietest quarter: no background but a hole that an editor left
@@ -171,7 +171,7 @@ def shares(swapped, *, rng):
         if kind == "other background":
             answers["the background's bird"] = is_host
         for name, is_so in answers.items():
-            interval = classification.bootstrap_interval(np.mean, is_so, groups=table["unit"].to_numpy(), rng=rng)
+            interval = bootstrap.interval(np.mean, is_so, groups=table["unit"].to_numpy(), rng=rng)
             rows.append((kind, name, *interval, len(table)))
     return pd.DataFrame(rows, columns=["kind", "taken_for", "share", "low", "high", "n"])
 

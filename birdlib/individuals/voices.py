@@ -12,7 +12,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.individuals import clustering
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap
 from birdlib.metrics import identity as identity_metrics
 from birdlib.models import pooling
 
@@ -248,7 +248,7 @@ def figures(closed, opened, grouped, n_draws=1000, *, rng):
     ):
         if len(table):
             columns = [table[column].to_numpy() for column in ("bird", "said", "unit")]
-            rows.append((name, *classification.bootstrap_interval(statistic, *columns, groups=columns[-1], n=n_draws, rng=rng), len(table)))
+            rows.append((name, *bootstrap.interval(statistic, *columns, groups=columns[-1], n=n_draws, rng=rng), len(table)))
     return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "n"])
 
 

@@ -1,8 +1,8 @@
-"""Scores, as pure functions on arrays.
+"""Metrics of multi-label and single-label classification.
 
-``truth`` is (recordings, classes), 0 or 1; ``scores`` has the same shape, larger meaning surer; ``labels`` is
-(recordings,), a class number each. A figure that is not defined (no positives, say) is NaN, never an error;
-NaN among the scores is an error that says where, because every ranking would silently be wrong.
+``truth`` is (recordings, classes), 0 or 1; ``scores`` has the same shape, higher for more likely; ``labels`` is (recordings,), class
+numbers. An undefined metric (no positives, say) is NaN, never an error; NaN scores are an error, because every ranking would be wrong.
+AUC, average precision and F1 equal scikit-learn's but are computed for all classes at once: bootstraps call them hundreds of times.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ _DEFAULT_THRESHOLD = 0.5
 
 
 def roc_auc(truth, scores):
-    """Area under the ROC curve of each class: how often a positive is ranked above a negative, ties counting half.
+    """Area under the ROC curve of each class: how often a positive is ranked above a negative; ties count half.
 
     By ranks (Mann & Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger", 1947).
 
@@ -26,9 +26,9 @@ def roc_auc(truth, scores):
     ascending = np.sort(scores.T, axis=1)  # (classes, recordings)
     n_positives = truth.sum(axis=0)
     rank_sums = np.empty(len(ascending))
-    for column, everything in enumerate(ascending):
+    for column, all_scores in enumerate(ascending):
         positives = scores[truth[:, column] == 1, column]
-        below, upto = (np.searchsorted(everything, positives, side) for side in ("left", "right"))
+        below, upto = (np.searchsorted(all_scores, positives, side) for side in ("left", "right"))
         rank_sums[column] = (below + upto + 1).sum() / 2  # ranks from 1, ties by average
     wins = rank_sums - n_positives * (n_positives + 1) / 2
     return _divide(wins, n_positives * (len(truth) - n_positives))
@@ -37,7 +37,7 @@ def roc_auc(truth, scores):
 def macro_roc_auc(truth, scores):
     """The BirdCLEF metric since 2024: the mean ROC-AUC over classes with positives.
 
-    A class in which everything is positive has no ROC curve and is left out as well (scikit-learn refuses it).
+    A class without negatives has no ROC curve and is left out as well.
 
     Returns:
         float in [0, 1]; NaN when no class is left.
@@ -45,8 +45,13 @@ def macro_roc_auc(truth, scores):
     return _mean(roc_auc(truth, scores))
 
 
+def macro_roc_auc_gain(truth, after, before):
+    """Macro ROC-AUC of the scores ``after`` minus that of ``before``; for paired bootstraps."""
+    return macro_roc_auc(truth, after) - macro_roc_auc(truth, before)
+
+
 def average_precision(truth, scores):
-    """Average precision of each class, as scikit-learn's: the sum over thresholds of (R_n - R_n-1) P_n.
+    """Average precision of each class: the sum over thresholds of (R_n - R_n-1) P_n.
 
     Returns:
         (classes,) float64 in [0, 1]; NaN for a class without positives.
@@ -61,16 +66,14 @@ def average_precision(truth, scores):
 
 
 def equal_error_rate(truth, scores):
-    """The error rate at the threshold that misses as large a share of positives as it lets pass of negatives.
-
-    Between two thresholds the rates are taken to be linear, as of a system that tosses a coin between the two.
+    """The error rate at the threshold where misses (of positives) and false alarms (of negatives) are equally frequent.
 
     Args:
         truth: (n,), 0 or 1.
         scores: (n,).
 
     Returns:
-        float in [0, 1], 0.5 for knowing nothing; NaN without positives or without negatives.
+        float in [0, 1], 0.5 at chance; NaN without positives or without negatives.
 
     Raises:
         ValueError: as ``roc_auc``.
@@ -82,18 +85,30 @@ def equal_error_rate(truth, scores):
     n_kept, hits, _ = _cuts(truth, scores)
     missed = 1.0 - np.append(0.0, hits[:, 0] / n_positives)  # from keeping nothing to keeping all
     passed = np.append(0.0, (n_kept - hits)[:, 0] / (len(truth) - n_positives))
+    return at_equal_error(missed, passed, passed)[0]
+
+
+def at_equal_error(missed, passed, *curves):
+    """Values of curves where the falling error rate ``missed`` meets the rising ``passed``, all linear between cuts.
+
+    Args:
+        missed, passed, curves: (cuts,) each.
+
+    Returns:
+        list of float, one for each curve.
+    """
     after = int(np.argmax(passed >= missed))
     gap_before, gap_after = (missed - passed)[after - 1], (passed - missed)[after]
     share = gap_before / (gap_before + gap_after)
-    return float(passed[after - 1] + share * (passed[after] - passed[after - 1]))
+    return [float(curve[after - 1] + share * (curve[after] - curve[after - 1])) for curve in curves]
 
 
 def cmap(truth, scores, padding=0):
     """Class mean average precision.
 
     Args:
-        padding: rows added to each class that are positive and scored highest of all, so that classes with few or no
-            positives count and weigh little: 5 in BirdCLEF-2023. With 0, classes without positives are left out.
+        padding: positive rows with the highest score that are added to each class, so that classes with few or no
+            positives count but weigh little: 5 in BirdCLEF-2023. With 0, classes without positives are left out.
 
     Returns:
         float in [0, 1]; NaN when no class has positives.
@@ -107,26 +122,26 @@ def cmap(truth, scores, padding=0):
 
 
 def f1(truth, scores, thresholds=_DEFAULT_THRESHOLD):
-    """F1 in the three ways of averaging, as scikit-learn's with ``zero_division=0``.
+    """F1 with three kinds of averaging; a class or recording without positives and predictions counts 0.
 
     Args:
-        thresholds: one number or (classes,); a score at the threshold counts as yes.
+        thresholds: one number or (classes,); a score at the threshold is a prediction.
 
     Returns:
         dict of float: ``samples`` (mean over recordings), ``micro`` (all decisions pooled),
         ``macro`` (mean over classes, those without positives included).
     """
     truth, scores = _checked(truth, scores)
-    said = scores >= thresholds
+    predicted = scores >= thresholds
     return {
-        "samples": float(np.mean(_f1(truth, said, axis=1))) if len(truth) else np.nan,
-        "micro": float(_f1(truth, said, axis=None)),
-        "macro": float(np.mean(_f1(truth, said, axis=0))),
+        "samples": float(np.mean(_f1(truth, predicted, axis=1))) if len(truth) else np.nan,
+        "micro": float(_f1(truth, predicted, axis=None)),
+        "macro": float(np.mean(_f1(truth, predicted, axis=0))),
     }
 
 
 def accuracy(labels, scores, top_k=1):
-    """How often the label is among the ``top_k`` highest scores. Ties count as if broken by lot.
+    """How often the label is among the ``top_k`` highest scores; ties count as if broken at random.
 
     Args:
         labels: (recordings,) int, the true class.
@@ -135,15 +150,14 @@ def accuracy(labels, scores, top_k=1):
         float in [0, 1]; NaN without recordings.
     """
     labels, scores = np.asarray(labels, dtype=int), np.asarray(scores, dtype=np.float64)
-    _refuse_nan(scores)
-    own = scores[np.arange(len(scores)), labels][:, None]
-    n_above = (scores > own).sum(axis=1)
-    n_level = (scores == own).sum(axis=1)
-    return _mean(np.clip((top_k - n_above) / n_level, 0.0, 1.0))
+    _check_not_nan(scores)
+    true_score = scores[np.arange(len(scores)), labels][:, None]
+    n_above, n_tied = (scores > true_score).sum(axis=1), (scores == true_score).sum(axis=1)
+    return _mean(np.clip((top_k - n_above) / n_tied, 0.0, 1.0))
 
 
 def per_species_table(truth, scores, classes, thresholds=_DEFAULT_THRESHOLD):
-    """What each species gets.
+    """Metrics of each species.
 
     Args:
         classes: names, in column order.
@@ -151,20 +165,20 @@ def per_species_table(truth, scores, classes, thresholds=_DEFAULT_THRESHOLD):
 
     Returns:
         DataFrame, one row a class: ``species, n_positives, roc_auc, average_precision, precision, recall, f1``;
-        NaN where a figure is not defined.
+        NaN where undefined.
     """
     truth, scores = _checked(truth, scores, classes)
-    said = scores >= thresholds
-    hits, n_positives = (truth * said).sum(axis=0), truth.sum(axis=0)
+    predicted = scores >= thresholds
+    hits, n_positives = (truth * predicted).sum(axis=0), truth.sum(axis=0)
     return pd.DataFrame(
         {
             "species": list(classes),
             "n_positives": n_positives.astype(int),
             "roc_auc": roc_auc(truth, scores),
             "average_precision": average_precision(truth, scores),
-            "precision": _divide(hits, said.sum(axis=0)),
+            "precision": _divide(hits, predicted.sum(axis=0)),
             "recall": _divide(hits, n_positives),
-            "f1": np.where(n_positives > 0, _f1(truth, said, axis=0), np.nan),
+            "f1": np.where(n_positives > 0, _f1(truth, predicted, axis=0), np.nan),
         }
     )
 
@@ -173,7 +187,7 @@ def best_thresholds(truth, scores, fallback=None):
     """The threshold of each class that gives it the highest F1, halfway to the next lower score.
 
     Args:
-        fallback: threshold for classes without positives; None takes the one best for all decisions pooled.
+        fallback: threshold for classes without positives; None takes the best one of all classes pooled.
 
     Returns:
         (classes,) float64.
@@ -187,51 +201,6 @@ def best_thresholds(truth, scores, fallback=None):
     return np.where(truth.any(axis=0), _best_cut(truth, scores), fallback)
 
 
-def bootstrap_interval(statistic, *arrays, groups=None, n=1000, level=0.9, rng):
-    """A percentile bootstrap interval (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979).
-
-    Recordings of one group are not independent, so whole groups are drawn: with recordings drawn one by one the
-    interval would be too narrow. Draws in which the statistic is not defined are left out.
-
-    Args:
-        statistic: function of the arrays, giving a float; NaN where it is not defined.
-        arrays: row-aligned.
-        groups: (rows,) what is drawn together; None draws rows.
-        n: number of draws.
-        level: share of the draws inside the interval.
-
-    Returns:
-        (value, low, high): the statistic of the arrays themselves, and the ends; the ends are NaN if there is but one
-        group or fewer than half the draws are defined.
-    """
-    defined = bootstrap(statistic, *arrays, groups=groups, n=n, rng=rng)
-    value = float(statistic(*map(np.asarray, arrays)))
-    if not len(defined) or 2 * len(defined) < n:
-        return value, np.nan, np.nan
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return value, float(low), float(high)
-
-
-def bootstrap(statistic, *arrays, groups=None, n=1000, rng):
-    """The draws of ``bootstrap_interval``: (at most n,) the statistic of each in which it is defined; none if there is but one group."""
-    arrays = [np.asarray(array) for array in arrays]
-    n_rows = len(arrays[0])
-    if any(len(array) != n_rows for array in arrays) or (groups is not None and len(groups) != n_rows):
-        raise ValueError("arrays and groups are not of equal length")
-    number = np.arange(n_rows) if groups is None else pd.factorize(np.asarray(groups))[0]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    draws = np.full(n if len(members) > 1 else 0, np.nan)
-    for index in range(len(draws)):
-        rows = np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
-        draws[index] = statistic(*(array[rows] for array in arrays))
-    return draws[~np.isnan(draws)]
-
-
-def interval_text(interval):
-    """A figure and its interval, (value, low, high), as text: ``0.512 [0.401, 0.622]``."""
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*interval)
-
-
 def _checked(truth, scores, classes=None):
     truth, scores = np.asarray(truth, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if truth.ndim != 2 or truth.shape != scores.shape:
@@ -239,12 +208,12 @@ def _checked(truth, scores, classes=None):
     if classes is not None and len(classes) != truth.shape[1]:
         raise ValueError(f"{len(classes)} classes for {truth.shape[1]} columns")
     if not np.isin(truth, (0.0, 1.0)).all():
-        raise ValueError("truth has values other than 0 and 1: decide first what a part label means")
-    _refuse_nan(scores, classes)
+        raise ValueError("truth has values other than 0 and 1: binarise soft labels first")
+    _check_not_nan(scores, classes)
     return truth, scores
 
 
-def _refuse_nan(scores, classes=None):
+def _check_not_nan(scores, classes=None):
     rows, columns = np.nonzero(np.isnan(scores))
     if len(rows):
         names = [f"{classes[column]!r}" if classes is not None else str(column) for column in np.unique(columns)]
@@ -261,16 +230,16 @@ def _mean(values):
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def _f1(truth, said, axis):
-    hits = (truth * said).sum(axis=axis)
-    return 2 * hits / np.maximum(truth.sum(axis=axis) + said.sum(axis=axis), 1)
+def _f1(truth, predicted, axis):
+    hits = (truth * predicted).sum(axis=axis)
+    return 2 * hits / np.maximum(truth.sum(axis=axis) + predicted.sum(axis=axis), 1)
 
 
 def _cuts(truth, scores):
-    """Every way to cut the ranking of each class, best score first; a cut within ties is moved to their end.
+    """Every cut of the ranking of each class, best score first; a cut within ties is moved to their end.
 
     Returns:
-        (n_kept, hits, scores): (recordings, classes) how many are above the cut, how many of them are positive,
+        (n_kept, hits, scores), (recordings, classes) each: how many are above the cut, how many of those are positive,
         and the sorted scores.
     """
     order = np.argsort(-scores, axis=0, kind="stable")

@@ -1,22 +1,22 @@
-"""Scores of who is who, as pure functions: of counts, groupings, tracks, and of birds that are named or called new.
+"""Metrics of identification: of counts, clusterings, tracks, and of open-set re-identification.
 
-``truth`` and ``found`` are (items,) labels of any kind, numbers or text. A figure that is not defined is NaN.
+``truth`` and ``found`` are (items,) labels of any kind, numbers or text. An undefined metric is NaN.
 """
 
 import numpy as np
 import pandas as pd
 
-NEW = -1  # what an item is called that is none of the known birds
+UNKNOWN = -1  # the identity of an item that is none of the known individuals, or that is not counted
 
 
 def count_mae(truth, found):
-    """The mean absolute error of counts, (films,) each."""
+    """Mean absolute error of counts, (films,) each."""
     truth, found = _aligned(truth, found)
     return float(np.mean(np.abs(truth - found))) if len(truth) else float("nan")
 
 
 def ari(truth, found):
-    """Adjusted Rand index (Hubert & Arabie, "Comparing partitions", 1985): 1 is the same grouping, 0 is by chance."""
+    """Adjusted Rand index (Hubert & Arabie, "Comparing partitions", 1985): 1 for the same clustering, 0 at chance."""
     from sklearn.metrics import adjusted_rand_score
 
     truth, found = _aligned(truth, found)
@@ -24,47 +24,46 @@ def ari(truth, found):
 
 
 def nmi(truth, found):
-    """Normalised mutual information, in [0, 1], over the arithmetic mean of both entropies, as scikit-learn's."""
+    """Normalised mutual information, in [0, 1], normalised by the mean of both entropies; NaN with fewer than two true labels."""
     from sklearn.metrics import normalized_mutual_info_score
 
     truth, found = _aligned(truth, found)
-    return float(normalized_mutual_info_score(truth, found)) if len(truth) else float("nan")
+    if len(pd.unique(truth)) < 2:
+        return float("nan")
+    return min(float(normalized_mutual_info_score(truth, found)), 1.0)  # rounding may take it above
 
 
 def pairwise_precision_recall_f1(truth, found, groups=None):
-    """Precision, recall and F1 of the pairs of items that are said to be one bird.
+    """Precision, recall and F1 of the pairs of items that have the same label.
 
     Args:
-        groups: (items,) of films, say: only pairs across two of them are looked at; None takes all pairs.
+        groups: (items,), films, say: only pairs across two of them count; None counts all pairs.
 
     Returns:
-        dict of float: ``precision, recall, f1``. Precision is NaN if no pair is said to be one bird, recall if none is;
-        F1 is NaN only if both are.
+        dict of float: ``precision, recall, f1``. Precision is NaN without predicted pairs, recall without true pairs,
+        F1 without both.
     """
     truth, found = _aligned(truth, found)
     within = () if groups is None else _aligned(groups, truth)[:1]
-    right, n_same, n_said = (
-        _n_pairs(*alike) - (_n_pairs(*alike, *within) if within else 0) for alike in ((truth, found), (truth,), (found,))
+    correct, n_true, n_predicted = (
+        _n_pairs(*labels) - (_n_pairs(*labels, *within) if within else 0)
+        for labels in ((truth, found), (truth,), (found,))
     )
-    return {
-        "precision": _share(right, n_said),
-        "recall": _share(right, n_same),
-        "f1": _share(2 * right, n_same + n_said),
-    }
+    return _precision_recall_f1("f1", correct, n_predicted, n_true)
 
 
 def idf1(truth, found, iou=0.5):
     """F1 of the identities of tracks (Ristani et al., "Performance Measures and a Data Set for Multi-Target,
-    Multi-Camera Tracking", 2016): every bird is given the one track that is on it in most pictures, one to one.
+    Multi-Camera Tracking", 2016): birds and tracks are matched one to one, by the number of frames in which they overlap.
 
     Args:
         truth, found: DataFrames with ``time_s``, ``track`` (a name of any kind), ``x, y, width, height``, and
-            ``recording_id`` if there are several films; one row a box. Times are the same if they are within a
-            millisecond; truth has the pictures that were looked at and no others.
-        iou: the least intersection over union of a track that is on a bird.
+            ``recording_id`` if there are several films; one row a box. Times are equal if they are within a
+            millisecond; truth has the analysed frames and no others.
+        iou: minimum intersection over union of a match.
 
     Returns:
-        dict of float: ``idf1``, ``precision`` and ``recall``; NaN where there is nothing to be right about.
+        dict of float: ``idf1``, ``precision`` and ``recall``; NaN where undefined.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.sparse import coo_array
@@ -80,44 +79,40 @@ def idf1(truth, found, iou=0.5):
     is_on = (shared > 0) & (shared >= iou * (areas[0] + areas[1] - shared))
     rows, columns = both["bird"][is_on], both["bird_found"][is_on]
     n_together = coo_array((np.ones(len(rows), int), (rows, columns)), shape=(_n(truth), _n(found))).toarray()
-    right = int(n_together[linear_sum_assignment(-n_together)].sum())
-    return {
-        "idf1": _share(2 * right, len(truth) + len(found)),
-        "precision": _share(right, len(found)),
-        "recall": _share(right, len(truth)),
-    }
+    correct = int(n_together[linear_sum_assignment(-n_together)].sum())
+    return _precision_recall_f1("idf1", correct, len(found), len(truth))
 
 
 def accuracy(truth, found):
-    """The share of items that are given their name."""
+    """The share of items with the right label."""
     truth, found = _aligned(truth, found)
-    return _share(int((truth == found).sum()), len(truth))
+    return float((truth == found).mean()) if len(truth) else float("nan")
 
 
 def baks(truth, found, known):
-    """Balanced accuracy on known samples: the mean over known birds of the share of a bird's items given its name.
+    """Balanced accuracy on known samples: the mean over known individuals of the share of items with the right label.
 
     As in Adam et al., "WildlifeReID-10k: Wildlife re-identification dataset with 10k individual animals", 2024.
 
     Args:
-        found: a name, or ``NEW``.
-        known: names of the birds that could be found.
+        found: a label, or ``UNKNOWN``.
+        known: labels in the gallery.
     """
     truth, found = _aligned(truth, found)
     return _balanced(truth, truth == found, np.isin(truth, _labels(known)))
 
 
-def baus(truth, found, known, new=NEW):
-    """Balanced accuracy on unknown samples: the mean over birds not known of the share of a bird's items called new.
+def baus(truth, found, known):
+    """Balanced accuracy on unknown samples: the mean over unknown individuals of the share of items called new.
 
     Args, source: as ``baks``.
     """
     truth, found = _aligned(truth, found)
-    return _balanced(truth, found == new, ~np.isin(truth, _labels(known)))
+    return _balanced(truth, found == UNKNOWN, ~np.isin(truth, _labels(known)))
 
 
 def _n_pairs(*labels):
-    """How many pairs of items are alike in each of these labels."""
+    """Number of pairs of items that agree in all of these labels."""
     code = np.zeros(len(labels[0]), np.int64)
     for label in labels:
         number, names = pd.factorize(label)
@@ -126,21 +121,21 @@ def _n_pairs(*labels):
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-def _aligned(one, other):
-    one, other = _labels(one), _labels(other)
-    if one.shape != other.shape or one.ndim != 1:
-        raise ValueError(f"labels of shapes {one.shape} and {other.shape} are not the same (items,)")
-    return one, other
+def _aligned(first, second):
+    first, second = _labels(first), _labels(second)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"labels of shapes {first.shape} and {second.shape} are not the same (items,)")
+    return first, second
 
 
 def _labels(values):
-    """An array that does not make text of numbers beside text: -1 beside names stays -1."""
+    """An array in which -1 beside names stays a number."""
     values = list(values)
     return np.array(values) if len({type(value) for value in values}) < 2 else np.array(values, dtype=object)
 
 
-def _balanced(truth, is_right, is_meant):
-    shares = [is_right[is_meant & (truth == bird)].mean() for bird in pd.unique(pd.Series(truth[is_meant]))]
+def _balanced(truth, is_correct, counts):
+    shares = [is_correct[counts & (truth == bird)].mean() for bird in pd.unique(truth[counts])]
     return float(np.mean(shares)) if shares else float("nan")
 
 
@@ -157,5 +152,6 @@ def _n(table):
     return int(table["bird"].max()) + 1 if len(table) else 0
 
 
-def _share(part, whole):
-    return part / whole if whole else float("nan")
+def _precision_recall_f1(f1_name, correct, n_predicted, n_true):
+    parts = {f1_name: (2 * correct, n_true + n_predicted), "precision": (correct, n_predicted), "recall": (correct, n_true)}
+    return {name: part / whole if whole else float("nan") for name, (part, whole) in parts.items()}

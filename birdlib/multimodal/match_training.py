@@ -8,7 +8,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.losses import metric_learning
-from birdlib.metrics import classification, retrieval
+from birdlib.metrics import bootstrap, classification, retrieval
 from birdlib.multimodal import scene_encoders, scene_pairs
 
 _DEPTHS = (1, 5, 10)
@@ -209,7 +209,7 @@ def film_auc(table, truth, rng):
     """
     if not len(table):
         return [np.nan] * 3
-    return [float(v) for v in classification.bootstrap_interval(_auc, truth, table["probability"], groups=table["film"], rng=rng)]
+    return bootstrap.interval(_auc, truth, table["probability"], groups=table["film"], rng=rng)
 
 
 def share_species(table, casts):

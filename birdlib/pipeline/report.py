@@ -1,5 +1,6 @@
-"""The report: headline results of every finished stage, then the story of the executed notebooks without their code."""
+"""The report: the overview figure, headline results of every finished stage, then the executed notebooks without their code."""
 
+import base64
 import contextlib
 import html
 import re
@@ -8,21 +9,22 @@ from pathlib import Path
 import pandas as pd
 
 from birdlib import runtime, stages
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap
+from birdlib.pipeline import overview
 
 _CSS = """<style>
 body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
 .jp-Cell { padding: 2px 0 !important; }
 </style>"""
 _BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)")  # a picture from the network that links to where notebooks are run
-_NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to the next notebook, which lies a folder further down
+_NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to another notebook, which lies a folder further down
 _SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
 
 
 def write(outputs, left_out=None):
-    """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks that are there.
+    """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks.
 
-    It is one file that needs no network: the page's scripts (mathematics, diagrams) would be fetched from elsewhere, and are left out.
+    It is one file that needs no network: nbconvert's scripts (mathematics, diagrams), which would be fetched, are removed.
 
     Args:
         outputs: folder of the stages.
@@ -67,21 +69,28 @@ def _summary(outputs, stages_left_out):
             rows.append(f"<tr><td><b>{name}</b></td><td>{results}</td><td>{receipt['seconds']:.0f} s</td></tr>")
     table = "<table><tr><th>stage</th><th>headline results</th><th>time</th></tr>" + "".join(rows) + "</table>"
     left_out = skipped(outputs)
-    told = f"**{len(left_out)} files were skipped.**"
+    text = f"**{len(left_out)} files were skipped.**"
     if len(left_out):
         if len(left_out) > _SKIPPED_SHOWN:
-            told += f" The first {_SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
+            text += f" The first {_SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
         with pd.option_context("display.max_colwidth", None):
             shown = left_out.head(_SKIPPED_SHOWN).replace(r"\s+", " ", regex=True)  # an empty line would end the table
-            told += "\n\n" + shown.to_html(index=False)
-    return f"\n\n# birdlib report\n\n{table}\n\n{told}\n"
+            text += "\n\n" + shown.to_html(index=False)
+    return f"\n\n# birdlib report\n\n{_picture(overview.write(outputs))}{table}\n\n{text}\n"
+
+
+def _picture(path):
+    if path is None:
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="species in a soundscape, photos and sounds in one space, individuals in a film" src="data:image/jpeg;base64,{data}">\n\n'
 
 
 def _show(value):
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
-        return classification.interval_text(value)
+        return bootstrap.interval_text(value)
     return html.escape(str(value))
 
 

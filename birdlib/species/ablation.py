@@ -12,7 +12,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.losses import classification as classification_losses
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap, classification
 from birdlib.models import birdnet, perch, weights
 
 _STEPS = {"audio": "train audio only", "soundscapes": "+ soundscapes", "mixup": "+ mixup"}
@@ -162,7 +162,7 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
                 figures = _figures(truth[mask], result.scores[mask], cut, groups, rng)
                 if base is not None and base.scores is not None:
                     pair = truth[mask], result.scores[mask], base.scores[mask]
-                    difference = _interval(_auc_difference, *pair, groups=groups, rng=rng)
+                    difference = _interval(classification.macro_roc_auc_gain, *pair, groups=groups, rng=rng)
             rows.append({**told, "rows": name, "n": int(mask.sum()), **figures, "difference": difference, "verdict": verdict(difference)})
     return pd.DataFrame(rows)
 
@@ -234,16 +234,12 @@ def _figures(truth, scores, cut, groups, rng):
 
 
 def _gain(own, before, truth, is_validation):
-    return _auc_difference(*(some[is_validation] for some in (truth, own.scores, before.scores)))
-
-
-def _auc_difference(truth, scores, others):
-    return classification.macro_roc_auc(truth, scores) - classification.macro_roc_auc(truth, others)
+    return classification.macro_roc_auc_gain(*(some[is_validation] for some in (truth, own.scores, before.scores)))
 
 
 def _interval(figure, *arrays, groups, rng):
-    return [float(value) for value in classification.bootstrap_interval(figure, *arrays, groups=groups, n=_N_DRAWS, rng=rng)]
+    return bootstrap.interval(figure, *arrays, groups=groups, n=_N_DRAWS, rng=rng)
 
 
 def _text(figure):
-    return "" if np.isnan(figure[0]) else classification.interval_text(figure)
+    return "" if np.isnan(figure[0]) else bootstrap.interval_text(figure)

@@ -6,7 +6,7 @@ when it was chosen, so a window's score does not depend on which other windows a
 
 import numpy as np
 
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap, classification
 
 RULES = ("mean", "min", "rank")  # the simplest first
 _LEVELS = np.linspace(0.0, 1.0, 21)  # quantiles that are kept for ``rank``
@@ -154,12 +154,8 @@ def _cost(option, names):
 def _standard_error(truth, scores, best, option, groups, folds, rng):
     """Of the difference of two ensembles' macro ROC-AUC, bootstrapped by groups; 0 where it cannot be told."""
     first, second = _together(scores, *best, folds), _together(scores, *option, folds)
-    differences = classification.bootstrap(_difference, truth, first, second, groups=groups, n=_N_DRAWS, rng=rng)
+    differences = bootstrap.samples(classification.macro_roc_auc_gain, truth, first, second, groups=groups, n=_N_DRAWS, rng=rng)
     return float(differences.std()) if len(differences) else 0.0
-
-
-def _difference(truth, first, second):
-    return classification.macro_roc_auc(truth, first) - classification.macro_roc_auc(truth, second)
 
 
 def _table(tried, chosen):

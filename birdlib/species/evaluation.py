@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap, classification
 
 
 def evaluate(truth, labels, scores, thresholds, groups, rng):
@@ -30,9 +30,7 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
     if not len(truth):
         return {name: [np.nan] * 3 for name in figures}
     return {
-        name: [
-            float(v) for v in classification.bootstrap_interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
-        ]
+        name: bootstrap.interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
         for name, figure in figures.items()
     }
 

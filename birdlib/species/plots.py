@@ -17,9 +17,9 @@ def reliability(tables, ax=None):
     ax = ax or plots.new_axes(5.5, 5.0)
     ax.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     for (name, table), colour in zip(tables.items(), _COLOURS, strict=False):
-        reach = [table["was"] - table["was_low"], table["was_high"] - table["was"]]
-        ax.errorbar(table["said"], table["was"], np.maximum(reach, 0), fmt="o-", color=colour, capsize=2, label=name)
-    ax.set(xlabel="said: probability that the species is there", ylabel="was: how often it was", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        reach = [table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]]
+        ax.errorbar(table["predicted"], table["observed"], np.maximum(reach, 0), fmt="o-", color=colour, capsize=2, label=name)
+    ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set_title("Is a probability one?")
     ax.legend()
     return ax

@@ -14,7 +14,7 @@ from birdlib import runtime, stages
 from birdlib import store as embedding_store
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
-from birdlib.metrics import classification
+from birdlib.metrics import bootstrap, classification
 from birdlib.models import litert
 from birdlib.species import ablation, inference, pseudolabels
 from birdlib.species import smoothing as species_smoothing
@@ -236,13 +236,10 @@ def compare_switches(files, loaded, told, truth, way, smoothing, n_top, rng):
     scores["+ TopN"] = species_smoothing.finish(scores["plain"], groups, n_top=n_top or 1)
     scores["as set"] = species_smoothing.finish(last, groups, smoothing, n_top)
 
-    def change(truth, after, before):
-        return classification.macro_roc_auc(truth, after) - classification.macro_roc_auc(truth, before)
-
     rows = []
     for name, some in scores.items():
-        figure = classification.bootstrap_interval(classification.macro_roc_auc, truth, some, groups=groups, n=_N_DRAWS, rng=rng)
-        against = classification.bootstrap_interval(change, truth, some, scores["plain"], groups=groups, n=_N_DRAWS, rng=rng)
+        figure = bootstrap.interval(classification.macro_roc_auc, truth, some, groups=groups, n=_N_DRAWS, rng=rng)
+        against = bootstrap.interval(classification.macro_roc_auc_gain, truth, some, scores["plain"], groups=groups, n=_N_DRAWS, rng=rng)
         rows.append((name, figure, against, "" if name == "plain" else ablation.verdict(against)))
     return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
 

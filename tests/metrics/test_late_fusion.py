@@ -1,4 +1,4 @@
-"""Two modalities find better than one, and one that is lacking, broken or clueless does no harm."""
+"""Fusion beats single modalities; missing, broken or uninformative ones do no harm."""
 
 import functools
 import warnings
@@ -9,15 +9,15 @@ import pytest
 from birdlib.metrics import late_fusion, retrieval
 
 N_LABELS = 8
-CLUELESS = None
+UNINFORMATIVE = None
 
 
 def world(seed, noises, n_queries=60, n_gallery=120, share_broken=0.0):
-    """Each modality sees a unit vector about a centre of the label, with its own noise; one that is clueless sees noise alone.
+    """Unit vectors around a centre of the label, with noise for each modality; an uninformative modality is noise only.
 
     Returns:
-        (gallery_labels, validation, test), the last two (labels, {modality: scores}); of ``share_broken`` of the queries a modality
-        sees noise alone.
+        (gallery_labels, validation, test), the last two (labels, {modality: scores}); for ``share_broken`` of the queries a modality
+        is noise only.
     """
     rng = np.random.default_rng(seed)
     gallery_labels = np.arange(n_gallery) % N_LABELS
@@ -26,12 +26,12 @@ def world(seed, noises, n_queries=60, n_gallery=120, share_broken=0.0):
         seen = np.where(is_broken[:, None], 0.0, centres[labels]) + (noise or 1.0) * rng.normal(size=(len(labels), 8))
         return seen / np.linalg.norm(seen, axis=1, keepdims=True)
 
-    senses = [(rng.normal(size=(N_LABELS, 8)) * (noise is not CLUELESS), noise) for noise in noises]
-    galleries = [embed(gallery_labels, *sense, np.zeros(n_gallery, bool)) for sense in senses]
+    modalities = [(rng.normal(size=(N_LABELS, 8)) * (noise is not UNINFORMATIVE), noise) for noise in noises]
+    galleries = [embed(gallery_labels, *modality, np.zeros(n_gallery, bool)) for modality in modalities]
 
     def queries():
         labels = rng.integers(N_LABELS, size=n_queries)
-        embedded = [embed(labels, *sense, rng.random(n_queries) < share_broken) for sense in senses]
+        embedded = [embed(labels, *modality, rng.random(n_queries) < share_broken) for modality in modalities]
         return labels, {name: q @ g.T for name, q, g in zip(("sound", "photo"), embedded, galleries, strict=False)}
 
     return gallery_labels, queries(), queries()
@@ -46,7 +46,7 @@ def searches(seed, noises, **options):
     return {name: table[["p_at_1", "map_at_r"]].mean().tolist() for name, table in tables.items()}
 
 
-clueless_searches = functools.cache(lambda seed: searches(seed, [1.0, CLUELESS]))
+uninformative_searches = functools.cache(lambda seed: searches(seed, [1.0, UNINFORMATIVE]))
 
 
 def mean_search(search, n_seeds=20):
@@ -60,15 +60,15 @@ def fitted(seed=0, noises=(1.0, 1.5)):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_clueless_modality_does_not_spoil_the_other(seed):
+def test_an_uninformative_modality_does_not_spoil_the_other(seed):
     """Of sixty queries at most four are lost on noise; the plain sum of the scores loses eight on average."""
-    found = clueless_searches(seed)
+    found = uninformative_searches(seed)
     assert found["both"][0] >= found["sound"][0] - 4 / 60
     assert found["both"][1] >= found["sound"][1] - 0.01
 
 
-def test_on_average_a_clueless_modality_costs_nothing():
-    found = mean_search(clueless_searches)
+def test_on_average_an_uninformative_modality_costs_nothing():
+    found = mean_search(uninformative_searches)
     np.testing.assert_allclose(found["both"], found["sound"], atol=0.01)
     assert found["photo"][0] < 0.2
 
@@ -79,7 +79,7 @@ def test_two_independent_noisy_modalities_are_better_than_either(noises):
     assert (found["both"] > np.maximum(found["sound"], found["photo"]) + 0.03).all()
 
 
-def test_the_gate_hears_which_modality_to_trust_for_a_query(monkeypatch):
+def test_the_gate_weights_modalities_by_query(monkeypatch):
     """Half the queries of each modality are broken, at random: a gate that knows the query beats one that knows the share."""
 
     def search(seed):
@@ -90,7 +90,7 @@ def test_the_gate_hears_which_modality_to_trust_for_a_query(monkeypatch):
     assert (gated > mean_search(search, n_seeds=10)["both"] + 0.02).all()
 
 
-def test_a_modality_torn_between_two_species_gives_way():
+def test_a_modality_between_two_species_gets_little_weight():
     """The photo is as near to a wren as to a crow; two wrens alike are no such doubt. The gate: 0 at no gap, 1 at a wide one."""
     calibrations = dict.fromkeys(
         ("sound", "photo"), late_fusion.Calibration(1.0, 0.0, gate_slope=100.0, gate_intercept=-10.0)
@@ -102,8 +102,8 @@ def test_a_modality_torn_between_two_species_gives_way():
     assert sure[0, 0] > alone[0, 0] + 0.1
 
 
-@pytest.mark.parametrize("noise", [0.01, 1.0, CLUELESS])
-def test_alone_a_modality_keeps_its_ranking(noise):
+@pytest.mark.parametrize("noise", [0.01, 1.0, UNINFORMATIVE])
+def test_a_single_modality_keeps_its_ranking(noise):
     """Calibration rises strictly, for one that is nearly perfect (no chance is rounded to 1) and for noise."""
     gallery_labels, test, calibrations = fitted(1, [noise])
     np.testing.assert_array_equal(
@@ -120,7 +120,7 @@ def test_a_calibration_that_learnt_the_reverse_keeps_the_ranking_too():
     np.testing.assert_array_equal(np.argsort(fused, axis=1), np.argsort(scores, axis=1))
 
 
-def test_where_a_modality_is_lacking_the_other_ranks():
+def test_where_a_modality_is_missing_the_other_ranks():
     """Half the queries have no photo: exactly the ranking by sound. With neither there is no score."""
     gallery_labels, test, calibrations = fitted()
     test["photo"][:30] = np.nan
@@ -130,7 +130,7 @@ def test_where_a_modality_is_lacking_the_other_ranks():
     assert np.isnan(fused[0]).all() and not np.isnan(fused[1:]).any()
 
 
-def test_a_photo_that_the_gallery_lacks_is_not_a_bad_photo():
+def test_a_missing_gallery_photo_is_no_dissimilar_photo():
     """Of a gallery sample without a photo, the sound alone speaks."""
     gallery_labels, test, calibrations = fitted()
     test["photo"][:, 5] = np.nan
@@ -139,7 +139,7 @@ def test_a_photo_that_the_gallery_lacks_is_not_a_bad_photo():
     np.testing.assert_allclose(fused[:, 5], alone[:, 5])
 
 
-def test_queries_without_scores_or_an_answer_teach_nothing():
+def test_queries_without_scores_or_an_answer_are_left_out():
     gallery_labels, (labels, scores), _ = world(0, [1.0])
     more = np.vstack([scores["sound"], np.full((3, 120), np.nan), np.full((2, 120), 0.99)])
     expected = late_fusion.calibrate(scores["sound"], labels, gallery_labels)
@@ -175,7 +175,7 @@ def test_the_unit_of_the_scores_does_not_matter():
     np.testing.assert_allclose(*fused, atol=1e-6)
 
 
-def test_few_queries_fit_a_careful_curve():
+def test_few_queries_fit_a_flatter_curve():
     """The same scores, ten times as many queries: the steeper the curve the more there is to go by."""
     gallery_labels, (labels, scores), _ = world(0, [1.0])
     few = late_fusion.calibrate(scores["sound"][:4], labels[:4], gallery_labels)
@@ -188,7 +188,7 @@ def share(calibration):
     return 1 / (1 + np.exp(-calibration.gate_intercept))
 
 
-def test_where_all_or_none_are_right_the_gate_is_the_share():
+def test_where_all_or_none_are_correct_the_gate_is_the_smoothed_share():
     """Six right of six: (6 + 1) / (6 + 2). None: 1 / 8. Nothing to go by: one half."""
     labels = np.arange(6) % 3
     alike = (labels[:, None] == labels) + 0.0
@@ -199,7 +199,7 @@ def test_where_all_or_none_are_right_the_gate_is_the_share():
 
 
 @pytest.mark.parametrize("scores", [np.ones((3, 4)), np.random.default_rng(0).random((3, 4))])
-def test_one_label_or_one_score_everywhere_is_no_error_and_no_news(scores):
+def test_one_label_or_constant_scores_are_no_error_and_keep_the_ranking(scores):
     for gallery_labels in (np.zeros(4, int), np.arange(4) // 2):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -209,6 +209,6 @@ def test_one_label_or_one_score_everywhere_is_no_error_and_no_news(scores):
         np.testing.assert_array_equal(np.argsort(fused, axis=1), np.argsort(scores, axis=1))
 
 
-def test_a_modality_that_was_not_calibrated_is_named():
+def test_a_modality_without_calibration_is_an_error_that_names_it():
     with pytest.raises(KeyError, match="video"):
         late_fusion.fuse({"video": np.ones((1, 2))}, [0, 1], {})

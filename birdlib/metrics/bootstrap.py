@@ -1,0 +1,48 @@
+"""Bootstrap intervals: whole groups are resampled, because recordings of one group are not independent.
+
+Paired differences need no function of their own: give both sets of scores as arrays and a statistic that subtracts.
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def interval(statistic, *arrays, groups=None, n=1000, level=0.9, rng):
+    """A percentile interval (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979).
+
+    Args:
+        statistic: function of the arrays, returns a float; NaN where it is not defined.
+        arrays: row-aligned.
+        groups: (rows,) the group of each row; None resamples rows.
+        n: number of resamples.
+        level: share of the resamples inside the interval.
+
+    Returns:
+        [value, low, high]: the statistic of the arrays themselves, and the ends, which are NaN if there is only one group or
+        fewer than half the resamples are defined.
+    """
+    values = samples(statistic, *arrays, groups=groups, n=n, rng=rng)
+    value = float(statistic(*map(np.asarray, arrays)))
+    if not len(values) or 2 * len(values) < n:
+        return [value, np.nan, np.nan]
+    return [value, *np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()]
+
+
+def samples(statistic, *arrays, groups=None, n=1000, rng):
+    """The statistic of each resample in which it is defined, (at most n,); empty if there is only one group. See ``interval``."""
+    arrays = [np.asarray(array) for array in arrays]
+    n_rows = len(arrays[0])
+    if any(len(array) != n_rows for array in arrays) or (groups is not None and len(groups) != n_rows):
+        raise ValueError("arrays and groups are not of equal length")
+    number = np.arange(n_rows) if groups is None else pd.factorize(np.asarray(groups))[0]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    values = np.full(n if len(members) > 1 else 0, np.nan)
+    for i in range(len(values)):
+        rows = np.concatenate([members[group] for group in rng.integers(len(members), size=len(members))])
+        values[i] = statistic(*(array[rows] for array in arrays))
+    return values[~np.isnan(values)]
+
+
+def interval_text(interval):
+    """A value with its interval, (value, low, high), as text: ``0.512 [0.401, 0.622]``."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*interval)
