@@ -1,0 +1,91 @@
+"""The answer of a run in one figure: which species in a soundscape, photos and sounds in one space, individuals in a film.
+
+Every panel is drawn from what its stage left, and left empty where the stage has not run.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import plots, runtime, stages
+from birdlib.audio import clips
+from birdlib.audio import io as audio_io
+from birdlib.data import birdclef
+from birdlib.video import io as video_io
+
+FILE_NAME = "overview.jpg"
+
+
+def write(outputs_dir):
+    """Draw ``overview.jpg`` into the outputs folder.
+
+    Returns:
+        Path of the figure, or None where none of its stages is finished.
+    """
+    import matplotlib.pyplot as plt
+
+    panels = {"08_submit": _soundscape, "04_triplet": _embedding_space, "09_count": _film}
+    panels = {name: draw for name, draw in panels.items() if stages.can_be_read(outputs_dir, name)}
+    if not panels:
+        return None
+    figure = plt.figure(figsize=(12, 8.5), layout="constrained")
+    top, left, right = _axes(figure)
+    for (name, draw), ax in zip(panels.items(), (top, left, right), strict=False):
+        draw(Path(outputs_dir), ax)
+    for ax in (top, left, right)[len(panels) :]:
+        ax.set_axis_off()
+    target = Path(outputs_dir) / FILE_NAME
+    with runtime.replacing(target) as temporary:
+        figure.savefig(temporary, dpi=110, pil_kwargs={"quality": 85})
+    plt.close(figure)
+    return target
+
+
+def _axes(figure):
+    grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.3])
+    return figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+
+
+def _soundscape(outputs_dir, ax):
+    """Spectrogram of the soundscape with the most detections; the surest species of each window is written above it."""
+    found = stages.read(outputs_dir, "08_submit", "detections.csv").astype({"species": str})
+    root = stages.recordings_root(outputs_dir)
+    paths = {path.stem: path for which in ("test", "train") for path in birdclef.soundscapes(root, which)}
+    found = found[found["soundscape"].isin(list(paths))]
+    if not len(found):
+        ax.set_title("which species: no detection")
+        return
+    name = found["soundscape"].value_counts(sort=True).index[0]
+    found = found[found["soundscape"] == name]
+    waveform, sample_rate_hz = audio_io.read(paths[name])
+    surest = found.sort_values("probability").drop_duplicates("start_s", keep="last")
+    plots.spectrogram(waveform, sample_rate_hz, ax=ax, title=f"which species: {len(found)} detections of {found['species'].nunique()} species in {name}")
+    at_hz = 0.92 * ax.get_ylim()[1]
+    for row in surest.itertuples():
+        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "rotation": 30, "parse_math": False}
+        ax.text((row.start_s + row.end_s) / 2, at_hz, f"{row.species}\n{row.probability:.2f}", **style)
+
+
+def _embedding_space(outputs_dir, ax):
+    """Photos and sounds of stage 04, laid out in two dimensions."""
+    vectors, index = stages.read(outputs_dir, "04_triplet", "embeddings.npy", "index.parquet")
+    species, kinds = index["species"].to_numpy(), index["kind"].value_counts()
+    title = f"photo and sound: {' and '.join(f'{n} {kind}s' for kind, n in kinds.items())} in one space"
+    plots.embedding_map(clips.layout(vectors, 0), species, ax, title, legend=len(set(species)) <= 12)
+
+
+def _film(outputs_dir, ax):
+    """A frame of the annotated film in which most individuals are seen at once."""
+    counts, folder = stages.read(outputs_dir, "09_count", "counts.csv"), outputs_dir / "09_count" / "annotated"
+    ax.set_axis_off()
+    counts = counts[[(folder / f"{name}.mp4").is_file() for name in counts["recording_id"]]]
+    if not len(counts):
+        ax.set_title("how many: no film")
+        return
+    row = counts.sort_values(["at_once", "n"], kind="stable").iloc[-1]
+    name = row["recording_id"]
+    tracks = pd.read_parquet(outputs_dir / "09_count" / "tracks.parquet")
+    times = tracks.loc[tracks["recording_id"] == name, "time_s"].round(1)
+    _, image = next(video_io.frames(folder / f"{name}.mp4", start_s=float(times.mode().iloc[0])))
+    ax.imshow(image)
+    ax.set_title(f"how many: {row['n']} individuals [{row['low']}, {row['high']}] in {name}")
