@@ -65,6 +65,14 @@ def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monk
 
 
 KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the functions that build models
+    "birdlib.multimodal.encoders",
+    "birdlib.multimodal.match_training",
+    "birdlib.multimodal.scene_encoders",
+    "birdlib.multimodal.triplet_training",
+    "birdlib.losses.base",
+    "birdlib.losses.classification",
+    "birdlib.losses.matching",
+    "birdlib.losses.metric_learning",
     "birdlib.models.fbanks",
     "birdlib.models.layers",
     "birdlib.models.mae",
@@ -72,6 +80,11 @@ KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the funct
     "birdlib.models.mae_heads",
     "birdlib.models.mae_layers",
     "birdlib.species.mae_pretraining",
+    "birdlib.species.mel_training",
+    "birdlib.species.mel_models",
+    "birdlib.species.fit_heads",
+    "birdlib.audio.batches",
+    "birdlib.audio.spec_augment",
 }
 
 

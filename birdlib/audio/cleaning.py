@@ -1,9 +1,9 @@
-"""Cleaning: where people speak, how noisy it is, and what is kept.
+"""Cleaning: speech is removed, softened or kept, noise is measured and reduced.
 
-Speech is removed, softened or kept, and the bird that goes with it is measured, because removing all speech has cost
-competitors more than it gained (BirdCLEF-2025, 9th place). Times are seconds; spans are (n, 2) arrays of start and end,
-sorted and apart. Recordings are worked on in blocks, so memory does not grow with their length, and the same file and
-parameters give the same bytes, whatever the order of the files and the number of processes.
+The bird sound that is lost with the speech is measured, because removing all speech has cost competitors more than it
+gained (BirdCLEF-2025, 9th place). Times are seconds; spans are (n, 2) arrays of start and end, sorted and disjoint.
+Recordings are processed in blocks, so memory does not grow with their length. The same file and parameters give the
+same bytes, whatever the order of the files and the number of processes.
 """
 
 import time
@@ -21,26 +21,15 @@ CLIP_COLUMNS = ["start_s", "end_s", "is_noise"]
 
 
 def clean_recording(
-    source,
-    target,
-    rng,
-    *,
-    policy="remove",
-    denoise="none",
-    start_s=0.0,
-    end_s=None,
-    threshold=0.6,
-    soften_db=20.0,
-    max_rate_hz=32000,
-    min_duration_s=_MIN_DURATION_S,
-    block_s=300.0,
-):
+    source, target, rng, *, policy="remove", denoise="none", start_s=0.0, end_s=None, threshold=vad.SPEECH_THRESHOLD,
+    soften_db=20.0, max_rate_hz=32000, min_duration_s=_MIN_DURATION_S, block_s=300.0,
+):  # fmt: skip
     """Clean one recording, or the part of it from ``start_s`` to ``end_s``, into a FLAC file.
 
-    The order is: down to ``max_rate_hz``, noise reduction, speech policy, padding. Where ``remove`` would leave less
-    than ``min_duration_s`` the speech is softened instead, so that no species loses a recording to a talkative
-    observer. What is shorter than ``min_duration_s`` is filled up with noise at the recording's own floor, at most
-    -60 dB. Silence is flagged, not refused.
+    In this order: resampling to at most ``max_rate_hz``, noise reduction, speech policy, padding. Where ``remove``
+    would leave less than ``min_duration_s`` the speech is softened instead, so that no species loses a recording to a
+    talking observer. A result shorter than ``min_duration_s`` is padded with noise at the recording's own floor, at
+    most -60 dB. Silence is flagged, not refused.
 
     Args:
         source: the recording.
@@ -52,10 +41,9 @@ def clean_recording(
         block_s: a recording up to this length is decoded once, a longer one twice.
 
     Returns:
-        dict, fit for JSON: ``duration_s``, ``speech_s`` and ``speech_spans`` of the source part; ``policy`` as applied,
-        ``kept_spans``, ``cleaned_s``, ``sample_rate_hz``, ``is_padded``,
-        ``bird_energy_share`` inside the speech, the measures of ``noise.Measures.summary``, ``digest`` of what was
-        written.
+        dict of JSON types: ``duration_s``, ``speech_s`` and ``speech_spans`` of the source part; ``policy`` as applied,
+        ``kept_spans``, ``cleaned_s``, ``sample_rate_hz``, ``is_padded``, ``bird_energy_share`` inside the speech, the
+        measures of ``noise.Measures.summary``, and the ``digest`` of the target.
 
     Raises:
         AudioError: if the source cannot be used.
@@ -63,30 +51,28 @@ def clean_recording(
     sample_rate_hz = min(audio_io.describe(source)["sample_rate_hz"], max_rate_hz)
     blocks = _repeatable(source, block_s, sample_rate_hz, start_s, end_s)
     measures = noise.Measures(sample_rate_hz)
-    watched = audio_io.resample_blocks(measures.watch(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
-    probabilities = vad.speech_probabilities(watched)
+    measured = audio_io.resample_blocks(measures.update(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
+    probabilities = vad.speech_probabilities(measured)
     duration_s = measures.n_samples / sample_rate_hz
-    spans = vad.spans_of(probabilities, duration_s, threshold=threshold)
-    speech_s = float((spans[:, 1] - spans[:, 0]).sum())
+    spans = vad.probabilities_to_spans(probabilities, duration_s, threshold=threshold)
+    speech_s = _total_s(spans)
     if policy == "remove" and len(spans) and duration_s - speech_s < min_duration_s:
         policy = "soften"
     summary = measures.summary(spans)
 
     def cleaned():
-        n_samples = 0
-        n_cleaned = 0
+        n_samples = n_cleaned = 0
         for block in noise.denoise_blocks(blocks(), sample_rate_hz, denoise, measures.noise()):
             piece = apply_policy(block, sample_rate_hz, spans, policy, first_sample=n_samples, soften_db=soften_db)
             n_samples += len(block)
             n_cleaned += len(piece)
             yield piece
-        n_least = int(np.ceil(min_duration_s * sample_rate_hz))
+        n_missing = int(np.ceil(min_duration_s * sample_rate_hz)) - n_cleaned
         level_db = min(-60.0, summary["noise_floor_db"])
-        yield audio_io.pad_with_noise(np.zeros(0, np.float32), n_least - n_cleaned, rng, level_db)
+        yield audio_io.pad_with_noise(np.zeros(0, np.float32), n_missing, rng, level_db)
 
     audio_io.write(target, cleaned(), sample_rate_hz)
     kept = kept_spans(spans if policy == "remove" else [], duration_s)
-    kept_s = float((kept[:, 1] - kept[:, 0]).sum())
     return {
         "duration_s": duration_s,
         "sample_rate_hz": sample_rate_hz,
@@ -96,7 +82,7 @@ def clean_recording(
         "denoise": denoise,
         "kept_spans": kept.tolist(),
         "cleaned_s": audio_io.describe(target)["duration_s"],
-        "is_padded": kept_s < min_duration_s,
+        "is_padded": _total_s(kept) < min_duration_s,
         "bird_energy_share": energy_share(measures.band_powers(), sample_rate_hz, spans),
         **summary,
         "digest": runtime.digest_file(target),
@@ -104,12 +90,12 @@ def clean_recording(
 
 
 def recording_rng(digest, seed=0):
-    """A generator that depends on a recording's sha256 (hex) and the seed alone, not on its place in the queue."""
+    """A generator that depends only on a recording's sha256 (hex) and the seed, not on the order of recordings."""
     return np.random.default_rng([seed, int(digest[:16], 16)])
 
 
 def _repeatable(path, block_s, sample_rate_hz, start_s, end_s):
-    """A function that gives the blocks of a recording again and again; a recording of one block is kept in memory."""
+    """A function that returns a new iterator of the blocks; a recording of one block is kept in memory."""
     blocks = audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
     first = next(blocks)
     if next(blocks, None) is None:
@@ -117,20 +103,20 @@ def _repeatable(path, block_s, sample_rate_hz, start_s, end_s):
     return lambda: audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
 
 
-# What is done with speech
+# Speech policies
 
 
 def kept_spans(spans, duration_s):
-    """The spans between ``spans``: what is left of a recording when they are removed."""
+    """The spans that are left of a recording when ``spans`` are removed."""
     edges_s = np.concatenate([[0.0], np.asarray(spans, np.float64).reshape(-1), [duration_s]]).reshape(-1, 2)
     return edges_s[edges_s[:, 1] > edges_s[:, 0]]
 
 
-def cut(waveform, sample_rate_hz, spans, first_sample=0):
-    """Cut a waveform at the edges of spans; the pieces in their order are the waveform, sample for sample.
+def split_at(spans, waveform, sample_rate_hz, first_sample=0):
+    """Split a waveform at the edges of spans; the pieces joined are the waveform, sample for sample.
 
     Args:
-        spans: (n, 2) seconds of the recording, of which the waveform begins at ``first_sample``.
+        spans: (n, 2) seconds of the recording, in which the waveform starts at ``first_sample``.
 
     Returns:
         list of (piece, is_inside).
@@ -143,8 +129,8 @@ def cut(waveform, sample_rate_hz, spans, first_sample=0):
 def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften_db=20.0, fade_s=0.02):
     """Remove, soften or keep the spans of a waveform.
 
-    ``remove`` joins what is outside the spans as it is, without fades: removed + kept = the recording. ``soften``
-    lowers the inside by ``soften_db`` with linear fades of ``fade_s`` within the span, and keeps the length.
+    ``remove`` joins what is outside the spans without fades: removed + kept = the recording. ``soften`` attenuates the
+    inside by ``soften_db`` with linear fades of ``fade_s`` within the span, and keeps the length.
 
     Returns:
         (samples,) float32.
@@ -154,7 +140,8 @@ def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften
     if policy == "keep" or not len(spans):
         return waveform
     if policy == "remove":
-        pieces = [piece for piece, is_inside in cut(waveform, sample_rate_hz, spans, first_sample) if not is_inside]
+        split = split_at(spans, waveform, sample_rate_hz, first_sample)
+        pieces = [piece for piece, is_inside in split if not is_inside]
         return np.concatenate([np.zeros(0, np.float32), *pieces])
     low = 10.0 ** (-soften_db / 20.0)
     knots_s, gains = [], []
@@ -166,32 +153,31 @@ def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften
     return (waveform * np.interp(time_s, knots_s, gains)).astype(np.float32)
 
 
-# What is lost, and clips
+# Loss of bird sound
 
 
 def energy_share(powers, sample_rate_hz, spans):
-    """Share of the energy between 1.5 and 10 kHz that lies inside ``spans``; powers as of ``noise.band_powers``."""
+    """Share of the energy between 1.5 and 10 kHz inside ``spans``; powers from ``noise.band_powers``."""
     frame_s = noise.FRAME / sample_rate_hz
     inside = noise.share_inside(np.arange(len(powers)) * frame_s, frame_s, spans)
     return _weighted_share(inside, powers)
 
 
 def bird_loss(waveform, sample_rate_hz, spans, bird_scores=None, patch_starts_s=None, patch_s=None):
-    """How much bird goes when the spans go.
+    """How much bird sound is lost when spans of speech are removed.
 
     Args:
         waveform: (samples,) float32, before cleaning.
         spans: (n, 2) seconds of speech.
-        bird_scores, patch_starts_s, patch_s: scores of "bird" (patches,), where each patch starts, how long it is.
+        bird_scores, patch_starts_s, patch_s: (patches,) scores of "bird", start of each patch, length of a patch.
 
     Returns:
-        dict: ``speech_s``, ``energy_share`` of what is between 1.5 and 10 kHz (speech itself counts, so this is the
-        most that can be lost) and, where scores are given, ``bird_score_share`` of their sum; both in [0, 1].
+        dict: ``speech_s``, ``energy_share`` between 1.5 and 10 kHz (including the speech, so this is an upper bound)
+        and, if scores are given, ``bird_score_share`` of their sum; both in [0, 1].
     """
     spans = np.asarray(spans, np.float64).reshape(-1, 2)
     powers = noise.band_powers(waveform, sample_rate_hz)
-    loss = {"speech_s": float((spans[:, 1] - spans[:, 0]).sum())}
-    loss["energy_share"] = energy_share(powers, sample_rate_hz, spans)
+    loss = {"speech_s": _total_s(spans), "energy_share": energy_share(powers, sample_rate_hz, spans)}
     if bird_scores is not None:
         inside = noise.share_inside(patch_starts_s, patch_s, spans)
         loss["bird_score_share"] = _weighted_share(inside, np.asarray(bird_scores))
@@ -203,17 +189,24 @@ def _weighted_share(shares, weights):
     return float((shares * weights).sum()) / total if total > 0 else 0.0
 
 
+def _total_s(spans):
+    return float((spans[:, 1] - spans[:, 0]).sum())
+
+
+# Clips
+
+
 def whole_clips(duration_s):
     """One clip: the whole recording. A table of ``start_s``, ``end_s``, ``is_noise``."""
     return pd.DataFrame([(0.0, float(duration_s), False)], columns=CLIP_COLUMNS)
 
 
 def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
-    """Random clips that do not overlap, sorted; noise takes the place of those a short recording cannot give.
+    """Random clips that do not overlap, sorted; noise replaces those for which a recording is too short.
 
     Returns:
         a table of ``start_s``, ``end_s``, ``is_noise``: always ``n_clips`` rows, at least one of the recording. Rows of
-        noise have no times (NaN) and stand for ``clip_s`` of white noise. A recording shorter than a clip is that clip.
+        noise have no times (NaN) and stand for ``clip_s`` of white noise. A shorter recording is one clip as a whole.
     """
     n_found = min(n_clips, max(1, int(duration_s / clip_s)))
     slack_s = max(0.0, duration_s - n_found * clip_s)
@@ -224,7 +217,7 @@ def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
 
 
 def benchmark(waveform, sample_rate_hz, n_repeats=3):
-    """Time the plain way of listening for speech beside ours, on one core, best of ``n_repeats`` taken in turn.
+    """Time a plain speech detection beside ours, on one core, best of ``n_repeats`` taken in turn.
 
     Plain is resampling by ``kaiser_best`` and Silero's TorchScript model frame by frame.
 
@@ -250,15 +243,16 @@ def benchmark(waveform, sample_rate_hz, n_repeats=3):
     }
     minutes = len(waveform) / sample_rate_hz / 60.0
     rows = []
-    for step, ways in steps.items():
-        best_ms = [np.inf, np.inf]
-        for _ in range(n_repeats):
-            for i, way in enumerate(ways):
-                began = time.perf_counter()
-                way()
-                best_ms[i] = min(best_ms[i], 1000.0 * (time.perf_counter() - began) / minutes)
+    for step, functions in steps.items():
+        best_ms = np.min([[_time_ms(function) for function in functions] for _ in range(n_repeats)], axis=0) / minutes
         rows.append((step, *best_ms))
     torch.set_num_threads(n_threads)
     table = pd.DataFrame(rows, columns=["step", "plain_ms_per_min", "ours_ms_per_min"])
     table.loc[len(table)] = ["both", *table.iloc[:, 1:].sum()]
     return table.assign(ratio=table.plain_ms_per_min / table.ours_ms_per_min)
+
+
+def _time_ms(function):
+    start_s = time.perf_counter()
+    function()
+    return 1000.0 * (time.perf_counter() - start_s)

@@ -1,7 +1,7 @@
-"""From recordings to cleaned audio, to clips, to one long array of patch embeddings: the work of stages 02 and 03.
+"""From recordings to cleaned audio, to clips, to one array of patch embeddings: the work of stages 02 and 03.
 
-A *clip* is a part of a cleaned recording that is embedded as one; a *patch* is what the embedder hears at once. Every file is
-one task whose result is kept as soon as it is there, so a killed run goes on where it stopped.
+A *clip* is a part of a cleaned recording that is embedded as one; a *patch* is the input of the embedder. Every file is
+one task whose result is stored at once, so a killed run continues where it stopped.
 """
 
 import functools
@@ -35,7 +35,7 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
         ``audio_path, digest, duration_s, ...`` as ``cleaning.clean_recording`` measures them), and the skipped table.
 
     Raises:
-        BirdlibError: if not one recording can be used.
+        BirdlibError: if none of the recordings can be used.
     """
     folder = Path(folder)
     table = table[table["audio_path"] != ""].drop_duplicates("recording_id")
@@ -62,14 +62,12 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
             good.append({"recording_id": name, "start_s": start_s, "end_s": start_s + row["duration_s"], **row})
     if not good:
         example = f", e.g. {': '.join(bad[0])}" if bad else ""
-        raise runtime.BirdlibError(
-            f"none of {len(tasks)} recordings can be used: see the manifest's audio_path{example}"
-        )
+        raise runtime.BirdlibError(f"none of {len(tasks)} recordings can be used: check the manifest's paths{example}")
     return pd.DataFrame(good), stages.skipped_table(bad, folder.name)
 
 
 def speech_segments(cleaned):
-    """One row a span of speech: ``recording_id``, ``start_s``, ``end_s`` in seconds of the recording, ``policy``."""
+    """A row per span of speech: ``recording_id``, ``start_s``, ``end_s`` in seconds of the recording, ``policy``."""
     rows = [(row.recording_id, *span, row.policy) for row in cleaned.itertuples() for span in row.speech_spans]
     return pd.DataFrame(rows, columns=["recording_id", "start_s", "end_s", "policy"])
 
@@ -79,8 +77,8 @@ def cut_clips(cleaned, recipe, seed):
 
     Args:
         cleaned: from ``clean_recordings``.
-        recipe: ``"whole"``, the recording as one clip, or ``"random"``, three random clips of one second, white noise taking
-            the place of those that a short recording cannot give.
+        recipe: ``"whole"``, the recording as one clip, or ``"random"``, three random clips of one second, white noise
+            replacing those for which a recording is too short.
 
     Returns:
         DataFrame: ``clip_id, recording_id, audio_path, digest, start_s, end_s, is_noise``; times in the cleaned audio.
@@ -93,25 +91,23 @@ def cut_clips(cleaned, recipe, seed):
             clips = cleaning.whole_clips(row.cleaned_s)
         else:
             clips = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
-        names = [f"{row.recording_id}-{i}" for i in range(len(clips))]
-        tables.append(
-            clips.assign(clip_id=names, recording_id=row.recording_id, audio_path=row.audio_path, digest=row.digest)
-        )
+        source = {"recording_id": row.recording_id, "audio_path": row.audio_path, "digest": row.digest}
+        tables.append(clips.assign(clip_id=[f"{row.recording_id}-{i}" for i in range(len(clips))], **source))
     columns = ["clip_id", "recording_id", "audio_path", "digest", *cleaning.CLIP_COLUMNS]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
 def embed_clips(clips, folder, embedder, store):
-    """Embed every clip that the store does not hold yet, one after the other, in little memory.
+    """Embed every clip that the store does not hold yet, one at a time, in blocks.
 
     Args:
         clips: from ``cut_clips``.
-        folder: that the clips' ``audio_path`` is relative to.
+        folder: of the clips' ``audio_path``.
         embedder: from ``embedders.load``.
         store: ``EmbeddingStore`` of that embedder.
 
     Returns:
-        the skipped table: clips whose audio cannot be read any more.
+        the skipped table: clips whose audio can no longer be read.
     """
     skipped = []
     with store:
@@ -127,14 +123,14 @@ def embed_clips(clips, folder, embedder, store):
 
 
 def assemble(clips, store, embedder, path):
-    """Write the embeddings of all clips as one array and give the table that is row-aligned with it.
+    """Write the embeddings of all clips as one array and return the table that is row-aligned with it.
 
     Args:
-        clips, store, embedder: as in ``embed_clips``; clips the store does not hold are left out.
-        path: of the ``.npy`` file to write, (patches, dim) float32, fit for memory-mapping.
+        clips, store, embedder: as in ``embed_clips``; clips that the store lacks are left out.
+        path: of the ``.npy`` file to write, (patches, dim) float32, for memory-mapping.
 
     Returns:
-        DataFrame, a row a patch: ``recording_id, clip_id, patch, start_s, end_s, bird_score``; times in the cleaned audio.
+        DataFrame, a row per patch: ``PATCH_COLUMNS``; times in the cleaned audio.
     """
     found = [(clip, key) for clip in clips.itertuples() if (key := _clip_key(clip)) in store]
     n_patches = sum(len(store.get(key)[1]) for _, key in found)  # one open at a time: each is an open file
@@ -157,40 +153,32 @@ def assemble(clips, store, embedder, path):
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PATCH_COLUMNS)
 
 
-def bird_losses(talkative, paths, root, n_most=100):
-    """What bird goes with the speech: ``cleaning.bird_loss`` of the recordings that hold some, YAMNet's bird score included.
+def bird_losses(recordings, paths, root, max_recordings=100):
+    """The bird sound that is lost with the speech: ``cleaning.bird_loss`` per recording, with YAMNet's bird score.
 
     Args:
-        talkative: rows of ``clean_recordings`` with speech.
+        recordings: rows of ``clean_recordings`` with speech; only the first ``max_recordings`` are measured.
         paths: {recording_id: audio path relative to root}.
-        n_most: listen to so many recordings at most; the first ones.
 
     Returns:
-        (losses, weights): DataFrame ``recording_id, speech_s, energy_share, bird_score_share``, the shares in [0, 1]; and the
-        weights used, for the receipt: none where nobody speaks.
+        (losses, weights): DataFrame ``recording_id, speech_s, energy_share, bird_score_share``, the shares in [0, 1];
+        and the weights used, for the receipt: none if there are no recordings.
     """
     rows = []
-    listener = embedders.load("yamnet", octave_down=False) if len(talkative) else None
-    for row in runtime.progress(list(talkative.head(n_most).itertuples()), desc="bird loss"):
+    embedder = embedders.load("yamnet", octave_down=False) if len(recordings) else None
+    for row in runtime.progress(list(recordings.head(max_recordings).itertuples()), desc="bird loss"):
         path = Path(root) / paths[row.recording_id]
-        waveform, rate_hz = audio_io.read(path, listener.sample_rate_hz, row.start_s, row.end_s)
-        _, scores = listener.embed(waveform)
-        starts_s = np.arange(len(scores)) * listener.hop_s
-        rows.append(
-            {
-                "recording_id": row.recording_id,
-                **cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, listener.patch_s),
-            }
-        )
+        waveform, rate_hz = audio_io.read(path, embedder.sample_rate_hz, row.start_s, row.end_s)
+        _, scores = embedder.embed(waveform)
+        starts_s = np.arange(len(scores)) * embedder.hop_s
+        loss = cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, embedder.patch_s)
+        rows.append({"recording_id": row.recording_id, **loss})
     losses = pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
-    return losses, listener.weights if listener else {}
+    return losses, embedder.weights if embedder else {}
 
 
-def recording_map(embeddings, patches, seed, n_most=2000):
-    """Lay the mean embeddings of recordings out in two dimensions.
-
-    Args:
-        n_most: so many recordings at most, chosen at random.
+def recording_map(embeddings, patches, seed, max_recordings=2000):
+    """A map of recordings by their mean embeddings, ``max_recordings`` of them chosen at random.
 
     Returns:
         (points, recording_ids): (n, 2) and (n,).
@@ -198,32 +186,25 @@ def recording_map(embeddings, patches, seed, n_most=2000):
     rng = np.random.default_rng(seed)
     rows_of = patches.groupby("recording_id", sort=True).indices
     names = np.array(sorted(rows_of), dtype=object)
-    names = np.sort(rng.choice(names, min(n_most, len(names)), replace=False))
+    names = np.sort(rng.choice(names, min(max_recordings, len(names)), replace=False))
     return layout(np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names]), seed), names
 
 
 def layout(vectors, seed):
-    """Two dimensions for a map, by t-SNE of the directions ("Visualizing Data using t-SNE", 2008).
-
-    Args:
-        vectors: (n, dim).
-
-    Returns:
-        (n, 2).
-    """
+    """(n, 2) map of (n, dim) vectors, by t-SNE of their directions ("Visualizing Data using t-SNE", 2008)."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     vectors = vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)
     n = len(vectors)
-    if n < 5 or np.allclose(vectors, vectors[0], atol=1e-6):  # too few, or too much alike, for neighbourhoods
+    if n < 5 or np.allclose(vectors, vectors[0], atol=1e-6):  # too few or too similar for neighbourhoods
         return np.pad(vectors, ((0, 0), (0, 2)))[:, :2]
     reduced = PCA(min(50, n - 1, vectors.shape[1]), random_state=seed).fit_transform(vectors)
     return TSNE(perplexity=min(30.0, (n - 1) / 4), init="pca", random_state=seed).fit_transform(reduced)
 
 
 def _clean(root, folder, source, version, target, start_s, end_s, policy, denoise, threshold, seed):
-    """One task of ``clean_recordings``; ``version`` only tells one state of the source from another."""
+    """One task of ``clean_recordings``; ``version`` only distinguishes states of the source."""
     path, source = Path(folder) / target, Path(root) / source
     if version is None:
         raise audio_io.AudioError(source, "there is no such file")
@@ -246,9 +227,8 @@ def _clip_blocks(clip, folder, sample_rate_hz):
     if clip.is_noise:
         rng = cleaning.recording_rng(runtime.digest(clip.clip_id))
         return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, _NOISE_LEVEL_DB)]
-    return audio_io.stream(
-        Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, start_s=clip.start_s, end_s=clip.end_s
-    )
+    part = {"start_s": clip.start_s, "end_s": clip.end_s}
+    return audio_io.stream(Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, **part)
 
 
 def _none_for_nan(seconds):

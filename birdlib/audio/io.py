@@ -1,8 +1,8 @@
 """Waveforms. A waveform here is mono float32 in [-1, 1], shape (samples,), with its rate passed beside it.
 
 Files of any rate and number of channels are read through libsndfile (wav, flac, ogg, mp3) and mixed down to mono.
-A file that ends too early or breaks in the middle gives what could be decoded; one that gives nothing is an
-``AudioError`` that says why.
+Of a truncated or damaged file the part that could be decoded is used; a file of which nothing can be decoded raises
+an ``AudioError`` with the reason.
 """
 
 import zlib
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from birdlib import runtime
+from birdlib import runtime, streaming
 
+SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")  # of files that are taken for recordings
 RESAMPLERS = ("soxr_hq", "kaiser_best")
-_LOUDEST = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
+_MAX_PEAK = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
 
 
 class AudioError(runtime.FileError):
@@ -25,7 +26,7 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
 
     Args:
         path: wav, flac, ogg or mp3.
-        sample_rate_hz: the rate wanted; None keeps that of the file.
+        sample_rate_hz: of the result; None keeps that of the file.
         start_s, end_s: in seconds of the file; None or NaN is its beginning or end, and so is an ``end_s`` beyond.
         resampler: as in ``resample``.
 
@@ -33,7 +34,7 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
         (waveform, sample_rate_hz): (samples,) float32 and its rate.
 
     Raises:
-        AudioError: the file is missing, empty or no sound, holds NaN or infinite samples, or ends before ``start_s``.
+        AudioError: the file is missing, empty or not audio, holds NaN or infinite samples, or ends before ``start_s``.
     """
     file_rate_hz, pieces = _open(path, start_s, end_s)
     waveform = np.concatenate(list(pieces))
@@ -42,7 +43,7 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
 
 
 def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
-    """Read a recording of any length in little memory.
+    """Read a recording in blocks, so that memory does not grow with its length.
 
     Args:
         path, sample_rate_hz, start_s, end_s: as in ``read``.
@@ -57,27 +58,24 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
     file_rate_hz, pieces = _open(path, start_s, end_s)
     sample_rate_hz = sample_rate_hz or file_rate_hz
     pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz)
-    for block in regroup(pieces, max(1, round(block_s * sample_rate_hz))):
+    for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0)
 
 
 def describe(path):
-    """What the header says: ``duration_s``, ``sample_rate_hz``, ``n_channels``.
+    """``duration_s``, ``sample_rate_hz`` and ``n_channels`` as in the header; a truncated file may hold less.
 
-    A truncated file may hold less sound than its header says. Raises AudioError for what is no sound file.
+    Raises AudioError if the file is not audio.
     """
     with _sound_file(path) as file:
-        return {
-            "duration_s": file.frames / file.samplerate,
-            "sample_rate_hz": file.samplerate,
-            "n_channels": file.channels,
-        }
+        rate_hz = file.samplerate
+        return {"duration_s": file.frames / rate_hz, "sample_rate_hz": rate_hz, "n_channels": file.channels}
 
 
 def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
-    """Change the rate of a waveform; the result has ceil(samples * to_hz / from_hz) samples.
+    """Change the sample rate; the result has ceil(samples * to_hz / from_hz) samples.
 
-    ``soxr_hq`` is 150 times faster than ``kaiser_best`` (resampy), which is there to repeat older recipes.
+    ``soxr_hq`` is 150 times faster than ``kaiser_best`` (resampy), which serves to repeat older recipes.
     """
     if resampler not in RESAMPLERS:
         raise ValueError(f"resampler is {resampler!r}: choose one of {', '.join(RESAMPLERS)}")
@@ -91,7 +89,7 @@ def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
 
 
 def resample_blocks(pieces, from_hz, to_hz):
-    """``resample`` for consecutive pieces of a waveform of any length: the same samples, cut elsewhere."""
+    """``resample`` for consecutive pieces of a waveform: the same samples, in pieces of other lengths."""
     if from_hz == to_hz:
         return (yield from pieces)
     import soxr
@@ -108,17 +106,13 @@ def resample_blocks(pieces, from_hz, to_hz):
 
 
 def frame(waveform, frame_length, hop_length):
-    """Cut a waveform into overlapping frames, zero-padding the last so that no sample is lost.
+    """Cut a waveform into overlapping frames, zero-padding the last so that no sample is lost (librosa drops the rest).
 
     Args:
-        waveform: (samples,) float32.
-        frame_length, hop_length: in samples; ``hop_length <= frame_length``.
+        frame_length, hop_length: in samples; 0 < ``hop_length`` <= ``frame_length``, else ValueError.
 
     Returns:
         (frames, frame_length) float32, at least one frame.
-
-    Raises:
-        ValueError: if a length is not positive or the hop is longer than the frame.
     """
     if not 0 < hop_length <= frame_length:
         raise ValueError(f"need 0 < hop_length <= frame_length, not {hop_length} and {frame_length}")
@@ -139,26 +133,18 @@ def log_mel(waveform, sample_rate_hz, n_mels=64, window_s=0.025, hop_s=0.010, mi
     import librosa
 
     window = round(window_s * sample_rate_hz)
-    power = librosa.feature.melspectrogram(
-        y=waveform,
-        sr=sample_rate_hz,
-        n_fft=1 << (window - 1).bit_length(),
-        win_length=window,
-        hop_length=round(hop_s * sample_rate_hz),
-        n_mels=n_mels,
-        fmin=min_hz,
-        fmax=min(max_hz, sample_rate_hz / 2),
-        htk=True,
-        norm=None,
-    )  # (n_mels, frames)
+    n_fft, hop = 1 << (window - 1).bit_length(), round(hop_s * sample_rate_hz)
+    frames = {"n_fft": n_fft, "win_length": window, "hop_length": hop}
+    bands = {"n_mels": n_mels, "fmin": min_hz, "fmax": min(max_hz, sample_rate_hz / 2), "htk": True, "norm": None}
+    power = librosa.feature.melspectrogram(y=waveform, sr=sample_rate_hz, **frames, **bands)  # (n_mels, frames)
     full_scale = (window / 2) ** 2 / 4  # a sine of amplitude 1 through a Hann window of sum window / 2
     return np.maximum(10.0 * np.log10(power.T / full_scale + 1e-20), -100.0).astype(np.float32)
 
 
 def write(path, waveform, sample_rate_hz):
-    """Write a waveform, or an iterator of its consecutive blocks, as the suffix says; flac and wav have 16 bit.
+    """Write a waveform, or an iterator of its blocks, in the format of the suffix; flac and wav have 16 bit.
 
-    The file appears under its name when it is whole, not before. The same waveform gives the same bytes.
+    The file gets its name when it is complete. The same waveform gives the same bytes.
     """
     import soundfile
 
@@ -166,10 +152,10 @@ def write(path, waveform, sample_rate_hz):
     blocks = [waveform] if isinstance(waveform, np.ndarray) else waveform
     with runtime.replacing(path) as partial:
         with soundfile.SoundFile(partial, "w", sample_rate_hz, channels=1) as file:
-            for block in regroup(blocks, sample_rate_hz):  # long blocks overflow the stack of the Vorbis encoder
+            for block in streaming.regroup(blocks, sample_rate_hz):  # long ones overflow the Vorbis encoder's stack
                 file.write(block)
         if path.suffix == ".ogg":
-            _settle_ogg(partial)
+            _fix_ogg_serial(partial)
 
 
 def pad_with_noise(waveform, length, rng, level_db=-60.0):
@@ -181,25 +167,8 @@ def pad_with_noise(waveform, length, rng, level_db=-60.0):
     return np.concatenate([waveform, np.clip(noise, -1.0, 1.0).astype(np.float32)])
 
 
-def regroup(pieces, length):
-    """Turn consecutive arrays of any length into consecutive arrays of ``length`` samples, the last one shorter."""
-    waiting, n_waiting = [], 0
-    for piece in pieces:
-        waiting.append(piece)
-        n_waiting += len(piece)
-        if n_waiting < length:
-            continue
-        joined = np.concatenate(waiting)
-        whole = n_waiting - n_waiting % length
-        for start in range(0, whole, length):
-            yield joined[start : start + length]
-        waiting, n_waiting = [joined[whole:]], n_waiting - whole
-    if n_waiting:
-        yield np.concatenate(waiting)
-
-
 def _open(path, start_s, end_s):
-    """The rate of the file and a generator of mono pieces of at most a second; one is decoded before returning."""
+    """The rate of the file, and a generator of mono pieces of at most a second, the first one already decoded."""
     start_s = 0.0 if start_s is None or np.isnan(start_s) else float(start_s)
     end_s = np.inf if end_s is None or np.isnan(end_s) else float(end_s)
     if not 0.0 <= start_s < end_s:
@@ -231,18 +200,18 @@ def _decoded(path, start_s, end_s):
                 n_decoded += len(piece)
                 n_left -= len(piece)
                 yield _checked(path, piece.mean(axis=1))
-        except soundfile.LibsndfileError as error:  # broken from here on: what was decoded before counts
-            reason = f"could not be decoded ({_plain(error)})"
+        except soundfile.LibsndfileError as error:  # damaged from here on: what was decoded before is used
+            reason = f"could not be decoded ({_reason(error)})"
         if n_decoded == 0:
             raise AudioError(path, reason)
 
 
 def _checked(path, piece):
-    loudest = np.abs(piece).max()
-    if not np.isfinite(loudest):
+    peak = np.abs(piece).max()
+    if not np.isfinite(peak):
         raise AudioError(path, "holds samples that are NaN or infinite")
-    if loudest > _LOUDEST:
-        raise AudioError(path, f"holds samples up to {loudest:g}: a float file must be scaled to [-1, 1]")
+    if peak > _MAX_PEAK:
+        raise AudioError(path, f"holds samples up to {peak:g}: a float file must be scaled to [-1, 1]")
     return piece
 
 
@@ -261,18 +230,18 @@ def _sound_file(path):
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        raise AudioError(path, f"is not sound that can be read ({_plain(error)})") from error
+        raise AudioError(path, f"is not audio that can be read ({_reason(error)})") from error
     if file.frames == 0:
         file.close()
         raise AudioError(path, "holds no samples")
     return file
 
 
-def _plain(error):
+def _reason(error):
     return error.error_string.strip().rstrip(".")
 
 
-def _settle_ogg(path):
+def _fix_ogg_serial(path):
     """Replace the random serial number that libsndfile gives an Ogg stream by 1 (layout of a page: RFC 3533)."""
     reversed_bits = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
     pages = bytearray(path.read_bytes())

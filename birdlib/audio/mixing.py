@@ -1,9 +1,9 @@
-"""Two clips become one: mixup, weighted audio mixing and cutmix, on batches.
+"""Mixing two clips: mixup, weighted audio mixing and cutmix, on batches.
 
-Every function takes ``labels`` (batch, classes) in [0, 1] and mixes each row with a *partner* row of which it shares no species, so
-that two birds are there to be heard, not one twice as loud. A row for which there is no partner stays as it is. What the mixture is
-called depends on the ``rule``: ``union``, every bird that is in it counts in full, as losses for several labels want it; ``weighted``,
-each as much as it is in it, as in "mixup: Beyond Empirical Risk Minimization" (2018).
+Every function takes ``labels`` (batch, classes) in [0, 1] and mixes each row with a *partner* row without a species in
+common, so that the mixture has two birds. A row without a possible partner is unchanged. The label ``rule`` is
+``union``, every species of the mixture counts fully, for multi-label losses; or ``weighted``, each counts by its share,
+as in "mixup: Beyond Empirical Risk Minimization" (2018).
 """
 
 import numpy as np
@@ -11,35 +11,36 @@ import numpy as np
 from birdlib import runtime
 
 RULES = ("union", "weighted")
-PRESENT = 0.5  # from which target on a species is there
+PRESENT = 0.5  # a species is present from this label on
+OVERLAP_S = 2.0  # of audio_mix
+CUTMIX_EDGES = 204, 307  # of 512 frames: two and three fifths
 _EDGE_FADE_S = 0.01  # where a part of a sound begins or ends: a hard edge would click
 
 
 class MixingError(runtime.BirdlibError):
-    """Clips that cannot be mixed as asked."""
+    """Clips, weights or edges that do not fit together."""
 
 
 def partners(labels, *, rng):
-    """For each row another one without a species in common, at random.
+    """A random partner of each row: another row without a species in common.
 
     Args:
-        labels: (batch, classes) in [0, 1]. A species is there from ``PRESENT`` on: guesses of a model, a little of every species, keep
-            nobody from being a partner.
+        labels: (batch, classes) in [0, 1]; only species from ``PRESENT`` on count, so soft labels exclude no partner.
 
     Returns:
         (batch,) int; a row's own number where no other fits.
     """
-    is_there = (np.asarray(labels, np.float32) >= PRESENT).astype(np.float32)
-    fits = is_there @ is_there.T == 0  # (batch, batch)
+    is_present = (np.asarray(labels, np.float32) >= PRESENT).astype(np.float32)
+    fits = is_present @ is_present.T == 0  # (batch, batch)
     np.fill_diagonal(fits, False)
     chance = np.where(fits, rng.random(fits.shape), -1.0)
     return np.where(fits.any(axis=1), chance.argmax(axis=1), np.arange(len(labels)))
 
 
 def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng):
-    """Mix spectrograms, the row with the weight w and its partner with 1 - w; w is from Beta(alpha, alpha).
+    """w * row + (1 - w) * partner, w from Beta(alpha, alpha).
 
-    "mixup: Beyond Empirical Risk Minimization" (2018), among clips without a species in common.
+    "mixup: Beyond Empirical Risk Minimization" (2018).
 
     Args:
         spectrograms: (batch, frames, bands), or any other batch.
@@ -56,19 +57,19 @@ def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng)
     weight = rng.beta(alpha, alpha, (len(labels), 1)).astype(np.float32)
     w = weight.reshape(-1, *[1] * (spectrograms.ndim - 1))
     mixed = w * spectrograms + (1.0 - w) * spectrograms[partner]
-    return _settled(spectrograms, mixed, labels, partner, chosen, weight, 1.0 - weight, rule)
+    return _mixed_rows(spectrograms, mixed, labels, partner, chosen, weight, 1.0 - weight, rule)
 
 
-def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=2.0, rule="union", rng):
-    """Let one bird begin and another end: two clips, each cut to a part, that overlap in the middle.
+def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=OVERLAP_S, rule="union", rng):
+    """The beginning of the row and the end of its partner, which overlap in the middle.
 
-    Of clips of 5 s with an overlap of 2 s, the first is heard from 0 to 3.5 s and the second from 1.5 to 5 s, each at the place it had;
-    one is multiplied by the first weight and one by the second, at random.
+    Of clips of 5 s with an overlap of 2 s, the row lasts from 0 to 3.5 s and the partner from 1.5 to 5 s, each at its
+    own time; one is multiplied by the first weight and one by the second, at random.
 
     Args:
         waveforms: (batch, samples).
         chosen: (batch,) bool, rows to mix; None for all.
-        weights: of the quieter and the louder clip; together not above 1, so that the mixture stays within [-1, 1].
+        weights: of the quieter and the louder clip; their sum is at most 1, so that the mixture stays within [-1, 1].
         overlap_s: at most the length of the clips.
 
     Returns:
@@ -89,18 +90,18 @@ def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0
     first, second = order[:, :1], order[:, 1:]
     begins, ends = _parts(n_samples, n_overlap, max(1, round(_EDGE_FADE_S * sample_rate_hz)))  # (samples,)
     mixed = first * begins * waveforms + second * ends * waveforms[partner]
-    return _settled(waveforms, mixed, labels, partner, chosen, first, second, rule)
+    return _mixed_rows(waveforms, mixed, labels, partner, chosen, first, second, rule)
 
 
-def cutmix(spectrograms, labels, chosen=None, *, edges=(204, 307), alpha=0.5, rule="union", rng):
-    """Frames before the first edge from the row, from the second on from its partner, blended in between.
+def cutmix(spectrograms, labels, chosen=None, *, edges=CUTMIX_EDGES, alpha=0.5, rule="union", rng):
+    """Frames before the first edge from the row, from the second on from its partner, a blend in between.
 
     After "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019), along time.
 
     Args:
         spectrograms: (batch, frames, bands).
         chosen: (batch,) bool, rows to mix; None for all.
-        edges: frames; 204 and 307 of 512 are two and three fifths.
+        edges: numbers of frames.
         alpha: share of the row in the blended frames; its partner has the rest.
 
     Returns:
@@ -118,19 +119,19 @@ def cutmix(spectrograms, labels, chosen=None, *, edges=(204, 307), alpha=0.5, ru
     partner = partners(labels, rng=rng)
     mixed = share[:, None] * spectrograms + (1.0 - share[:, None]) * spectrograms[partner]
     own = np.full((len(labels), 1), share.mean())
-    return _settled(spectrograms, mixed, labels, partner, chosen, own, 1.0 - own, rule)
+    return _mixed_rows(spectrograms, mixed, labels, partner, chosen, own, 1.0 - own, rule)
 
 
 def _parts(n_samples, n_overlap, n_fade):
-    """How loud the part that begins and the part that ends the clip are, (samples,) float32 each."""
+    """Gain of the first and of the last part of a clip, (samples,) float32 each."""
     n_part = (n_samples + n_overlap) // 2
     fade = np.minimum(np.arange(n_part, 0, -1, dtype=np.float32) / n_fade, 1.0)
     begins = np.concatenate([fade if n_part < n_samples else np.ones(n_samples), np.zeros(n_samples - n_part)])
     return begins.astype(np.float32), begins[::-1].astype(np.float32)
 
 
-def _settled(clips, mixed, labels, partner, chosen, own, others, rule):
-    """(clips, labels) of the batch; ``own`` and ``others`` (batch, 1) are what row and partner weigh in weighted labels."""
+def _mixed_rows(clips, mixed, labels, partner, chosen, own, others, rule):
+    """(clips, labels); ``own`` and ``others`` (batch, 1) are the weights of row and partner in weighted labels."""
     is_mixed = chosen & (partner != np.arange(len(labels)))
     both = np.maximum(labels, labels[partner]) if rule == "union" else own * labels + others * labels[partner]
     rows = is_mixed.reshape(-1, *[1] * (clips.ndim - 1))

@@ -1,6 +1,6 @@
-"""Noise: how much of it a recording has, and its reduction by spectral gating.
+"""Noise: its level in a recording, and its reduction by spectral gating.
 
-Both take a recording in consecutive blocks of any lengths and give what the whole would give.
+Both take a recording in consecutive blocks of any lengths, with the same result as for the whole.
 """
 
 import heapq
@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from birdlib.audio import io as audio_io
+from birdlib import streaming
 
 DENOISERS = ("none", "stationary", "nonstationary")
 _BIRD_BAND_HZ = (1500.0, 10000.0)
@@ -16,7 +16,7 @@ _SILENCE = 1e-4  # a recording that never exceeds this (-80 dB) is silent
 _CLIPPED = 0.999
 _N_QUIETEST = 10
 FRAME = 1024
-_N_FFT, _HOP = 1024, 256  # of noisereduce; all blocks start on this grid, so that blocks equal the whole
+_N_FFT, _HOP = 1024, 256  # of noisereduce; all blocks start on this grid, so that they equal the whole
 _BLOCK = {"stationary": 2**17, "nonstationary": 2**20}  # samples
 _CONTEXT = {"stationary": 2**12, "nonstationary": 2**19}  # mask smoothing; 8 time constants at 32 kHz
 
@@ -24,7 +24,7 @@ _CONTEXT = {"stationary": 2**12, "nonstationary": 2**19}  # mask smoothing; 8 ti
 class Measures:
     """Noise floor, signal-to-noise ratio, clipping and silence of a recording that comes in blocks.
 
-    Levels are those of frames of 1024 samples between 1.5 and 10 kHz, where most birds sing and little else is.
+    Levels are those of frames of 1024 samples between 1.5 and 10 kHz, where most birds sing.
     """
 
     def __init__(self, sample_rate_hz):
@@ -39,11 +39,11 @@ class Measures:
     def of(cls, waveform, sample_rate_hz):
         """The measures of a whole waveform."""
         measures = cls(sample_rate_hz)
-        list(measures.watch([waveform]))
+        list(measures.update([waveform]))
         return measures
 
-    def watch(self, blocks):
-        """Take in consecutive blocks while passing them on."""
+    def update(self, blocks):
+        """Measure consecutive blocks and yield them unchanged."""
         for block in blocks:
             self.n_samples += len(block)
             self.n_clipped += int(np.count_nonzero(np.abs(block) >= _CLIPPED))
@@ -52,17 +52,17 @@ class Measures:
             samples = np.concatenate([self._rest, block])
             n_whole = len(samples) - len(samples) % second
             for start in range(0, n_whole, second):
-                self._take(samples[start : start + second])
+                self._add_second(samples[start : start + second])
             self._rest = samples[n_whole:].copy()
             yield block
-        self._take(self._rest)
+        self._add_second(self._rest)
 
     def band_powers(self):
         """(frames,) mean square between 1.5 and 10 kHz of each 1024 samples."""
         return np.concatenate([np.zeros(0), *self._powers])
 
     def noise(self):
-        """The ten quietest seconds, digital silence apart, in their order: (samples,) float32."""
+        """The ten quietest seconds without digital silence, in order of time: (samples,) float32."""
         seconds = [second for _, _, second in sorted(self._quietest, key=lambda entry: entry[1])]
         return np.concatenate(seconds) if seconds else np.zeros(FRAME, np.float32)
 
@@ -84,12 +84,12 @@ class Measures:
             "is_silent": self.peak < _SILENCE,
         }
 
-    def _take(self, second):
+    def _add_second(self, second):
         if not len(second):
             return
         index = len(self._powers)
         if self._powers and len(second) < FRAME:
-            return  # the last part of a frame would look quieter than it is
+            return  # a zero-padded frame would be measured too quiet
         powers = band_powers(second, self.sample_rate_hz)
         self._powers.append(powers)
         if second.any():
@@ -110,7 +110,7 @@ def band_powers(waveform, sample_rate_hz, band_hz=_BIRD_BAND_HZ):
 
 
 def share_inside(starts_s, length_s, spans):
-    """Which share of each window from ``starts_s``, ``length_s`` long, lies inside ``spans``; (windows,) in [0, 1]."""
+    """Share of each window (``starts_s``, all ``length_s`` long) that lies inside ``spans``; (windows,) in [0, 1]."""
     spans = np.asarray(spans, np.float64).reshape(-1, 2)
     if not len(spans):
         return np.zeros(len(starts_s))
@@ -125,15 +125,15 @@ def denoise_blocks(blocks, sample_rate_hz, method, noise):
     """Spectral gating of consecutive blocks, equal to that of the whole waveform.
 
     By noisereduce (Sainburg, Thielk and Gentner 2020), with the audio around each block as context. ``stationary``
-    gates at the level of ``noise``, the same for all blocks; ``nonstationary`` follows the level within some 2 s.
+    gates at the level of ``noise``, the same for all blocks; ``nonstationary`` follows the level within about 2 s.
 
     Args:
         blocks: consecutive pieces of a waveform, of any lengths.
         method: one of ``DENOISERS``.
-        noise: (samples,) float32, audio of the same recording with nothing but noise.
+        noise: (samples,) float32, a noise-only part of the same recording.
 
     Yields:
-        (samples,) float32, as many in all as went in. Digital silence stays what it is.
+        (samples,) float32, of the same total length. Digital silence is kept.
     """
     if method not in DENOISERS:
         raise ValueError(f"denoise is {method!r}: choose one of {', '.join(DENOISERS)}")
@@ -145,9 +145,9 @@ def denoise_blocks(blocks, sample_rate_hz, method, noise):
     is_stationary = method == "stationary"
     rules = {"sr": sample_rate_hz, "stationary": is_stationary, "n_fft": _N_FFT, "hop_length": _HOP}
     if is_stationary:
-        rules["y_noise"] = np.resize(noise, max(len(noise), 4 * _N_FFT))  # shorter than one transform it fails
+        rules["y_noise"] = np.resize(noise, max(len(noise), 4 * _N_FFT))  # fails if shorter than one transform
     for around, n_before, n in _with_context(blocks, _BLOCK[method], _CONTEXT[method]):
-        if around.any():  # of nothing but zeros the nonstationary gate makes NaN
+        if around.any():  # the nonstationary gate turns zeros into NaN
             # chunk_size: noisereduce's own chunks miss the grid; padding: without it the last samples are lost
             around = noisereduce.reduce_noise(y=around, chunk_size=None, padding=4 * _N_FFT, **rules)
         yield np.clip(around[n_before : n_before + n], -1.0, 1.0).astype(np.float32)
@@ -155,7 +155,7 @@ def denoise_blocks(blocks, sample_rate_hz, method, noise):
 
 def _with_context(blocks, n_block, n_context):
     """Yields (samples with context, samples of context before, samples of the block)."""
-    blocks = audio_io.regroup(blocks, n_block)
+    blocks = streaming.regroup(blocks, n_block)
     before, block = np.zeros(0, np.float32), next(blocks)
     for after in itertools.chain(blocks, [np.zeros(0, np.float32)]):
         yield np.concatenate([before, block, after[:n_context]]), len(before), len(block)

@@ -1,8 +1,8 @@
-"""Films: pictures, (height, width, 3) uint8, RGB and upright, with the sound that goes with them.
+"""Reading films: images, (height, width, 3) uint8, RGB and upright, and their synchronous sound.
 
-Times are in seconds since the film's first picture, those of its sound too. Films are decoded by PyAV: OpenCV turns
-pictures upright and knows their times as well, but has no sound, and takes the place where a film breaks for its end.
-What is damaged is left out, and a ``VideoWarning`` at the end says so.
+Times are in seconds since the film's first image, those of its sound too. Films are decoded by PyAV: OpenCV has no
+sound, and takes damage for the end of a film. Damaged parts are left out, and a ``VideoWarning`` at the end reports
+them.
 """
 
 import collections
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from birdlib import runtime
+from birdlib import runtime, streaming
 from birdlib.audio import io as audio_io
 from birdlib.video import images
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"}  # of files that are taken for films
+SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"}  # of films
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
-_MISSING_S = 0.5  # a film that ends this much before its header says is worth a word
+_MISSING_S = 0.5  # a film that ends this much before the end in its header is reported
 
 
 class VideoError(runtime.FileError):
@@ -35,25 +35,25 @@ class VideoWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-    """What the header of a film says, which is more than there is if the film breaks off."""
+    """The header of a film, which promises more than there is if the film is truncated."""
 
     duration_s: float
     width: int  # upright
     height: int
     frame_rate_hz: float  # the mean, where it varies
-    n_frames: int  # an estimate, where the header has none
+    n_frames: int  # estimated where the header has none
     sample_rate_hz: int  # of the sound; 0 without
 
     @property
     def has_sound(self):
-        """Whether there is a soundtrack, be it silent."""
+        """Whether there is a soundtrack, even a silent one."""
         return self.sample_rate_hz > 0
 
 
 def probe(path):
-    """The ``Film`` in a file, from its header and its first picture; raises VideoError as ``frames`` does.
+    """The ``Film`` in a file, from its header and its first image; raises VideoError as ``frames`` does.
 
-    A film whose header has no duration, as browsers record it, is read through, but not decoded.
+    If the header has no duration, as in films recorded by browsers, the packets are read through, but not decoded.
     """
     with _open(path) as (container, picture, sound):
         first = next(_decode(container, picture, []), None)
@@ -63,30 +63,32 @@ def probe(path):
         if not duration_s:
             packets = itertools.chain([first], container.demux(picture))
             ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-            duration_s = _since_beginning_s(picture, max(ends, default=0), picture.time_base)
+            duration_s = _since_start_s(picture, max(ends, default=0), picture.time_base)
         width, height = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
         n_frames = picture.frames or max(1, round(duration_s * rate_hz))
         return Film(duration_s, width, height, rate_hz, n_frames, sound.codec_context.sample_rate if sound else 0)
 
 
 def frames(path, rate_hz=None, start_s=0.0, end_s=None):
-    """Read the pictures of a film of any length in little memory.
+    """Read the images of a film of any length in constant memory.
 
-    Where one is damaged, the one before is shown longer; those built on it may be faulty until the next key frame. A film
-    that breaks off gives what comes before, unless its index was to come at its end: then it cannot be opened.
+    A damaged image is replaced by the one before; those predicted from it may be faulty until the next key frame. A
+    truncated
+    film is read up to there, unless its index is missing, which some formats write at the end: then it cannot be
+    opened.
 
     Args:
-        path: mp4, mov, mkv, webm, avi or another kind that FFmpeg reads; a photo is a film of one picture.
-        rate_hz: pictures per second; each is the one shown at its time, however the film's own rate varies. None gives
-            every picture once, with the time when it appears.
-        start_s, end_s: the part wanted, ``end_s`` not included; None is the end of the film, and so is a time beyond.
+        path: mp4, mov, mkv, webm, avi or another kind that FFmpeg reads; a photo is a film of one image.
+        rate_hz: images per second, each the one shown at its time, however the film's own rate varies. None gives every
+            image once, with the time when it appears.
+        start_s, end_s: a part of the film, without ``end_s``; None, or a time beyond, is its end.
 
     Yields:
-        (time_s, image): seconds since the first picture, (height, width, 3) uint8 RGB.
+        (time_s, image): seconds since the first image, (height, width, 3) uint8 RGB.
 
     Raises:
-        VideoError: the file is missing, empty, no film or broken off before its index; it has no picture that can be
-            decoded, none in the part wanted, or pictures of more than ``pictures.MAX_PIXELS``.
+        VideoError: the file is missing, empty, no film or truncated before its index; it has no image that can be
+            decoded, none in the part, or images of more than ``images.MAX_PIXELS``.
     """
     end_s = math.inf if end_s is None else end_s
     if not 0.0 <= start_s < end_s:
@@ -112,14 +114,14 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
 
 
 def soundtrack(path, sample_rate_hz=None, block_s=60.0):
-    """Read the sound of a film of any length in little memory.
+    """Read the sound of a film of any length in constant memory.
 
-    It begins with the first picture: what sounds before is cut, and silence fills what is missing, at the beginning or
-    later. Its end need not be that of the pictures.
+    It begins with the first image: earlier sound is cut, and gaps are filled with silence. It need not end with the
+    images.
 
     Args:
         path: as in ``frames``.
-        sample_rate_hz: the rate wanted; None keeps that of the film, which ``probe`` tells.
+        sample_rate_hz: of the result; None keeps that of the film.
         block_s: seconds of each block; only the last is shorter.
 
     Yields:
@@ -128,24 +130,25 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
     Raises:
         VideoError: as ``frames``; or the sound holds NaN or infinite samples.
     """
-    pieces = _hear(path)
+    pieces = _decode_sound(path)
     file_rate_hz = next(pieces)
     if not file_rate_hz:
         return
     sample_rate_hz = sample_rate_hz or file_rate_hz
     pieces = audio_io.resample_blocks(pieces, file_rate_hz, sample_rate_hz)
-    for block in audio_io.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
+    for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0)
 
 
 @contextlib.contextmanager
-def noting(path):
-    """A list of what is amiss in a film, whole when the block has ended."""
+def collect_warnings(path):
+    """A list that holds the texts of a film's ``VideoWarning`` when the block has ended."""
     notes = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VideoWarning)
         yield notes
-    notes += dict.fromkeys(str(one.message).removeprefix(f"{path}: ") for one in caught if one.category is VideoWarning)
+    messages = [str(item.message) for item in caught if item.category is VideoWarning]
+    notes += dict.fromkeys(message.removeprefix(f"{path}: ") for message in messages)
 
 
 # Streams
@@ -153,7 +156,7 @@ def noting(path):
 
 @contextlib.contextmanager
 def _open(path):
-    """(container, its stream of pictures, its stream of sound or None)."""
+    """(container, its image stream, its sound stream or None)."""
     import av
 
     path = Path(path)
@@ -163,7 +166,7 @@ def _open(path):
         head = file.read(256)
         if not head:
             raise VideoError(path, "is empty (0 bytes)")
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        if images.is_web_page(head):
             raise VideoError(path, "is a web page, not a film (a failed download?)")
         file.seek(0)
         options = {"protocol_whitelist": "none"}  # a playlist must not open other files
@@ -185,7 +188,7 @@ def _open(path):
 
 
 def _decode(container, stream, damage):
-    """The whole frames of a stream, in the order in which they are shown; ``damage`` gets a line for each other."""
+    """The undamaged frames of a stream, in the order in which they are shown; ``damage`` lists the others."""
     import av
 
     packets = container.demux(stream)
@@ -194,7 +197,7 @@ def _decode(container, stream, damage):
             packet = next(packets, None)
         except av.FFmpegError as error:
             damage.append(error.strerror)
-            packet = None  # broken from here on
+            packet = None  # damaged from here on
         if packet is None:
             return
         try:
@@ -207,7 +210,7 @@ def _decode(container, stream, damage):
 
 
 def _decode_from(container, picture, start_s, damage):
-    """``_decode`` from a key frame before ``start_s`` on; from the beginning, where none is found."""
+    """``_decode`` from a key frame before ``start_s`` on; from the beginning if none is found."""
     import av
 
     if start_s > 0 and picture.start_time is not None:
@@ -224,11 +227,11 @@ def _decode_from(container, picture, start_s, damage):
 
 
 def _timed(decoded, picture):
-    """(from_s, until_s, frame): from when to when each is shown. One whose time does not pass follows the one before."""
+    """(from_s, until_s, frame): when each is shown. A time that does not ascend becomes the end of the frame before."""
     step_s = 1 / (_frame_rate_hz(picture) or 25.0)
     shown, from_s, until_s = None, -1.0, 0.0
     for frame in decoded:
-        time_s = until_s if frame.pts is None else _since_beginning_s(picture, frame.pts, picture.time_base)
+        time_s = until_s if frame.pts is None else _since_start_s(picture, frame.pts, picture.time_base)
         time_s = time_s if time_s > from_s else until_s  # H.264 in an AVI, say, which has no times of its own
         if shown is not None:
             yield from_s, time_s, shown
@@ -245,11 +248,12 @@ def _grid(from_s, until_s, rate_hz, start_s):
 
 
 def _upright(frame):
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))  # both turn counter-clockwise
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))  # both turn counter-clockwise
 
 
-def _hear(path):
-    """Yields the rate in the file first, 0 without sound; then pieces of the waveform that begins with the pictures."""
+def _decode_sound(path):
+    """Yields the rate of the file first, 0 without sound; then pieces of the waveform that begins with the images."""
     import av
 
     with _open(path) as (container, picture, sound):
@@ -267,7 +271,7 @@ def _hear(path):
                 raise VideoError(path, "holds sound with samples that are NaN or infinite")
             due = n_given
             if frame.pts is not None:
-                due = round(_since_beginning_s(picture, frame.pts, sound.time_base) * rate_hz)
+                due = round(_since_start_s(picture, frame.pts, sound.time_base) * rate_hz)
             if n_given == 0 or abs(due - n_given) > _JITTER_S * rate_hz:
                 for start in range(n_given, due, rate_hz):
                     yield np.zeros(min(rate_hz, due - start), np.float32)
@@ -282,21 +286,21 @@ def _frame_rate_hz(picture):
     return float(picture.average_rate or picture.guessed_rate or 0)
 
 
-def _since_beginning_s(picture, pts, time_base):
+def _since_start_s(picture, pts, time_base):
     return float(pts * time_base - (picture.start_time or 0) * picture.time_base)
 
 
 def _duration_s(container, picture):
-    """As the header says, 0 if it does not; an edit list may make the whole shorter than its pictures."""
+    """The duration in the header, 0 if there is none; an edit list may make the whole shorter than its images."""
     durations_s = [float((picture.duration or 0) * picture.time_base), (container.duration or 0) / 1e6]
     return min((duration_s for duration_s in durations_s if duration_s), default=0.0)
 
 
 def _warn(path, what, damage, missing_s=0.0):
-    told = []
+    reports = []
     if damage:
-        told.append(f"{what} left out because damaged: {len(damage)} ({damage[0]})")
+        reports.append(f"{what} left out because damaged: {len(damage)} ({damage[0]})")
     if missing_s > _MISSING_S:
-        told.append(f"it ends {missing_s:.1f} s before its header says")
-    if told:
-        warnings.warn(f"{path}: {'; '.join(told)}", VideoWarning, stacklevel=3)
+        reports.append(f"it ends {missing_s:.1f} s before its header says")
+    if reports:
+        warnings.warn(f"{path}: {'; '.join(reports)}", VideoWarning, stacklevel=3)

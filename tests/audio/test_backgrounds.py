@@ -24,7 +24,7 @@ def drawn_s(sounds, n_s=1.0, n=25, seed=0):
 
 def test_crops_come_from_everywhere_in_a_soundscape(tmp_path):
     audio_io.write(tmp_path / "night.flac", ramp(20), RATE_HZ)
-    spans = drawn_s(backgrounds.Sounds(backgrounds.of_files([tmp_path / "night.flac"]), RATE_HZ))
+    spans = drawn_s(backgrounds.Sounds(backgrounds.from_files([tmp_path / "night.flac"]), RATE_HZ))
     assert np.allclose(spans[:, 1] - spans[:, 0], 1.0, atol=0.01)
     assert spans.min() < 3 and spans.max() > 17
 
@@ -38,7 +38,7 @@ def test_crops_keep_to_the_stretch_they_may_come_from(tmp_path):
 
 def test_a_sound_shorter_than_wanted_is_repeated(tmp_path):
     audio_io.write(tmp_path / "hm.flac", ramp(0.5), RATE_HZ)
-    crop = backgrounds.Sounds(backgrounds.of_files([tmp_path / "hm.flac"]), RATE_HZ).draw(
+    crop = backgrounds.Sounds(backgrounds.from_files([tmp_path / "hm.flac"]), RATE_HZ).draw(
         2 * RATE_HZ, rng=np.random.default_rng(0)
     )
     assert np.array_equal(crop, np.tile(crop[: RATE_HZ // 2], 4)) and crop.any()
@@ -47,7 +47,7 @@ def test_a_sound_shorter_than_wanted_is_repeated(tmp_path):
 def test_crops_have_the_rate_that_is_wanted(tmp_path):
     """Half of 16,000 samples are half a second; the ends of a crop ring a little from resampling."""
     audio_io.write(tmp_path / "night.wav", ramp(10, 8000), 8000)
-    sounds = backgrounds.Sounds(backgrounds.of_files([tmp_path / "night.wav"]), 16000)
+    sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "night.wav"]), 16000)
     for seed in range(5):
         crop = sounds.draw(16000, rng=np.random.default_rng(seed))
         assert 100 * (crop[12000] - crop[4000]) == pytest.approx(0.5, abs=0.02)
@@ -56,7 +56,7 @@ def test_crops_have_the_rate_that_is_wanted(tmp_path):
 def test_the_same_seed_draws_the_same(tmp_path):
     for name in "abc":
         audio_io.write(tmp_path / f"{name}.flac", hiss(3, level=0.1, seed=ord(name)), RATE_HZ)
-    sounds = backgrounds.Sounds(backgrounds.of_files(sorted(tmp_path.iterdir())), RATE_HZ)
+    sounds = backgrounds.Sounds(backgrounds.from_files(sorted(tmp_path.iterdir())), RATE_HZ)
     once, again, other = (sounds.draw(100, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
@@ -64,7 +64,7 @@ def test_the_same_seed_draws_the_same(tmp_path):
 def test_a_broken_file_is_left_out_and_told_once_and_the_others_go_on(tmp_path):
     (tmp_path / "broken.ogg").write_bytes(b"OggS not really")
     audio_io.write(tmp_path / "night.flac", ramp(5), RATE_HZ)
-    sounds = backgrounds.Sounds(backgrounds.of_files([tmp_path / "broken.ogg", tmp_path / "night.flac"]), RATE_HZ)
+    sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "broken.ogg", tmp_path / "night.flac"]), RATE_HZ)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         drawn_s(sounds, n=30)
@@ -74,18 +74,18 @@ def test_a_broken_file_is_left_out_and_told_once_and_the_others_go_on(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:background left out")
 def test_where_nothing_can_be_read_the_error_names_a_file_and_the_remedy(tmp_path):
-    sounds = backgrounds.Sounds(backgrounds.of_files([tmp_path / "gone.flac"]), RATE_HZ)
-    with pytest.raises(backgrounds.AmbienceError, match="gone.flac: there is no such file; leave background out"):
+    sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "gone.flac"]), RATE_HZ)
+    with pytest.raises(backgrounds.BackgroundError, match="gone.flac: there is no such file; leave background out"):
         sounds.draw(100, rng=np.random.default_rng(0))
-    with pytest.raises(backgrounds.AmbienceError, match="no rows"):
-        backgrounds.Sounds(backgrounds.of_files([]), RATE_HZ)
+    with pytest.raises(backgrounds.BackgroundError, match="is empty"):
+        backgrounds.Sounds(backgrounds.from_files([]), RATE_HZ)
 
 
 @pytest.mark.filterwarnings("ignore:background left out")
 def test_a_stretch_beyond_the_end_of_its_file_is_left_out(tmp_path):
     audio_io.write(tmp_path / "night.flac", ramp(5), RATE_HZ)
     table = pd.DataFrame({"path": [tmp_path / "night.flac"], "start_s": [7.0], "end_s": [9.0]})
-    with pytest.raises(backgrounds.AmbienceError, match="nothing starts at 7 s"):
+    with pytest.raises(backgrounds.BackgroundError, match="nothing starts at 7 s"):
         backgrounds.Sounds(table, RATE_HZ).draw(100, rng=np.random.default_rng(0))
 
 
@@ -101,7 +101,7 @@ def test_voices_are_where_stage_02_heard_them_in_the_file(tmp_path):
             "end_s": [3.0, 4.5, 5.1, 9.0, 9.0],
         }
     )
-    table = backgrounds.of_speech(segments, recordings, tmp_path)
+    table = backgrounds.from_speech(segments, recordings, tmp_path)
     assert table["path"].tolist() == [str(tmp_path / "b.ogg"), str(tmp_path / "a.ogg")]
     assert table[["start_s", "end_s"]].to_numpy().tolist() == [[11.0, 13.0], [2.0, 4.5]]
 
@@ -112,6 +112,6 @@ def test_what_has_labels_is_left_out_and_so_is_what_is_too_short(tmp_path):
         audio_io.write(tmp_path / f"{name}.flac", ramp(10), RATE_HZ)
     paths = [tmp_path / "night.flac", tmp_path / "dawn.flac"]
     labelled = pd.DataFrame({"path": [str(paths[0])] * 2, "start_s": [5.5, 0.0], "end_s": [8.0, 5.0]})
-    table = backgrounds.of_files(paths, labelled)
+    table = backgrounds.from_files(paths, labelled)
     assert table["path"].tolist() == [str(path) for path in paths] and table["start_s"].tolist() == [8.0, 0.0]
     assert table["end_s"].iloc[0] == 10.0 and np.isnan(table["end_s"].iloc[1])

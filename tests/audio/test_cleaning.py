@@ -97,7 +97,7 @@ SPANS = np.array([[0.5, 1.25], [2.0, 2.6]])
 
 def test_removed_and_kept_are_the_recording():
     waveform = hiss(3.0)
-    pieces = cleaning.cut(waveform, RATE_HZ, SPANS)
+    pieces = cleaning.split_at(SPANS, waveform, RATE_HZ)
     assert [is_inside for _, is_inside in pieces] == [False, True, False, True, False]
     assert np.array_equal(np.concatenate([piece for piece, _ in pieces]), waveform)
     removed = cleaning.apply_policy(waveform, RATE_HZ, SPANS, "remove")

@@ -297,5 +297,5 @@ def test_every_recording_has_a_point_on_the_map(n, is_alike):
 
 def test_a_map_of_very_many_recordings_shows_some():
     patches = pd.DataFrame({"recording_id": [f"r{i:03}" for i in range(300)]})
-    points, names = clips.recording_map(np.random.default_rng(0).random((300, 4)), patches, seed=0, n_most=5)
+    points, names = clips.recording_map(np.random.default_rng(0).random((300, 4)), patches, seed=0, max_recordings=5)
     assert len(points) == len(set(names)) == 5

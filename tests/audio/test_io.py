@@ -111,10 +111,10 @@ def unusable(folder):
         soundfile.write(folder / f"{name}.wav", waveform, 32000, subtype="FLOAT")
     return {
         "absent.wav": "no such file",
-        "stub.ogg": "not sound",
+        "stub.ogg": "not audio",
         "empty.wav": "0 bytes",
         "page.mp3": "web page",
-        "text.ogg": "not sound",
+        "text.ogg": "not audio",
         "none.wav": "no samples",
         "nan.wav": "NaN or infinite",
         "infinite.wav": "NaN or infinite",
@@ -165,10 +165,3 @@ def test_padding_is_low_noise_after_the_clip():
     assert padded.shape == (32000,) and padded.dtype == np.float32
     assert 20 * np.log10(padded[3200:].std()) == pytest.approx(-60, abs=0.2)
     assert audio_io.pad_with_noise(tone(), 100, np.random.default_rng(0)) is not None
-
-
-@pytest.mark.parametrize("lengths", [[7], [1, 1, 1, 1, 1, 1, 1], [3, 0, 4], [0, 7, 0]])
-def test_regrouping_changes_only_the_cuts(lengths):
-    ends = np.cumsum([0, *lengths])
-    pieces = [np.arange(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
-    assert [block.tolist() for block in audio_io.regroup(pieces, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

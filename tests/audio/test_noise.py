@@ -52,5 +52,5 @@ def test_the_measures_say_what_the_recording_is_made_of():
 def test_measures_do_not_depend_on_the_blocks():
     waveform = hiss(5) + song(5)
     whole, parts = noise.Measures.of(waveform, RATE_HZ), noise.Measures(RATE_HZ)
-    assert np.array_equal(np.concatenate(list(parts.watch(np.split(waveform, [5, 40000, 99999])))), waveform)
+    assert np.array_equal(np.concatenate(list(parts.update(np.split(waveform, [5, 40000, 99999])))), waveform)
     assert whole.summary() == parts.summary() and np.array_equal(whole.noise(), parts.noise())

@@ -18,16 +18,16 @@ def apply(layer, x, training=True):
 def masks(**numbers):
     """(batch, frames, bands) bool: what the layer masks."""
     x = images(200)
-    return apply(spec_augment.build(seed=0, **numbers), x) != x
+    return apply(spec_augment.SpecAugment(seed=0, **numbers), x) != x
 
 
 def test_a_model_that_listens_is_not_masked():
-    assert np.array_equal(apply(spec_augment.build(seed=0), images(), training=False), images())
+    assert np.array_equal(apply(spec_augment.SpecAugment(seed=0), images(), training=False), images())
 
 
 def test_what_is_masked_is_whole_moments_and_whole_bands_and_becomes_the_mean():
     x = images()
-    y = apply(spec_augment.build(n_time_masks=1, n_band_masks=1, longest_share=0.5, widest_share=0.5, seed=1), x)
+    y = apply(spec_augment.SpecAugment(n_time_masks=1, n_band_masks=1, longest_share=0.5, widest_share=0.5, seed=1), x)
     masked = x != y
     assert np.array_equal(masked, masked.all(axis=2)[:, :, None] | masked.all(axis=1)[:, None, :])
     means = np.broadcast_to(x.mean(axis=(1, 2))[:, None, None], x.shape)
@@ -51,16 +51,16 @@ def test_every_moment_and_every_band_is_masked_once_in_a_while():
 
 def test_no_masks_are_no_change_and_masks_differ_from_row_to_row_and_batch_to_batch():
     assert not masks(n_time_masks=0, n_band_masks=0).any()
-    layer = spec_augment.build(seed=0)
+    layer = spec_augment.SpecAugment(seed=0)
     x = np.repeat(images(1), 2, axis=0)
     first, second = apply(layer, x), apply(layer, x)
     assert not np.array_equal(first[0], first[1]) and not np.array_equal(first, second)
-    assert np.array_equal(apply(spec_augment.build(seed=0), x), first)
+    assert np.array_equal(apply(spec_augment.SpecAugment(seed=0), x), first)
 
 
 def test_all_channels_are_masked_alike():
     x = images(channels=3)
-    masked = apply(spec_augment.build(seed=0), x) != x
+    masked = apply(spec_augment.SpecAugment(seed=0), x) != x
     assert masked.any() and (masked == masked[..., :1]).all()
 
 
@@ -69,7 +69,7 @@ def test_it_stands_in_a_model_that_is_trained_and_saved(tmp_path):
 
     x = images(8)
     inputs = keras.Input((None, 40))
-    masked = spec_augment.build(n_time_masks=1, longest_share=0.3, seed=5)(inputs)
+    masked = spec_augment.SpecAugment(n_time_masks=1, longest_share=0.3, seed=5)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling1D()(masked)))
     model.compile("sgd", "mse")
     model.fit(x, np.ones(8), verbose=0)

@@ -5,6 +5,7 @@ from sounds import hiss
 
 from birdlib.audio import io as audio_io
 from birdlib.audio import windowing
+from birdlib.audio.batches import ConsecutiveWindows, RandomWindows
 
 RATE_HZ = 8000
 OPTIONS = {"rate_hz": RATE_HZ, "window_s": 1.0}
@@ -37,7 +38,7 @@ def aviary(tmp_path_factory):
 
 def batches(aviary, **options):
     folder, table, truth, _ = aviary
-    return windowing.draw_batches(table, folder, truth, **OPTIONS | {"batch_size": 8, "n_steps": 3, "rng": rng()} | options)
+    return RandomWindows(table, folder, truth, **OPTIONS | {"batch_size": 8, "n_steps": 3, "rng": rng()} | options)
 
 
 # Parts
@@ -49,7 +50,7 @@ def test_white_noise_and_the_clips_of_others_are_no_parts():
     })  # fmt: skip
     found = windowing.parts(clips, pd.DataFrame({"recording_id": ["a", "b"]}))
     assert found["recording_id"].tolist() == ["b", "a"] and found["row"].tolist() == [1, 0]
-    with pytest.raises(windowing.CropError, match="02_clean"):
+    with pytest.raises(windowing.WindowError, match="02_clean"):
         windowing.parts(clips, pd.DataFrame({"recording_id": ["d"]}))
 
 
@@ -65,7 +66,7 @@ def test_a_detector_hears_its_bird_half_of_the_time():
     assert truth.tolist() == [[1], [0], [0], [1]] and shares.tolist() == [0.25] * 4
     _, shares = windowing.one_against_rest(np.array([[1, 0], [0, 1], [0, 1]]), 0)
     assert shares.tolist() == [0.5, 0.25, 0.25]
-    with pytest.raises(windowing.CropError, match="0 of 2"):
+    with pytest.raises(windowing.WindowError, match="0 of 2"):
         windowing.one_against_rest(np.array([[0, 1], [0, 1]]), 0)
 
 
@@ -80,7 +81,7 @@ def test_a_crop_has_the_label_of_the_bird_that_is_heard_in_it(aviary):
 
 
 def test_a_short_song_is_repeated_and_not_followed_by_silence(aviary):
-    found = windowing.read_crop(aviary[0] / "1.flac", 0.0, 0.3, RATE_HZ, 1.0)
+    found = windowing.read_window(aviary[0] / "1.flac", 0.0, 0.3, RATE_HZ, 1.0)
     n = round(0.3 * RATE_HZ)
     assert len(found) == RATE_HZ and np.array_equal(found[:n], found[n : 2 * n]) and found[-n:].any()
 
@@ -93,7 +94,7 @@ def test_a_crop_stays_within_its_part(tmp_path):
         RATE_HZ,
     )
     table = pd.DataFrame({"audio_path": ["x.flac"], "start_s": 1.0, "end_s": 2.0, "row": 0})
-    sounds, _, _ = windowing.draw_batches(
+    sounds, _, _ = RandomWindows(
         table, tmp_path, np.ones((1, 1)), rate_hz=RATE_HZ, window_s=0.4, batch_size=16, n_steps=1, rng=rng()
     )[0]
     loudness = np.sqrt((sounds**2).mean(axis=1))
@@ -103,7 +104,7 @@ def test_a_crop_stays_within_its_part(tmp_path):
 
 def test_another_rate_is_brought_to_that_of_the_model(tmp_path):
     audio_io.write(tmp_path / "x.flac", tone(700, 2.0), RATE_HZ)
-    found = windowing.read_crop(tmp_path / "x.flac", 0.5, 2.0, 11_025, 1.0)
+    found = windowing.read_window(tmp_path / "x.flac", 0.5, 2.0, 11_025, 1.0)
     assert len(found) == 11_025 and np.abs(np.fft.rfft(found)).argmax() == 700
 
 
@@ -111,14 +112,14 @@ def test_shares_say_how_often_recordings_are_drawn(aviary):
     """However long they are; 0 is never."""
     _, truth, _ = batches(aviary, batch_size=400, shares=[0.75, 0.25, 0.0], window_s=0.01)[0]
     assert truth.mean(axis=0) == pytest.approx([0.75, 0.25, 0.0], abs=0.06)
-    with pytest.raises(windowing.CropError, match="share 0"):
+    with pytest.raises(windowing.WindowError, match="share 0"):
         batches(aviary, shares=[0.0, 0.0, 0.0])
 
 
 def test_parts_of_one_recording_share_its_draws_by_their_length(aviary):
     folder, table, _, _ = aviary
     table = table.iloc[[0, 2]].assign(row=[0, 0])  # 4 and 2 seconds
-    both = windowing.draw_batches(
+    both = RandomWindows(
         table, folder, np.ones((1, 1)), rate_hz=RATE_HZ, window_s=0.1, batch_size=300, n_steps=1, rng=rng()
     )
     low = np.mean([pitch_of(sound) == 500 for sound in both[0][0]])
@@ -160,17 +161,17 @@ def test_spectrograms_are_those_of_the_front_end_and_may_be_tampered_with(aviary
     assert np.array_equal(batches(aviary, front_end=front_end)[0][0].reshape(8, -1), batches(aviary)[0][0])
     dark = batches(aviary, front_end=front_end, augment_spectrograms=lambda images, truth, rng: (0 * images, truth))
     assert dark[0][0].shape == (8, 10, RATE_HZ // 10) and not dark[0][0].any()
-    with pytest.raises(windowing.CropError, match="front_end"):
+    with pytest.raises(windowing.WindowError, match="front_end"):
         batches(aviary, augment_spectrograms=lambda images, truth, rng: (images, truth))
 
 
 def test_a_file_that_broke_is_told_and_another_is_heard_in_its_place(aviary, tmp_path):
     folder, table, truth, _ = aviary
     table = table.assign(audio_path=[str(folder / "0.flac"), str(tmp_path / "gone.flac"), str(folder / "2.flac")])
-    found = windowing.draw_batches(table, tmp_path, truth, batch_size=32, n_steps=1, rng=rng(), **OPTIONS)
+    found = RandomWindows(table, tmp_path, truth, batch_size=32, n_steps=1, rng=rng(), **OPTIONS)
     assert not found[0][1][:, 1].any() and list(found.skipped) == [str(tmp_path / "gone.flac")]
-    with pytest.raises(windowing.CropError, match="gone.flac.*no such file"):
-        windowing.draw_batches(table, tmp_path, truth, shares=[0, 1, 0], batch_size=1, n_steps=1, rng=rng(), **OPTIONS)[0]
+    with pytest.raises(windowing.WindowError, match="gone.flac.*no such file"):
+        RandomWindows(table, tmp_path, truth, shares=[0, 1, 0], batch_size=1, n_steps=1, rng=rng(), **OPTIONS)[0]
 
 
 # Windows
@@ -178,7 +179,7 @@ def test_a_file_that_broke_is_told_and_another_is_heard_in_its_place(aviary, tmp
 
 def cut(lengths_s, n_windows=0, window_s=5.0):
     table = pd.DataFrame({"audio_path": "x", "start_s": 0.0, "end_s": lengths_s, "row": range(len(lengths_s))})
-    return windowing.windows(table, ".", rate_hz=RATE_HZ, window_s=window_s, n_windows=n_windows).table
+    return ConsecutiveWindows(table, ".", rate_hz=RATE_HZ, window_s=window_s, n_windows=n_windows).table
 
 
 @pytest.mark.parametrize(("length_s", "starts_s"), [(2, [0]), (5, [0]), (5.4, [0]), (8, [0, 3]), (15, [0, 5, 10])])
@@ -195,7 +196,7 @@ def test_of_a_long_recording_some_windows_are_heard_all_over_it():
 
 def test_windows_come_in_their_order_and_are_always_the_same(aviary):
     folder, table, _, pitches = aviary
-    found = windowing.windows(table, folder, n_windows=0, batch_size=3, **OPTIONS)
+    found = ConsecutiveWindows(table, folder, n_windows=0, batch_size=3, **OPTIONS)
     sounds = np.concatenate([found[i] for i in range(len(found))])
     assert sounds.shape == (7, RATE_HZ) and [len(found[i]) for i in range(3)] == [3, 3, 1]
     assert [pitch_of(sound) for sound in sounds[[0, 3, 5]]] == [500, 500, 2000]

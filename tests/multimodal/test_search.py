@@ -159,7 +159,7 @@ def test_a_query_that_is_in_the_index_finds_itself(outputs, root, path):
 def test_a_query_is_cleaned_as_the_index_was(tmp_path, root, monkeypatch):
     """Someone speaks in the second, third and fourth second, and was removed from the index."""
     spans = np.array([[1.0, 4.0]])
-    monkeypatch.setattr(cleaning.vad, "spans_of", lambda *_, **__: spans)
+    monkeypatch.setattr(cleaning.vad, "probabilities_to_spans", lambda *_, **__: spans)
     make_stage(tmp_path, root, has_photos=False, spans=spans)
     assert search.find([root / "crow.wav"], tmp_path)["cosine"][0] > 0.999
     path = tmp_path / "04_triplet" / "preprocessing.json"

@@ -5,6 +5,7 @@ import pytest
 from sounds import two_birds
 
 from birdlib.audio import windowing
+from birdlib.audio.batches import ConsecutiveWindows, RandomWindows
 from birdlib.metrics import classification
 from birdlib.species import mel_models, mel_training
 
@@ -24,9 +25,9 @@ def test_a_detector_finds_its_own_bird(tmp_path):
 
     def batches_of(column):
         own, shares = windowing.one_against_rest(truth, column)
-        return windowing.draw_batches(table, folder, own, shares=shares, batch_size=8, n_steps=8, rng=np.random.default_rng(0), **numbers)
+        return RandomWindows(table, folder, own, shares=shares, batch_size=8, n_steps=8, rng=np.random.default_rng(0), **numbers)
 
-    windows = windowing.windows(table, folder, n_windows=1, **numbers)
+    windows = ConsecutiveWindows(table, folder, n_windows=1, **numbers)
     options = {"loss": "binary_crossentropy", "epochs": 5, "learning_rate": 0.01, "folder": tmp_path / "checkpoints"}
     detector, history = mel_training.fit_detectors([1, 0], build, batches_of, (windows, truth), **options)
     scores = mel_training.predict(detector, windows, len(truth))

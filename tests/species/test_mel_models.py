@@ -175,7 +175,7 @@ def test_detectors_that_hear_windows_of_two_lengths_are_not_joined(pooled):
 
 
 def test_a_model_that_was_saved_says_the_same(tmp_path, pooled, sed):
-    masked = build(masking=spec_augment.build(seed=1))
+    masked = build(masking=spec_augment.SpecAugment(seed=1))
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
     for model in (pooled, sed, masked):
         model.save(tmp_path / "model.keras")
@@ -194,7 +194,7 @@ def test_a_model_that_was_saved_says_the_same_in_another_process(tmp_path, sed):
 
 
 def test_masks_are_for_training_only():
-    model = build(masking=spec_augment.build(seed=1))
+    model = build(masking=spec_augment.SpecAugment(seed=1))
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
     pictures = seen(model, *waveforms)
     inner = mel_models.body(model)

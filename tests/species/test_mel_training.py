@@ -8,6 +8,7 @@ from sounds import two_birds
 
 from birdlib import runtime
 from birdlib.audio import windowing
+from birdlib.audio.batches import ConsecutiveWindows, RandomWindows
 from birdlib.metrics import classification
 from birdlib.species import mel_models, mel_training
 
@@ -40,13 +41,13 @@ def model_of(seed=0, n_classes=2):
 def batches(aviary, seed=0, **options):
     folder, table, truth = aviary
     options = {"batch_size": 8, "n_steps": 4, "rng": np.random.default_rng(seed)} | NUMBERS | options
-    return windowing.draw_batches(table, folder, truth, **options)
+    return RandomWindows(table, folder, truth, **options)
 
 
 def validation(aviary, rows=slice(None)):
     folder, table, truth = aviary
     table = table[rows].assign(row=range(len(table[rows])))
-    return windowing.windows(table, folder, n_windows=2, **NUMBERS), truth[rows]
+    return ConsecutiveWindows(table, folder, n_windows=2, **NUMBERS), truth[rows]
 
 
 def fit(aviary, model, folder=None, fed=None, **options):
@@ -124,7 +125,7 @@ def test_a_model_is_trained_on_its_spectrograms_as_on_its_sounds(aviary):
         front_end = mel_models.front_end(model) if is_on_spectrograms else None
         fed = batches(aviary, rate_hz=mel_models.SAMPLE_RATE_HZ, front_end=front_end, n_steps=2)
         folder, table, truth = aviary
-        windows = windowing.windows(table, folder, rate_hz=mel_models.SAMPLE_RATE_HZ, window_s=0.25, n_windows=1)
+        windows = ConsecutiveWindows(table, folder, rate_hz=mel_models.SAMPLE_RATE_HZ, window_s=0.25, n_windows=1)
         return mel_training.fit(model, fed, (windows, truth), **OPTIONS | {"epochs": 1})
 
     on_spectrograms, on_sounds = trained(True), trained(False)
@@ -232,7 +233,7 @@ def test_what_cannot_be_read_is_named_in_training(aviary, tmp_path):
 
     folder, table, truth = aviary
     shutil.copytree(folder, tmp_path / "disk")
-    fed = windowing.draw_batches(
+    fed = RandomWindows(
         table, tmp_path / "disk", truth, batch_size=8, n_steps=50, rng=np.random.default_rng(0), **NUMBERS
     )
     read = []
@@ -244,7 +245,7 @@ def test_what_cannot_be_read_is_named_in_training(aviary, tmp_path):
         return sounds, labels
 
     fed.augment_batch = going_away
-    with pytest.raises(windowing.CropError, match="no such file"):
+    with pytest.raises(windowing.WindowError, match="no such file"):
         fit(aviary, model_of(), fed=fed)
     assert len(read) == 3
 
@@ -253,7 +254,7 @@ def test_a_recording_that_cannot_be_read_has_no_score_and_does_not_count(aviary,
     folder, table, truth = aviary
     table = table.assign(audio_path=[str(folder / name) for name in table["audio_path"]])
     table.loc[3, "audio_path"] = "gone.flac"
-    windows = windowing.windows(table, tmp_path, n_windows=2, **NUMBERS)
+    windows = ConsecutiveWindows(table, tmp_path, n_windows=2, **NUMBERS)
     scores = mel_training.predict(model_of(), windows, len(truth))
     assert np.flatnonzero(np.isnan(scores).any(axis=1)).tolist() == [3] and list(windows.skipped) == ["gone.flac"]
     history = mel_training.fit(model_of(), batches(aviary), (windows, truth), **OPTIONS | {"epochs": 1})
