@@ -1,6 +1,7 @@
-"""Pictures looked at in parts, for what is small in them, and one set of boxes from those of all parts.
+"""Detection in overlapping tiles, for small birds, and the merging of the tiles' boxes.
 
-Boxes are (n, 5) float32: x, y, width, height in pixels, score in [0, 1].
+Boxes are (n, 5) float32: x, y, width, height in pixels, score in [0, 1]. Own code, because
+``supervision.InferenceSlicer`` leaves out the whole image and does not know which boxes the edge of a tile truncates.
 """
 
 import itertools
@@ -8,20 +9,22 @@ import math
 
 import numpy as np
 
+from birdlib.video import boxes as geometry
+
 _OVERLAP = 0.2  # of neighbouring tiles, as in Slicing Aided Hyper Inference (2022)
-_MAX_IOU = 0.5  # of two boxes that are two birds, as in Faster R-CNN and SSD
-_MAX_INSIDE = 0.7  # of the smaller of two boxes: more, and it is a part of the same bird
+_MAX_IOU = 0.5  # of the boxes of two birds, as in Faster R-CNN and SSD
+_MAX_INSIDE = 0.7  # of the smaller of two boxes: with more, it is a part of the same bird
 
 
 def layout(width, height, n_tiles):
-    """The whole picture, and overlapping tiles of about square shape if there are to be any.
+    """The whole image, and for ``n_tiles`` > 1 overlapping tiles of about square shape that cover it.
 
     Args:
         width, height: in pixels.
         n_tiles: along the longer side; 1 gives the whole only.
 
     Returns:
-        list of (x, y, width, height), ints; the tiles cover the picture.
+        list of (x, y, width, height), ints.
     """
     whole = [(0, 0, width, height)]
     if n_tiles == 1:
@@ -37,13 +40,13 @@ def _cuts(length, n):
     return [(round(k * (length - size) / max(1, n - 1)), size) for k in range(n)]
 
 
-def cut_by(boxes, tile, width, height):
-    """Which boxes the edge of a tile may have cut off: they end where it does, and the picture does not.
+def truncated_by(boxes, tile, width, height):
+    """Which boxes the edge of a tile may have truncated: they end where the tile does, and the image does not.
 
     Args:
         boxes: (n, 5) float32, in pixels of the tile.
         tile: x, y, width, height.
-        width, height: of the picture.
+        width, height: of the image.
 
     Returns:
         (n, 4) bool: at the left, top, right, bottom.
@@ -56,76 +59,59 @@ def cut_by(boxes, tile, width, height):
     return np.concatenate([before, after], axis=1)
 
 
-def inside(boxes, width, height):
-    """Boxes clipped to their picture; those of which less than a pixel is left are dropped."""
-    first = np.clip(boxes[:, :2], 0, (width, height))
-    last = np.clip(boxes[:, :2] + boxes[:, 2:4], 0, (width, height))
-    boxes = np.concatenate([first, last - first, boxes[:, 4:]], axis=1).astype(np.float32)
-    return boxes[(boxes[:, 2:4] >= 1).all(axis=1)]
-
-
-def merge(boxes, cut):
+def merge(boxes, truncated):
     """Non-maximum suppression that also drops a part of a bird inside the whole one, and joins what tiles cut in two.
 
     Args:
         boxes: (n, 5) float32.
-        cut: (n, 4) bool, whether the edge of a tile cuts a box off at its left, top, right, bottom. Such a box gives way to
-            any that is whole; two that nobody saw whole become one.
+        truncated: (n, 4) bool, at the left, top, right, bottom, by the edge of a tile. Such a box gives way to any
+            whole one; two truncated boxes that continue each other are joined.
 
     Returns:
-        (kept, 5) float32, the surest first.
+        (kept, 5) float32, by descending score.
     """
-    is_cut = cut.any(axis=1)
-    whole = _suppress(boxes[~is_cut], boxes[~is_cut, 4], np.zeros((0, 5), np.float32))
-    parts, sides = boxes[is_cut], cut[is_cut]
+    is_part = truncated.any(axis=1)
+    whole = _suppress(boxes[~is_part], boxes[~is_part, 4], np.zeros((0, 5), np.float32))
+    parts, sides = boxes[is_part], truncated[is_part]
     if len(whole) and len(parts):
-        free = ~_same(parts, whole).any(axis=1)
+        free = ~_is_same_bird(parts[:, None], whole).any(axis=1)
         parts, sides = parts[free], sides[free]
-    parts = _joined(parts, sides)
-    boxes = _suppress(parts, parts[:, 2] * parts[:, 3], whole)  # the largest shows most of the bird
+    parts = _join(parts, sides)
+    boxes = _suppress(parts, geometry.area(parts), whole)  # the largest shows most of the bird
     return boxes[np.argsort(-boxes[:, 4], kind="stable")]
 
 
 def _suppress(boxes, rank, kept):
-    """``kept`` and those boxes that are the same bird as none before them, the highest in rank first."""
+    """``kept``, and the boxes that are the same bird as no box kept before them, in descending rank."""
     for box in boxes[np.argsort(-rank, kind="stable")]:
-        if not _same(box[None], kept).any():
+        if not _is_same_bird(box, kept).any():
             kept = np.concatenate([kept, box[None]])
     return kept
 
 
-def _same(boxes, others):
-    """(boxes, others) bool: there is one bird in both."""
-    both = _shared(boxes, others, 0) * _shared(boxes, others, 1)
-    area, other_area = boxes[:, None, 2] * boxes[:, None, 3], others[:, 2] * others[:, 3]
-    return (both > _MAX_IOU * (area + other_area - both)) | (both > _MAX_INSIDE * np.minimum(area, other_area))
+def _is_same_bird(boxes, others):
+    shared = np.prod(geometry.shared_sides(boxes, others), axis=-1)
+    area, other_area = geometry.area(boxes), geometry.area(others)
+    return (shared > _MAX_IOU * (area + other_area - shared)) | (shared > _MAX_INSIDE * np.minimum(area, other_area))
 
 
-def _shared(boxes, others, axis):
-    """(boxes, others) float32: the length that both cover, across (0) or down (1)."""
-    first, last = boxes[:, None, axis], boxes[:, None, axis] + boxes[:, None, axis + 2]
-    other_first, other_last = others[:, axis], others[:, axis] + others[:, axis + 2]
-    return np.maximum(np.minimum(last, other_last) - np.maximum(first, other_first), 0)
-
-
-def _joined(boxes, cut):
-    """Boxes that go on where another was cut are one: at opposite sides, and more than half as long beside each other."""
+def _join(boxes, truncated):
+    """Join boxes that continue each other: truncated at opposite sides, and beside each other by half."""
     for axis in (0, 1):
         k = 0
         while k < len(boxes):
-            other, mine = 1 - axis, boxes[k : k + 1]
-            beside = _shared(mine, boxes, other)[0]
-            beside = beside > _MAX_IOU * (mine[0, other + 2] + boxes[:, other + 2] - beside)
-            goes_on = cut[k, axis + 2] & cut[:, axis] & (boxes[:, axis] > mine[0, axis])
-            [mates] = np.nonzero(beside & goes_on & (_shared(mine, boxes, axis)[0] > 0))
+            other, shared = 1 - axis, geometry.shared_sides(boxes[k], boxes)
+            is_beside = shared[:, other] > _MAX_IOU * (boxes[k, other + 2] + boxes[:, other + 2] - shared[:, other])
+            continues = truncated[k, axis + 2] & truncated[:, axis] & (boxes[:, axis] > boxes[k, axis])
+            [mates] = np.nonzero(is_beside & continues & (shared[:, axis] > 0))
             if not len(mates):
                 k += 1
                 continue
-            pair = boxes[[k, mates[0]]]
+            mate, pair = mates[0], boxes[[k, mates[0]]]
             first, last = pair[:, :2].min(axis=0), (pair[:, :2] + pair[:, 2:4]).max(axis=0)
-            new_cut = cut[k] | cut[mates[0]]
-            new_cut[axis], new_cut[axis + 2] = cut[k, axis], cut[mates[0], axis + 2]
-            boxes[k], cut[k] = [*first, *(last - first), pair[:, 4].max()], new_cut
-            boxes, cut = np.delete(boxes, mates[0], axis=0), np.delete(cut, mates[0], axis=0)
+            sides = truncated[k] | truncated[mate]
+            sides[axis], sides[axis + 2] = truncated[k, axis], truncated[mate, axis + 2]
+            boxes[k], truncated[k] = [*first, *(last - first), pair[:, 4].max()], sides
+            boxes, truncated = np.delete(boxes, mate, axis=0), np.delete(truncated, mate, axis=0)
             k = 0
     return boxes

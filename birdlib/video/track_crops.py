@@ -1,30 +1,31 @@
-"""The best pictures of one bird while it is followed: few, spread over time, whatever the length of the film."""
+"""The best crops of a track: few, spread over time, whatever the length of the film."""
 
 from pathlib import Path
 
 import numpy as np
 
 from birdlib import runtime
+from birdlib.video import boxes
 
 _MARGIN = 0.1  # of the box's longer side, added on each side
-_LONGEST_PX = 320  # of a crop's sides; networks look at 224
-_SHARP_PX = 96  # to which a crop is scaled before its sharpness is measured: it must not depend on the size
-_SHARP = 200.0  # variance of the Laplacian that counts half
-_LARGE_PX = 224  # a crop as large as networks want it
-_CUT_OFF = 0.5  # what a bird is worth that the edge of the picture cuts off
+_MAX_SIDE = 320  # pixels of a crop; networks take 224
+_SHARPNESS_SIDE = 96  # pixels at which sharpness is measured, which must not depend on the size of the crop
+_HALF_SHARP = 200.0  # the variance of the Laplacian that counts half
+_FULL_SIDE = 224  # pixels, from which on a crop is no better for being larger
+_EDGE_FACTOR = 0.5  # of the quality of a bird that the edge of the image truncates
 
 
-def crop(image, box, margin=_MARGIN, longest_px=_LONGEST_PX):
-    """Cut a bird out of a picture.
+def crop(image, box, margin=_MARGIN, max_side=_MAX_SIDE):
+    """Cut a bird out of an image.
 
     Args:
         image: (height, width, 3) uint8.
         box: x, y, width, height in pixels.
-        margin: share of the box's longer side that is added on each side, as far as the picture goes.
-        longest_px: a larger crop is scaled down to it.
+        margin: share of the box's longer side that is added on each side, within the image.
+        max_side: in pixels; a larger crop is scaled down to it.
 
     Returns:
-        (height, width, 3) uint8, at least one pixel; a copy, which does not hold the picture in memory.
+        (height, width, 3) uint8, at least one pixel; a copy, which does not hold the image in memory.
     """
     import cv2
 
@@ -34,95 +35,77 @@ def crop(image, box, margin=_MARGIN, longest_px=_LONGEST_PX):
     left, top = min(left, image.shape[1] - 1), min(top, image.shape[0] - 1)
     right, bottom = int(np.ceil(x + width + border)), int(np.ceil(y + height + border))
     part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    scale = longest_px / max(part.shape[:2])
+    scale = max_side / max(part.shape[:2])
     if scale >= 1:
         return part.copy()
     size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
     return cv2.resize(part, size, interpolation=cv2.INTER_AREA)
 
 
-def quality(cut, box, image_size, hidden=0.0):
-    """How much a crop shows of a bird: sharp, large, whole, and by itself.
+def quality(crop, box, image_size, occlusion=0.0):
+    """How well a crop shows a bird: sharp, large, whole and alone.
 
     Sharpness is the variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a
-    comparative study", 2000), taken at one size so that it does not stand for the size.
+    comparative study", 2000), measured at one size.
 
     Args:
-        cut: (height, width, 3) uint8, the crop.
+        crop: (height, width, 3) uint8.
         box: x, y, width, height in pixels.
-        image_size: (height, width) of the picture.
-        hidden: share of the box that other boxes cover.
+        image_size: (height, width) of the image.
+        occlusion: share of the box that other boxes cover.
 
     Returns:
         float in [0, 1).
     """
     import cv2
 
-    grey = cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY)
-    scale = _SHARP_PX / max(grey.shape)
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    scale = _SHARPNESS_SIDE / max(grey.shape)
     size = (max(3, round(grey.shape[1] * scale)), max(3, round(grey.shape[0] * scale)))
     grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     variance = cv2.Laplacian(grey, cv2.CV_32F).var()
-    sharp = variance / (variance + _SHARP)
-    large = min(1.0, np.sqrt(box[2] * box[3]) / _LARGE_PX)
-    whole = _CUT_OFF if touches_edge(box, image_size) else 1.0
-    return float(sharp * large * whole * (1.0 - hidden))
+    sharp = variance / (variance + _HALF_SHARP)
+    large = min(1.0, np.sqrt(box[2] * box[3]) / _FULL_SIDE)
+    whole = _EDGE_FACTOR if boxes.touches_edge(box, image_size) else 1.0
+    return float(sharp * large * whole * (1.0 - occlusion))
 
 
-def touches_edge(box, image_size, within=0.01):
-    """Whether a box ends at the edge of the picture, or ``within`` this share of its size."""
-    height, width = image_size
-    x, y, box_width, box_height = box[:4]
-    return bool(
-        x <= within * width
-        or y <= within * height
-        or x + box_width >= (1 - within) * width
-        or y + box_height >= (1 - within) * height
-    )
-
-
-class Best:
-    """At most ``2 * n_crops`` crops of a track that goes on: the best of each of equal spans, which grow with it."""
+class BestCrops:
+    """At most ``2 * n_crops`` crops of a growing track: the best of each of equal time spans, which grow with it."""
 
     def __init__(self, n_crops):
-        self.n_crops, self.span_s, self.kept = n_crops, 0.0, {}  # number of the span: (quality, time_s, crop)
+        self.n_crops, self.span_s, self.kept = n_crops, 0.0, {}  # index of the span: (quality, time_s, crop)
 
-    def offer(self, time_s, cut, worth):
-        """Keep a crop if it is the best of its span.
-
-        Args:
-            time_s: not before the one offered last.
-            cut: (height, width, 3) uint8.
-            worth: its ``quality``.
-        """
+    def add(self, time_s, crop, quality):
+        """Keep a (height, width, 3) uint8 crop if it is the best of its span; times must not descend."""
         if not self.kept:
             self.first_s = time_s
-        self._keep(time_s, cut, worth)
+        self._keep(time_s, crop, quality)
         while len(self.kept) > 2 * self.n_crops:
             last_s = max(kept[1] for kept in self.kept.values())
             self.span_s = 2 * self.span_s or (last_s - self.first_s) / self.n_crops
             kept, self.kept = list(self.kept.values()), {}
-            for worth, time_s, cut in kept:
-                self._keep(time_s, cut, worth)
+            for quality, time_s, crop in kept:
+                self._keep(time_s, crop, quality)
 
-    def _keep(self, time_s, cut, worth):
+    def _keep(self, time_s, crop, quality):
         span = int((time_s - self.first_s) / self.span_s) if self.span_s else time_s
-        if span not in self.kept or worth > self.kept[span][0]:
-            self.kept[span] = (worth, time_s, cut)
+        if span not in self.kept or quality > self.kept[span][0]:
+            self.kept[span] = (quality, time_s, crop)
 
-    def chosen(self):
+    def select(self):
         """The best of each of ``n_crops`` parts of the track, best first: list of (quality, time_s, crop)."""
-        kept = sorted(self.kept.values(), key=lambda one: one[1])
+        kept = sorted(self.kept.values(), key=lambda item: item[1])
         parts = np.array_split(np.arange(len(kept)), min(self.n_crops, len(kept)))
-        best = [max((kept[index] for index in part), key=lambda one: one[0]) for part in parts]
-        return sorted(best, key=lambda one: (-one[0], one[1]))
+        best = [max((kept[index] for index in part), key=lambda item: item[0]) for part in parts]
+        return sorted(best, key=lambda item: (-item[0], item[1]))
 
 
-def write(chosen, folder, name):
+def write(selected, folder, name):
     """Write crops as JPEG.
 
     Args:
-        chosen: list of (quality, time_s, crop), as ``Best.chosen`` gives it.
+        selected: list of (quality, time_s, crop), from ``BestCrops.select``.
         folder: of the stage.
         name: of the track: a path below ``folder``, to which a number is added.
 
@@ -135,10 +118,10 @@ def write(chosen, folder, name):
     import cv2
 
     rows = []
-    for number, (worth, time_s, cut) in enumerate(chosen, start=1):
+    for number, (quality, time_s, crop) in enumerate(selected, start=1):
         path = f"{name}_{number}.jpg"
-        _, data = cv2.imencode(".jpg", cut[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         with runtime.replacing(Path(folder) / path) as temporary:
             temporary.write_bytes(data.tobytes())
-        rows.append((time_s, path, worth))
+        rows.append((time_s, path, quality))
     return rows

@@ -31,7 +31,7 @@ def edge_colours(image, x, y, width, height):
 
 def test_a_box_is_drawn_where_the_bird_is_in_its_colour_and_the_picture_is_left_alone():
     image = dark()[0]
-    drawn = annotations.draw(image, [(50, 40, 60, 30)], [3])
+    drawn = annotations._draw(image, [(50, 40, 60, 30)], [3])
     for colour in edge_colours(drawn, 50, 40, 60, 30):
         assert np.array_equal(colour, annotations.colour(3))
     assert (drawn[45:69, 55:105] == 40).all() and (image == 40).all()
@@ -46,18 +46,18 @@ def test_an_individual_keeps_its_colour_and_no_two_of_a_dozen_look_alike():
 
 
 def test_labels_differ_and_stay_in_the_picture():
-    first, second = (annotations.draw(dark()[0], [(150, 0, 9, 9)], [label]) for label in (1, 12))
+    first, second = (annotations._draw(dark()[0], [(150, 0, 9, 9)], [label]) for label in (1, 12))
     assert first.shape == second.shape and not np.array_equal(first != 40, second != 40)
     assert len(np.unique(second[:, 130:])) > 2  # ink on colour on grey
 
 
 def test_between_two_detections_the_box_moves_evenly_and_elsewhere_there_is_none():
     times_s, boxes = np.array([1.0, 1.4, 5.0]), np.array([[0, 0, 10, 10], [40, 20, 10, 20], [80, 0, 10, 10.0]])
-    assert np.allclose(annotations.box_at(1.1, times_s, boxes), [10, 5, 10, 12.5])
-    assert np.allclose(annotations.box_at(1.4, times_s, boxes), boxes[1])
+    assert np.allclose(annotations._box_at(1.1, times_s, boxes), [10, 5, 10, 12.5])
+    assert np.allclose(annotations._box_at(1.4, times_s, boxes), boxes[1])
     for time_s in (0.5, 0.97, 3.0, 4.9, 5.1):
-        assert annotations.box_at(time_s, times_s, boxes, tolerance_s=0.02) is None
-    assert np.allclose(annotations.box_at(4.98, times_s, boxes, tolerance_s=0.03), boxes[2])
+        assert annotations._box_at(time_s, times_s, boxes, tolerance_s=0.02) is None
+    assert np.allclose(annotations._box_at(4.98, times_s, boxes, tolerance_s=0.03), boxes[2])
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def test_any_size_becomes_one_that_plays(tmp_path, width, height):
     """Even, and at most 1280; the box is scaled along."""
     image = np.full((height, width, 3), 40, np.uint8)
     box = (0.3 * width, 0.3 * height, 0.4 * width, 0.4 * height)
-    annotations.write_video(tmp_path / "a.mp4", [(image, [box], [1])] * 2, 10)
+    annotations._write_film(tmp_path / "a.mp4", [(image, [box], [1])] * 2, 10)
     found = video_io.probe(tmp_path / "a.mp4")
-    assert found.width % 2 == found.height % 2 == 0 and max(found.width, found.height) <= annotations.MAX_SIDE
+    assert found.width % 2 == found.height % 2 == 0 and max(found.width, found.height) <= annotations._MAX_SIDE
     assert found.width / found.height == pytest.approx(width / height, rel=0.1) and not found.has_sound
     [(_, shown), _] = video_io.frames(tmp_path / "a.mp4")
     lit = np.abs(shown.astype(int) - 40).max(axis=2) > 50
@@ -133,9 +133,9 @@ def test_what_breaks_leaves_the_old_film_and_nothing_half_written(tmp_path):
         raise video_io.VideoError("a.mp4", "is torn")
 
     with pytest.raises(video_io.VideoError, match="torn"):
-        annotations.write_video(path, breaks(), 10)
-    with pytest.raises(runtime.BirdlibError, match="b.mp4: there is no picture"):
-        annotations.write_video(path, [], 10)
+        annotations._write_film(path, breaks(), 10)
+    with pytest.raises(runtime.BirdlibError, match="b.mp4: there is no image"):
+        annotations._write_film(path, [], 10)
     assert [file.name for file in tmp_path.iterdir()] == ["b.mp4"] and path.read_bytes() == b"the old one"
 
 

@@ -101,4 +101,4 @@ def test_long_films_take_no_more_memory(watch, scenery, monkeypatch):
     background = motion._background
     monkeypatch.setattr(motion, "_background", lambda window: sizes.append(len(window)) or background(window))
     watch(lambda t: scenery, 150, rate_hz=0.2)
-    assert len(sizes) > 10 and max(sizes) <= motion.WINDOW_S * motion.PER_S
+    assert len(sizes) > 10 and max(sizes) <= motion.WINDOW_S * motion.RATE_HZ

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from birdlib.video import boxes as geometry
 from birdlib.video import tiles
 
 SIZES = [(1280, 720), (720, 1280), (640, 640), (3840, 2160), (1000, 90), (33, 21)]
@@ -21,10 +22,10 @@ def seen_by_tiles(birds, width, height, n_tiles, whole=True):
     found, cut = [], []
     for tile in tiles.layout(width, height, n_tiles)[0 if whole else 1 :]:
         x, y, tile_width, tile_height = tile
-        here = tiles.inside(birds - np.float32([x, y, 0, 0, 0]), tile_width, tile_height)
+        here = geometry.clip(birds - np.float32([x, y, 0, 0, 0]), tile_width, tile_height)
         here = here[(here[:, 2:4] >= 5).all(axis=1)]
         found.append(here + np.float32([x, y, 0, 0, 0]))
-        cut.append(tiles.cut_by(here, tile, width, height))
+        cut.append(tiles.truncated_by(here, tile, width, height))
     return np.concatenate(found), np.concatenate(cut)
 
 
@@ -108,5 +109,5 @@ def test_no_box_is_no_bird():
 
 
 def test_boxes_are_clipped_to_the_picture():
-    found = tiles.inside(boxes([-5, -5, 20, 20, 0.5], [90, 90, 20, 5, 0.4], [200, 10, 5, 5, 0.9]), 100, 100)
+    found = geometry.clip(boxes([-5, -5, 20, 20, 0.5], [90, 90, 20, 5, 0.4], [200, 10, 5, 5, 0.9]), 100, 100)
     assert np.allclose(found, [[0, 0, 15, 15, 0.5], [90, 90, 10, 5, 0.4]])

@@ -7,6 +7,7 @@ from films_made import read_mot
 
 from birdlib import runtime
 from birdlib.data.synthetic import sample
+from birdlib.video import boxes as geometry
 from birdlib.video import detectors, images, reassociation, track_crops, tracking
 
 RATE_HZ = 5.0
@@ -161,11 +162,11 @@ def test_crops_of_an_earlier_run_go(tmp_path):
 
 
 def test_a_long_track_holds_no_more_crops_than_a_short_one():
-    best = track_crops.Best(n_crops=4)
+    best = track_crops.BestCrops(n_crops=4)
     for k in range(2000):
-        best.offer(k / RATE_HZ, np.zeros((2, 2, 3), np.uint8), 1.0 if k in (300, 1700) else 0.5)
+        best.add(k / RATE_HZ, np.zeros((2, 2, 3), np.uint8), 1.0 if k in (300, 1700) else 0.5)
         assert len(best.kept) <= 8
-    chosen = best.chosen()
+    chosen = best.select()
     assert len(chosen) == 4
     assert {time_s for worth, time_s, _ in chosen if worth == 1.0} == {300 / RATE_HZ, 1700 / RATE_HZ}
 
@@ -178,7 +179,7 @@ def test_a_sharp_large_and_whole_crop_is_better(rng):
     assert best > track_crops.quality(blurred, box, size)
     assert best > track_crops.quality(sharp, (100, 100, 48, 48), size)
     assert best > track_crops.quality(sharp, (0, 100, 96, 96), size)
-    assert best > track_crops.quality(sharp, box, size, hidden=0.5)
+    assert best > track_crops.quality(sharp, box, size, occlusion=0.5)
 
 
 def test_crops_have_a_margin_and_stay_inside():
@@ -230,10 +231,10 @@ def test_numbers_without_sense_are_told(wrong, tmp_path):
 
 def test_a_bird_looks_like_itself_and_not_like_another():
     red, blue = (
-        reassociation.colours(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE)
+        reassociation.colour_histogram(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE)
     )
-    assert reassociation.difference(red, red) == pytest.approx(0.0, abs=1e-6)
-    assert reassociation.difference(red, blue) == pytest.approx(1.0, abs=1e-6)
+    assert reassociation.colour_distance(red, red) == pytest.approx(0.0, abs=1e-6)
+    assert reassociation.colour_distance(red, blue) == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -248,7 +249,7 @@ def test_tracks_of_the_sample_are_pure(tmp_path):
         for row in found.itertuples():
             near = boxes[(boxes["time_s"] - row.time_s).abs() < 0.034]
             box = np.array([row.x, row.y, row.width, row.height])
-            overlaps = [reassociation.overlap(box, one) for one in near[["x", "y", "width", "height"]].to_numpy(float)]
+            overlaps = geometry.iou(box, near[["x", "y", "width", "height"]].to_numpy(float))
             names.append(near["individual_id"].iloc[int(np.argmax(overlaps))])
         found["bird"] = names
         counts = found.groupby("track")["bird"].value_counts().unstack(fill_value=0)
