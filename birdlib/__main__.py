@@ -179,7 +179,7 @@ def _match(options):
     from birdlib.multimodal import match_files
 
     with _notes_apart():
-        probability, scenes, basis = match_files.judge(options.picture, options.sound, options.outputs)
+        probability, scenes, basis = match_files.match(options.picture, options.sound, options.outputs)
     print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
     print(scenes.head(5).round(3).to_string(index=False))
     return 0
@@ -198,7 +198,7 @@ def _gallery_add(options):
 def _gallery_list(options):
     from birdlib.individuals import gallery as individuals_gallery
 
-    print(individuals_gallery.listing(_gallery_folder(options)).to_string(index=False))
+    print(individuals_gallery.list_birds(_gallery_folder(options)).to_string(index=False))
     return 0
 
 
@@ -252,11 +252,11 @@ def _bench(options):
     from birdlib.audio import io as audio_io
     from birdlib.data import birdclef
     from birdlib.data.synthetic import sample
-    from birdlib.models import embedders
+    from birdlib.models import yamnet_embedder
     from birdlib.pipeline import benchmarks, film_benchmarks
 
     if options.what == "embed":
-        table = embedders.benchmark()
+        table = yamnet_embedder.benchmark()
     elif options.what == "clean":
         table = cleaning.benchmark(*audio_io.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
     elif options.what == "video":

@@ -1,4 +1,4 @@
-"""What embedders have in common that hear a recording patch by patch: ways to ask, whole or in blocks; see ``embedders``."""
+"""What embedders that work patch by patch have in common: embeddings and scores of a whole recording or of blocks; see ``embedders``."""
 
 import dataclasses
 import itertools
@@ -10,26 +10,30 @@ import pandas as pd
 from birdlib import runtime, streaming
 
 
+class EmbedderError(runtime.BirdlibError):
+    """An embedder that does not exist or cannot run as configured."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network that is ready to listen.
+    """A network with its weights.
 
     Attributes:
         species: table, one row a class, with ``is_wild``: False for the sounds of people and machines.
-        hear: (patches, samples) float32 → (logits (patches, classes), embeddings (patches, dim)), NumPy.
+        predict: (patches, samples) float32 → (logits (patches, classes), embeddings (patches, dim)), NumPy.
         dim: of the embedding.
     """
 
     species: pd.DataFrame
-    hear: Callable
+    predict: Callable
     dim: int
 
 
 class PatchwiseEmbedder:
-    """Asks an embedder that gives its patches piece by piece.
+    """Embeds and scores recordings, given whole or in consecutive blocks of any length.
 
-    A subclass has ``_pieces(blocks)``, which yields (embeddings, scores of the classes) of consecutive patches, and ``_birds``, the
-    mask of the classes that are birds or other wildlife.
+    A subclass has ``_predict_stream(blocks)``, which yields (embeddings, scores of the classes) of consecutive patches, and ``_is_bird``,
+    the mask of the classes that are birds or other wildlife.
     """
 
     def embed(self, waveform):
@@ -39,36 +43,32 @@ class PatchwiseEmbedder:
             waveform: (samples,) float32 at ``sample_rate_hz``.
 
         Returns:
-            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is that of the likeliest of the classes
-            that are birds, in [0, 1]. There is at least one patch; the last is zero-padded.
+            (embeddings, bird_score): (patches, dim) and (patches,) float32. The score is the highest of the classes that are birds, in
+            [0, 1]. There is at least one patch; the last is zero-padded.
         """
         pieces = list(self.embed_stream([waveform]))
         return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
 
     def embed_stream(self, blocks):
-        """Embed a recording that comes in consecutive blocks of any length, in little memory.
-
-        Yields:
-            (embeddings, bird_score) of consecutive patches; together they are what ``embed`` gives.
-        """
-        for embeddings, scores in self._pieces(blocks):
-            yield embeddings, scores[:, self._birds].max(axis=1)
+        """Yields ``embed`` of consecutive patches of a recording that comes in blocks, in little memory."""
+        for embeddings, scores in self._predict_stream(blocks):
+            yield embeddings, scores[:, self._is_bird].max(axis=1)
 
     def scores(self, waveform):
-        """Scores of the classes in ``class_names``, (patches, classes) float32 in [0, 1]: what a teacher says."""
+        """Scores of the classes in ``class_names``, (patches, classes) float32 in [0, 1]."""
         return np.concatenate(list(self.scores_stream([waveform])))
 
     def scores_stream(self, blocks):
-        """Yields ``scores`` of consecutive patches of a recording that comes in consecutive blocks of any length."""
-        for _, scores in self._pieces(blocks):
+        """Yields ``scores`` of consecutive patches of a recording that comes in blocks, in little memory."""
+        for _, scores in self._predict_stream(blocks):
             yield scores
 
 
 class BatchedEmbedder(PatchwiseEmbedder):
-    """Hears ``at_once`` patches together.
+    """Embeds ``batch_size`` patches at a time.
 
-    A subclass has ``sample_rate_hz, patch_s, hop_s``, ``patch_samples, hop_samples, at_once``, and ``_heard(patches)``, which gives what
-    ``_pieces`` yields of (patches, samples).
+    A subclass has ``sample_rate_hz, patch_s, hop_s``, ``patch_samples, hop_samples, batch_size``, and ``_predict(patches)``, which gives
+    (embeddings, scores) of (patches, samples).
     """
 
     def __init__(self, name, receipt, dim, class_names, is_bird):
@@ -79,27 +79,27 @@ class BatchedEmbedder(PatchwiseEmbedder):
             dim: of an embedding.
             class_names, is_bird: list of str, and (classes,) bool.
         """
-        self.name, self.dim, self.class_names, self._birds = name, dim, class_names, is_bird
+        self.name, self.dim, self.class_names, self._is_bird = name, dim, class_names, is_bird
         self.key = runtime.digest({"name": name, "sha256": receipt["sha256"], "hop_s": self.hop_s, "recipe": 1})
         self.weights = {name: receipt}
 
-    def _pieces(self, blocks):
+    def _predict_stream(self, blocks):
         patches = streaming.frames(blocks, self.patch_samples, self.hop_samples)
-        while some := list(itertools.islice(patches, self.at_once)):
-            yield self._heard(np.stack(some))
+        while batch := list(itertools.islice(patches, self.batch_size)):
+            yield self._predict(np.stack(batch))
 
 
 def patches_of(centres_s, start_s, end_s):
-    """The patches that a window hears: those whose centres lie in it, or the one whose centre is nearest to its middle.
+    """The patches of a window: those whose centres lie in it, or the one whose centre is nearest to its middle.
 
     Args:
-        centres_s: (patches,), ascending; one at least.
+        centres_s: (patches,), ascending; at least one.
 
     Returns:
-        (first, last): numbers of the patches, the last not being one of them.
+        (first, end): a range of patch numbers.
     """
-    first, last = (int(place) for place in np.searchsorted(centres_s, [start_s, end_s]))
-    if first < last:
-        return first, last
+    first, end = (int(index) for index in np.searchsorted(centres_s, [start_s, end_s]))
+    if first < end:
+        return first, end
     nearest = int(np.abs(centres_s - (start_s + end_s) / 2).argmin())
     return nearest, nearest + 1

@@ -1,7 +1,7 @@
 """BirdNET V2.4, the float TFLite model: 3 s of sound at 48 kHz in, 6,522 species and a 1024-d embedding out.
 
-"BirdNET: A deep learning solution for avian diversity monitoring" (2021). Its weights are CC BY-NC-SA 4.0: not for sale, and
-what is made from them under the same licence; the receipt of a stage that heard with them says so.
+"BirdNET: A deep learning solution for avian diversity monitoring" (2021). Its weights are CC BY-NC-SA 4.0: no commercial use, and
+derived work under the same licence; the receipt of a stage that used them states it.
 """
 
 import warnings
@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.models import base as embedder_base
-from birdlib.models import yamnet
+from birdlib.models import base, litert
 
 SAMPLE_RATE_HZ = 48_000
-PATCH_S, HOP_S = 3.0, 1.5  # half a patch apart: no song of 1.5 s is cut in every patch
+PATCH_S, HOP_S = 3.0, 1.5  # half a patch apart: a song of 1.5 s is whole in at least one patch
 PATCH_SAMPLES, HOP_SAMPLES = 144_000, 72_000
 _NOT_WILD = {"Engine", "Environmental", "Fireworks", "Gun", "Noise", "Power tools", "Siren"}
 _NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
@@ -28,10 +27,10 @@ class BirdnetError(runtime.BirdlibError):
 
 
 def species(source):
-    """The classes that BirdNET knows, in the order of its scores.
+    """The classes of BirdNET, in the order of its scores.
 
     Args:
-        source: the weights that ``weights.fetch`` found.
+        source: from ``weights.fetch``.
 
     Returns:
         DataFrame: ``species`` (the scientific name), ``common_name``, and ``is_wild``: False for people, dogs, engines and
@@ -44,38 +43,36 @@ def species(source):
 
 
 def load(source, n_threads=2):
-    """Load the weights that ``birdlib.models.weights`` found, as a ``patchwise.Network``.
+    """Load the weights that ``weights.fetch`` found, as a ``base.Network``.
 
-    The embedding is no output of the model, but the tensor before its last layer. Whether that is what LiteRT gives, which is
-    free to keep other things there, is checked: the last layer, computed by NumPy from it, must give the scores.
+    The embedding is no output of the model but the tensor before its last layer, which LiteRT may overwrite. So it is checked: the last
+    layer, computed by NumPy from it, must give the scores.
 
     Raises:
-        BirdnetError: if it is not.
+        BirdnetError: if it does not, or if labels and classes differ in number.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that keeping all tensors takes memory: some 200 MB
-        interpreter = yamnet.open_interpreter(source.path / _MODEL, n_threads, experimental_preserve_all_tensors=True)
+        warnings.simplefilter("ignore")  # keeping all tensors takes some 200 MB
+        interpreter = litert.open_interpreter(source.path / _MODEL, n_threads, experimental_preserve_all_tensors=True)
     table = species(source)
-    [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
-    embedding = wanted["index"] - 1
+    [patch_in], [logits_out] = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def hear_one(patch):
-        interpreter.set_tensor(given["index"], np.asarray(patch, np.float32)[None])
+    def predict_one(patch):
+        interpreter.set_tensor(patch_in["index"], np.asarray(patch, np.float32)[None])
         interpreter.invoke()
-        return interpreter.get_tensor(wanted["index"])[0], interpreter.get_tensor(embedding)[0]
+        return interpreter.get_tensor(logits_out["index"])[0], interpreter.get_tensor(logits_out["index"] - 1)[0]
 
-    def hear(patches):
-        return tuple(np.stack(parts) for parts in zip(*map(hear_one, patches), strict=True))
+    def predict(patches):
+        return tuple(np.stack(parts) for parts in zip(*map(predict_one, patches), strict=True))
 
-    if len(table) != wanted["shape"][-1]:
-        raise BirdnetError(f"{source.path}: {len(table)} labels for {wanted['shape'][-1]} classes: fetch both anew")
-    dim = _require_embedding(interpreter, hear_one, source.path)
-    return embedder_base.Network(table, hear, dim)
+    if len(table) != logits_out["shape"][-1]:
+        raise BirdnetError(f"{source.path}: {len(table)} labels for {logits_out['shape'][-1]} classes: fetch both anew")
+    return base.Network(table, predict, _require_embedding(interpreter, predict_one, source.path))
 
 
-def _require_embedding(interpreter, hear, path):
-    """The size of the embedding, once it is known to be one."""
-    logits, embedding = hear(np.random.default_rng(0).standard_normal(PATCH_SAMPLES, dtype=np.float32))
+def _require_embedding(interpreter, predict, path):
+    """The size of the embedding, after checking that it is one."""
+    logits, embedding = predict(np.random.default_rng(0).standard_normal(PATCH_SAMPLES, dtype=np.float32))
     shapes = {tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_tensor_details()}
     kernel, bias = shapes.get((len(logits), *embedding.shape)), shapes.get((len(logits),))
     if embedding.ndim == 1 and kernel is not None and bias is not None:
@@ -85,23 +82,22 @@ def _require_embedding(interpreter, hear, path):
     raise BirdnetError(f"{path}: this version of LiteRT does not give BirdNET's embedding: update ai-edge-litert")
 
 
-class BirdnetEmbedder(embedder_base.BatchedEmbedder):
+class BirdnetEmbedder(base.BatchedEmbedder):
     """BirdNET's 1024-d embedding of each patch of 3 s, see ``embedders``.
 
-    Sound below 15 kHz is heard, and each patch is scaled to full volume: silence before a song does not change its loudness, and a
-    patch of faint noise is loud noise.
+    BirdNET uses frequencies below 15 kHz and scales each patch to full volume: a patch of faint noise is loud noise.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
     patch_s, hop_s = PATCH_S, HOP_S
-    patch_samples, hop_samples, at_once = PATCH_SAMPLES, HOP_SAMPLES, 16
+    patch_samples, hop_samples, batch_size = PATCH_SAMPLES, HOP_SAMPLES, 16
 
     def __init__(self, source, model):
         is_wild = model.species["is_wild"].to_numpy()
         super().__init__("birdnet", {**source.receipt(), "backend": "litert"}, model.dim, model.species["species"].tolist(), is_wild)
-        self.species, self._hear = model.species, model.hear
+        self.species, self._network = model.species, model.predict
 
-    def _heard(self, patches):
-        logits, embeddings = self._hear(patches)
+    def _predict(self, patches):
+        logits, embeddings = self._network(patches)
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -15.0, 15.0)))  # clipped as BirdNET's own tools do
         return embeddings, scores.astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.models import birdnet, yamnet
+from birdlib.models import birdnet, litert
 
 ALL_YEAR = -1
 _WEEKS = 48
@@ -36,7 +36,7 @@ def load(source):
     Raises:
         PlaceError: if the model has other classes than its list.
     """
-    interpreter = yamnet.open_interpreter(source.path / _MODEL)
+    interpreter = litert.open_interpreter(source.path / _MODEL)
     [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
     names = birdnet.species(source)["species"]
     if len(names) != wanted["shape"][-1]:

@@ -13,7 +13,6 @@ import time
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import yamnet
 
 MAX_DIFFERENCE = 1e-3  # of scores in [0, 1]
 BATCH = 8  # windows; the last batch of a file is padded
@@ -25,6 +24,19 @@ def has_litert():
     import tensorflow as tf
 
     return importlib.util.find_spec("ai_edge_litert") is not None and not tf.config.list_physical_devices("GPU")
+
+
+def open_interpreter(path, n_threads=1, **options):
+    """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:  # there is no wheel for some machines, e.g. macOS on Intel
+        import tensorflow as tf
+
+        Interpreter = tf.lite.Interpreter
+    interpreter = Interpreter(model_path=str(path), num_threads=n_threads, **options)
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def traced(model, name, shape):
@@ -71,7 +83,7 @@ def convert(model, shape, path):
 
 def lite(path, n_threads):
     """A LiteRT file as a function: batch → dict of its outputs."""
-    run = yamnet.open_interpreter(path, n_threads=n_threads).get_signature_runner()
+    run = open_interpreter(path, n_threads=n_threads).get_signature_runner()
     [name] = run.get_input_details()
     return lambda batch: run(**{name: batch})
 

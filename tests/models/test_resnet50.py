@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from birdlib.models import resnet50, weights
+from birdlib.models import mirrors, resnet50, weights
 
 ANALOG_CLOCK, WALL_CLOCK = 409, 892  # of ImageNet's thousand
 
@@ -33,30 +33,6 @@ def clock():
     return image
 
 
-def test_tensors_are_read_one_behind_the_other_over_all_groups(tmp_path):
-    groups = [[("a/kernel", [1, 2, 3]), ("a/bias", [3])], [("b/gamma", [2])]]
-    layout = {
-        "weightsManifest": [{"weights": [{"name": n, "shape": s, "dtype": "float32"} for n, s in g]} for g in groups]
-    }
-    (tmp_path / "model.json").write_text(json.dumps(layout))
-    np.arange(11, dtype="<f4").tofile(tmp_path / "shards.bin")
-    tensors = resnet50.read_tfjs(tmp_path / "model.json", tmp_path / "shards.bin")
-    assert list(tensors) == ["a/kernel", "a/bias", "b/gamma"] and tensors["a/kernel"].shape == (1, 2, 3)
-    assert tensors["a/kernel"].ravel().tolist() == [0, 1, 2, 3, 4, 5] and tensors["b/gamma"].tolist() == [9, 10]
-
-
-def test_every_layer_takes_the_weights_that_had_its_old_name(tmp_path):
-    """Stages have 3, 4, 6 and 3 blocks; each of three convolutions, its first of one more, the short cut."""
-    blocks = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
-    names = ["conv1", "bn_conv1"]
-    for stage, letters in blocks.items():
-        for letter in letters:
-            branches = ["2a", "2b", "2c"] + ["1"] * (letter == "a")
-            names += [f"{kind}{stage}{letter}_branch{branch}" for kind in ("res", "bn") for branch in branches]
-    model = network()
-    assert sorted(resnet50._caffe_name(layer.name) for layer in model.layers if layer.weights) == sorted(names)
-
-
 def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path):
     """The HDF5 file is laid out as Keras' own is, layers without weights among the others."""
     import h5py
@@ -73,7 +49,7 @@ def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path):
             for name, weight in zip(names, layer.get_weights(), strict=True):
                 group[name] = weight
     for layer in model.layers:
-        tensors |= {f"{resnet50._caffe_name(layer.name)}/{weight.name}": np.asarray(weight) for weight in layer.weights}
+        tensors |= {f"{mirrors.caffe_name(layer.name)}/{weight.name}": np.asarray(weight) for weight in layer.weights}
     layout = [{"name": name, "shape": list(tensor.shape), "dtype": "float32"} for name, tensor in tensors.items()]
     (tmp_path / "resnet50_imagenet_tfjs.json").write_text(json.dumps({"weightsManifest": [{"weights": layout}]}))
     with (tmp_path / "resnet50_imagenet_tfjs.bin").open("wb") as file:
@@ -94,8 +70,8 @@ def test_a_drawn_clock_is_a_clock():
     if found.format != "bin":
         pytest.skip("the official file is in use")
     model = resnet50.load(found)
-    tensors = resnet50.read_tfjs(*(found.path / f"resnet50_imagenet_tfjs.{suffix}" for suffix in ("json", "bin")))
-    used = {f"{resnet50._caffe_name(layer.name)}/{weight.name}" for layer in model.layers for weight in layer.weights}
+    tensors = mirrors.read_tfjs(*(found.path / f"resnet50_imagenet_tfjs.{suffix}" for suffix in ("json", "bin")))
+    used = {f"{mirrors.caffe_name(layer.name)}/{weight.name}" for layer in model.layers for weight in layer.weights}
     assert len(tensors) == 320 and set(tensors) - used == {"fc1000/kernel", "fc1000/bias"}
     image = keras.applications.resnet.preprocess_input(clock()[None].astype(np.float32))
     assert np.allclose(image, (clock()[None] - np.float32(resnet50.MEANS_RGB))[..., ::-1], atol=1e-4)

@@ -26,7 +26,7 @@ def speech():
 
 
 def loudest_class(model, waveform):
-    return model.class_names[model.hear(waveform)[0].mean(axis=0).argmax()]
+    return model.class_names[model.predict(waveform)[0].mean(axis=0).argmax()]
 
 
 def random_layers(rng, n_channels=8):
@@ -63,7 +63,7 @@ def test_the_float_model_hears_what_the_int8_model_hears(real):
     """Both embed a sweep of tones, noises and speech from loud to faint; int8 rounds to 1/256 of the range."""
     sounds = [sine(hz, 2.0) for hz in (300.0, 1500.0, 5000.0)] + [noise(2.0), speech()]
     waveform = np.concatenate([level * sound for sound in sounds for level in (1.0, 0.1, 0.01)])
-    embeddings = real.hear(waveform)[1]
+    embeddings = real.predict(waveform)[1]
     expected = int8_embeddings(weights.fetch("yamnet").path, waveform)
     cosines = np.sum(embeddings * expected, axis=1)
     cosines /= np.linalg.norm(embeddings, axis=1) * np.linalg.norm(expected, axis=1)
@@ -148,7 +148,7 @@ def test_the_official_saved_model_answers_the_same_way(tmp_path):
     save_official(tmp_path / "model")
     model = yamnet.load(weights.Source("yamnet", tmp_path / "model", "here", "aa", "Apache-2.0", "savedmodel"))
     assert model.class_names[:2] == ["Speech", "Bird"] and model.body is None
-    scores, embeddings, log_mel = model.hear(np.ones(20_000, np.float32))
+    scores, embeddings, log_mel = model.predict(np.ones(20_000, np.float32))
     assert scores.shape == (2, 521) and embeddings.shape == (2, 1024) and log_mel.shape == (144, 64)
     assert embeddings[0, 0] == 1.0 and embeddings[1, 0] == pytest.approx((20_000 - 7_680) / 15_600)
 

@@ -23,26 +23,26 @@ SPECIES = pd.DataFrame(
 
 
 class Loudness(embedder_base.PatchwiseEmbedder):
-    """Hears four sounds by their level: the score of each is the mean amplitude of the patch, times .2, .4, .6 or 1."""
+    """Four classes: the score of each is the mean amplitude of the patch, times .2, .4, .6 or 1."""
 
     name, sample_rate_hz, patch_s, hop_s, dim, key = "yamnet", RATE_HZ, 3.0, 1.5, 2, "k" * 64
     weights = {"yamnet": {"source": "test", "sha256": "ab", "licence": "none"}}
     class_names = ["Bird", "Engine", "Rain", "Owl"]
-    _birds = np.array([True, False, False, True])
+    _is_bird = np.array([True, False, False, True])
 
-    def _pieces(self, blocks):
+    def _predict_stream(self, blocks):
         for patch in streaming.frames(blocks, 3 * RATE_HZ, 3 * RATE_HZ // 2):
             level = np.abs(patch).mean()
             yield np.full((1, 2), level, np.float32), np.array([[0.2, 0.4, 0.6, 1.0]], np.float32) * level
 
 
-class Listener(Loudness):
-    """The same in the form of BirdNET: the sounds are species."""
+class Birdnet(Loudness):
+    """The same with the interface of BirdNET: the classes are species."""
 
     name, species = "birdnet", SPECIES
     weights = {"birdnet": {"source": "test", "sha256": "ab", "licence": "none"}}
     class_names = SPECIES["species"].tolist()
-    _birds = SPECIES["is_wild"].to_numpy()
+    _is_bird = SPECIES["is_wild"].to_numpy()
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ NAMES = taxonomy.names(["magpie1", "blackbird1", "dragon1"]).assign(scientific_n
 
 
 def teacher(**options):
-    return teachers.from_embedder(Listener(), NAMES, **options)
+    return teachers.from_embedder(Birdnet(), NAMES, **options)
 
 
-def test_a_teacher_answers_in_the_project_s_labels_and_says_nothing_of_those_it_does_not_know(soundscapes):
-    asked = teacher()
-    scores, others = asked.hear(soundscapes[0])
-    assert asked.labels == ["magpie1", "blackbird1"] and taxonomy.unmatched(asked.matched) == ["dragon1"]
+def test_a_teacher_has_scores_for_the_projects_labels_that_it_knows(soundscapes):
+    built = teacher()
+    scores, others = built.predict(soundscapes[0])
+    assert built.labels == ["magpie1", "blackbird1"] and taxonomy.unmatched(built.matched) == ["dragon1"]
     assert scores.shape == (12, 2) and others.shape == (12,)
     assert scores[2] == pytest.approx([0.9, 0.18], abs=1e-3) and scores[6] == pytest.approx([0.1, 0.02], abs=1e-3)
     assert others[2] == pytest.approx(0.54, abs=1e-3)  # the swift, which is no label here
@@ -76,26 +76,26 @@ def test_birdnets_patches_of_3_s_become_windows_of_5_s():
     """Centres at 1.5, 3, 4.5 | 6, 7.5, 9 | 10.5 s: the first window takes the best of the first three."""
     scores = np.array([[0.1], [0.7], [0.2], [0.3], [0.9], [0.4], [0.5]])
     centres_s = np.arange(7) * 1.5 + 1.5
-    assert teachers.in_windows(scores, centres_s, [(0, 5), (5, 10), (10, 15), (15, 20)])[:, 0] == pytest.approx([0.7, 0.9, 0.5, 0.5])
-    assert teachers.in_windows(scores, centres_s, [(3.1, 4.0)])[0, 0] == pytest.approx(0.7)  # too short for a centre
+    assert teachers.max_in_windows(scores, centres_s, [(0, 5), (5, 10), (10, 15), (15, 20)])[:, 0] == pytest.approx([0.7, 0.9, 0.5, 0.5])
+    assert teachers.max_in_windows(scores, centres_s, [(3.1, 4.0)])[0, 0] == pytest.approx(0.7)  # too short for a centre
 
 
 @pytest.mark.parametrize(("duration_s", "n_windows"), [(2, 1), (10, 2), (61, 13)])
 def test_soundscapes_of_other_lengths_have_the_windows_of_the_submission(tmp_path, duration_s, n_windows):
     soundfile.write(tmp_path / "odd.flac", np.full(duration_s * RATE_HZ, 0.5, np.float32), RATE_HZ)
-    scores, others = teacher().hear(tmp_path / "odd.flac")
+    scores, others = teacher().predict(tmp_path / "odd.flac")
     assert len(scores) == len(others) == n_windows and np.isfinite(scores).all()
 
 
-def test_a_bird_that_nobody_reports_there_in_that_week_is_not_heard(soundscapes):
+def test_species_not_expected_at_the_location_in_that_week_score_0(soundscapes):
     def expect(latitude, longitude, week=birdnet_location.ALL_YEAR):
         return pd.Series([0.5, 0.0, 0.0, 0.9 if 20 <= week <= 30 else 0.01], index=SPECIES["species"])
 
-    asked = teacher(expect=expect, place=(52.5, 13.4))
-    june, january = (asked.hear(path) for path in soundscapes)
+    built = teacher(expect=expect, location=(52.5, 13.4))
+    june, january = (built.predict(path) for path in soundscapes)
     assert june[0][2] == pytest.approx([0.9, 0.18], abs=1e-3) and january[0][2] == pytest.approx([0.0, 0.18], abs=1e-3)
-    assert june[1][2] == pytest.approx(0.36, abs=1e-3)  # an engine may be anywhere, the swift is not expected
-    assert asked.key != teacher().key
+    assert june[1][2] == pytest.approx(0.36, abs=1e-3)  # an engine is possible anywhere, the swift is not expected
+    assert built.key != teacher().key
 
 
 def detectors(value=0.8):
@@ -106,111 +106,116 @@ def detectors(value=0.8):
 
 
 def test_a_detector_of_one_species_is_a_teacher_of_one_label(soundscapes):
-    scores, others = detectors().hear(soundscapes[0])
+    scores, others = detectors().predict(soundscapes[0])
     assert scores[:, 0] == pytest.approx([0, 0, 0.8, *[0] * 9]) and not others.any()
 
 
-def test_everybody_is_asked_about_every_soundscape_and_broken_files_are_told(soundscapes, tmp_path):
+def test_every_teacher_scores_every_soundscape_and_broken_files_are_reported(soundscapes, tmp_path):
     broken = tmp_path / "S3.flac"
     broken.write_bytes(b"<html>")
     both = [teacher(), detectors()]
-    windows, scores, others, skipped = teachers.hear_all([*soundscapes, broken], both, tmp_path / "store")
+    windows, scores, others, skipped = teachers.predict_all([*soundscapes, broken], both, tmp_path / "store")
     assert len(windows) == 24 and windows["row_id"][:2].tolist() == ["S1_20250615_060000_5", "S1_20250615_060000_10"]
     assert windows.loc[13, ["soundscape", "start_s", "end_s"]].tolist() == ["S2_20250115_060000", 5.0, 10.0]
     assert scores["birdnet"].shape == (24, 2) and scores["detectors"].shape == (24, 1) and others["birdnet"].shape == (24,)
     assert skipped["path"].tolist() == ["S3.flac"] and "web page" in skipped["reason"][0]
-    duties = pseudolabels.duties({each.name: each.labels for each in both}, NAMES["label"], teachers.GENERAL)
+    assignment = pseudolabels.assign_teachers({each.name: each.labels for each in both}, NAMES["label"], teachers.GENERAL)
     labels_of = {each.name: each.labels for each in both}
-    table = pseudolabels.from_teachers(windows, scores, others, labels_of, duties)
-    heard = set(zip(table["row_id"], table["label"], table["teacher"], strict=True))
-    assert ("S1_20250615_060000_15", "magpie1", "birdnet") in heard and ("S2_20250115_060000_15", "dragon1", "detectors") in heard
+    table = pseudolabels.from_teachers(windows, scores, others, labels_of, assignment)
+    found = set(zip(table["row_id"], table["label"], table["teacher"], strict=True))
+    assert ("S1_20250615_060000_15", "magpie1", "birdnet") in found and ("S2_20250115_060000_15", "dragon1", "detectors") in found
     assert len(table) == 4
 
 
-def test_what_was_heard_once_is_not_heard_again(soundscapes, tmp_path):
-    first = teachers.hear_all(soundscapes, [teacher()], tmp_path / "store")
+def test_kept_scores_are_not_computed_again(soundscapes, tmp_path):
+    first = teachers.predict_all(soundscapes, [teacher()], tmp_path / "store")
 
     def refuse(path):
-        raise AssertionError("listened again")
+        raise AssertionError("predicted again")
 
-    again = teachers.hear_all(soundscapes, [dataclasses.replace(teacher(), hear=refuse)], tmp_path / "store")
+    again = teachers.predict_all(soundscapes, [dataclasses.replace(teacher(), predict=refuse)], tmp_path / "store")
     assert first[0].equals(again[0]) and np.array_equal(first[1]["birdnet"], again[1]["birdnet"])
-    with pytest.raises(AssertionError, match="listened again"):  # another teacher
-        teachers.hear_all(soundscapes, [dataclasses.replace(teacher(), hear=refuse, key="z" * 64)], tmp_path / "store")
+    with pytest.raises(AssertionError, match="predicted again"):  # another teacher
+        teachers.predict_all(soundscapes, [dataclasses.replace(teacher(), predict=refuse, key="z" * 64)], tmp_path / "store")
 
 
-def test_a_teacher_that_gives_nan_is_refused_by_name_and_nothing_of_it_is_kept(soundscapes, tmp_path):
+def test_nan_scores_of_a_teacher_are_rejected_and_not_kept(soundscapes, tmp_path):
     with pytest.raises(pseudolabels.ScoreError, match="detectors: the score of dragon1 in S1_20250615_060000_5 is nan"):
-        teachers.hear_all(soundscapes, [teacher(), detectors(np.nan)], tmp_path / "store")
+        teachers.predict_all(soundscapes, [teacher(), detectors(np.nan)], tmp_path / "store")
     fixed = detectors(0.5)
-    assert np.isfinite(teachers.hear_all(soundscapes, [fixed], tmp_path / "store")[1]["detectors"]).all()
+    assert np.isfinite(teachers.predict_all(soundscapes, [fixed], tmp_path / "store")[1]["detectors"]).all()
 
 
-def test_without_a_soundscape_there_are_no_windows_but_columns(tmp_path):
-    windows, scores, others, skipped = teachers.hear_all([], [teacher()], tmp_path)
+def test_without_soundscapes_tables_are_empty_with_columns(tmp_path):
+    windows, scores, others, skipped = teachers.predict_all([], [teacher()], tmp_path)
     assert not len(windows) and scores["birdnet"].shape == (0, 2) and not len(skipped)
-    with pytest.raises(teachers.TeacherError, match="must be some"):
-        teachers.hear_all([], [], tmp_path)
+    with pytest.raises(teachers.TeacherError, match="there must be teachers"):
+        teachers.predict_all([], [], tmp_path)
 
 
-def test_a_missing_teacher_is_told_and_the_others_teach(monkeypatch):
+def test_a_missing_teacher_is_reported_and_the_others_are_loaded(monkeypatch):
     def load(name, *arguments, **options):
         if name == "perch":
             raise weights.MissingWeightsError("the weights of perch are not on this machine\nDo one of these")
-        return Listener()
+        return Birdnet()
 
     monkeypatch.setattr(embedders, "load", load)
     found, notes = teachers.load_general(("perch", "birdnet"), NAMES)
     assert [each.name for each in found] == ["birdnet"]
-    told = dict(zip(notes["teacher"], notes["note"], strict=True))
-    assert told["perch"] == "missing, so its labels are absent: the weights of perch are not on this machine"
-    assert told["birdnet"] == "knows 2 of 3 labels, not dragon1"
+    notes = dict(zip(notes["teacher"], notes["note"], strict=True))
+    assert notes["perch"] == "missing, so its labels are absent: the weights of perch are not on this machine"
+    assert notes["birdnet"] == "knows 2 of 3 labels, not dragon1"
 
 
-def test_birdnet_does_without_its_location_model_where_that_is_missing(monkeypatch):
+def test_an_unknown_teacher_is_rejected_with_the_choices():
+    with pytest.raises(teachers.TeacherError, match="no teacher called 'owl': choose from birdnet, perch, perch_v2, yamnet"):
+        teachers.load_general(("owl",), NAMES)
+
+
+def test_birdnet_works_without_its_location_model(monkeypatch):
     def fetch(name, folder):
         raise weights.MissingWeightsError("the weights of birdnet_location are not here")
 
-    monkeypatch.setattr(embedders, "load", lambda *arguments, **options: Listener())
+    monkeypatch.setattr(embedders, "load", lambda *arguments, **options: Birdnet())
     monkeypatch.setattr(weights, "fetch", fetch)
-    found, notes = teachers.load_general(("birdnet",), NAMES, place=(0.0, 0.0))
-    assert len(found) == 1 and notes["note"][0].startswith("hears every species everywhere")
+    found, notes = teachers.load_general(("birdnet",), NAMES, location=(0.0, 0.0))
+    assert len(found) == 1 and notes["note"][0].startswith("without its location model, every species is possible everywhere")
 
 
-def test_yamnet_knows_no_species_but_engines_and_rain(soundscapes):
-    asked = teachers.from_embedder(Loudness(), NAMES)
-    scores, others = asked.hear(soundscapes[0])
-    assert scores.shape == (12, 0) and others[2] == pytest.approx(0.54, abs=1e-3)  # the rain; the owl is none of its business
+def test_yamnet_scores_other_sounds_only(soundscapes):
+    built = teachers.from_embedder(Loudness(), NAMES)
+    scores, others = built.predict(soundscapes[0])
+    assert scores.shape == (12, 0) and others[2] == pytest.approx(0.54, abs=1e-3)  # the rain; the owl is no other sound
 
 
-def test_the_sounds_of_no_animal_are_classes_of_yamnet_and_no_birds():
+def test_other_sounds_are_classes_of_yamnet_and_no_birds():
     assert len(yamnet.OTHER_SOUNDS) == len(set(yamnet.OTHER_SOUNDS)) and not set(yamnet.OTHER_SOUNDS) & set(yamnet.BIRD_CLASSES)
     _, class_names = yamnet.read_tflite(weights.fetch("yamnet").path)
     assert set(yamnet.OTHER_SOUNDS) <= set(class_names)
 
 
-def test_the_classifier_of_stage_07_teaches_all_that_it_learnt(soundscapes, tmp_path):
-    listener = Listener()
+def test_a_saved_classifier_is_a_teacher_of_all_its_classes(soundscapes, tmp_path):
+    embedder = Birdnet()
     pool = pooling.build_pooling(2)
     head = classifiers.build_head(4, 2, hidden=())
     model = classifiers.join(pool, head, 2)
-    classifiers.save(tmp_path / "07", model, ["a", "b"], {"embedder": "birdnet", "key": listener.key, "denoise": "none"})
-    asked = teachers.from_classifier(tmp_path / "07", listener)
-    scores, others = asked.hear(soundscapes[0])
-    assert asked.labels == ["a", "b"] and scores.shape == (12, 2) and scores.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    classifiers.save(tmp_path / "07", model, ["a", "b"], {"embedder": "birdnet", "key": embedder.key, "denoise": "none"})
+    built = teachers.from_classifier(tmp_path / "07", embedder)
+    scores, others = built.predict(soundscapes[0])
+    assert built.labels == ["a", "b"] and scores.shape == (12, 2) and scores.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(classifiers.ClassifierError, match="same weights"):
-        other = Listener()
+        other = Birdnet()
         other.key = "x" * 64
         teachers.from_classifier(tmp_path / "07", other)
 
 
 @pytest.mark.slow
-def test_the_real_birdnet_teaches_with_its_location_model(tmp_path):
+def test_the_real_birdnet_is_a_teacher_with_its_location_model(tmp_path):
     names = taxonomy.names(["eurbla", "dragon1"]).assign(scientific_name=["Turdus merula", "Draco draco"])
-    found, notes = teachers.load_general(("birdnet",), names, place=(52.5, 13.4))
+    found, notes = teachers.load_general(("birdnet",), names, location=(52.5, 13.4))
     assert found[0].labels == ["eurbla"] and notes["note"].tolist() == ["knows 1 of 2 labels, not dragon1"]
     waveform = hiss(20.0, sample_rate_hz=48_000)
     waveform[: 48_000 * 5] += song(5.0, 48_000)
     soundfile.write(tmp_path / "S_20250601_060000.wav", waveform, 48_000)
-    windows, scores, others, _ = teachers.hear_all([tmp_path / "S_20250601_060000.wav"], found, tmp_path / "store")
+    windows, scores, others, _ = teachers.predict_all([tmp_path / "S_20250601_060000.wav"], found, tmp_path / "store")
     assert len(windows) == 4 and scores["birdnet"].shape == (4, 1) and scores["birdnet"].max() <= 1.0
