@@ -1,7 +1,6 @@
-"""Ablation: what each component is worth on the data at hand, one training a row, each compared with the same training without it.
+"""Ablation: the effect of each component on the data at hand, one training a row, each compared with the same training without it.
 
-How a row is trained is handed in. A row that was trained once, with all that it depends on as it is now, is not trained again: a run
-that was killed goes on row by row.
+The function that trains a row is a parameter. A row whose inputs have not changed is not trained again, so a killed run resumes row by row.
 """
 
 import dataclasses
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.losses import classification as classification_losses
 from birdlib.metrics import bootstrap, classification
 from birdlib.models import birdnet, perch, weights
 
@@ -23,16 +21,16 @@ _N_DRAWS = 300
 
 
 class AblationError(runtime.BirdlibError):
-    """A table that cannot be made as asked."""
+    """An ablation with unknown names."""
 
 
 class UntrainableError(AblationError):
-    """A training that cannot be done with what is there; its row says why."""
+    """A training that is not possible on this data; its row says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of the table: ``part`` and ``name`` say what it shows, ``training`` what is trained, ``against`` the name of the row it is compared with."""
+    """A row of the table: ``part`` and ``name`` are its labels, ``training`` the configuration, ``against`` the name of the row it is compared with."""
 
     part: str
     name: str
@@ -42,7 +40,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A row that was trained: ``folder`` and ``scores`` (rows of the splits, classes); or not: None, and ``note`` says why."""
+    """A trained row: ``folder`` and ``scores`` (rows of the splits, classes); or None, and ``note`` says why."""
 
     row: Row
     folder: Path | None
@@ -52,28 +50,16 @@ class Result:
     note: str = ""
 
 
-def names(text, known, what):
-    """What a comma list says, in its order, each once.
-
-    Raises:
-        AblationError: for a name that is not known.
-    """
-    asked = runtime.names(text)
-    if unknown := [name for name in asked if name not in known]:
-        raise AblationError(f"{what} {', '.join(unknown)} is unknown: choose of {', '.join(known)}")
-    return asked
-
-
 def step_rows(text, training, has_windows):
-    """Train audio only, and what comes to it step by step, each compared with the step before that can be done.
+    """Recordings alone, then one more component a row, each compared with the last row before it that can be trained.
 
     Args:
-        text: comma list of ``_STEPS``; ``audio`` is always there, for it is what the others are compared with.
-        training: with neither soundscapes nor mixup.
-        has_windows: whether there are soundscapes to learn from.
+        text: comma list of ``_STEPS``; ``audio``, the first baseline, is always included.
+        training: configuration with neither soundscapes nor mixup.
+        has_windows: whether there are soundscape windows to train on.
     """
     rows, now, before = [Row("steps", _STEPS["audio"], training)], dict(training), _STEPS["audio"]
-    for step in names(text, _STEPS, "step"):
+    for step in _parse_names(text, _STEPS, "step"):
         if step != "audio":
             rows.append(Row("steps", _STEPS[step], now | {step: True}, before))
             if step != "soundscapes" or has_windows:
@@ -82,32 +68,41 @@ def step_rows(text, training, has_windows):
 
 
 def loss_rows(text, training):
-    """The losses, each compared with that of the training."""
-    asked = [training["loss"], *names(text, classification_losses.NAMES, "loss")] if text else []
-    return [Row("loss", loss, training | {"loss": loss}, "" if loss == training["loss"] else training["loss"]) for loss in dict.fromkeys(asked)]
+    """The losses, each compared with that of ``training``."""
+    from birdlib.losses import classification as losses
+
+    return _alternatives("loss", training, _parse_names(text, losses.LOSSES, "loss")) if text else []
 
 
 def encoder_rows(text, training, known):
-    """The encoders, each compared with that of the training."""
-    own = training["encoder"]
-    return [
-        Row("encoder", name, training | {"encoder": name}, "" if name == own else own)
-        for name in dict.fromkeys([own, *names(text, known, "encoder")])
-    ]
+    """The encoders, each compared with that of ``training``."""
+    return _alternatives("encoder", training, _parse_names(text, known, "encoder"))
+
+
+def _alternatives(part, training, values):
+    own = training[part]
+    return [Row(part, value, training | {part: value}, "" if value == own else own) for value in dict.fromkeys([own, *values])]
+
+
+def _parse_names(text, known, what):
+    names = runtime.names(text)
+    if unknown := [name for name in names if name not in known]:
+        raise AblationError(f"{what} {', '.join(unknown)} is unknown: choose of {', '.join(known)}")
+    return names
 
 
 def run(rows, train, key, folder, has_windows):
-    """Train every row that is not there yet.
+    """Train every row that is not trained yet.
 
     Args:
         train: function (training, folder) that writes ``scores.npy`` and, last of all, ``training.json`` into it, with ``training_s,
-            embedding_s, note``, see ``trainings.run``.
-        key: function of a training: a digest of all that changes what comes of it.
-        folder: a folder in it is made for each training, called by its digest.
-        has_windows: whether there are soundscapes to learn from; rows that want them say so otherwise.
+            embedding_s, note``, see ``experiments.run``.
+        key: function of a configuration: a digest of all that changes its result.
+        folder: gets a folder for each training, named by its digest.
+        has_windows: whether there are soundscape windows; rows that need them get a note otherwise.
 
     Returns:
-        list of Result. Weights that cannot be had, or not be used on this machine, make a row that says why.
+        list of Result. Weights that are missing, or unusable on this machine, give a row with a note.
     """
     results = []
     for row in runtime.progress(rows, desc="ablation"):
@@ -115,22 +110,23 @@ def run(rows, train, key, folder, has_windows):
             results.append(Result(row, None, None, note="there are no labelled soundscapes: run notebooks/06_pseudolabel.ipynb first"))
             continue
         try:
-            place = Path(folder) / key(row.training)[:16]
-            if not (place / "training.json").is_file():
-                train(row.training, place)
+            training_dir = Path(folder) / key(row.training)[:16]
+            if not (training_dir / "training.json").is_file():
+                train(row.training, training_dir)
         except (UntrainableError, weights.WeightsError, birdnet.BirdnetError, perch.PerchError) as error:
             results.append(Result(row, None, None, note=" ".join(str(error).split())))
             continue
-        told = runtime.read_json(place / "training.json")
-        results.append(Result(row, place, np.load(place / "scores.npy"), told["training_s"], told["embedding_s"], told["note"]))
+        record = runtime.read_json(training_dir / "training.json")
+        scores = np.load(training_dir / "scores.npy")
+        results.append(Result(row, training_dir, scores, record["training_s"], record["embedding_s"], record["note"]))
     return results
 
 
 def compare(results, truth, splits, thresholds, is_validation, rng):
-    """The table: each row with its figures on test, with the repeated rows of rare species and without them, and whether it helps.
+    """The table: figures of each row on test, with and without the repeated rows of rare species, and whether its component helps.
 
     Args:
-        results: from ``run``, all that are compared with one another.
+        results: from ``run``, with the rows that they are compared with.
         truth: (rows, classes) of 0 and 1, of all splits.
         splits: ``split, is_repeated, group_id``.
         thresholds: function of (truth, scores) on validation → (classes,), for the F1s.
@@ -139,36 +135,35 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
 
     Returns:
         DataFrame, a row for each result and set of ``SETS``: ``part, name, rows, n``, ``FIGURES`` as [value, low, high] (90 % intervals),
-        ``difference`` of macro ROC-AUC to ``against`` with its paired interval, ``verdict`` (one of ``_VERDICTS``; "" where there is nothing to
-        compare with), ``validation_auc, training_s, embedding_s, note``.
+        ``difference`` of macro ROC-AUC to ``against`` with its paired interval, ``verdict`` (one of ``_VERDICTS``; "" without a
+        baseline), ``validation_auc, training_s, embedding_s, note``.
     """
     is_test = (splits["split"] == "test").to_numpy()
     masks = dict(zip(SETS, (is_test, is_test & ~splits["is_repeated"].to_numpy()), strict=True))
-    of = {(result.row.part, result.row.name): result for result in results}
-    rows = []
+    by_name = {(result.row.part, result.row.name): result for result in results}
+    rows, missing = [], [np.nan] * 3
     for result in results:
-        row, nothing = result.row, [np.nan] * 3
-        base = of.get((row.part, row.against))
-        told = {"part": row.part, "name": row.name, "against": row.against, "note": result.note, "validation_auc": np.nan}
-        told |= {"training_s": result.training_s, "embedding_s": result.embedding_s}
-        cut = None
+        row, cut = result.row, None
+        base = by_name.get((row.part, row.against))
+        columns = {"part": row.part, "name": row.name, "against": row.against, "note": result.note, "validation_auc": np.nan}
+        columns |= {"training_s": result.training_s, "embedding_s": result.embedding_s}
         if result.scores is not None:
-            told["validation_auc"] = classification.macro_roc_auc(truth[is_validation], result.scores[is_validation])
+            columns["validation_auc"] = classification.macro_roc_auc(truth[is_validation], result.scores[is_validation])
             cut = thresholds(truth[is_validation], result.scores[is_validation])
         for name, mask in masks.items():
-            figures, difference = dict.fromkeys(FIGURES, nothing), nothing
+            figures, difference = dict.fromkeys(FIGURES, missing), missing
             groups = splits["group_id"].to_numpy()[mask]
             if cut is not None and mask.any():
                 figures = _figures(truth[mask], result.scores[mask], cut, groups, rng)
                 if base is not None and base.scores is not None:
                     pair = truth[mask], result.scores[mask], base.scores[mask]
                     difference = _interval(classification.macro_roc_auc_gain, *pair, groups=groups, rng=rng)
-            rows.append({**told, "rows": name, "n": int(mask.sum()), **figures, "difference": difference, "verdict": verdict(difference)})
+            rows.append({**columns, "rows": name, "n": int(mask.sum()), **figures, "difference": difference, "verdict": verdict(difference)})
     return pd.DataFrame(rows)
 
 
 def verdict(difference):
-    """In words: whether a difference [value, low, high] lies above 0, below, or cannot be told from it; "" without an interval."""
+    """In words: whether the interval of a difference [value, low, high] lies above 0, below, or includes it; "" without an interval."""
     _, low, high = difference
     if np.isnan(low):
         return ""
@@ -176,11 +171,11 @@ def verdict(difference):
 
 
 def components(text, results, truth, is_validation):
-    """Which components the classifier that is saved has.
+    """The components of the classifier that is saved.
 
     Args:
-        text: ``none``; a comma list; or ``auto``: soundscapes where 06 found labels, for it chose them by validation recordings mixed into soundscapes,
-            which recordings alone cannot judge; and mixup if macro ROC-AUC on validation is higher with it.
+        text: ``none``; a comma list; or ``auto``: soundscapes where 06 has labels, which it chose by validation recordings mixed into soundscapes
+            (recordings alone cannot evaluate them); and mixup if macro ROC-AUC on validation is higher with it.
         results: of the steps.
         truth, is_validation: as of ``compare``.
 
@@ -191,33 +186,29 @@ def components(text, results, truth, is_validation):
         AblationError: for a name that is not known, or soundscapes where there are none.
     """
     known = [step for step in _STEPS if step != "audio"]
-    of = {result.row.name: result for result in results}
-    chosen = {}
-    for step in known:
-        own = of.get(_STEPS[step])
-        if text == "auto":
-            is_there = own is not None and own.scores is not None
-            chosen[step] = is_there and (step == "soundscapes" or _gain(own, of[own.row.against], truth, is_validation) > 0)
-        else:
-            chosen[step] = step in names("" if text == "none" else text, known, "component")
-    if chosen["soundscapes"] and (own := of.get(_STEPS["soundscapes"])) and own.scores is None:
+    by_name = {result.row.name: result for result in results}
+    if text == "auto":
+        chosen = {}
+        for step in known:
+            own = by_name.get(_STEPS[step])
+            is_trained = own is not None and own.scores is not None
+            chosen[step] = is_trained and (step == "soundscapes" or _gain(own, by_name[own.row.against], truth, is_validation) > 0)
+    else:
+        names = _parse_names("" if text == "none" else text, known, "component")
+        chosen = {step: step in names for step in known}
+    if chosen["soundscapes"] and (own := by_name.get(_STEPS["soundscapes"])) and own.scores is None:
         raise AblationError(own.note)
     return chosen
 
 
 def sentence(table):
-    """What the verdicts say, in words.
-
-    Args:
-        table: of ``compare``, the rows of one set.
-    """
-    judged = table[table["verdict"] != ""]
-    said = [f"{word}: {', '.join(judged['name'][judged['verdict'] == word])}" for word in _VERDICTS if (judged["verdict"] == word).any()]
-    return "; ".join(said) or "nothing was compared"
+    """The verdicts of the rows of one set, of ``compare``'s table, in one sentence."""
+    names = {verdict: table["name"][table["verdict"] == verdict] for verdict in _VERDICTS}
+    return "; ".join(f"{verdict}: {', '.join(rows)}" for verdict, rows in names.items() if len(rows)) or "nothing was compared"
 
 
 def as_text(table):
-    """The table for people: figures with their intervals as text, what says nothing left away."""
+    """The table for readers: figures with their intervals as text."""
     shown = table.assign(**{name: table[name].map(_text) for name in (*FIGURES, "difference")})
     shown["against"] = shown["against"].where(shown["verdict"] != "", "")
     columns = ["part", "name", *FIGURES, "difference", "against", "verdict", "training_s", "embedding_s", "note"]

@@ -1,4 +1,4 @@
-"""What all trainings of stage 07 share: recordings with their truth, the clips to hear, and windows of soundscapes with their labels."""
+"""The data set of stage 07's trainings: recordings with their truth, their clips, and soundscape windows with their labels."""
 
 import dataclasses
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages
+from birdlib import stages
 from birdlib.data import manifest
 from birdlib.data import splits as split_rules
-from birdlib.species import soundscape_labels
+from birdlib.species import soundscape_windows
 
 
 @dataclasses.dataclass(frozen=True)
-class _Data:
-    """What all trainings share. ``splits``: rows of stage 01 that can be heard; ``truth`` (rows, classes), ``windows`` of 06 or None."""
+class TrainingData:
+    """``splits``: rows of stage 01 that have embeddings; ``truth`` (rows, classes); ``clips`` of 02; ``windows`` of 06 or None."""
 
     outputs_dir: Path
     splits: pd.DataFrame
     truth: np.ndarray
     classes: list
     clips: pd.DataFrame
-    windows: soundscape_labels.Windows | None
+    windows: soundscape_windows.LabelledWindows | None
     embedder: str
     label_mode: str
     weights_dir: str = ""
@@ -46,20 +46,24 @@ class _Data:
         """Share of training recordings of each class."""
         return self.truth[self.is_train].mean(axis=0)
 
+    def clip_paths(self, is_chosen):
+        """Files of the cleaned clips of some rows of the splits, without noise."""
+        own = self.clips[self.clips["recording_id"].isin(self.splits["recording_id"][is_chosen]) & ~self.clips["is_noise"]]
+        return [self.outputs_dir / "02_clean" / path for path in own["audio_path"].unique()]
+
 
 def load(outputs_dir, label_mode, weights_dir=""):
-    """Read what stages 01, 02, 03 and, where it can be read, 06 wrote."""
+    """TrainingData from stages 01, 02, 03 and, where it is readable, 06."""
     outputs_dir = Path(outputs_dir)
-    classes = runtime.read_json(outputs_dir / "01_split" / "classes.json")
-    heard = pd.read_parquet(outputs_dir / "03_embed" / "patches.parquet", columns=["recording_id"])["recording_id"]
-    splits = pd.read_parquet(outputs_dir / "01_split" / "splits.parquet")
-    splits = splits[splits["recording_id"].isin(heard)].reset_index(drop=True)
+    splits, classes = stages.read(outputs_dir, "01_split", "splits.parquet", "classes.json")
+    embedded = pd.read_parquet(outputs_dir / "03_embed" / "patches.parquet", columns=["recording_id"])["recording_id"]
+    splits = splits[splits["recording_id"].isin(embedded)].reset_index(drop=True)
     truth = manifest.multi_hot(splits, classes, secondary_weight=1.0 if label_mode == "multi" else 0.0)
-    clip_table = pd.read_parquet(outputs_dir / "02_clean" / "clips.parquet")
+    clips = stages.read(outputs_dir, "02_clean", "clips.parquet")
     embedder = stages.receipt(outputs_dir, "03_embed")["parameters"]["embedder"]
-    return _Data(outputs_dir, splits, truth, classes, clip_table, soundscape_labels.read(outputs_dir, classes), embedder, label_mode, weights_dir)
+    return TrainingData(outputs_dir, splits, truth, classes, clips, soundscape_windows.read(outputs_dir, classes), embedder, label_mode, weights_dir)
 
 
 def mode_of(loss):
-    """Species compete in cross-entropy (softmax); every other loss asks each for itself (sigmoid)."""
+    """``single`` (softmax) for cross-entropy, in which species compete; ``multi`` (sigmoid) for every other loss."""
     return "single" if loss == "cross_entropy" else "multi"

@@ -1,13 +1,13 @@
-"""Training of networks that learn from sound itself: checkpoints after each epoch, from which an interrupted training goes on.
+"""Training of networks on waveforms or their spectrograms, with a checkpoint after each epoch from which an interrupted training resumes.
 
-A checkpoint is one file, replaced as a whole: weights, optimizer, the states of dropout's random numbers, the best weights so far and
-the history. With batches that depend on their number only (``crops``), a training that was cut off and one that was not have the same
-figures. Epochs should be short where recordings are many: what was done since the last checkpoint is lost.
+A checkpoint is one file, replaced atomically: weights, optimizer, the states of dropout's random numbers, the best weights so far and the history. Batches
+depend on their number only (``windowing``), so a resumed training has the figures of one that was not interrupted. Keep epochs short where recordings are
+many: the work since the last checkpoint is lost.
 """
 
-import functools
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -17,100 +17,90 @@ from birdlib.metrics import classification
 from birdlib.species import mel_models
 
 CHECKPOINT = "training.npz"
-_TOLD = ("history", "kept", "best_value", "has_stopped")  # beside weights, of a training
 
 
 class MelTrainingError(runtime.BirdlibError):
-    """A training that cannot be done as asked."""
+    """A training that cannot be done with these arguments."""
 
 
-def fit(
-    model, batches, validation, *, loss, epochs, patience=5, learning_rate=1e-3, weight_decay=1e-2, folder=None, key=""
-):
+def fit(model, batches, validation, *, loss, epochs, patience=5, learning_rate=1e-3, weight_decay=1e-2, folder=None, key=""):  # fmt: skip
     """Train a mel model; keep the epoch with the best macro ROC-AUC on validation.
 
-    Where no species has both a positive and a negative there, no ROC-AUC is defined, and the least validation loss decides.
+    Where no species has both a positive and a negative there, no ROC-AUC is defined, and the lowest validation loss decides.
 
     Args:
-        model: from ``mel_models.build``, or any that takes what ``batches`` give.
-        batches: from ``crops.draw_batches``; with ``front_end`` they train the body of the model only, which is all there is to train.
-        validation: (windows, truth): from ``crops.windows``, and (recordings, classes) of 0 and 1.
-        loss: keras.losses.Loss, e.g. of ``label_losses.get``, or a name that Keras knows.
+        model: from ``mel_models.build``, or any that accepts ``batches``.
+        batches: from ``batches.RandomWindows``; with ``front_end`` they train the body of the model only, which has all its weights.
+        validation: (windows, truth): from ``batches.ConsecutiveWindows``, and (recordings, classes) of 0 and 1.
+        loss: keras.losses.Loss, e.g. of ``losses.classification.get``, or a name that Keras knows.
         epochs: at most.
         patience: epochs without a better validation.
         learning_rate: the highest; it rises over the first epoch and then falls to a hundredth of it along a cosine ("SGDR: Stochastic
             Gradient Descent with Warm Restarts", 2017, without restarts).
         weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
-        folder: where the checkpoint is kept; None keeps none. A checkpoint of this very training is gone on from, another is overwritten;
-            one of a training that had ended gives its result at once. Remove it when its model is saved.
-        key: JSON-able, of all else that changes the figures: what augmentation does, the pretrained weights.
+        folder: where the checkpoint is kept; None keeps none. A checkpoint of the same training is resumed, another is overwritten;
+            one of a finished training gives its result at once. Remove it when the model is saved.
+        key: JSON-able, of all else that changes the figures: augmentation, pretrained weights.
 
     Returns:
         DataFrame, a row an epoch: ``epoch, loss, validation_loss, validation_macro_auc, is_kept``.
 
     Raises:
-        MelTrainingError: if validation is empty or cannot be read, or the loss is not a number any more.
-        crops.CropError: see ``crops.draw_batches``.
+        MelTrainingError: if validation is empty or unreadable, or the loss is not finite.
+        windowing.WindowError: see ``batches.RandomWindows``.
         runtime.FullDiskError: if the checkpoint cannot be written; the one before survives.
     """
-    import keras
-
     windows, truth = validation
     if not len(truth) or not len(windows):
         raise MelTrainingError("validation has no recordings to choose an epoch on: give it a share in 01_split")
     loss = keras.losses.get(loss)
     trained = model if batches.front_end is None else mel_models.body(model)
+    n_steps = len(batches)
     rate = keras.optimizers.schedules.CosineDecay(
-        0.1 * learning_rate,
-        max(1, (epochs - 1) * len(batches)),
-        alpha=0.01,
-        warmup_target=learning_rate,
-        warmup_steps=len(batches),
+        0.1 * learning_rate, max(1, (epochs - 1) * n_steps), alpha=0.01, warmup_target=learning_rate, warmup_steps=n_steps
     )
     trained.compile(keras.optimizers.AdamW(rate, weight_decay=weight_decay, clipnorm=1.0), loss=loss)
     trained.optimizer.build(trained.trainable_variables)
     numbers = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "weight_decay": weight_decay}
     shapes = [list(variable.shape) for variable in trained.variables]
-    named = [getattr(loss, "__name__", type(loss).__name__), getattr(loss, "get_config", dict)()]
-    key = runtime.digest([key, numbers, shapes, named, batches.key])
-    keeper = _keeper()(
-        model, trained, batches, windows, np.asarray(truth), loss, patience, folder and Path(folder) / CHECKPOINT, key
-    )
-    keeper.restore()
-    done = len(keeper.history)
-    if done < epochs and not keeper.has_stopped:
+    loss_config = [getattr(loss, "__name__", type(loss).__name__), getattr(loss, "get_config", dict)()]
+    key = runtime.digest([key, numbers, shapes, loss_config, batches.key])
+    best = checkpoints.BestEpoch(trained, patience)
+    keeper = _Keeper(model, best, batches, windows, np.asarray(truth), loss, folder and Path(folder) / CHECKPOINT, key)
+    keeper.resume()
+    if best.n_epochs < epochs and not (best.n_epochs and best.is_over):
         try:
-            trained.fit(batches, initial_epoch=done, epochs=epochs, callbacks=[keeper], shuffle=False, verbose=0)
+            trained.fit(batches, initial_epoch=best.n_epochs, epochs=epochs, callbacks=[keeper], shuffle=False, verbose=0)
         except Exception as error:
-            if batches.failure and batches.failure is not error:
+            if batches.failure and batches.failure is not error:  # TensorFlow raises an error of its own
                 raise batches.failure from error
             raise
-    trained.set_weights(keeper.best)
+    best.restore()
     table = pd.DataFrame(keeper.history)
-    return table.assign(is_kept=table["epoch"] == keeper.kept)
+    return table.assign(is_kept=table["epoch"] == best.kept)
 
 
 def predict(model, windows, n_rows):
-    """The scores of recordings: the mean over their windows, each of which is heard alone.
+    """The scores of recordings: the mean over their windows.
 
     Args:
         model: (batch, samples) → (batch, classes).
-        windows: from ``crops.windows``; windows that cannot be read (``windows.skipped``) do not count.
+        windows: from ``batches.ConsecutiveWindows``; windows that cannot be read (``windows.skipped``) do not count.
         n_rows: recordings.
 
     Returns:
         (recordings, classes) float32; NaN for a recording of which nothing could be read.
 
     Raises:
-        MelTrainingError: if the model gives a score that is no number; it names file and second.
+        MelTrainingError: if a score is not finite; it names file and second.
     """
     scores = model.predict(windows, verbose=0)
-    heard = ~windows.table["audio_path"].isin(windows.skipped).to_numpy()
-    if (broken := heard & ~np.isfinite(scores).all(axis=1)).any():
-        first = windows.table[broken].iloc[0]
+    is_read = ~windows.table["audio_path"].isin(windows.skipped).to_numpy()
+    if (is_broken := is_read & ~np.isfinite(scores).all(axis=1)).any():
+        first = windows.table[is_broken].iloc[0]
         where = f"{first['audio_path']} from {first['start_s']:g} s"
-        raise MelTrainingError(f"{broken.sum()} windows have scores that are no numbers, the first is {where}: lower the learning rate, or use float32")
-    return windowing.mean_of_windows(scores[heard], windows.table[heard], n_rows)
+        raise MelTrainingError(f"{is_broken.sum()} windows have scores that are not finite, the first is {where}: lower the learning rate, or use float32")
+    return windowing.mean_of_windows(scores[is_read], windows.table[is_read], n_rows)
 
 
 def fit_detectors(columns, build, batches_of, validation, *, folder=None, key="", **options):
@@ -119,7 +109,7 @@ def fit_detectors(columns, build, batches_of, validation, *, folder=None, key=""
     Args:
         columns: of the species, in ``validation``'s truth.
         build: function without arguments, gives a new model of one class.
-        batches_of: function of a column, gives its batches; see ``crops.one_against_rest``.
+        batches_of: function of a column, gives its batches; see ``windowing.one_against_rest``.
         validation: as in ``fit``, with the truth of all species.
         folder: of checkpoints, one a species.
         key, options: as in ``fit``.
@@ -132,78 +122,55 @@ def fit_detectors(columns, build, batches_of, validation, *, folder=None, key=""
     detectors, histories = [], []
     for column in runtime.progress(list(columns), desc="training detectors"):
         detectors.append(build())
-        place = folder and Path(folder) / f"species_{column}"
+        checkpoint_dir = folder and Path(folder) / f"species_{column}"
         own = windows, np.asarray(truth)[:, [column]]
-        history = fit(detectors[-1], batches_of(column), own, folder=place, key=[key, int(column)], **options)
+        history = fit(detectors[-1], batches_of(column), own, folder=checkpoint_dir, key=[key, int(column)], **options)
         histories.append(history.assign(column=column))
     return mel_models.join_detectors(detectors), pd.concat(histories, ignore_index=True)
 
 
-@functools.cache
-def _keeper():
-    """The callback's class, made on first use, so that importing birdlib does not import Keras."""
-    import keras
+class _Keeper(keras.callbacks.Callback):
+    """Validates after each epoch, keeps the best weights, writes the checkpoint and stops in time.
 
-    class Keeper(keras.callbacks.Callback):
-        """Validates after each epoch, keeps the best weights, writes the checkpoint and stops in time.
+    Keras' own BackupAndRestore forgets the best weights, the history and dropout's random numbers, and so does not give the same figures.
+    """
 
-        Keras' own BackupAndRestore forgets the best weights, the history and dropout's random numbers, and so does not give the
-        same figures.
-        """
+    def __init__(self, whole, best_epoch, batches, windows, truth, loss, path, key):
+        super().__init__()
+        self.whole, self.best_epoch, self.batches, self.windows, self.truth = whole, best_epoch, batches, windows, truth
+        self.loss, self.path, self.key, self.history = loss, path, key, []
+        self.has_auc = (truth.any(axis=0) & (truth == 0).any(axis=0)).any()
 
-        def __init__(self, whole, trained, batches, windows, truth, loss, patience, path, key):
-            super().__init__()
-            self.whole, self.trained, self.batches, self.windows, self.truth = whole, trained, batches, windows, truth
-            self.loss, self.patience, self.path, self.key = loss, patience, path, key
-            self.history, self.kept, self.best_value, self.best = [], 0, -np.inf, trained.get_weights()
-            self.has_auc = (truth.any(axis=0) & (truth == 0).any(axis=0)).any()
-            self.has_stopped = False
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
 
-        def on_epoch_begin(self, epoch, logs=None):
-            self.batches.epoch = epoch
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise MelTrainingError(f"the loss of epoch {epoch + 1} is {logs['loss']}: lower the learning rate, or use float32")
+        loss, auc = self._validate()
+        self.history.append({"epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": loss, "validation_macro_auc": auc})
+        value = auc if self.has_auc else -loss
+        self.model.stop_training = self.best_epoch.update(value, is_valid=not np.isnan(value))
+        if self.path:
+            state = {"history": self.history, "kept": self.best_epoch.kept, "best_value": self.best_epoch.best}
+            checkpoints.write(self.path, self.key, state, self._variables(), self.best_epoch.weights)
 
-        def on_epoch_end(self, epoch, logs=None):
-            if not np.isfinite(logs["loss"]):
-                raise MelTrainingError(
-                    f"the loss of epoch {epoch + 1} is {logs['loss']}: lower the learning rate, or use float32"
-                )
-            loss, auc = self._validate()
-            self.history.append(
-                {"epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": loss, "validation_macro_auc": auc}
-            )
-            value = auc if self.has_auc else -loss
-            if value > self.best_value:
-                self.best_value, self.kept, self.best = value, epoch + 1, self.trained.get_weights()
-            self.has_stopped = epoch + 1 - self.kept >= self.patience
-            if self.path:
-                self._save()
-            if self.has_stopped:
-                self.model.stop_training = True
+    def resume(self):
+        """Continue from the checkpoint of this training, if there is one."""
+        if found := checkpoints.take_up(self.path, self.key, self._variables(), len(self.best_epoch.weights)):
+            state, self.best_epoch.weights = found
+            self.history, self.best_epoch.n_epochs = state["history"], len(state["history"])
+            self.best_epoch.kept, self.best_epoch.best = state["kept"], state["best_value"]
 
-        def _validate(self):
-            scores = predict(self.whole, self.windows, len(self.truth))
-            heard = np.isfinite(scores).all(axis=1)
-            if not heard.any():
-                raise MelTrainingError(
-                    f"nothing of validation can be read or scored: see {next(iter(self.windows.skipped), 'its recordings')}"
-                )
-            truth, scores = self.truth[heard], scores[heard]
-            loss = keras.ops.convert_to_numpy(self.loss(np.float32(truth), scores))
-            auc = classification.macro_roc_auc(truth, scores) if self.has_auc else np.nan
-            return float(np.mean(loss)), float(auc)
+    def _validate(self):
+        scores = predict(self.whole, self.windows, len(self.truth))
+        is_read = np.isfinite(scores).all(axis=1)
+        if not is_read.any():
+            raise MelTrainingError(f"no recording of validation can be read: see {next(iter(self.windows.skipped), 'its recordings')}")
+        truth, scores = self.truth[is_read], scores[is_read]
+        loss = keras.ops.convert_to_numpy(self.loss(np.float32(truth), scores))
+        auc = classification.macro_roc_auc(truth, scores) if self.has_auc else np.nan
+        return float(np.mean(loss)), float(auc)
 
-        def _variables(self):
-            return [*self.trained.variables, *self.trained.optimizer.variables]
-
-        def _save(self):
-            told = {name: getattr(self, name) for name in _TOLD}
-            checkpoints.write(self.path, self.key, told, self._variables(), self.best)
-
-        def restore(self):
-            """Take up where the checkpoint of this training stands, if there is one."""
-            if found := checkpoints.take_up(self.path, self.key, self._variables(), len(self.best)):
-                told, self.best = found
-                for name in _TOLD:
-                    setattr(self, name, told[name])
-
-    return Keeper
+    def _variables(self):
+        return [*self.best_epoch.model.variables, *self.best_epoch.model.optimizer.variables]

@@ -43,9 +43,11 @@ def recording_sets(embeddings, patches, splits, classes, patch_pooling, rng):
     Returns:
         (training_set, validation): (features, truth, sample_weight) and (features, truth).
     """
+    from birdlib.species import fit_heads
+
     is_train, is_validation = (splits["split"] == "train").to_numpy(), split_rules.own_rows(splits, "validation")
     truth = manifest.multi_hot(splits, classes, secondary_weight=1.0)
-    train = classifiers.training_set(embeddings, patches, patch_pooling, splits[is_train], truth[is_train], 10, 0.5, rng)
+    train = fit_heads.training_set(embeddings, patches, patch_pooling, splits[is_train], truth[is_train], 10, 0.5, rng)
     slices = pooling.recording_slices(patches).set_index("recording_id").loc[splits.loc[is_validation, "recording_id"]]
     weights = pooling.patch_weights(patches["bird_score"].to_numpy())
     return train, (pooling.pool(embeddings, weights, slices.reset_index(), patch_pooling), truth[is_validation])
@@ -55,7 +57,7 @@ def training_set(recordings, windows, targets, *, share=_MIXED_SHARE, rng):
     """The training set of a student: the recordings, the windows, and each recording mixed with a random window.
 
     Args:
-        recordings: (features, truth, sample_weight), from ``classifiers.training_set``.
+        recordings: (features, truth, sample_weight), from ``fit_heads.training_set``.
         windows: (windows, features); may be empty.
         targets: (windows, labels) in [0, 1].
         share: of the window in a mixture; 0 mixes nothing.
@@ -99,12 +101,14 @@ def head_trainer(n_classes, hidden, *, n_networks, epochs):
     Args:
         hidden: units of the dense layers, separated by ``,``.
     """
+    from birdlib.species import fit_heads
+
     units = [int(size) for size in hidden.split(",") if size]
     options = {"mode": "multi", "epochs": epochs, "patience": 10, "learning_rate": 0.002, "weight_decay": 0.05, "batch_size": 128}
 
     def train_head(train, validation):
         build = functools.partial(classifiers.build_head, train[0].shape[1], n_classes, "multi", units, 0.5)
-        return classifiers.fit_networks(n_networks, build, train, validation, **options)[0]
+        return fit_heads.fit_networks(n_networks, build, train, validation, **options)[0]
 
     return train_head
 

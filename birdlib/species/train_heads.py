@@ -1,4 +1,4 @@
-"""Trainings of heads: networks on what an embedder hears, of recordings and of windows of soundscapes."""
+"""Trainings of heads: networks on the embeddings of recordings and of soundscape windows."""
 
 import dataclasses
 import functools
@@ -9,27 +9,31 @@ import pandas as pd
 from birdlib import stages
 from birdlib.audio import clips
 from birdlib.models import embedders, pooling
-from birdlib.species import ablation, classifiers, dataset, soundscape_labels, students
+from birdlib.species import ablation, classifiers, dataset, self_training, soundscape_windows
 from birdlib.store import EmbeddingStore
 
-OPTIONS = {  # where nothing else is said
-    "window_patches": 10,  # recordings are learnt in windows of so many patches too; 0: whole only
-    "hidden": "512,256",
-    "dropout": 0.5,
-    "n_networks": 1,
-    "learning_rate": 1e-3,
-    "weight_decay": 0.05,
-    "batch_size": 0,
-    "epochs": 60,
-    "patience": 10,
-    "balance": 0.5,  # power of class weights
-}
-_ALPHA = 0.4  # of mixup
+_MIXUP_ALPHA = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
-    """What an embedder made of the recordings, and of the windows of soundscapes (None without); ``preprocessing`` names it."""
+class Options:
+    """Options of a head's training, see ``fit_heads``."""
+
+    window_patches: int = 10  # recordings are also cut into windows of so many patches; 0: whole only
+    hidden: str = "512,256"
+    dropout: float = 0.5
+    n_networks: int = 1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    batch_size: int = 0
+    epochs: int = 60
+    patience: int = 10
+    balance: float = 0.5  # power of class weights
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchEmbeddings:
+    """Patch embeddings of the recordings, and (embeddings, patches) of soundscape windows or None; ``preprocessing`` names the embedder."""
 
     embeddings: np.ndarray
     patches: pd.DataFrame
@@ -38,100 +42,111 @@ class Heard:
     weights: dict
 
     def pooling(self):
-        """The layer that pools its patches."""
+        """The layer that pools the patches."""
         return pooling.of_embedder(self.preprocessing["embedder"], self.embeddings.shape[1])
 
 
-def listen(name, data, folder, with_windows):
-    """Patches of all recordings by an embedder: those of stage 03 if it is the same, else embedded now, through the same store.
+def load_embeddings(name, data, folder, with_windows):
+    """PatchEmbeddings of all recordings by an embedder: those of stage 03 if it is the same, else embedded now, through the same store.
 
     Args:
         folder: where the embeddings of another embedder are written.
         with_windows: whether the windows of soundscapes are needed too.
     """
     if name == data.embedder:
-        told = stages.receipt(data.outputs_dir, "03_embed")
-        place = data.outputs_dir / "03_embed"
-        patches = pd.read_parquet(place / "patches.parquet")
+        receipt = stages.receipt(data.outputs_dir, "03_embed")
+        embeddings, patches = stages.read(data.outputs_dir, "03_embed", "embeddings.npy", "patches.parquet")
         windows = (data.windows.embeddings, data.windows.patches) if with_windows else None
-        how = {"embedder": name, "octave_down": told["parameters"]["octave_down"], "key": told["results"]["key"]}
-        return Heard(np.load(place / "embeddings.npy", mmap_mode="r"), patches, windows, {"kind": "embeddings", **how}, told["weights"])
-    listener = embedders.load(name, data.weights_dir)
-    store = EmbeddingStore(data.outputs_dir / "store", listener.key)
+        preprocessing = _preprocessing(name, receipt["parameters"]["octave_down"], receipt["results"]["key"])
+        return PatchEmbeddings(embeddings, patches, windows, preprocessing, receipt["weights"])
+    embedder = embedders.load(name, data.weights_dir)
+    store = EmbeddingStore(data.outputs_dir / "store", embedder.key)
 
-    def heard(table, root, file):
-        clips.embed_clips(table, root, listener, store)
-        patches = clips.assemble(table, store, listener, folder / file)
+    def embed(table, root, file):
+        clips.embed_clips(table, root, embedder, store)
+        patches = clips.assemble(table, store, embedder, folder / file)
         return np.load(folder / file, mmap_mode="r"), patches
 
-    embeddings, patches = heard(data.clips, data.outputs_dir / "02_clean", "embeddings.npy")
+    embeddings, patches = embed(data.clips, data.outputs_dir / "02_clean", "embeddings.npy")
     windows = None
     if with_windows:
         root = stages.recordings_root(data.outputs_dir)
-        windows = heard(soundscape_labels.as_clips(data.windows, root), root, "window_embeddings.npy")
-    how = {"embedder": name, "octave_down": getattr(listener, "octave_down", False), "key": listener.key}
-    return Heard(embeddings, patches, windows, {"kind": "embeddings", **how}, listener.weights)
+        windows = embed(soundscape_windows.as_clips(data.windows, root), root, "window_embeddings.npy")
+    preprocessing = _preprocessing(name, getattr(embedder, "octave_down", False), embedder.key)
+    return PatchEmbeddings(embeddings, patches, windows, preprocessing, embedder.weights)
 
 
-def pooled(heard, data, patch_pooling):
-    """Features of every row of the splits, (rows, features); NaN for a recording that this embedder could not hear.
+def pool_recordings(embedded, data, patch_pooling):
+    """Features of every row of the splits, (rows, features); NaN for a recording without embeddings.
 
     Raises:
-        ablation.UntrainableError: if it heard no recording of training, or none of validation.
+        ablation.UntrainableError: if no recording of training, or none of validation, has embeddings.
     """
-    slices = pooling.recording_slices(heard.patches)
-    whole = pooling.pool(heard.embeddings, pooling.patch_weights(heard.patches["bird_score"].to_numpy()), slices, patch_pooling)
+    slices = pooling.recording_slices(embedded.patches)
+    whole = _pool(embedded.embeddings, embedded.patches, slices, patch_pooling)
     rows = pd.Index(slices["recording_id"]).get_indexer(data.splits["recording_id"])
-    for split, asked in (("training", data.is_train), ("validation", data.is_validation)):
-        if asked.any() and not (rows[asked] >= 0).any():
-            name = heard.preprocessing["embedder"]
-            raise ablation.UntrainableError(f"{name} heard none of the {split} recordings: leave it out, or see what is skipped")
+    for split, is_in_split in (("training", data.is_train), ("validation", data.is_validation)):
+        if is_in_split.any() and not (rows[is_in_split] >= 0).any():
+            name = embedded.preprocessing["embedder"]
+            raise ablation.UntrainableError(f"{name} embedded none of the {split} recordings: leave it out, or see what is skipped")
     return np.where(rows[:, None] >= 0, whole[rows], np.nan).astype(np.float32)
 
 
-def fit_networks(one, data, heard, features, patch_pooling, rng, *, window_patches, hidden, dropout, n_networks, balance, **options):
-    """Networks on pooled patches, of recordings and, if ``one`` says so, of windows of soundscapes, alone and mixed into recordings.
+def train_head(config, data, embedded, features, patch_pooling, rng, options):
+    """Networks on pooled patches of recordings and, if ``config`` includes soundscapes, of their windows, alone and mixed into recordings.
 
     Args:
-        features: from ``pooled``.
-        options: ``learning_rate, weight_decay, batch_size, epochs, patience``.
+        features: from ``pool_recordings``.
+        options: Options.
 
     Returns:
-        (head, history), as of ``classifiers.fit_networks``.
+        (head, history), as of ``fit_heads.fit_networks``.
     """
-    is_train, is_judged = data.is_train, data.is_validation & np.isfinite(features[:, 0])
-    train = classifiers.training_set(
-        heard.embeddings, heard.patches, patch_pooling, data.splits[is_train], data.truth[is_train], window_patches, balance, rng
+    from birdlib.species import fit_heads
+
+    is_train, is_validation = data.is_train, data.is_validation & np.isfinite(features[:, 0])
+    recordings, truth = data.splits[is_train], data.truth[is_train]
+    train_set = fit_heads.training_set(
+        embedded.embeddings, embedded.patches, patch_pooling, recordings, truth, options.window_patches, options.balance, rng
     )
-    if one["soundscapes"]:
-        embeddings, patches = heard.windows
+    if config["soundscapes"]:
+        embeddings, patches = embedded.windows
         slices = pooling.recording_slices(patches)
         rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
         slices, rows = slices[rows >= 0], rows[rows >= 0]
-        more = pooling.pool(embeddings, pooling.patch_weights(patches["bird_score"].to_numpy()), slices, patch_pooling)
-        train = students.lesson(train, more, data.windows.targets[rows], rng=rng)  # as those that 06 chose the labels by
-    mode = dataset.mode_of(one["loss"])
-    units = [int(size) for size in hidden.split(",") if size.strip()]
-    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, dropout)
-    validation = features[is_judged], data.truth[is_judged]
-    options |= {"mode": mode, "loss": one["loss"], "mixup": _ALPHA * one["mixup"], "rng": rng}
-    return classifiers.fit_networks(n_networks, build, train, validation, **options)
+        windows = _pool(embeddings, patches, slices, patch_pooling)
+        train_set = self_training.training_set(train_set, windows, data.windows.targets[rows], rng=rng)  # as 06 trains its students
+    mode = dataset.mode_of(config["loss"])
+    units = [int(size) for size in options.hidden.split(",") if size.strip()]
+    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout)
+    numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
+    numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
+    validation = features[is_validation], data.truth[is_validation]
+    return fit_heads.fit_networks(options.n_networks, build, train_set, validation, mode=mode, loss=config["loss"], rng=rng, **numbers)
 
 
-def train(one, data, heard, rng, **options):
-    """Train what ``one`` asks for.
+def train(config, data, embedded, rng, options):
+    """Train the classifier of a configuration.
 
     Args:
-        heard: from ``listen``.
-        options: those of ``OPTIONS``.
+        embedded: from ``load_embeddings``.
+        options: Options.
 
     Returns:
-        (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes), NaN where nothing was heard; as of ``classifiers.fit_networks``; how sound is
-        brought before it; and of the embedder, for the receipt.
+        (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes), NaN for a recording without embeddings; as of
+        ``fit_heads.fit_networks``; the input of the model; and of the embedder, for the receipt.
     """
-    patch_pooling = heard.pooling()
-    features = pooled(heard, data, patch_pooling)
-    head, history = fit_networks(one, data, heard, features, patch_pooling, rng, **options)
-    model = classifiers.join(patch_pooling, head, heard.embeddings.shape[1])
+    patch_pooling = embedded.pooling()
+    features = pool_recordings(embedded, data, patch_pooling)
+    head, history = train_head(config, data, embedded, features, patch_pooling, rng, options)
+    model = classifiers.join(patch_pooling, head, embedded.embeddings.shape[1])
     scores = np.where(np.isfinite(features[:, :1]), classifiers.predict(head, np.nan_to_num(features)), np.nan)
-    return model, scores, history, heard.preprocessing, heard.weights
+    return model, scores, history, embedded.preprocessing, embedded.weights
+
+
+def _preprocessing(embedder, octave_down, key):
+    return {"kind": "embeddings", "embedder": embedder, "octave_down": octave_down, "key": key}
+
+
+def _pool(embeddings, patches, slices, patch_pooling):
+    return pooling.pool(embeddings, pooling.patch_weights(patches["bird_score"].to_numpy()), slices, patch_pooling)

@@ -1,5 +1,6 @@
-"""Trainings of networks that hear waveforms: mel models, and Bird-MAE with a head. What they learn from is read as it is needed (``crops``)."""
+"""Trainings of networks on waveforms: mel models, and Bird-MAE with a head. Audio is read from the files as it is needed (``windowing``)."""
 
+import dataclasses
 import functools
 import os
 import warnings
@@ -11,40 +12,42 @@ from birdlib import runtime, stages
 from birdlib.audio import augment, backgrounds, windowing
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
-from birdlib.losses import classification as classification_losses
 from birdlib.models import weights
-from birdlib.species import classifiers, dataset, mel_models, mel_training
+from birdlib.species import classifiers, dataset
 
 MEL = {"mel_cnn": "cnn", "mobilenetv2": "mobilenetv2", "efficientnetb0": "efficientnetb0"}  # encoder → backbone
-MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights
-OPTIONS = {  # where nothing else is said
-    "mel_epochs": 12,
-    "mel_steps": 8,  # batches of an epoch
-    "mel_batch": 32,
-    "mel_learning_rate": 2e-3,
-    "mel_head": "pooled",
-    "augmentation": "shift,volume,spec_augment",
-    "balance": 0.5,  # power of oversampling
-    "soundscape_share": 0.3,  # of what is drawn, if windows are learnt
-    "mae_epochs": 20,  # of pretraining
-    "mae_clips": 20_000,  # that it hears at most; of each lie 131 kB on disk until it is done
-    "mae_head": "mlp",
-}
-_SOUNDS = {  # augmentations that need other sounds, and why there may be none
+MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights; "" is pretrained here
+ENCODERS = (*MEL, *MAE)
+_MISSING_SOUNDS = {  # augmentations that need other sounds, and why there may be none
     "background": "no soundscape has a stretch without labels",
     "voice": "02_clean found no speech in training recordings",
 }
-GUESSES = "guesses.npy"
-_GUESSED = 3  # recordings whose spectrograms a pretrained Bird-MAE fills in, for the eye
-_MOST_WINDOWS = 6  # of a recording that a mel model is judged on
+_MAX_WINDOWS = 6  # of a recording, in validation and prediction
 
 
 class WaveTrainingError(runtime.BirdlibError):
-    """A training that cannot be done as asked."""
+    """A training with options that are unknown."""
 
 
-def heads(text):
-    """What a comma list such as ``"sed, mlp"`` says: the head of mel models, then that of Bird-MAE.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a training on waveforms."""
+
+    mel_epochs: int = 12
+    mel_steps: int = 8  # batches of an epoch
+    mel_batch: int = 32
+    mel_learning_rate: float = 2e-3
+    mel_head: str = "pooled"  # see ``mel_models.build``
+    augmentation: str = "shift,volume,spec_augment"  # see ``augment.names``; with ``by_rarity`` all of it follows rarity, see ``augment.by_rarity``
+    balance: float = 0.5  # power of oversampling, see ``windowing.oversampling``
+    soundscape_share: float = 0.3  # of the crops, if soundscape windows are used
+    mae_epochs: int = 20  # of pretraining
+    mae_clips: int = 20_000  # at most in pretraining; each takes 131 kB on disk until it is done
+    mae_head: str = "mlp"  # see ``mae_heads.build_head``
+
+
+def parse_heads(text):
+    """The heads named by a comma list such as ``"sed, mlp"``: that of mel models, then that of Bird-MAE.
 
     Returns:
         {"mel_head": one of ``mel_models.HEADS``, "mae_head": one of ``mae_heads.HEADS``}.
@@ -53,102 +56,91 @@ def heads(text):
         WaveTrainingError: for any other text.
     """
     from birdlib.models import mae_heads
+    from birdlib.species import mel_models
 
-    named = runtime.names(text)
-    if len(named) != 2 or named[0] not in mel_models.HEADS or named[1] not in mae_heads.HEADS:
+    names = runtime.names(text)
+    if len(names) != 2 or names[0] not in mel_models.HEADS or names[1] not in mae_heads.HEADS:
         of_mel, of_mae = ", ".join(mel_models.HEADS), ", ".join(mae_heads.HEADS)
         raise WaveTrainingError(f"heads are {text!r}: name two, of mel models one of {of_mel}, then one of {of_mae} of Bird-MAE, as in 'sed,mlp'")
-    return {"mel_head": named[0], "mae_head": named[1]}
+    return {"mel_head": names[0], "mae_head": names[1]}
 
 
-def train(one, data, folder, rng, *, mel_epochs, mel_steps, mel_batch, mel_learning_rate, mel_head, augmentation,
-          balance, soundscape_share, mae_epochs, mae_clips, mae_head):  # fmt: skip
-    """Train what ``one`` asks for; a training that was cut off goes on after its last whole epoch.
+def train(config, data, folder, rng, options):
+    """Train the classifier of a configuration; an interrupted training resumes after its last whole epoch.
 
     Args:
-        folder: of the checkpoint; ``checkpoint`` and ``encoder.keras`` in it can be removed when the model is saved.
-        augmentation: see ``augment.names``; mixup and cutmix come with ``one``. With ``by_rarity`` among the names, all of it follows rarity, see
-            ``augment.by_rarity``. What needs sounds that are not there is left out, and told by a warning and in ``preprocessing``.
-        balance: see ``crops.oversampling``.
-        mel_head, mae_head: see ``mel_models.build`` and ``mae_heads.build_head``; the other numbers: ``OPTIONS``.
+        folder: of the checkpoint; ``checkpoint`` and ``mae_pretraining.ENCODER`` in it can be removed when the model is saved.
+        options: Options. Augmentations without the sounds that they need are dropped, with a warning and a note in ``preprocessing``.
 
     Returns:
-        (model, scores, history, preprocessing, weights), as of ``head_trainings.train``; NaN for a recording of which nothing can be read.
+        (model, scores, history, preprocessing, weights), as of ``train_heads.train``; NaN for a recording of which nothing can be read.
     """
-    augmentation, probabilities = _how_often(augmentation)
-    mode, is_train, is_validation = dataset.mode_of(one["loss"]), data.is_train, data.is_validation
-    if one["encoder"] in MEL:
-        masking = augment.model_layer(augmentation, int(rng.integers(2**31)))
-        options = {"backbone": MEL[one["encoder"]], "head": mel_head, "mode": mode, "masking": masking, "weights_dir": data.weights_dir}
-        model, used = mel_models.build(len(data.classes), **options)
-    else:
-        from birdlib.models import mae_heads
+    from birdlib.audio.batches import RandomWindows
+    from birdlib.losses import classification as losses
+    from birdlib.species import mel_models, mel_training
 
-        encoder, used = _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng)
-        head = mae_heads.build_head(mae_head, encoder, len(data.classes), mode=mode)
-        model = mae_heads.classifier(encoder, head, freeze=one["encoder"] != "mae")
+    augmentation, probabilities = _parse_augmentation(options.augmentation)
+    model, pretrained = _build_model(config, data, folder, augmentation, rng, options)
     rate_hz = mel_models.SAMPLE_RATE_HZ
-    window_s = model.input_shape[1] / rate_hz
-    cleaned = data.outputs_dir / "02_clean"
-    table, truth = windowing.parts(data.clips, data.splits[is_train]), data.truth[is_train]
-    shares = windowing.oversampling(data.labels[is_train], balance)
-    if one["soundscapes"]:
-        table, truth, shares = _with_windows(table, truth, shares, data, soundscape_share)
-    rarities = augment.rarity(truth)
-    around, left_out = _around(data, augmentation, rate_hz)
-    done = [name for name in augment.names(augmentation) if name not in left_out]
-    often = {"rarities": rarities, "probabilities": probabilities}
-    distort = functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=done, **around, **often)
-    mix = functools.partial(augment.spectrograms, switch="mixup,cutmix" if one["mixup"] else "none", **often)
-    batches = windowing.draw_batches(
-        table, cleaned, truth, rate_hz=rate_hz, window_s=window_s, batch_size=mel_batch, n_steps=mel_steps, rng=rng, shares=shares,
-        augment_batch=distort, front_end=mel_models.front_end(model), augment_spectrograms=mix,
+    window = {"rate_hz": rate_hz, "window_s": model.input_shape[1] / rate_hz}
+    table, truth, shares = _training_parts(config, data, options)
+    sounds, dropped = _background_sounds(data, augmentation, rate_hz)
+    applied = [name for name in augment.names(augmentation) if name not in dropped]
+
+    by_rarity = {"rarities": augment.rarity(truth), "probabilities": probabilities}
+    batches = RandomWindows(
+        table, data.outputs_dir / "02_clean", truth, **window, batch_size=options.mel_batch, n_steps=options.mel_steps, rng=rng, shares=shares,
+        augment_batch=functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=applied, **sounds, **by_rarity),
+        front_end=mel_models.front_end(model),
+        augment_spectrograms=functools.partial(augment.spectrograms, switch="mixup,cutmix" if config["mixup"] else "none", **by_rarity),
     )  # fmt: skip
-    cut = functools.partial(windowing.windows, folder=cleaned, rate_hz=rate_hz, window_s=window_s, n_windows=_MOST_WINDOWS)
-    validation = cut(windowing.parts(data.clips, data.splits[is_validation])), data.truth[is_validation]
-    training = {"epochs": mel_epochs, "patience": mel_epochs, "learning_rate": mel_learning_rate, "folder": folder / "checkpoint"}
-    history = mel_training.fit(model, batches, validation, loss=classification_losses.get(one["loss"]), key=[one, done, probabilities, used], **training)
+    validation = _windows(data, data.splits[data.is_validation], window), data.truth[data.is_validation]
+    history = mel_training.fit(
+        model, batches, validation, loss=losses.get(config["loss"]), epochs=options.mel_epochs, patience=options.mel_epochs,
+        learning_rate=options.mel_learning_rate, folder=folder / "checkpoint", key=[config, applied, probabilities, pretrained],
+    )  # fmt: skip
+
     recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
-    scores = mel_training.predict(model, cut(windowing.parts(data.clips, recordings)), len(recordings))
+    scores = mel_training.predict(model, _windows(data, recordings, window), len(recordings))
     scores = scores[pd.Index(recordings["recording_id"]).get_indexer(data.splits["recording_id"])]
-    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window_s, "augmentation": done, "left_out": left_out}
-    return model, scores, history, preprocessing, used
+    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window["window_s"], "augmentation": applied, "left_out": dropped}
+    return model, scores, history, preprocessing, pretrained
 
 
-def sounds(data, augmentation):
-    """What augmentation lays below the birds: what nobody labelled in soundscapes, and what people say in training recordings.
-
-    Soundscapes of the test, and the voices of recordings that are judged on, are never among them.
-
-    Returns:
-        {"background": table, "voice": table} as of ``ambience``, of those that ``augmentation`` asks for.
-    """
-    root, asked, tables = stages.recordings_root(data.outputs_dir), augment.names(_how_often(augmentation)[0]), {}
-    if "background" in asked:
-        taken = None
-        if data.windows is not None:
-            taken = data.windows.table.assign(path=[str(root / path) for path in data.windows.table["audio_path"]])
-        tables["background"] = backgrounds.of_files(birdclef.soundscapes(root, "train"), taken)
-    if "voice" in asked:
-        segments = pd.read_parquet(data.outputs_dir / "02_clean" / "segments.parquet")
-        tables["voice"] = backgrounds.of_speech(segments, data.splits[data.is_train], root)
-    return tables
-
-
-def listened(one, data, augmentation):
-    """The stretches that a training hears beside its recordings and windows, in soundscapes and in what was removed: DataFrame ``path, start_s, end_s``."""
-    tables = sounds(data, augmentation)
-    if one["encoder"] in MAE and not MAE[one["encoder"]]:
-        tables["unlabelled"] = backgrounds.of_files(birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train"))
+def background_segments(config, data, augmentation):
+    """The segments that a training uses besides its recordings and windows, of soundscapes and of removed speech: DataFrame ``path, start_s, end_s``."""
+    tables = background_tables(data, augmentation)
+    if MAE.get(config["encoder"]) == "":
+        tables["unlabelled"] = backgrounds.from_files(_train_soundscapes(data))
     return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame(columns=["path", "start_s", "end_s"])
 
 
-def frames(folder, path, longest_s=60.0):
-    """When a mel model with the sed head hears whom.
+def background_tables(data, augmentation):
+    """The sounds that augmentation mixes in: unlabelled stretches of soundscapes, and speech of training recordings.
+
+    Test soundscapes, and speech of validation and test recordings, are never among them.
+
+    Returns:
+        {"background": table, "voice": table} as of ``backgrounds``, of those that ``augmentation`` names.
+    """
+    root, names, tables = stages.recordings_root(data.outputs_dir), augment.names(_parse_augmentation(augmentation)[0]), {}
+    if "background" in names:
+        labelled = None
+        if data.windows is not None:
+            labelled = data.windows.table.assign(path=[str(root / path) for path in data.windows.table["audio_path"]])
+        tables["background"] = backgrounds.from_files(_train_soundscapes(data), labelled)
+    if "voice" in names:
+        segments = pd.read_parquet(data.outputs_dir / "02_clean" / "segments.parquet")
+        tables["voice"] = backgrounds.from_speech(segments, data.splits[data.is_train], root)
+    return tables
+
+
+def predict_frames(folder, path, max_s=60.0):
+    """Probabilities per frame of a mel model with the sed head.
 
     Args:
         folder: of the training.
-        path: of a recording, of which ``longest_s`` at most are heard.
+        path: of a recording, of which ``max_s`` at most are read.
 
     Returns:
         (waveform, probabilities, frame_s): (samples,) at ``mel_models.SAMPLE_RATE_HZ``; (frames, classes); how long a frame is.
@@ -156,82 +148,79 @@ def frames(folder, path, longest_s=60.0):
     Raises:
         mel_models.MelModelError: if the model has another head.
     """
+    from birdlib.species import mel_models
+
     model = mel_models.with_frames(mel_models.load(folder / classifiers.FILES[0]))
-    waveform, rate_hz = audio_io.read(path, mel_models.SAMPLE_RATE_HZ, 0.0, longest_s)
+    waveform, rate_hz = audio_io.read(path, mel_models.SAMPLE_RATE_HZ, 0.0, max_s)
     n_samples = model.input_shape[1]
     windows = np.pad(waveform, (0, -len(waveform) % n_samples)).reshape(-1, n_samples)
-    found = model.predict(windows, verbose=0)["frames"]  # (windows, frames, classes)
-    return waveform, np.concatenate(found), n_samples / rate_hz / found.shape[1]
+    frames = model.predict(windows, verbose=0)["frames"]  # (windows, frames, classes)
+    return waveform, np.concatenate(frames), n_samples / rate_hz / frames.shape[1]
 
 
-def _how_often(augmentation):
-    """(augmentation without ``by_rarity``, probabilities as of ``augment.by_rarity`` where it is there)."""
-    asked = [name.strip() for name in augmentation.split(",")]
-    left = ",".join(name for name in asked if name != "by_rarity")
-    return left, augment.by_rarity() if "by_rarity" in asked else augment.PROBABILITIES
+# The steps of a training
 
 
-def _around(data, augmentation, rate_hz):
-    """({name: ambience.Sounds}, {name that is left out: why})."""
-    tables = sounds(data, augmentation)
-    left_out = {name: _SOUNDS[name] for name, table in tables.items() if not len(table)}
-    for name, why in left_out.items():
-        warnings.warn(f"augmentation {name} is left out: {why}", stacklevel=3)
-    return {name: backgrounds.Sounds(table, rate_hz) for name, table in tables.items() if len(table)}, left_out
+def _parse_augmentation(text):
+    """(augmentation without ``by_rarity``, probabilities as of ``augment.by_rarity`` where it is named)."""
+    names = [name.strip() for name in text.split(",")]
+    others = ",".join(name for name in names if name != "by_rarity")
+    return others, augment.by_rarity() if "by_rarity" in names else augment.PROBABILITIES
 
 
-def _with_windows(table, truth, shares, data, soundscape_share):
-    """Parts, truth and shares with the windows of soundscapes behind them; these are drawn in ``soundscape_share`` of all cases."""
+def _build_model(config, data, folder, augmentation, rng, options):
+    """(model, receipt of its pretrained weights)."""
+    encoder, mode = config["encoder"], dataset.mode_of(config["loss"])
+    if encoder in MEL:
+        from birdlib.species import mel_models
+
+        masking = augment.model_layer(augmentation, int(rng.integers(2**31)))
+        return mel_models.build(
+            len(data.classes), backbone=MEL[encoder], head=options.mel_head, mode=mode, masking=masking, weights_dir=data.weights_dir
+        )
+    from birdlib.models import mae_checkpoints, mae_heads
+    from birdlib.species import mae_pretraining
+
+    if name := MAE[encoder]:
+        source = weights.fetch(name, data.weights_dir)
+        network, receipt = mae_checkpoints.load(source.path), {name: source.receipt()}
+    else:
+        paths = data.clip_paths(data.is_train) + _train_soundscapes(data)
+        numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips, "rng": rng}
+        network, receipt = mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), folder, "07_classify", **numbers), {}
+    head = mae_heads.build_head(options.mae_head, network, len(data.classes), mode=mode)
+    return mae_heads.classifier(network, head, freeze=bool(name)), receipt
+
+
+def _training_parts(config, data, options):
+    """(table of parts, truth, share of each row in the crops), of recordings and, if ``config`` includes soundscapes, of their windows."""
+    table, truth = windowing.parts(data.clips, data.splits[data.is_train]), data.truth[data.is_train]
+    shares = windowing.oversampling(data.labels[data.is_train], options.balance)
+    if not config["soundscapes"]:
+        return table, truth, shares
     root, windows = stages.recordings_root(data.outputs_dir), data.windows
     paths = [os.path.relpath(root / path, data.outputs_dir / "02_clean") for path in windows.table["audio_path"]]
     more = windows.table.assign(recording_id=windows.table["row_id"], audio_path=paths, row=len(truth) + np.arange(len(windows)))
-    drawn = windows.confidences / max(windows.confidences.sum(), 1e-9)
-    shares = np.concatenate([(1.0 - soundscape_share) * shares, soundscape_share * drawn])
+    window_shares = windows.confidences / max(windows.confidences.sum(), 1e-9)
+    shares = np.concatenate([(1.0 - options.soundscape_share) * shares, options.soundscape_share * window_shares])
     return pd.concat([table, more[windowing.PART_COLUMNS]], ignore_index=True), np.concatenate([truth, windows.targets]), shares
 
 
-def _mae_encoder(one, data, folder, mae_epochs, mae_clips, rng):
-    """(encoder, receipt): the published one, or a tiny one that guesses what it is not shown of the training recordings and soundscapes."""
-    from birdlib.models import mae, mae_checkpoints
-    from birdlib.species import mae_pretraining
-
-    if name := MAE[one["encoder"]]:
-        source = weights.fetch(name, data.weights_dir)
-        return mae_checkpoints.load(source.path), {name: source.receipt()}
-    paths = _clip_paths(data, data.is_train) + birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
-    pretrained, path = folder / "encoder.keras", folder / "spectrograms.npy"
-    of_clips, of_masks = rng.spawn(2)  # so that rng is the same afterwards, whatever is already there
-    if pretrained.is_file():  # by a run that was killed later on
-        return mae.load(pretrained), {}
-    if not path.is_file():
-        mae_pretraining.write_spectrograms(paths, path, "07_classify", most=mae_clips, rng=of_clips)
-    spectrograms, encoder = np.load(path, mmap_mode="r"), mae.build_encoder("tiny")
-    pretrainer, checkpoint = mae.build_pretrainer(encoder, "tiny"), folder / "checkpoint" / "pretraining.npz"
-    numbers = {"epochs": mae_epochs, "batch_size": min(32, len(spectrograms))}
-    mae_pretraining.fit(pretrainer, spectrograms, rng=of_masks, checkpoint=checkpoint, **numbers)
-    _guess(pretrainer, _clip_paths(data, data.is_validation)[:_GUESSED], folder / GUESSES)
-    with runtime.replacing(pretrained) as temporary:
-        encoder.save(temporary)
-    path.unlink()
-    return encoder, {}
+def _background_sounds(data, augmentation, rate_hz):
+    """({name: backgrounds.Sounds}, {name of an augmentation without sounds: why})."""
+    tables = background_tables(data, augmentation)
+    dropped = {name: _MISSING_SOUNDS[name] for name, table in tables.items() if not len(table)}
+    for name, why in dropped.items():
+        warnings.warn(f"augmentation {name} is left out: {why}", stacklevel=3)
+    return {name: backgrounds.Sounds(table, rate_hz) for name, table in tables.items() if len(table)}, dropped
 
 
-def _clip_paths(data, rows):
-    """Files of the cleaned recordings of some rows of the splits."""
-    own = data.clips[data.clips["recording_id"].isin(data.splits["recording_id"][rows]) & ~data.clips["is_noise"]]
-    return [data.outputs_dir / "02_clean" / path for path in own["audio_path"].unique()]
+def _windows(data, recordings, window):
+    """Consecutive windows of recordings, for validation and prediction."""
+    from birdlib.audio.batches import ConsecutiveWindows
+
+    return ConsecutiveWindows(windowing.parts(data.clips, recordings), data.outputs_dir / "02_clean", **window, n_windows=_MAX_WINDOWS)
 
 
-def _guess(pretrainer, paths, target):
-    """Keep what a pretrainer makes of the first clip of each recording: (3, recordings, frames, mels) float16; truth, NaN where masked, filled in."""
-    from birdlib.species import mae_pretraining
-
-    clips, _ = mae_pretraining.write_spectrograms(paths, target, "07_classify")
-    if not len(clips):
-        target.unlink()
-        return
-    truth = np.load(target)[~clips["path"].duplicated().to_numpy()].astype(np.float32)
-    order = mae_pretraining.orders(len(truth), pretrainer.input["order"].shape[1], np.random.default_rng(0))
-    filled, is_masked = mae_pretraining.fill_in(pretrainer, truth, order)
-    with runtime.replacing(target) as temporary, open(temporary, "wb") as file:
-        np.save(file, np.stack([truth, np.where(is_masked, np.nan, truth), filled]).astype(np.float16))
+def _train_soundscapes(data):
+    return birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")

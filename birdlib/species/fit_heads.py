@@ -1,0 +1,212 @@
+"""Training of heads on pooled features: networks with mixup, and logistic regression as the baseline."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.audio import mixing
+from birdlib.losses import classification as classification_losses
+from birdlib.metrics import classification
+from birdlib.models import pooling
+from birdlib.species import classifiers
+
+_ABSENT_BIAS = -1e9  # of a class without training recordings: its softmax is 0
+
+
+# The training set
+
+
+def training_set(embeddings, patches, patch_pooling, recordings, truth, window_patches, class_weight, rng, n_windows=6):
+    """The training set of a head: every training recording whole, and up to ``n_windows`` windows of it.
+
+    Args:
+        embeddings, patches: of stage 03.
+        patch_pooling: a layer from ``pooling.build_pooling``.
+        recordings, truth: rows of the training split and their (n, classes) truth.
+        window_patches: patches in a window; 0 uses no windows.
+        class_weight: see ``class_weights``.
+        rng: samples the windows where a recording has more.
+
+    Returns:
+        (features, truth, sample_weight): row-aligned; the windows of a recording together weigh as much as the whole.
+
+    Raises:
+        ClassifierError: if there is only one species.
+    """
+    labels = pd.factorize(recordings["species"])[0]
+    _require_two_species(labels)
+    slices = pooling.recording_slices(patches)
+    slices = slices[slices["recording_id"].isin(recordings["recording_id"])].assign(weight=1.0)
+    if window_patches:
+        windows = pooling.window_slices(slices, window_patches, max(1, window_patches // 2))
+        windows = windows.iloc[rng.permutation(len(windows))].groupby("recording_id").head(n_windows)
+        share = 1.0 / windows.groupby("recording_id")["first"].transform("size")
+        slices = pd.concat([slices, windows.assign(weight=share)], ignore_index=True)
+    slices = slices.sort_values(["first", "last"], kind="stable")
+    rows = pd.Index(recordings["recording_id"]).get_indexer(slices["recording_id"])
+    sample_weight = slices["weight"].to_numpy() * class_weights(labels, class_weight)[rows]
+    weights = pooling.patch_weights(patches["bird_score"].to_numpy())
+    features = pooling.pool(embeddings, weights, slices, patch_pooling)
+    return features, truth[rows], sample_weight.astype(np.float32)
+
+
+def class_weights(labels, power):
+    """Weight of each training row, mean 1: (1 / recordings of its class) ** power; power 0 weights rows equally, 1 classes."""
+    counts = np.bincount(labels)
+    weights = (1.0 / counts[labels]) ** power
+    return (weights / weights.mean()).astype(np.float32)
+
+
+# Networks
+
+
+def fit_networks(n_networks, build, train, validation, **options):
+    """Train several heads that differ in their random start only; the mean of their probabilities has less variance.
+
+    Args:
+        build: function without arguments, gives a new head.
+        train, validation, options: as in ``_fit_head``.
+
+    Returns:
+        (head, history): the mean of the networks, and their histories with a column ``network``.
+    """
+    heads, histories = [], []
+    for network in runtime.progress(range(n_networks), desc="training networks"):
+        heads.append(build())
+        histories.append(_fit_head(heads[-1], train, validation, **options).assign(network=network))
+    return classifiers.average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
+
+
+def _fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0, loss="", mixup=0.0, rng=None):  # fmt: skip
+    """Train a head; keep the epoch with the best macro ROC-AUC on validation.
+
+    Where no species has both a positive and a negative there, no ROC-AUC is defined, and the lowest validation loss decides.
+
+    Args:
+        head: from ``classifiers.build_head``.
+        train: (features, truth, sample_weight), from ``training_set``.
+        validation: (features, truth).
+        learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
+        batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
+        loss: a name of ``losses.classification``; "": that of the mode.
+        mixup, rng: alpha of ``MixedRows`` and the generator of its seed; 0: no mixup.
+
+    Returns:
+        DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
+
+    Raises:
+        ClassifierError: if the mode is not one of ``classifiers.ACTIVATIONS``, or validation is empty.
+    """
+    features, truth, sample_weight = train
+    if not len(validation[0]):
+        raise classifiers.ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
+    classifiers.check_mode(mode)
+    loss = classification_losses.get(loss or classifiers.LOSSES[mode])
+    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
+    has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
+    monitor, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
+    stop = keras.callbacks.EarlyStopping(monitor, mode=best, patience=patience, restore_best_weights=True)
+    size = batch_size or int(np.clip(len(features) // 400, 32, 1024))
+    rows = {"x": features, "y": truth, "sample_weight": sample_weight, "batch_size": size}
+    if mixup:
+        rows = {"x": MixedRows(features, truth, sample_weight, size, mixup, int(rng.integers(2**32)))}
+    callbacks = [MacroAuc(*validation), stop]
+    history = head.fit(**rows, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=0).history
+    table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    return table[["epoch", "loss", "validation_loss", "validation_macro_auc"]]
+
+
+class MixedRows(keras.utils.PyDataset):
+    """Batches of rows, each mixed with another of its batch: "mixup: Beyond Empirical Risk Minimization" (2018), on features.
+
+    Args:
+        features, truth, sample_weight: (n, features), (n, classes) in [0, 1], (n,).
+        alpha: of mixup, see ``mixing.mixup``.
+        seed: a batch depends on seed, epoch and step only.
+    """
+
+    def __init__(self, features, truth, sample_weight, batch_size, alpha, seed):
+        super().__init__()
+        self.arrays, self.batch_size, self.alpha, self.seed = (features, truth, sample_weight), batch_size, alpha, seed
+        self.epoch = -1
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        """Shuffle the rows for the next epoch."""
+        self.epoch += 1
+        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.arrays[0]))
+
+    def __len__(self):
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, step):
+        rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        features, truth, sample_weight = (array[rows] for array in self.arrays)
+        rng = np.random.default_rng([self.seed, self.epoch, step])
+        return *mixing.mixup(features, truth, alpha=self.alpha, rng=rng), sample_weight
+
+
+class MacroAuc(keras.callbacks.Callback):
+    """Adds ``validation_macro_auc`` to the logs; place it before the EarlyStopping that monitors it.
+
+    It raises BirdlibError after an epoch whose scores are not finite.
+    """
+
+    def __init__(self, features, truth):
+        super().__init__()
+        self.features, self.truth = features, truth
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluate the model on validation."""
+        scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
+        if not np.isfinite(scores).all():
+            raise runtime.BirdlibError(f"after epoch {epoch + 1} the network's scores are not finite: lower the learning rate, or use float32")
+        logs["validation_macro_auc"] = classification.macro_roc_auc(self.truth, scores)
+
+
+# The baseline
+
+
+def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 300.0)):
+    """Logistic regression on the same features, its regularisation chosen by macro ROC-AUC on validation.
+
+    Args:
+        features, labels: (n, features) and (n,) int of the training set; a class without rows gets probability 0.
+        validation: (features, truth); truth has a column for every class.
+        strengths: values of scikit-learn's C to try.
+
+    Returns:
+        (head, C): the regression as a Keras model like those of ``classifiers.build_head``, and the value chosen.
+
+    Raises:
+        ClassifierError: if there is only one species.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    _require_two_species(labels)
+    n_classes = validation[1].shape[1]
+    heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels), n_classes) for c in strengths}
+    aucs = {c: classification.macro_roc_auc(validation[1], classifiers.predict(head, validation[0])) for c, head in heads.items()}
+    best = max(strengths, key=aucs.get)
+    return heads[best], best
+
+
+def _as_head(model, n_classes):
+    """A fitted scikit-learn LogisticRegression as a Keras model: one dense layer with softmax."""
+    coefficients, intercepts = model.coef_.T, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps one column, for the second
+        coefficients, intercepts = np.hstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
+    kernel, bias = np.zeros((len(coefficients), n_classes), np.float32), np.full(n_classes, _ABSENT_BIAS, np.float32)
+    kernel[:, model.classes_], bias[model.classes_] = coefficients, intercepts
+    features = keras.Input((len(kernel),), name="features")
+    dense = keras.layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities")
+    head = keras.Model(features, dense(features))
+    dense.set_weights([kernel, bias])
+    return head
+
+
+def _require_two_species(labels):
+    if len(set(labels)) < 2:
+        raise classifiers.ClassifierError("the training recordings are of one species only: classification needs two")
