@@ -1,1 +1,1 @@
-"""Training losses in ``keras.ops``, a formula each."""
+"""Losses in ``keras.ops``, for TensorFlow and JAX. The modules import Keras, so they are imported by the functions that train."""

@@ -1,16 +1,16 @@
-"""Hard negatives: of all samples of other species, the one that lies nearest. Embeddings are unit vectors, alike by cosine."""
+"""Offline triplet mining with NumPy. Embeddings are unit vectors; similarity is the cosine."""
 
 import numpy as np
 import pandas as pd
 
 
 def hardest_negatives(embeddings, labels, below=None, block=1024):
-    """The other species' sample with the highest cosine, for each anchor; exact, and never an n × n matrix.
+    """The most similar sample of another species for each anchor; exact, without an n × n matrix.
 
     Args:
         embeddings: (n, dim) unit vectors.
         labels: (n,).
-        below: (n,), only negatives of a smaller cosine count (semi-hard, "FaceNet", 2015); where there is none, the least alike is taken.
+        below: (n,), only negatives with a smaller cosine count (semi-hard, "FaceNet", 2015); if there are none, the least similar.
         block: anchors at a time.
 
     Returns:
@@ -28,10 +28,10 @@ def hardest_negatives(embeddings, labels, below=None, block=1024):
             cosines[row, own_first:own_last] = -np.inf
         if below is not None:
             limit = np.asarray(below)[order[start : start + block], None]
-            too_near = cosines >= limit
-            has_none = (too_near | np.isneginf(cosines)).all(axis=1)
+            is_too_near = cosines >= limit
+            has_none = (is_too_near | np.isneginf(cosines)).all(axis=1)
             cosines[has_none] = np.where(np.isneginf(cosines[has_none]), -np.inf, -cosines[has_none])
-            cosines[too_near & ~has_none[:, None]] = -np.inf
+            cosines[is_too_near & ~has_none[:, None]] = -np.inf
         found[start : start + block] = cosines.argmax(axis=1)
     negatives = np.empty_like(found)
     negatives[order] = order[found]
@@ -39,20 +39,20 @@ def hardest_negatives(embeddings, labels, below=None, block=1024):
 
 
 def mine(embeddings, labels, mining, rng):
-    """Offline triplets: every sample that has another of its species is an anchor once, in random order.
+    """Offline triplets: every sample with another of its species is an anchor once, in random order.
 
     Args:
         embeddings, labels: as in ``hardest_negatives``.
-        mining: ``"hard"``, the negative is the hardest of all, or ``"semi_hard"``, the hardest that is further than the positive.
-        rng: draws the positives and the order.
+        mining: ``"hard"``: the hardest negative; ``"semi_hard"``: the hardest that is further than the positive.
+        rng: samples the positives and the order.
 
     Returns:
         (triplets, 3) int, rows of the embeddings: anchor, positive, negative.
     """
     positives = _other_of_the_same(labels, rng)
     has_positive = positives >= 0
-    towards = np.einsum("ij,ij->i", embeddings, embeddings[positives]) if mining == "semi_hard" else None
-    negatives = hardest_negatives(embeddings, labels, below=towards)
+    to_positive = np.einsum("ij,ij->i", embeddings, embeddings[positives]) if mining == "semi_hard" else None
+    negatives = hardest_negatives(embeddings, labels, below=to_positive)
     triplets = np.stack([np.arange(len(labels)), positives, negatives], axis=1)[has_positive & (negatives >= 0)]
     return rng.permutation(triplets)
 
@@ -68,5 +68,5 @@ def _other_of_the_same(labels, rng):
 
 
 def spread(embeddings):
-    """Mean cosine distance between two unit vectors drawn at random, in [0, 1]: 0 where all have collapsed onto one point."""
+    """Mean cosine distance between two random unit vectors, in [0, 1]; 0 for collapsed embeddings."""
     return float(1.0 - np.sum(np.mean(embeddings, axis=0, dtype=np.float64) ** 2))

@@ -1,23 +1,19 @@
-"""Do this sound and this picture belong together? Training, and figures for any audio with any video encoder."""
+"""Training and evaluation of matchers: does this sound belong to this picture?"""
 
-import functools
 import math
 
+import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
-from birdlib.losses import metric_learning
+from birdlib import checkpoints
+from birdlib.losses import matching
 from birdlib.metrics import bootstrap, classification, retrieval
 from birdlib.multimodal import scene_encoders, scene_pairs
 
 _DEPTHS = (1, 5, 10)
-PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
+_PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
 BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
-
-
-class CorrespondenceError(runtime.BirdlibError):
-    """A training or a question that cannot be done as asked."""
 
 
 def fit(
@@ -28,73 +24,63 @@ def fit(
     Args:
         model: from ``scene_encoders.matcher``.
         train, validation: (pictures, sounds), rows of the library.
-        loss: one of ``losses.MATCH_LOSSES``.
-        pairs_an_epoch: at least; more where there are many pictures or sounds, so that each is met about once.
+        loss: one of ``matching.LOSSES``.
+        pairs_an_epoch: at least; more where there are many pictures or sounds, so that each is used about once.
 
     Returns:
         DataFrame: ``epoch, loss, validation_roc_auc, is_kept``.
 
     Raises:
-        CorrespondenceError: if there are no two categories to tell apart.
+        CorrespondenceError: without two categories, there are no mismatches.
     """
-    import keras
-
     rng = np.random.default_rng(seed)
-    checked = scene_pairs.pair(*validation, rng, n_each=4)
+    validation_pairs = scene_pairs.pair(*validation, rng, n_each=4)
     if not len(scene_pairs.pair(*train, rng)):
-        raise CorrespondenceError("no category has pictures and sounds beside another: nothing to learn from")
-    model.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1e-3, clipnorm=1.0), loss=metric_learning.get(loss))
+        raise scene_pairs.CorrespondenceError("no category has pictures and sounds beside another: nothing to learn from")
+    model.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1e-3, clipnorm=1.0), loss=matching.get(loss))
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
-    best, history = (-1.0, model.get_weights(), 0), []
-    for epoch in range(epochs):
-        drawn = _draw(train, pairs_an_epoch, rng)
-        logs = model.fit(_batches()(library, drawn, list(model.input), batch_size), shuffle=False, verbose=0).history
-        auc = _auc(checked["match"], scores(model, library, checked)[0]) if len(checked) else np.nan
-        history.append({"epoch": epoch + 1, "loss": logs["loss"][-1], "validation_roc_auc": auc})
-        if auc > best[0] or np.isnan(auc):
-            best = (auc, model.get_weights(), epoch)
-        if epoch - best[2] >= patience:
-            break
-    model.set_weights(best[1])
+    best, history, is_over = checkpoints.BestEpoch(model, patience), [], False
+    while len(history) < epochs and not is_over:
+        batches = _PairBatches(library, _sample_pairs(train, pairs_an_epoch, rng), list(model.input), batch_size)
+        logs = model.fit(batches, shuffle=False, verbose=0).history
+        auc = np.nan
+        if len(validation_pairs):
+            auc = _auc(validation_pairs["match"], scores(model, library, validation_pairs)[0])
+        history.append({"epoch": len(history) + 1, "loss": logs["loss"][-1], "validation_roc_auc": auc})
+        is_over = best.update(auc)
+    best.restore()
     table = pd.DataFrame(history)
-    return table.assign(is_kept=table["epoch"] == best[2] + 1)
+    return table.assign(is_kept=table["epoch"] == best.kept)
 
 
-def _draw(train, n_pairs, rng):
+def _sample_pairs(train, n_pairs, rng):
     """Every picture as often with a sound that matches as with one that does not; in random order."""
     n_pictures = max(len(train[0]), 1)
     n_each = max(round(len(train[1]) / n_pictures), math.ceil(n_pairs / 2 / n_pictures))
-    drawn = scene_pairs.pair(*train, rng, n_each=n_each)
-    return drawn.iloc[rng.permutation(len(drawn))]
+    table = scene_pairs.pair(*train, rng, n_each=n_each)
+    return table.iloc[rng.permutation(len(table))]
 
 
-@functools.cache
-def _batches():
-    """A Keras class, made on first use, so that importing birdlib does not import Keras."""
-    import keras
+class _PairBatches(keras.utils.PyDataset):
+    """Pairs with their targets, a batch at a time, so that their arrays are never all in memory."""
 
-    class PairBatches(keras.utils.PyDataset):
-        """Pairs with their targets, a batch at a time: their arrays are never all in memory."""
+    def __init__(self, library, table, names, batch_size):
+        super().__init__()
+        self.library, self.table, self.names, self.batch_size = library, table, names, batch_size
+        categories = pd.concat([library.pictures["category"], library.sounds["category"]])
+        self.of_pictures, self.of_sounds = np.split(pd.factorize(categories)[0], [len(library.pictures)])
 
-        def __init__(self, library, drawn, names, batch_size):
-            super().__init__()
-            self.library, self.drawn, self.names, self.batch_size = library, drawn, names, batch_size
-            categories = pd.concat([library.pictures["category"], library.sounds["category"]])
-            self.of_pictures, self.of_sounds = np.split(pd.factorize(categories)[0], [len(library.pictures)])
+    def __len__(self):
+        return math.ceil(len(self.table) / self.batch_size)
 
-        def __len__(self):
-            return math.ceil(len(self.drawn) / self.batch_size)
-
-        def __getitem__(self, step):
-            some = self.drawn.iloc[step * self.batch_size : (step + 1) * self.batch_size]
-            targets = np.stack([some["match"], self.of_sounds[some["sound"]], self.of_pictures[some["picture"]]], axis=1)
-            return scene_pairs.inputs(self.library, some, self.names), targets.astype(np.float32)
-
-    return PairBatches
+    def __getitem__(self, step):
+        rows = self.table.iloc[step * self.batch_size : (step + 1) * self.batch_size]
+        targets = np.stack([rows["match"], self.of_sounds[rows["sound"]], self.of_pictures[rows["picture"]]], axis=1)
+        return scene_pairs.inputs(self.library, rows, self.names), targets.astype(np.float32)
 
 
 def scores(model, library, table):
-    """(probability, cosine) of pairs, each (pairs,) float64. A scene is encoded once, in however many pairs it is.
+    """(probability, cosine) of pairs, each (pairs,) float64. A scene is encoded once, however many pairs it is in.
 
     Args:
         table: ``picture, sound``, rows of the library.
@@ -111,20 +97,20 @@ def scores(model, library, table):
     return 1.0 / (1.0 + np.exp(-np.concatenate(logits))), np.concatenate(cosines)
 
 
-def evaluate(model, library, some, rng, threshold=0.5):
-    """Figures of a matcher on scenes it did not learn from.
+def evaluate(model, library, rows, rng, threshold=0.5):
+    """Figures of a matcher on scenes outside its training.
 
     Args:
-        some: (pictures, sounds), rows of the library.
-        rng: draws the pairs: 8 that match and 8 that do not for every picture.
+        rows: (pictures, sounds), rows of the library.
+        rng: samples the pairs: 8 that match and 8 that do not for every picture.
         threshold: of the probability, chosen on validation; for the accuracy.
 
     Returns:
-        dict: ``PAIR_FIGURES``, and ``recall_at_1, 5, 10`` and ``mrr`` of sounds for a picture (``sound_...``) and pictures for a sound; NaN
-        where there is nothing to compare.
+        dict: accuracy, roc_auc, equal_error_rate, average_precision of pairs, and ``recall_at_1, 5, 10`` and ``mrr`` of sounds for a
+        picture (``sound_...``) and of pictures for a sound; NaN where there is nothing to compare.
     """
-    table = scene_pairs.pair(*some, rng, n_each=8)
-    figures = dict.fromkeys(PAIR_FIGURES, np.nan)
+    table = scene_pairs.pair(*rows, rng, n_each=8)
+    figures = dict.fromkeys(_PAIR_FIGURES, np.nan)
     if len(table):
         truth = table["match"].to_numpy()
         probability, _ = scores(model, library, table)
@@ -132,24 +118,24 @@ def evaluate(model, library, some, rng, threshold=0.5):
         figures["roc_auc"] = _auc(truth, probability)
         figures["equal_error_rate"] = classification.equal_error_rate(truth, probability)
         figures["average_precision"] = float(classification.average_precision(truth[:, None], probability[:, None])[0])
-    sides = [one["category"].to_numpy() for one in some]
-    cosines = embed(model, library, some[0], "picture") @ embed(model, library, some[1], "sound").T
-    for what, found, asked, among in (("sound", cosines, *sides), ("picture", cosines.T, *sides[::-1])):
+    categories = [side["category"].to_numpy() for side in rows]
+    cosines = embed(model, library, rows[0], "picture") @ embed(model, library, rows[1], "sound").T
+    for name, similarity, queries, gallery in (("sound", cosines, *categories), ("picture", cosines.T, *categories[::-1])):
         for depth in _DEPTHS:
-            figures[f"{what}_recall_at_{depth}"] = retrieval.recall_at_k(found, asked, among, depth)
-        figures[f"{what}_mrr"] = retrieval.mean_reciprocal_rank(found, asked, among)
+            figures[f"{name}_recall_at_{depth}"] = retrieval.recall_at_k(similarity, queries, gallery, depth)
+        figures[f"{name}_mrr"] = retrieval.mean_reciprocal_rank(similarity, queries, gallery)
     return figures
 
 
 def best_threshold(model, library, validation, rng):
-    """The probability at which most validation pairs are told rightly."""
+    """The probability with the best accuracy on validation pairs; 0.5 without any."""
     table = scene_pairs.pair(*validation, rng, n_each=8)
     if not len(table):
         return 0.5
     truth = table["match"].to_numpy()
     probability, _ = scores(model, library, table)
-    cuts = np.unique(np.append(probability, 0.5))
-    return float(cuts[np.argmax([np.mean((probability >= cut) == truth) for cut in cuts])])
+    thresholds = np.unique(np.append(probability, 0.5))
+    return float(thresholds[np.argmax([np.mean((probability >= threshold) == truth) for threshold in thresholds])])
 
 
 def embed(model, library, table, side):
@@ -167,17 +153,17 @@ def embed(model, library, table, side):
     return np.concatenate(vectors)
 
 
-def film_pairs(model, library, some):
+def film_pairs(model, library, rows):
     """Every film with the sound of every film.
 
     Args:
-        some: (pictures, sounds), rows of the library; those of films count.
+        rows: (pictures, sounds), rows of the library; only those of films are used.
 
     Returns:
         DataFrame: ``film, sound_film, is_own`` (0 or 1), ``probability``, the mean over their scenes.
     """
-    seen, heard = (table[table["kind"] == "film"].drop_duplicates("scene_id") for table in some)
-    table = pd.DataFrame([(p, s) for p in seen.index for s in heard.index], columns=["picture", "sound"])
+    pictures, sounds = (table[table["kind"] == "film"].drop_duplicates("scene_id") for table in rows)
+    table = pd.DataFrame([(p, s) for p in pictures.index for s in sounds.index], columns=["picture", "sound"])
     if not len(table):
         return pd.DataFrame(columns=["film", "sound_film", "is_own", "probability"])
     table["probability"], _ = scores(model, library, table)
@@ -187,40 +173,26 @@ def film_pairs(model, library, some):
     return means.assign(is_own=(means["film"] == means["sound_film"]).astype(int))[["film", "sound_film", "is_own", "probability"]]
 
 
-def film_aucs(table, casts, rng):
-    """ROC-AUC of the pairs of films by what is asked: {"its own sound", "a sound of its species"}, each as ``film_auc`` gives it.
+def film_aucs(table, species_of, rng):
+    """ROC-AUC of pairs of films: {"its own sound", "a sound of its species"}, each [value, low, high], 90 %, bootstrapped by film.
 
     Args:
         table: from ``film_pairs``.
-        casts: of ``share_species``; None where they are not known, and the species not asked for.
+        species_of: {recording_id: set of species}, none in a film that it lacks; None where species are not known: only "its own sound".
     """
-    asked = {"its own sound": table["is_own"].to_numpy()}
-    if casts is not None:
-        asked["a sound of its species"] = share_species(table, casts)
-    return {name: film_auc(table, truth, rng) for name, truth in asked.items()}
-
-
-def film_auc(table, truth, rng):
-    """ROC-AUC of the pairs of films: [value, low, high], 90 %, bootstrapped by film.
-
-    Args:
-        table: from ``film_pairs``.
-        truth: (pairs,) of 0 and 1.
-    """
+    truths = {"its own sound": table["is_own"].to_numpy()}
+    if species_of is not None:
+        truths["a sound of its species"] = _share_species(table, species_of)
     if not len(table):
-        return [np.nan] * 3
-    return bootstrap.interval(_auc, truth, table["probability"], groups=table["film"], rng=rng)
+        return {name: [np.nan] * 3 for name in truths}
+    probability, films = table["probability"], table["film"]
+    return {name: bootstrap.interval(_auc, truth, probability, groups=films, rng=rng) for name, truth in truths.items()}
 
 
-def share_species(table, casts):
-    """(pairs,) of 0 and 1: whether the two films of a pair have a species in common.
-
-    Args:
-        table: from ``film_pairs``.
-        casts: {recording_id: set of species}; none in a film that it lacks.
-    """
-    shared = [casts.get(a, set()) & casts.get(b, set()) for a, b in zip(table["film"], table["sound_film"], strict=True)]
-    return np.array([int(bool(species)) for species in shared], dtype=int)
+def _share_species(table, species_of):
+    """(pairs,) of 0 and 1: whether the two films of a pair have a species in common."""
+    films = zip(table["film"], table["sound_film"], strict=True)
+    return np.array([int(bool(species_of.get(a, set()) & species_of.get(b, set()))) for a, b in films], dtype=int)
 
 
 def _auc(truth, values):

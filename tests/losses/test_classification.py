@@ -5,6 +5,7 @@ import pytest
 from arrays import cost, from_config, gradient, half_is_single, rng
 
 from birdlib import runtime
+from birdlib.losses import base
 from birdlib.losses import classification as classification_losses
 from birdlib.metrics import classification
 
@@ -18,7 +19,7 @@ SURE = 30.0  # a logit: e ** -30 is nothing
 
 
 def dawn(n=24, n_species=5, seed=0):
-    """(labels, logits) of clips with no bird, one or several; what is said is right more often than not."""
+    """(labels, logits) of clips with no, one or several species; logits are mostly correct."""
     labels = (rng(seed).random((n, n_species)) < 0.3).astype(np.float32)
     return labels, (rng(seed + 1).normal(size=labels.shape) + 1.5 * labels).astype(np.float32)
 
@@ -38,14 +39,14 @@ def test_asymmetric_loss_is_the_papers_formula():
     assert cost(classification_losses.get("asymmetric"), labels, p.astype(np.float32)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_asymmetric_loss_of_one_bird_heard_and_one_imagined():
+def test_asymmetric_loss_of_one_positive_and_one_negative():
     """p = 0.5 for both: log 2 for the one that is there; for the other q = 0.45: -0.45 ** 5 log 0.55 = 0.01103. Their mean."""
     expected = (math.log(2) - 0.45**5 * math.log(0.55)) / 2
     found = cost(classification_losses.get("asymmetric"), [[1.0, 0.0]], np.array([[0.5, 0.5]], np.float32))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_bird_that_is_thought_unlikely_and_is_not_labelled_costs_nothing_and_pulls_nowhere():
+def test_asymmetric_loss_of_negatives_below_clip_is_zero_without_gradient():
     """Below the clip of 0.05: a label that was forgotten is forgiven as well."""
     unlikely = np.array([[0.01, 0.03, 0.049]], np.float32)
     assert cost(classification_losses.get("asymmetric"), np.zeros((1, 3)), unlikely) == 0.0
@@ -53,7 +54,7 @@ def test_a_bird_that_is_thought_unlikely_and_is_not_labelled_costs_nothing_and_p
     assert cost(classification_losses.get("asymmetric", clip=0.0), np.zeros((1, 3)), unlikely) > 0.0
 
 
-def test_asymmetric_loss_looks_away_from_absent_birds_and_not_from_present_ones():
+def test_asymmetric_loss_down_weights_negatives_only():
     """Equally wrong, p = 0.3 for a bird that is there and 0.7 for one that is not: bce treats them alike."""
     missed, imagined = ([[1.0]], np.array([[0.3]], np.float32)), ([[0.0]], np.array([[0.7]], np.float32))
     assert cost(classification_losses.get("bce"), *missed) == pytest.approx(cost(classification_losses.get("bce"), *imagined))
@@ -63,7 +64,7 @@ def test_asymmetric_loss_looks_away_from_absent_birds_and_not_from_present_ones(
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
-def test_without_focus_and_clip_asymmetric_and_focal_are_bce(from_logits):
+def test_asymmetric_and_focal_without_focus_and_clip_are_bce(from_logits):
     labels, logits = dawn()
     outputs = logits if from_logits else sigmoid(logits).astype(np.float32)
     plain = classification_losses.get("asymmetric", from_logits, positive_focus=0.0, negative_focus=0.0, clip=0.0)
@@ -75,7 +76,7 @@ def test_without_focus_and_clip_asymmetric_and_focal_are_bce(from_logits):
 # Those that Keras has too
 
 
-def test_bce_focal_and_cross_entropy_are_those_of_keras():
+def test_bce_focal_and_cross_entropy_agree_with_keras():
     import keras
 
     labels, logits = dawn()
@@ -95,15 +96,15 @@ def test_bce_focal_and_cross_entropy_are_those_of_keras():
         assert cost(loss, one_bird, outputs) == pytest.approx(expected, rel=1e-5)
 
 
-def test_focal_loss_of_an_easy_bird_is_a_hundredth_of_bce():
+def test_focal_loss_of_an_easy_positive_is_a_hundredth_of_bce():
     """(1 - 0.9) ** 2 = 0.01."""
     said = np.array([[0.9]], np.float32)
     focal, bce = (cost(classification_losses.get(name), [[1.0]], said) for name in ("focal", "bce"))
     assert focal == pytest.approx(0.01 * bce, rel=1e-4)
 
 
-def test_cross_entropy_wants_two_birds_equally_when_two_sing():
-    """Least at one half each: log 2. A clip without a bird costs nothing, whatever is said."""
+def test_cross_entropy_of_two_labels_is_lowest_for_equal_probabilities():
+    """Least at one half each: log 2. A clip without labels has no loss."""
     loss, both = classification_losses.get("cross_entropy"), np.array([[1.0, 1.0, 0.0]])
     halves, lopsided = np.array([[[0.5, 0.5, 0.0]], [[0.8, 0.2, 0.0]]], np.float32)
     assert cost(loss, both, halves) == pytest.approx(math.log(2), rel=1e-5)
@@ -114,15 +115,15 @@ def test_cross_entropy_wants_two_birds_equally_when_two_sing():
 # Soft AUC
 
 
-def test_soft_auc_of_one_bird_and_two_clips_without_it():
+def test_soft_auc_of_one_positive_and_two_negative_clips():
     """Logits 2 (has it), 1 and 3: (log(1 + e^-1) + log(1 + e^1)) / 2."""
     logits = np.array([[2.0], [1.0], [3.0]], np.float32)
     expected = (math.log1p(math.exp(-1.0)) + math.log1p(math.exp(1.0))) / 2
     assert cost(classification_losses.get("soft_auc", True), [[1.0], [0.0], [0.0]], logits) == pytest.approx(expected, rel=1e-5)
 
 
-def test_soft_auc_counts_each_species_alike_and_leaves_out_what_all_or_none_of_the_clips_have():
-    """Species 1 is in no clip, species 2 in all; what is said of them does not count."""
+def test_soft_auc_weighs_species_equally_and_leaves_out_those_without_pairs():
+    """Species 1 is in no clip, species 2 in all; both are left out."""
     labels = np.array([[1, 0, 1], [0, 0, 1]], np.float32)
     logits = np.array([[0.5, 9, -9], [0.5, -9, 9]], np.float32)
     loss = classification_losses.get("soft_auc", True)
@@ -132,7 +133,7 @@ def test_soft_auc_counts_each_species_alike_and_leaves_out_what_all_or_none_of_t
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_soft_auc_is_never_below_the_share_of_wrong_pairs(seed):
+def test_soft_auc_bounds_the_share_of_misordered_pairs(seed):
     """log(1 + exp(-d)) is at least log 2 where d <= 0; with a large scale and no pair wrong, it vanishes."""
     labels, logits = dawn(seed=seed)
     found = cost(classification_losses.get("soft_auc", True, scale=4.0), labels, logits)
@@ -140,14 +141,14 @@ def test_soft_auc_is_never_below_the_share_of_wrong_pairs(seed):
     assert cost(classification_losses.get("soft_auc", True), labels, SURE * (2 * labels - 1)) < 1e-6
 
 
-def test_soft_auc_does_not_see_what_a_species_is_said_to_be_in_general():
+def test_soft_auc_ignores_offsets_of_a_species():
     """Only the order of clips counts, as in ROC-AUC."""
     labels, logits = dawn()
     loss, louder = classification_losses.get("soft_auc", True), logits + np.array([3, -2, 0, 1, 5], np.float32)
     assert cost(loss, labels, louder) == pytest.approx(cost(loss, labels, logits), rel=1e-5)
 
 
-def test_soft_auc_takes_a_teachers_doubts_for_what_they_are():
+def test_soft_auc_weights_soft_labels_by_their_difference():
     """Labels 0.9 and 0.4: the pair counts half, which alone changes nothing; equal doubts are no pair."""
     logits = np.array([[1.0], [2.0]], np.float32)
     loss = classification_losses.get("soft_auc", True)
@@ -159,15 +160,15 @@ def test_soft_auc_takes_a_teachers_doubts_for_what_they_are():
 
 
 @pytest.mark.parametrize("name", OF_A_SPECIES)
-def test_what_is_right_and_sure_costs_nothing_and_what_is_half_right_more(name):
+def test_confident_correct_outputs_have_no_loss_and_hesitant_ones_more(name):
     labels, _ = dawn()
     sure = (SURE * (2 * labels - 1)).astype(np.float32)
     assert cost(classification_losses.get(name, True), labels, sure) == pytest.approx(0.0, abs=1e-6)
     assert cost(classification_losses.get(name, True), labels, sure / 30) > 0.01
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_probabilities_cost_what_their_logits_cost(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_probabilities_and_their_logits_have_equal_losses(name):
     labels, logits = dawn()
     if name == "cross_entropy":
         outputs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -177,17 +178,17 @@ def test_probabilities_cost_what_their_logits_cost(name):
     assert cost(classification_losses.get(name), labels, outputs.astype(np.float32)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
 @pytest.mark.parametrize("said", [0.0, 1.0, 0.5])
-def test_costs_and_gradients_are_finite_however_wrong_a_probability_is(name, said):
+def test_losses_and_gradients_of_wrong_probabilities_are_finite(name, said):
     labels, _ = dawn()
     outputs = np.full(labels.shape, said, np.float32)
     assert math.isfinite(cost(classification_losses.get(name), labels, outputs))
     assert np.isfinite(gradient(classification_losses.get(name), labels, outputs)).all()
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_huge_logits_do_not_overflow_and_gross_errors_are_still_corrected(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_huge_logits_do_not_overflow_and_have_gradients(name):
     labels, _ = dawn()
     wrong = (200.0 * (1 - 2 * labels)).astype(np.float32)
     loss = classification_losses.get(name, from_logits=True)
@@ -196,15 +197,15 @@ def test_huge_logits_do_not_overflow_and_gross_errors_are_still_corrected(name):
     assert np.isfinite(slopes).all() and (slopes[labels == 1] <= 0).all() and slopes[labels == 1].min() < 0
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_a_step_down_the_gradient_costs_less(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_a_gradient_step_lowers_the_loss(name):
     labels, logits = dawn()
     loss = classification_losses.get(name, from_logits=True)
     assert cost(loss, labels, logits - gradient(loss, labels, logits)) < cost(loss, labels, logits)
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_the_order_of_clips_and_species_does_not_count(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_losses_ignore_the_order_of_clips_and_species(name):
     labels, logits = dawn()
     rows, columns = rng().permutation(len(labels)), rng().permutation(labels.shape[1])
     loss = classification_losses.get(name, from_logits=True)
@@ -212,13 +213,13 @@ def test_the_order_of_clips_and_species_does_not_count(name):
     assert moved == pytest.approx(cost(loss, labels, logits), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_half_precision_is_computed_in_single(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_half_precision_inputs_are_computed_in_float32(name):
     assert half_is_single(classification_losses.get(name, from_logits=True), *dawn())
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_a_loss_comes_back_from_its_config(name):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_config_round_trip(name):
     labels, logits = dawn()
     loss = classification_losses.get(name, from_logits=True, **OPTIONS.get(name, {}))
     found = cost(from_config(loss), labels, logits)
@@ -227,8 +228,8 @@ def test_a_loss_comes_back_from_its_config(name):
         assert found != cost(classification_losses.get(name, from_logits=True), labels, logits)
 
 
-@pytest.mark.parametrize("name", classification_losses.NAMES)
-def test_a_network_learns_with_it_and_is_saved_compiled(name, tmp_path):
+@pytest.mark.parametrize("name", classification_losses.LOSSES)
+def test_a_network_trains_and_is_saved_compiled(name, tmp_path):
     import keras
 
     keras.utils.set_random_seed(0)
@@ -248,7 +249,7 @@ def test_a_network_learns_with_it_and_is_saved_compiled(name, tmp_path):
     assert costs[0] == pytest.approx(costs[1], rel=1e-5)
 
 
-def test_an_unknown_loss_is_refused_with_the_names_there_are():
-    with pytest.raises(classification_losses.LabelLossError, match="'assymmetric' is unknown: use one of asymmetric, bce"):
+def test_an_unknown_loss_is_an_error_that_lists_the_names():
+    with pytest.raises(base.LossError, match="'assymmetric' is unknown: use one of asymmetric, bce"):
         classification_losses.get("assymmetric")
-    assert issubclass(classification_losses.LabelLossError, runtime.BirdlibError)
+    assert issubclass(base.LossError, runtime.BirdlibError)

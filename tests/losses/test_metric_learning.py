@@ -5,7 +5,7 @@ import pytest
 from arrays import at_degrees, cosine, cost, from_config, gradient, half_is_single, multi_similarity_by_hand, rng, unit
 
 from birdlib import runtime
-from birdlib.losses import metric_learning
+from birdlib.losses import base, metric_learning
 
 MINED = ["triplet", "batch_hard", "batch_semi_hard"]
 IN_BATCH = [*MINED, "multi_similarity"]  # take embeddings; arcface takes cosines to class centres
@@ -33,20 +33,20 @@ def test_collapsed_embeddings_cost_exactly_the_margin(name):
 
 
 @pytest.mark.parametrize("name", MINED)
-def test_species_that_lie_further_apart_than_the_margin_cost_nothing(name):
+def test_species_further_apart_than_the_margin_have_no_loss(name):
     """d(a, p) = 0 and d(a, n) = 1: 0 - 1 + 0.2 is below 0. In rows of three: two of one species, one of another."""
     labels, embeddings = [0, 0, 1, 1, 1, 0], at_degrees(0, 0, 90, 90, 90, 0)
     assert cost(metric_learning.get(name, margin=0.2), labels, embeddings) == 0.0
 
 
-def test_offline_triplets_are_three_rows_each_whatever_the_labels():
+def test_offline_triplets_ignore_labels():
     """Rows at 0, 60, 90 degrees: 0.5 - 1 + 0.7 = 0.2. Rows at 0, 90, 60: 1 - 0.5 + 0.7 = 1.2. Their mean is 0.7."""
     embeddings = at_degrees(0, 60, 90, 0, 90, 60)
     assert cost(metric_learning.get("triplet", margin=0.7), [7] * 6, embeddings) == pytest.approx(0.7, abs=1e-6)
 
 
-def test_rows_that_are_not_whole_triplets_are_refused():
-    with pytest.raises(metric_learning.LossError, match="4 rows"):
+def test_incomplete_offline_triplets_are_an_error():
+    with pytest.raises(base.LossError, match="4 rows"):
         metric_learning.get("triplet")([0, 0, 1, 1], at_degrees(0, 1, 2, 3))
 
 
@@ -61,7 +61,7 @@ def test_batch_hard_takes_the_furthest_positive_and_the_nearest_negative():
     assert found == pytest.approx(np.mean(costs), abs=1e-6)
 
 
-def test_batch_hard_leaves_out_a_bird_without_a_positive():
+def test_batch_hard_leaves_out_anchors_without_a_positive():
     """Species 0 at 0 and 60 degrees, one of species 1 at 90: (0.5 - 1 + 0.2, 0.5 - d(30) + 0.2) are averaged over two."""
     expected = (0.0 + 0.7 - cosine_distance(30)) / 2
     assert cost(metric_learning.get("batch_hard", margin=0.2), [0, 0, 1], at_degrees(0, 60, 90)) == pytest.approx(
@@ -83,7 +83,7 @@ def test_semi_hard_takes_the_nearest_negative_beyond_the_positive():
     assert found == pytest.approx(np.mean(costs), abs=1e-6)
 
 
-def test_the_hardest_is_never_easier_than_the_semi_hard():
+def test_batch_hard_is_never_below_semi_hard():
     """For one positive each: the nearest negative costs at least what any other negative costs."""
     labels, embeddings = crowd(n_species=5, n_each=2)
     hard, semi_hard = (cost(metric_learning.get(name), labels, embeddings) for name in ("batch_hard", "batch_semi_hard"))
@@ -92,13 +92,13 @@ def test_the_hardest_is_never_easier_than_the_semi_hard():
 
 @pytest.mark.parametrize("name", IN_BATCH[1:])
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [5, 5, 5, 5]], ids=["no positives", "no negatives"])
-def test_a_batch_with_nothing_to_learn_from_costs_nothing_and_pulls_nowhere(name, labels):
+def test_a_batch_without_triplets_has_no_loss_and_no_gradient(name, labels):
     embeddings = at_degrees(0, 10, 20, 30)
     assert cost(metric_learning.get(name), labels, embeddings) == 0.0
     assert (gradient(metric_learning.get(name), np.array(labels), embeddings) == 0.0).all()
 
 
-def test_a_larger_margin_moves_apart_what_a_smaller_one_left_alone():
+def test_a_larger_margin_activates_more_triplets():
     labels, embeddings = [0, 0, 1, 1], at_degrees(0, 0, 40, 40)  # negatives are 0.234 away
     costs = [cost(metric_learning.get("batch_hard", margin=margin), labels, embeddings) for margin in (0.2, 0.3)]
     assert costs == pytest.approx([0.0, 0.3 - cosine_distance(40)], abs=1e-6)
@@ -138,14 +138,14 @@ def test_arcface_without_margin_is_softmax_cross_entropy_of_scaled_cosines():
     assert found == pytest.approx(softmax_cross_entropy(labels, 8.0 * cosines), rel=1e-5)
 
 
-def test_arcface_widens_the_angle_to_the_own_class_only():
+def test_arcface_adds_the_margin_to_the_angle_of_the_true_class_only():
     """The own class at 60 degrees, the other at 90: with a margin of 0.5 the own cosine is cos(pi / 3 + 0.5)."""
     widened = np.array([[math.cos(math.pi / 3 + 0.5), 0.0]])
     found = cost(metric_learning.get("arcface", margin=0.5, scale=10.0), [0], np.array([[0.5, 0.0]], np.float32))
     assert found == pytest.approx(softmax_cross_entropy([0], 10.0 * widened), rel=1e-5)
 
 
-def test_an_angular_margin_always_costs_and_a_larger_angle_costs_more():
+def test_arcface_loss_rises_with_margin_and_angle():
     """Also near 180 degrees, where cos(theta + margin) itself would rise again."""
     own = np.linspace(1.0, -1.0, 61, dtype=np.float32)
     costs = {}
@@ -156,7 +156,7 @@ def test_an_angular_margin_always_costs_and_a_larger_angle_costs_more():
     assert (np.diff(costs[0.5]) > 0).all()
 
 
-def test_the_head_gives_cosines_to_centres_whose_length_does_not_count():
+def test_cosine_head_normalises_its_centres():
     import keras
 
     head, (_, embeddings) = metric_learning.cosine_head(5), crowd()
@@ -191,15 +191,15 @@ def test_the_gradient_of_arcface_is_finite_at_cosines_of_1_and_of_minus_1(beyond
 
 
 @pytest.mark.parametrize("name", IN_BATCH[1:])
-def test_a_step_down_the_gradient_costs_less(name):
+def test_a_gradient_step_lowers_the_loss(name):
     labels, embeddings = crowd()
     loss = metric_learning.get(name)
     stepped = unit(embeddings - 0.01 * gradient(loss, labels, embeddings))
     assert cost(loss, labels, stepped) < cost(loss, labels, embeddings)
 
 
-@pytest.mark.parametrize("name", metric_learning.NAMES)
-def test_the_order_of_the_batch_does_not_count(name):
+@pytest.mark.parametrize("name", metric_learning.LOSSES)
+def test_losses_ignore_the_order_of_the_batch(name):
     """Nor do the names of the species. Offline triplets are moved as wholes."""
     labels, vectors = crowd()
     vectors = np.clip(vectors, -1, 1)[:, :3] if name == "arcface" else vectors
@@ -211,20 +211,20 @@ def test_the_order_of_the_batch_does_not_count(name):
     assert cost(loss, renamed[order], vectors[order]) == pytest.approx(cost(loss, labels, vectors), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", metric_learning.NAMES)
-def test_half_precision_is_computed_in_single(name):
+@pytest.mark.parametrize("name", metric_learning.LOSSES)
+def test_half_precision_inputs_are_computed_in_float32(name):
     assert half_is_single(metric_learning.get(name), *crowd())
 
 
-@pytest.mark.parametrize("name", metric_learning.NAMES)
-def test_a_loss_comes_back_from_its_config(name):
+@pytest.mark.parametrize("name", metric_learning.LOSSES)
+def test_config_round_trip(name):
     options = {"multi_similarity": {"beta": 40.0, "epsilon": 0.2}, "arcface": {"margin": 0.3, "scale": 16.0}}
     loss = metric_learning.get(name, **options.get(name, {"margin": 0.7}))
     assert cost(from_config(loss), *crowd()) == cost(loss, *crowd()) != cost(metric_learning.get(name), *crowd())
 
 
-@pytest.mark.parametrize("name", metric_learning.NAMES)
-def test_a_network_learns_with_it_and_is_saved_compiled(name, tmp_path):
+@pytest.mark.parametrize("name", metric_learning.LOSSES)
+def test_a_network_trains_and_is_saved_compiled(name, tmp_path):
     """Twelve birds of three species, all in one batch; what is loaded costs what was saved."""
     import keras
 
@@ -247,16 +247,16 @@ def test_a_network_learns_with_it_and_is_saved_compiled(name, tmp_path):
     assert costs[0] == pytest.approx(costs[1], rel=1e-5)
 
 
-def test_an_unknown_loss_is_refused_with_the_names_there_are():
-    with pytest.raises(metric_learning.LossError, match="'tripletts' is unknown: use one of triplet, batch_hard"):
+def test_an_unknown_loss_is_an_error_that_lists_the_names():
+    with pytest.raises(base.LossError, match="'tripletts' is unknown: use one of triplet, batch_hard"):
         metric_learning.get("tripletts")
-    assert issubclass(metric_learning.LossError, runtime.BirdlibError)
+    assert issubclass(base.LossError, runtime.BirdlibError)
 
 
 # What is left to learn
 
 
-def test_active_share_counts_what_still_costs():
+def test_active_share_counts_triplets_with_a_loss():
     """Species 0 at 0 and 10 degrees, species 1 at 90 and 180, margin 0.2.
 
     Anchors (furthest positive, nearest negative): (10, 90), (10, 80), (90, 80), (90, 170): only the third costs (1 - 0.83 + 0.2).
@@ -276,12 +276,12 @@ def test_active_share_is_1_of_a_collapsed_batch_and_0_of_a_separated_one(mining)
     assert metric_learning.active_share(labels, at_degrees(0, 0, 90, 90, 90, 0), 0.2, mining) == 0.0
 
 
-def test_active_share_counts_only_anchors_that_have_a_positive_and_a_negative():
+def test_active_share_leaves_out_anchors_without_a_positive_or_negative():
     """The bird of species 1 is alone and does not count; the other two cost."""
     assert metric_learning.active_share([0, 0, 1], at_degrees(0, 30, 15), 0.2, "batch_hard") == 1.0
     assert math.isnan(metric_learning.active_share([0, 1, 2], at_degrees(0, 30, 15), 0.2, "batch_hard"))
 
 
-def test_active_share_refuses_an_unknown_mining():
-    with pytest.raises(metric_learning.LossError, match="'multi_similarity' is unknown"):
+def test_active_share_of_an_unknown_mining_is_an_error():
+    with pytest.raises(base.LossError, match="'multi_similarity' is unknown"):
         metric_learning.active_share([0, 0], at_degrees(0, 1), 0.2, "multi_similarity")

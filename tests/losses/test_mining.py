@@ -19,7 +19,7 @@ def unit(n, dim=8, seed=0):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def by_looking_at_all(embeddings, labels, below=None):
+def by_brute_force(embeddings, labels, below=None):
     """The cosine that the negative of each anchor must have."""
     cosines, wanted = embeddings @ embeddings.T, []
     for anchor in range(len(labels)):
@@ -31,7 +31,7 @@ def by_looking_at_all(embeddings, labels, below=None):
 
 @pytest.mark.parametrize("is_limited", [False, True])
 @pytest.mark.parametrize("labelling", LABELLINGS)
-def test_the_hardest_negative_is_found_as_by_looking_at_all(labelling, is_limited):
+def test_hardest_negatives_equal_brute_force(labelling, is_limited):
     """With ``below``, limits from -1 to 1: some anchors have all negatives to choose from, some none."""
     rng = np.random.default_rng(1)
     embeddings, labels = unit(60), LABELLINGS[labelling](60, rng)
@@ -39,19 +39,19 @@ def test_the_hardest_negative_is_found_as_by_looking_at_all(labelling, is_limite
     found = mining.hardest_negatives(embeddings, labels, below)
     assert (labels[found] != labels).all()
     cosines = np.einsum("ij,ij->i", embeddings, embeddings[found])
-    assert cosines == pytest.approx(by_looking_at_all(embeddings, labels, below), abs=1e-6)
+    assert cosines == pytest.approx(by_brute_force(embeddings, labels, below), abs=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 7, 60, 1000])
-def test_the_size_of_a_block_does_not_matter(block):
+def test_hardest_negatives_do_not_depend_on_the_block_size(block):
     embeddings, labels = unit(60), np.arange(60) % 7
     for below in (None, np.full(60, 0.1, np.float32)):
         expected = mining.hardest_negatives(embeddings, labels, below)
         assert (mining.hardest_negatives(embeddings, labels, below, block=block) == expected).all()
 
 
-def test_equally_hard_negatives_are_all_right():
-    """All samples lie on one point: any of the other species will do, also with a limit that none is below."""
+def test_ties_of_hardest_negatives_are_of_other_species():
+    """All samples lie on one point: any of another species is valid, also with a limit that none is below."""
     embeddings, labels = np.tile(unit(1), (9, 1)), np.arange(9) % 3
     for below in (None, np.full(9, 0.5)):
         assert (labels[mining.hardest_negatives(embeddings, labels, below)] != labels).all()
@@ -64,7 +64,7 @@ def test_one_species_has_no_negatives(n):
     assert mining.mine(unit(n), labels, "hard", np.random.default_rng(0)).shape == (0, 3)
 
 
-def test_the_memory_does_not_grow_with_the_square():
+def test_memory_is_not_quadratic():
     """20,000 x 20,000 cosines are 1.6 GB; a block of them is 82 MB."""
     embeddings, labels = unit(20_000, 16), np.arange(20_000) % 50
     tracemalloc.start()
@@ -76,7 +76,7 @@ def test_the_memory_does_not_grow_with_the_square():
 
 @pytest.mark.parametrize("kind", ["hard", "semi_hard"])
 @pytest.mark.parametrize("labelling", LABELLINGS)
-def test_a_triplet_is_a_pair_of_one_species_and_one_of_another(labelling, kind):
+def test_triplets_have_positives_of_the_same_species_and_negatives_of_another(labelling, kind):
     embeddings, labels = unit(80), LABELLINGS[labelling](80, np.random.default_rng(2))
     triplets = mining.mine(embeddings, labels, kind, np.random.default_rng(3))
     anchor, positive, negative = triplets.T
@@ -86,7 +86,7 @@ def test_a_triplet_is_a_pair_of_one_species_and_one_of_another(labelling, kind):
     assert sorted(anchor) == [i for i in range(80) if counts[labels[i]] > 1]  # each once
 
 
-def test_a_semi_hard_negative_is_further_than_the_positive_where_there_is_one():
+def test_semi_hard_negatives_are_the_nearest_beyond_the_positive():
     embeddings, labels = unit(200, 3), np.arange(200) % 10
     n_beyond = 0
     for anchor, positive, negative in mining.mine(embeddings, labels, "semi_hard", np.random.default_rng(0)):
@@ -98,14 +98,14 @@ def test_a_semi_hard_negative_is_further_than_the_positive_where_there_is_one():
     assert 150 < n_beyond < 200  # of either kind there are some
 
 
-def test_the_same_draw_gives_the_same_triplets_in_an_order_by_lot():
+def test_triplets_are_reproducible_and_in_random_order():
     embeddings, labels = unit(40), np.arange(40) % 4
     first, again, other = (mining.mine(embeddings, labels, "hard", np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
     assert not (np.diff(first[:, 0]) > 0).all()
 
 
-def test_spread_is_0_on_one_point_and_largest_where_vectors_cancel():
+def test_spread_of_collapsed_orthogonal_and_opposite_vectors():
     """The mean of n orthogonal unit vectors has the squared length 1 / n; that of opposite ones is 0."""
     assert mining.spread(np.tile(unit(1), (30, 1))) == pytest.approx(0, abs=1e-6)
     assert mining.spread(np.eye(8, dtype=np.float32)) == pytest.approx(1 - 1 / 8)

@@ -7,7 +7,6 @@ from models import aimed, run, said_in_another_process, slopes
 
 from birdlib import runtime
 from birdlib.losses import matching as matching_losses
-from birdlib.losses import metric_learning
 from birdlib.multimodal import scene_encoders
 
 ENCODERS = [
@@ -58,7 +57,7 @@ def difference(model, arrays, others):
 
 def reordered(arrays):
     """Frames, and sounds by whole tokens, from the last to the first."""
-    tokens = arrays["spectrogram"].reshape(len(arrays["spectrogram"]), -1, scene_encoders.STEPS_A_TOKEN, 128)
+    tokens = arrays["spectrogram"].reshape(len(arrays["spectrogram"]), -1, scene_encoders._STEPS_PER_TOKEN, 128)
     return {
         "spectrogram": tokens[:, ::-1].reshape(arrays["spectrogram"].shape),
         "pixels": arrays["pixels"][:, ::-1],
@@ -76,7 +75,7 @@ def total(x):
 
 
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)
-def test_a_scene_becomes_a_unit_vector_by_a_small_network(kind, name):
+def test_scene_embeds_to_a_unit_vector_by_a_small_network(kind, name):
     model = encoder(kind, name)
     vectors = run(model, scenes())
     assert vectors.shape == (3, DIM) and vectors.dtype == np.float32
@@ -86,45 +85,45 @@ def test_a_scene_becomes_a_unit_vector_by_a_small_network(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)
-def test_other_scenes_of_a_batch_change_nothing(kind, name):
+def test_embedding_does_not_depend_on_the_batch(kind, name):
     arrays = scenes()
     alone = {key: array[:1] for key, array in arrays.items()}
     assert np.allclose(run(encoder(kind, name), arrays)[:1], run(encoder(kind, name), alone), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "name"), [one for one in ENCODERS if one[1] != "cnn_average"])
-def test_the_order_of_time_matters(kind, name):
+def test_order_in_time_matters(kind, name):
     arrays = scenes()
     assert difference(encoder(kind, name), arrays, reordered(arrays)) > 1e-3
 
 
-def test_the_order_of_frames_does_not_matter_to_their_average():
+def test_average_ignores_the_order_of_frames():
     arrays = scenes()
     assert difference(encoder("video", "cnn_average"), arrays, reordered(arrays)) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])
-def test_a_transformer_knows_the_order_by_its_places_alone(kind, monkeypatch):
+def test_transformer_gets_the_order_from_the_positional_encoding_only(kind, monkeypatch):
     """Attention itself is the same whatever the order."""
     arrays = scenes()
-    places = scene_encoders._layers()["PositionalEncoding"]
+    places = scene_encoders.PositionalEncoding
     assert difference(encoder(kind, "transformer"), arrays, reordered(arrays)) > 1e-3
     monkeypatch.setattr(places, "call", lambda self, x: x)
     assert difference(build(kind, "transformer"), arrays, reordered(arrays)) < 1e-5
 
 
-def test_places_are_the_sines_and_cosines_of_the_paper():
-    """Place p, pair i of 4: sin and cos of p / 10000 ** (2 i / 8)."""
+def test_positional_encoding_is_that_of_the_paper():
+    """Position p, pair i of 4: sin and cos of p / 10000 ** (2 i / 8)."""
     import keras
 
-    found = keras.ops.convert_to_numpy(scene_encoders._layers()["PositionalEncoding"]()(np.zeros((1, 5, 8), "float32")))
+    found = keras.ops.convert_to_numpy(scene_encoders.PositionalEncoding()(np.zeros((1, 5, 8), "float32")))
     for p in range(5):
         angles = [p / 10_000 ** (2 * i / 8) for i in range(4)]
         assert np.allclose(found[0, p], [*np.sin(angles), *np.cos(angles)], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", scene_encoders.AUDIO)
-def test_pitch_is_heard_and_loudness_is_not(name):
+def test_pitch_changes_the_embedding_and_loudness_does_not(name):
     """A logarithmic spectrogram of a sound ten times as loud is the same plus a constant."""
     arrays = scenes()
     louder = {"spectrogram": arrays["spectrogram"] + 0.2}
@@ -133,23 +132,21 @@ def test_pitch_is_heard_and_loudness_is_not(name):
     assert difference(encoder("audio", name), arrays, higher) > 1e-2
 
 
-def test_pixels_may_come_as_whole_numbers_or_not():
+def test_pixels_may_be_integers_or_floats():
     arrays = scenes()
     floats = {"pixels": arrays["pixels"].astype(np.float32)}
     assert difference(encoder("video", "cnn3d"), arrays, floats) < 1e-6
-    assert (
-        difference(encoder("video", "cnn3d"), arrays, {"pixels": arrays["pixels"][..., ::-1]}) > 1e-3
-    )  # red is not blue
+    assert difference(encoder("video", "cnn3d"), arrays, {"pixels": arrays["pixels"][..., ::-1]}) > 1e-3  # BGR is not RGB
 
 
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)
-def test_slopes_of_silence_and_darkness_are_finite(kind, name):
+def test_gradients_of_silence_and_darkness_are_finite(kind, name):
     dark = {key: np.zeros_like(array[:1]) for key, array in scenes().items()}
     assert all(np.isfinite(slope).all() for slope in slopes(encoder(kind, name), dark, aimed).values())
 
 
 @pytest.mark.parametrize("make", [scene_encoders.audio_encoder, scene_encoders.video_encoder])
-def test_an_unknown_encoder_is_refused_with_those_there_are(make):
+def test_unknown_encoder_is_refused_with_the_choices(make):
     with pytest.raises(scene_encoders.SceneEncoderError, match="encoder 'gru' is unknown: use one of .*, transformer"):
         make("gru")
     assert issubclass(scene_encoders.SceneEncoderError, runtime.BirdlibError)
@@ -160,8 +157,8 @@ def test_an_unknown_encoder_is_refused_with_those_there_are(make):
 
 @pytest.mark.parametrize("audio", scene_encoders.AUDIO)
 @pytest.mark.parametrize("video", scene_encoders.VIDEO)
-def test_any_sound_encoder_goes_with_any_picture_encoder(audio, video):
-    """The matcher says what its encoders say, and a logit."""
+def test_any_audio_encoder_combines_with_any_video_encoder(audio, video):
+    """The matcher outputs the vectors of its encoders and a logit."""
     encoders, arrays = (encoder("audio", audio), encoder("video", video)), scenes(2)
     model = scene_encoders.matcher(*encoders)
     outputs = run(model, arrays)
@@ -173,7 +170,7 @@ def test_any_sound_encoder_goes_with_any_picture_encoder(audio, video):
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_the_logit_trains_the_encoders_only_if_it_is_asked_to(joint):
+def test_logit_trains_the_encoders_only_if_joint(joint):
     model = matcher("bilstm", "cnn_average", joint=joint)
     found = slopes(model, scenes(), lambda outputs: total(matching_losses.parts(outputs)[2]), "zero")
     steepest = {path: np.abs(slope).max() for path, slope in found.items()}
@@ -183,18 +180,18 @@ def test_the_logit_trains_the_encoders_only_if_it_is_asked_to(joint):
     assert len(of_encoders) > 10 and (max(of_encoders) > 0) == joint
 
 
-def test_vectors_train_the_encoders_whether_or_not_the_logit_does():
+def test_vectors_train_the_encoders_by_every_loss_but_bce():
     model = matcher("bilstm", "cnn_average", joint=False)
     targets = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 1]], np.float32)
-    for name in metric_learning.MATCH_LOSSES:
-        found = slopes(model, scenes(), functools.partial(metric_learning.get(name), targets), "zero")
+    for name in matching_losses.LOSSES:
+        found = slopes(model, scenes(), functools.partial(matching_losses.get(name), targets), "zero")
         for end in ("audio_dense/kernel", "video_dense/kernel"):
             (slope,) = (slope for path, slope in found.items() if path.endswith(end))
             assert (np.abs(slope).max() > 0) == (name != "bce"), name
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"], indirect=True)
-def test_what_a_matcher_says_is_float32_at_any_precision(precision):
+def test_matcher_outputs_float32_at_any_precision(precision):
     outputs = run(matcher("transformer", "cnn_lstm"), scenes())
     assert outputs.dtype == np.float32 and np.isfinite(outputs).all()
     for vectors in matching_losses.parts(outputs)[:2]:
@@ -202,7 +199,7 @@ def test_what_a_matcher_says_is_float32_at_any_precision(precision):
 
 
 def birds(categories, seed=0):
-    """Sounds and pictures that tell the category: low and reddish, or high and bluish."""
+    """Sounds and pictures of two categories: low and reddish, or high and bluish."""
     arrays = scenes(len(categories), seed)
     for row, category in enumerate(categories):
         arrays["spectrogram"][row, :, 64 * category : 64 * category + 64] += 0.5
@@ -212,8 +209,8 @@ def birds(categories, seed=0):
 
 
 @pytest.mark.parametrize(("audio", "video"), PAIRINGS)
-def test_pairs_that_belong_together_score_above_others_after_a_short_training(audio, video):
-    """By the head and by the cosine, and on scenes that were not learnt from."""
+def test_matches_score_above_mismatches_after_a_short_training(audio, video):
+    """By the head and by the cosine, on scenes outside the training."""
     n = 16
     sounds, pictures = np.arange(n) % 2, np.arange(n) // 2 % 2
     targets = np.stack([sounds == pictures, sounds, pictures], axis=1).astype(np.float32)
@@ -225,7 +222,7 @@ def test_pairs_that_belong_together_score_above_others_after_a_short_training(au
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Keras warns of inputs that it did not expect
         model = matcher(audio, video, joint=False)
-        model.compile("adam", loss=metric_learning.get("cosine"))
+        model.compile("adam", loss=matching_losses.get("cosine"))
         model.optimizer.learning_rate = 0.003
         model.fit(pairs(model, 1), targets, batch_size=n, epochs=25, shuffle=False, verbose=0)
     a, v, logit = matching_losses.parts(run(model, pairs(model, 2)))
@@ -235,7 +232,7 @@ def test_pairs_that_belong_together_score_above_others_after_a_short_training(au
 
 
 @pytest.mark.slow
-def test_saved_matchers_say_the_same_in_another_process(tmp_path):
+def test_saved_matchers_predict_the_same_in_another_process(tmp_path):
     pairings = [("cnn", "cnn3d"), ("bilstm", "cnn_lstm"), ("transformer", "transformer")]
     models = [matcher(audio, video, joint=audio == "cnn") for audio, video in pairings]
     arrays = scenes(2)
@@ -243,13 +240,13 @@ def test_saved_matchers_say_the_same_in_another_process(tmp_path):
         assert np.allclose(said, run(model, arrays), atol=1e-5)
 
 
-def test_a_loaded_matcher_is_as_detached_as_it_was(tmp_path):
+def test_loaded_matcher_stays_detached(tmp_path):
     matcher("bilstm", "cnn_average", joint=False).save(tmp_path / "matcher.keras")
     assert scene_encoders.load(tmp_path / "matcher.keras").get_layer("relation").is_detached
 
 
-def test_the_more_alike_the_surer_before_anything_is_learnt():
-    """The head adds to a multiple of the cosine; made to say nothing, it leaves that."""
+def test_untrained_logit_is_a_multiple_of_the_cosine():
+    """The head adds to a multiple of the cosine; with zero weights, only that is left."""
     model = matcher("bilstm", "cnn_average", joint=True)
     model.get_layer("said").set_weights([np.zeros_like(one) for one in model.get_layer("said").get_weights()])
     a, v, logit = matching_losses.parts(run(model, scenes(2)))
