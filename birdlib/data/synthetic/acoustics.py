@@ -1,4 +1,4 @@
-"""What lies between a song and its file: air, weather, microphone, a spoken note, and the ogg encoder.
+"""Acoustics of the synthetic sample: propagation, weather, recorders, spoken announcements, and the ogg encoder.
 
 Waveforms are mono float32 in [-1, 1], shape (samples,), at ``SAMPLE_RATE_HZ``. Everything is synthetic, the spoken
 announcements too (espeak-ng, from the package ``espeakng-loader``).
@@ -19,7 +19,7 @@ SAMPLE_RATE_HZ = 32_000
 
 @dataclass(frozen=True)
 class Recordist:
-    """A person's gear and habits; the level of every noise is an RMS in dB re full scale before the gain."""
+    """A person's recorder and habits; the level of every noise is an RMS in dB re full scale before the gain."""
 
     name: str
     noise_db: float
@@ -29,12 +29,12 @@ class Recordist:
     distance_m: tuple  # nearest, farthest
     hum_hz: float = 0.0
     hum_db: float = -60.0
-    peak: float = 0.7  # the level recordings are turned up to
+    peak: float = 0.7  # level after the gain
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A spot on the invented map; coordinates are text, as the competition ships them ("None" where unknown)."""
+    """A place; coordinates are text, as in the competition ("None" where unknown)."""
 
     name: str
     latitude: str
@@ -71,19 +71,19 @@ PLACES = (
 )
 
 
-def carry(waveform, *, distance_m, reverb_s, rng):
-    """What reaches the microphone: weaker by distance, dulled by air, blurred by echoes."""
+def propagate(waveform, *, distance_m, reverb_s, rng):
+    """The sound at the microphone: attenuated by distance, low-passed by air, with reverberation."""
     if not waveform.any():
         return waveform.copy()
     cut_hz = np.clip(15_000 / (1 + distance_m / 22), 2_500, 14_500)
-    dulled = signal.sosfilt(signal.butter(1, cut_hz, fs=SAMPLE_RATE_HZ, output="sos"), waveform)
+    filtered = signal.sosfilt(signal.butter(1, cut_hz, fs=SAMPLE_RATE_HZ, output="sos"), waveform)
     seconds = np.arange(round(reverb_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     echoes = rng.standard_normal(len(seconds)) * 10 ** (-3 * seconds / reverb_s)
     echoes[: round(0.012 * SAMPLE_RATE_HZ)] = 0
     echoes /= np.sqrt(np.sum(echoes**2))
     wet = min(0.6, 0.06 + distance_m / 110)
-    blurred = signal.fftconvolve(dulled, echoes)[: len(waveform)]
-    return ((5 / max(5, distance_m)) * (dulled + wet * blurred)).astype(np.float32)
+    reverberant = signal.fftconvolve(filtered, echoes)[: len(waveform)]
+    return ((5 / max(5, distance_m)) * (filtered + wet * reverberant)).astype(np.float32)
 
 
 def noise(n_samples, *, level_db, slope, rng):
@@ -97,7 +97,7 @@ def noise(n_samples, *, level_db, slope, rng):
 
 
 def wind(n_samples, *, level_db, rng):
-    """Rumble below some 300 Hz that comes in gusts of a few seconds."""
+    """Rumble below some 300 Hz in gusts of a few seconds."""
     rumble = noise(n_samples, level_db=level_db, slope=2.4, rng=rng)
     n_gusts = max(4, n_samples // (SAMPLE_RATE_HZ * 3 // 2))
     gusts = np.interp(np.linspace(0, n_gusts - 1, n_samples), np.arange(n_gusts), rng.gamma(1.2, 0.7, n_gusts))
@@ -105,7 +105,7 @@ def wind(n_samples, *, level_db, rng):
 
 
 def rain(n_samples, *, drops_per_s, level_db, rng):
-    """Drops on leaves: short damped clicks of random strength over a hiss."""
+    """Drops on leaves: short damped clicks of random level over a hiss."""
     clicks = np.zeros(n_samples, np.float32)
     seconds = np.arange(round(0.006 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     for hz in (1_900, 3_600, 6_700):
@@ -118,8 +118,8 @@ def rain(n_samples, *, drops_per_s, level_db, rng):
     return (hiss + 10 ** ((level_db + 16) / 20) * clicks).astype(np.float32)
 
 
-def through_gear(waveform, recordist, *, rng):
-    """A recordist's microphone and recorder: hum, own noise, low and high cut, and the gain."""
+def record(waveform, recordist, *, rng):
+    """The effects of a recordist's microphone and recorder: hum, self-noise, low and high cut, gain."""
     n = len(waveform)
     sound = waveform + noise(n, level_db=recordist.noise_db, slope=recordist.noise_slope, rng=rng)
     if recordist.hum_hz:
@@ -131,9 +131,6 @@ def through_gear(waveform, recordist, *, rng):
     sound = signal.sosfilt(signal.butter(2, band_hz, "bandpass", fs=SAMPLE_RATE_HZ, output="sos"), sound)
     gain = recordist.peak * 2 ** rng.normal(0, 0.2) / max(1e-6, np.abs(sound).max())
     return np.clip(gain * sound, -0.98, 0.98).astype(np.float32)
-
-
-# A spoken note
 
 
 @functools.cache
@@ -158,7 +155,7 @@ VOICES = ("Storm", "Hugo", "Henrique", "Denis")  # of espeak-ng: without flutter
 
 
 def speak(text, *, voice, pitch, words_per_minute):
-    """Say something; the same words in the same voice are the same samples.
+    """Synthesize speech; the same words in the same voice are the same samples.
 
     Args:
         text: English.
@@ -169,43 +166,42 @@ def speak(text, *, voice, pitch, words_per_minute):
         (samples,) float32 at ``SAMPLE_RATE_HZ``, peak 1, without silence at either end.
 
     Raises:
-        BirdlibError: as in ``_espeak``, or if espeak-ng says nothing.
+        BirdlibError: as in ``_espeak``, or if espeak-ng gives no sound.
     """
     library, data = _espeak()
-    heard = []
+    blocks = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def listen(samples, n_samples, events):
+    def collect(samples, n_samples, events):
         if samples and n_samples > 0:
-            heard.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
+            blocks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
         return 0
 
     rate_hz = library.espeak_Initialize(2, 0, data.encode(), 0)  # AUDIO_OUTPUT_SYNCHRONOUS, to the callback
     try:
         library.espeak_SetVoiceByName(b"en-us+" + voice.encode())
-        library.espeak_SetSynthCallback(listen)
+        library.espeak_SetSynthCallback(collect)
         library.espeak_SetParameter(1, int(words_per_minute), 0)
         library.espeak_SetParameter(3, int(pitch), 0)
-        said = text.encode()
-        library.espeak_Synth(said, ctypes.c_size_t(len(said) + 1), 0, 1, 0, 1, None, None)  # 1, 1: characters, UTF-8
+        encoded = text.encode()
+        library.espeak_Synth(
+            encoded, ctypes.c_size_t(len(encoded) + 1), 0, 1, 0, 1, None, None
+        )  # 1, 1: characters, UTF-8
         library.espeak_Synchronize()
     finally:
         library.espeak_Terminate()
-    if rate_hz <= 0 or not heard:
+    if rate_hz <= 0 or not blocks:
         raise runtime.BirdlibError("espeak-ng gave no sound: reinstall the package espeakng-loader")
-    sound = np.concatenate(heard).astype(np.float32)
+    sound = np.concatenate(blocks).astype(np.float32)
     loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
     sound = sound[loud[0] : loud[-1] + 1] / np.abs(sound).max()
     return signal.resample_poly(sound, SAMPLE_RATE_HZ, rate_hz).astype(np.float32)
 
 
-# The file
-
-
 def write_ogg(waveform, path, *, serial):
     """Encode as Ogg Vorbis; the same waveform and serial number give the same bytes from the same libsndfile.
 
-    libsndfile draws the stream's serial number from the clock, so it is set afterwards, and the checksums with it.
+    libsndfile takes the stream's serial number from the clock, so it is set afterwards, and the checksums with it.
     """
     import soundfile
 
@@ -219,7 +215,7 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _with_serial(ogg, serial):
-    """Give every page of an Ogg stream this serial number (RFC 3533, section 6)."""
+    """An Ogg stream with this serial number in every page (RFC 3533, section 6)."""
     pages, first = [], 0
     while first < len(ogg):
         n_segments = ogg[first + 26]

@@ -1,4 +1,4 @@
-"""Drawn animals: plumage by species, marks by individual. Synthetic, like everything of the aviary.
+"""Drawings of animals: plumage by species, marks by individual.
 
 Images are (height, width, 3) uint8 in OpenCV's BGR order; x runs right and y down, in pixels. An animal is drawn in
 its own coordinates, one unit a body length, x towards the bill and y up, then turned, scaled and mirrored.
@@ -14,7 +14,7 @@ _RING_COLOURS = ((40, 40, 210), (210, 90, 30), (60, 190, 60), (40, 210, 230), (2
 
 @dataclass(frozen=True)
 class Plumage:
-    """A species' looks; colours are BGR. Frogs and crickets use back, belly and wing only."""
+    """Appearance of a species; colours are BGR. Frogs and crickets use back, belly and wing only."""
 
     body: str  # bird, frog or cricket
     back: tuple
@@ -34,7 +34,7 @@ class Plumage:
 
 @dataclass(frozen=True)
 class Marks:
-    """What tells an individual from others of its species in every picture of it."""
+    """Individual marks, the same in every image of an animal."""
 
     spots: tuple  # (along, up, radius) on the breast, body lengths
     rings: tuple  # two leg-ring colours, upper and lower
@@ -68,7 +68,7 @@ PLUMAGES = {
 
 
 def marks(rng):
-    """Draw an individual's marks."""
+    """Sample an individual's marks."""
     spots = [(rng.uniform(0.02, 0.30), rng.uniform(-0.20, -0.04), rng.uniform(0.022, 0.042)) for _ in range(5)]
     rings = rng.choice(len(_RING_COLOURS), 2)
     return Marks(
@@ -81,7 +81,7 @@ def marks(rng):
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an animal is and what it does; ``length_px`` is a body length, breast to rump."""
+    """Position and posture of an animal; ``length_px`` is a body length, breast to rump."""
 
     x: float
     y: float
@@ -99,7 +99,7 @@ def draw(image, plumage, marks, pose):
         image: (height, width, 3) uint8, BGR.
 
     Returns:
-        (x, y, width, height) in whole pixels of the part inside the image, None if nothing of it is.
+        (x, y, width, height) in whole pixels of the part inside the image, None if it is outside.
     """
     import cv2
 
@@ -123,7 +123,7 @@ def draw(image, plumage, marks, pose):
 
 
 class _Brush:
-    """Paints shapes given in body coordinates onto a patch, and keeps what is covered."""
+    """Draws shapes given in body coordinates onto a patch, and keeps the coverage."""
 
     def __init__(self, shape, pose, origin, shade):
         self.colour, self.alpha = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.uint8)
@@ -184,7 +184,7 @@ def _feathers(shape):
 
 
 def _curve(points):
-    """Round a closed outline: a Catmull-Rom spline through the points."""
+    """A closed Catmull-Rom spline through the points."""
     points = np.asarray(points, float)
     before, after, later = (np.roll(points, k, axis=0) for k in (1, -1, -2))
     pieces = []
@@ -246,7 +246,7 @@ def _folded_wing(brush, plumage, marks):
 
 
 def _raised_wing(brush, plumage, marks, beat, far):
-    """A wing in flight: it points up at ``beat`` 1, down at -1."""
+    """A wing in flight: up at ``beat`` 1, down at -1."""
     angle = np.deg2rad(82 * beat) + np.pi / 2 * 0.1
     out = np.array([-0.25 * np.cos(angle) - 0.12, np.sin(angle)])
     shoulder, rear = np.array([0.22, 0.10]), np.array([-0.26, 0.08])

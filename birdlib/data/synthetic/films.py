@@ -1,4 +1,4 @@
-"""Photos and films of drawn animals before painted scenery; a film's sound comes from the birds that are seen to sing.
+"""Photos and films of drawn animals; the sound of a film is that of the birds that sing in it.
 
 Images are (height, width, 3) uint8, BGR. Everything is synthetic.
 """
@@ -20,14 +20,7 @@ _BASES = {  # colours at the top and at the bottom
 
 
 def scenery(scene, *, width, height, rng):
-    """Paint an empty scene: a gradient, things out of focus, things in focus.
-
-    Args:
-        scene: one of ``SCENES``.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
+    """An empty scene of ``SCENES``, (height, width, 3) uint8: a gradient, shapes out of focus, shapes in focus."""
     import cv2
 
     top, bottom = (np.asarray(colour) * rng.uniform(0.75, 1.15) * rng.uniform(0.9, 1.1, 3) for colour in _BASES[scene])
@@ -47,7 +40,7 @@ def scenery(scene, *, width, height, rng):
 
 
 def _branch(image, points, thickness, rng):
-    """Draw a branch through ``points`` ((n, 2) pixels), in place, lighter on its upper side."""
+    """Draw a branch through (n, 2) ``points`` in pixels, in place, lighter on its upper side."""
     import cv2
 
     bark = np.array([55, 75, 95]) * rng.uniform(0.7, 1.3)
@@ -65,12 +58,12 @@ def _leaf(image, at, size, turn_deg, colour):
     cv2.ellipse(image, (int(at[0]), int(at[1])), axes, turn_deg, 0, 360, colour, -1, cv2.LINE_AA)
 
 
-def photo(looks, marks, rng):
-    """A photo of one animal: any scene, pose and distance, sometimes behind a leaf, with a camera's faults.
+def photo(plumage, marks, rng):
+    """A photo of one animal in a random scene, pose and distance, sometimes behind a leaf, with noise and blur.
 
     Args:
-        looks: the species' ``plumage.Plumage``.
-        marks: the individual's ``plumage.Marks``.
+        plumage: the species' ``drawing.Plumage``.
+        marks: the individual's ``drawing.Marks``.
 
     Returns:
         image: (height, width, 3) uint8, 224 to 320 pixels a side.
@@ -83,21 +76,21 @@ def photo(looks, marks, rng):
     image = scenery(scene, width=width, height=height, rng=rng)
     length_px = rng.uniform(0.22, 0.46) * min(width, height)
     x, y = width * rng.uniform(0.36, 0.64), height * rng.uniform(0.38, 0.62)
-    flying = looks.body == "bird" and rng.random() < (0.5 if scene == "sky" else 0.08)
+    flying = plumage.body == "bird" and rng.random() < (0.5 if scene == "sky" else 0.08)
     pose = drawing.Pose(
         x,
         y,
         length_px,
         facing=int(rng.choice((-1, 1))),
-        lean_deg=rng.uniform(-5, 15) if flying or looks.body != "bird" else rng.uniform(5, 45),
+        lean_deg=rng.uniform(-5, 15) if flying or plumage.body != "bird" else rng.uniform(5, 45),
         bill_open=float(rng.random() < 0.25),
         wingbeat=rng.uniform(-0.8, 1.0) if flying else None,
     )
     if not flying:
-        foot = y + (0.48 if looks.body == "bird" else 0.38) * length_px
+        foot = y + (0.48 if plumage.body == "bird" else 0.38) * length_px
         slope = rng.uniform(-0.12, 0.12) * width
         _branch(image, [(-5, foot - slope), (x, foot), (width + 5, foot + slope)], 0.11 * length_px + 3, rng)
-    drawing.draw(image, looks, marks, pose)
+    drawing.draw(image, plumage, marks, pose)
     for _ in range(rng.integers(0, 4)):
         colour = tuple(np.array([60, 130, 80]) * rng.uniform(0.5, 1.3))
         at = (x + rng.normal(0, 0.7) * length_px, y + rng.normal(0.25, 0.5) * length_px)
@@ -107,12 +100,9 @@ def photo(looks, marks, rng):
     return np.clip(exposed, 0, 255).astype(np.uint8), int(rng.integers(45, 86))
 
 
-# Films
-
-
 @dataclass(frozen=True)
 class Bird:
-    """One of a film's cast."""
+    """A bird of a film."""
 
     label: str
     individual_id: str
@@ -123,7 +113,7 @@ class Bird:
 
 @dataclass(frozen=True)
 class _Stop:
-    """A place and how long a bird is there, in seconds of the film: a perch, or a point outside the picture."""
+    """A position and when a bird is there, in seconds of the film: a perch, or a point outside the image."""
 
     from_s: float
     to_s: float
@@ -133,15 +123,15 @@ class _Stop:
 
 
 def film(cast, *, duration_s, fps, width, height, rng):
-    """Direct a film: every bird flies in, perches, hops, sings and mostly flies out.
+    """A film in which every bird flies in, perches, hops, sings and mostly flies out.
 
     Args:
         cast: list of ``Bird``.
 
     Returns:
-        frames: iterator of (image, rows): (height, width, 3) uint8 and one dict for each bird in the picture, with
+        frames: iterator of (image, rows): (height, width, 3) uint8 and one dict for each bird in the image, with
             ``individual_id, label, x, y, width, height`` (whole pixels inside the frame) and ``sings`` (0 or 1).
-        soundtrack: (samples,) float32 at ``fieldwork.SAMPLE_RATE_HZ``.
+        soundtrack: (samples,) float32 at ``acoustics.SAMPLE_RATE_HZ``.
     """
     scene = str(rng.choice(SCENES))
     stage = scenery(scene, width=width, height=height, rng=rng)
@@ -165,7 +155,7 @@ def film(cast, *, duration_s, fps, width, height, rng):
 
 
 def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
-    """A bird's stops in order of time, with places outside the picture before, between and after its visits."""
+    """A bird's stops in order of time, with points outside the image before, between and after its visits."""
 
     def outside(from_s, to_s):
         return _Stop(from_s, to_s, rng.choice((-0.25, 1.25)) * width, rng.uniform(0.05, 0.5) * height, is_perch=False)
@@ -193,7 +183,7 @@ def _itinerary(bird, perches, *, duration_s, width, height, first, rng):
 
 
 def _perform(bird, stops, duration_s, rng):
-    """A bird's part of the soundtrack and its notes (n, 2) in seconds: it sings only while it sits in the picture."""
+    """A bird's part of the soundtrack and its notes (n, 2) in seconds: it sings only while it perches."""
     rate_hz = acoustics.SAMPLE_RATE_HZ
     part, notes = np.zeros(round(duration_s * rate_hz), np.float32), [np.zeros((0, 2))]
     for stop in stops:
@@ -207,7 +197,7 @@ def _perform(bird, stops, duration_s, rng):
                 part[first : first + len(song)] += song
                 notes.append(now_s + song_notes)
             now_s += len(song) / rate_hz + rng.uniform(0.6, 2.0)
-    return acoustics.carry(part, distance_m=rng.uniform(5, 12), reverb_s=0.4, rng=rng), np.concatenate(notes)
+    return acoustics.propagate(part, distance_m=rng.uniform(5, 12), reverb_s=0.4, rng=rng), np.concatenate(notes)
 
 
 def _ambience(n_samples, rng):
@@ -239,7 +229,7 @@ def _frames(stage, acts, *, duration_s, fps, rng):
 
 
 def _pose(stops, now_s, length_px, sings, number):
-    """Where a bird is at ``now_s``: on a stop, or between two."""
+    """The pose of a bird at ``now_s``: at a stop, or between two."""
     later = next((k for k, stop in enumerate(stops) if now_s < stop.from_s), len(stops))
     here = stops[max(0, later - 1)]
     if later == len(stops) or now_s <= here.to_s:
@@ -258,15 +248,7 @@ def _pose(stops, now_s, length_px, sings, number):
 
 
 def write_film(frames, soundtrack, path, *, fps):
-    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes. Errors as ``recorder.write``."""
-    writer.write(
-        path,
-        frames,
-        rate_hz=fps,
-        sound=[soundtrack],
-        sample_rate_hz=acoustics.SAMPLE_RATE_HZ,
-        crf=27,
-        preset="medium",
-        pixel_format="bgr24",
-        in_turns=False,
-    )
+    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes. Errors as ``writer.write``."""
+    encoder = {"crf": 27, "preset": "medium", "pixel_format": "bgr24", "interleave": False}
+    rate_hz = acoustics.SAMPLE_RATE_HZ
+    writer.write(path, frames, rate_hz=fps, sound=[soundtrack], sample_rate_hz=rate_hz, **encoder)

@@ -1,4 +1,4 @@
-"""The making of the synthetic aviary: recordings, soundscapes, photos, films, and the tables of what is true of them.
+"""Generation of the synthetic sample: recordings, soundscapes, photos, films, and the tables of their truth.
 
 Each file has a random generator of its own, so that one more photo changes no song.
 """
@@ -14,95 +14,100 @@ from birdlib.data.synthetic import acoustics, drawing, films, songs, world
 WINDOW_S = 5
 FPS = 15
 FILM_SIZE = (640, 480)
-_NAMES = {label: (common, scientific) for label, common, scientific, *_ in world.SPECIES}
+_RATE_HZ = acoustics.SAMPLE_RATE_HZ
+_TAXONOMY_COLUMNS = ["primary_label", "inat_taxon_id", "scientific_name", "common_name", "class_name"]
+_TRUTH_COLUMNS = {
+    "individuals": "file kind label individual_id enter_s exit_s",
+    "speech": "file start_s end_s text",
+    "video_tracks": "video frame time_s individual_id label x y width height sings",
+}
+_SPECIES = {species.primary_label: species for species in world.SPECIES}
 
 
-class Expedition:
-    """One sample in the making: who lives where, and the tables that grow with every file."""
+class SampleBuilder:
+    """One sample: its individuals, its jobs (a file each), and the tables that grow with every file."""
 
     def __init__(self, folder, seed, *, n_recordings, n_outings, n_photos, n_films, n_train_soundscapes,
                  n_test_soundscapes, soundscape_s):  # fmt: skip
         self.folder, self.seed = folder, seed
         self.train, self.individuals, self.speech, self.windows, self.tracks = [], [], [], [], []
         self.outings = world.outings(n_outings, seed=seed)
-        recordings = world.deal(n_recordings, n_outings, seed=seed)
+        recordings = world.assign_recordings(n_recordings, n_outings, seed=seed)
         self.residents = {label: [] for label in world.LABELS}  # by species, each once, in order of recording
         for label, outing in recordings:
-            resident = self.individual(label, self.outings[outing].place)
+            resident = self._individual(label, self.outings[outing].place)
             if resident not in self.residents[label]:
                 self.residents[label].append(resident)
-        rng = self.rng("jobs")
+        rng = self._rng("jobs")
         announced = set(rng.permutation(len(recordings))[: round(0.15 * len(recordings))].tolist())
-        self.jobs = [(self.record, label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
+        self.jobs = [(self._record, label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
         n_decks = 1 + (n_train_soundscapes + n_test_soundscapes) // 3
         deck = np.concatenate([rng.permutation(world.LABELS) for _ in range(n_decks)]).tolist()
-        kinds = ["test"] * n_test_soundscapes + ["train"] * n_train_soundscapes
-        for k, kind in enumerate(kinds):
-            self.jobs.append((self.soundscape, kind, k, deck[4 * k : 4 * k + 4], soundscape_s))
+        for k, kind in enumerate(["test"] * n_test_soundscapes + ["train"] * n_train_soundscapes):
+            self.jobs.append((self._record_soundscape, kind, k, deck[4 * k : 4 * k + 4], soundscape_s))
         for label, *_, n_rare in world.SPECIES:
-            self.jobs += [(self.photograph, label, k) for k in range(n_rare or n_photos)]
-        self.jobs += [(self.film, k) for k in range(n_films)]
-
-    def rng(self, *purpose):
-        return world.rng_for(self.seed, *purpose)
-
-    def individual(self, label, place):
-        return world.individual(label, place, seed=self.seed)
+            self.jobs += [(self._draw_photo, label, k) for k in range(n_rare or n_photos)]
+        self.jobs += [(self._draw_film, k) for k in range(n_films)]
 
     def build(self):
-        """Make every file, then the tables."""
+        """Write every file, then the tables."""
         for part in ("truth", "train_soundscapes", "test_soundscapes", "videos"):
             (self.folder / part).mkdir(parents=True)
         for label in world.LABELS:
             (self.folder / "train_audio" / label).mkdir(parents=True)
             (self.folder / "images" / label).mkdir(parents=True)
-        for make, *what in runtime.progress(self.jobs, desc="synthetic aviary"):
-            make(*what)
+        for write, *arguments in runtime.progress(self.jobs, desc="synthetic sample"):
+            write(*arguments)
         self._write_tables()
 
-    def record(self, label, outing, number, is_announced):
-        """One training recording: a songster near by, perhaps others behind it, weather, gear, a spoken note."""
+    def _rng(self, *purpose):
+        return world.rng_for(self.seed, *purpose)
+
+    def _individual(self, label, place):
+        return world.individual(label, place, seed=self.seed)
+
+    def _record(self, label, outing, number, is_announced):
+        """One training recording: a singer near by, perhaps others in the background, weather, recorder, an announcement."""
         outing = self.outings[outing]
-        singer = self.individual(label, outing.place)
+        singer = self._individual(label, outing.place)
         collection = ("XCsyn", "iNatsyn")[number % 2]
         name = f"{label}/{collection}{100_000 + 37 * number}.ogg"
-        rng = self.rng("recording", name)
-        person, place = outing.recordist, acoustics.PLACES[outing.place]
-        speech = _speak_as(outing.recordist, _introduction(label, outing)) if is_announced else np.zeros(0, np.float32)
-        duration_s = rng.uniform(6, 12) + 0.7 * len(speech) / acoustics.SAMPLE_RATE_HZ  # it overlaps with some song
-        air = self._hear(singer, duration_s, rng.uniform(*person.distance_m), place, rng)[0]
-        behind = [outing.neighbour] * (rng.random() < 0.55)
+        rng = self._rng("recording", name)
+        recordist, place = outing.recordist, acoustics.PLACES[outing.place]
+        text = f"{_SPECIES[label].common_name}, {place.name}, recorded by {recordist.name}."
+        speech = _speak_as(recordist, text) if is_announced else np.zeros(0, np.float32)
+        duration_s = rng.uniform(6, 12) + 0.7 * len(speech) / _RATE_HZ  # it overlaps with some song
+        air = self._song(singer, duration_s, rng.uniform(*recordist.distance_m), place, rng)[0]
+        background = [outing.neighbour] * (rng.random() < 0.55)
         if rng.random() < 0.2:
-            behind.append(self.individual(str(rng.choice(world.COMMON_LABELS)), outing.place))
+            background.append(self._individual(str(rng.choice(world.COMMON_LABELS)), outing.place))
         secondary = []
-        for bird in behind:
+        for bird in background:
             if bird.label not in [label, *secondary]:
-                air += self._hear(bird, duration_s, rng.uniform(1.1, 2.2) * person.distance_m[1], place, rng)[0]
+                air += self._song(bird, duration_s, rng.uniform(1.1, 2.2) * recordist.distance_m[1], place, rng)[0]
                 if rng.random() < 0.55:  # many recordists do not list what sings in the background
                     secondary.append(bird.label)
         air += self._weather(len(air), place.wind_db, outing.rains, rng)
         if is_announced:
-            margin = round(0.2 * acoustics.SAMPLE_RATE_HZ)
+            margin = round(0.2 * _RATE_HZ)
             start = margin if rng.random() < 0.5 else len(air) - len(speech) - margin
             air[start : start + len(speech)] += rng.uniform(0.8, 1.3) * max(0.2, np.abs(air).max()) * speech
-            start_s, end_s = (round(n / acoustics.SAMPLE_RATE_HZ, 3) for n in (start, start + len(speech)))
-            self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s,
-                                "text": _introduction(label, outing)})  # fmt: skip
-        self._save(acoustics.through_gear(air, person, rng=rng), f"train_audio/{name}")
-        common, scientific = _NAMES[label]
-        self.individuals.append({"file": f"train_audio/{name}", "kind": "audio", "label": label,
-                                 "individual_id": singer.individual_id})  # fmt: skip
+            start_s, end_s = (round(n / _RATE_HZ, 3) for n in (start, start + len(speech)))
+            self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s, "text": text})
+        self._save(acoustics.record(air, recordist, rng=rng), f"train_audio/{name}")
+        self._add_individual(f"train_audio/{name}", "audio", singer)
         self.train.append({
             "primary_label": label, "secondary_labels": str(secondary or [""]), "type": str(["song"]), "filename": name,
             "collection": collection, "rating": round(2 * rng.uniform(1, 5)) / 2,
             "url": f"https://aviary.invalid/{name}", "latitude": place.latitude, "longitude": place.longitude,
-            "scientific_name": scientific, "common_name": common, "author": person.name, "license": "cc0 1.0",
+            "scientific_name": _SPECIES[label].scientific_name, "common_name": _SPECIES[label].common_name,
+            "author": recordist.name, "license": "cc0 1.0",
         })  # fmt: skip
 
-    def _hear(self, singer, duration_s, distance_m, place, rng):
-        song, notes = songs.sing(singer.label, singer.voice, duration_s=duration_s,
-                                 sample_rate_hz=acoustics.SAMPLE_RATE_HZ, rng=rng)  # fmt: skip
-        return acoustics.carry(song, distance_m=distance_m, reverb_s=place.reverb_s, rng=rng), notes
+    def _song(self, singer, duration_s, distance_m, place, rng):
+        """(waveform, notes) of ``songs.sing`` at the microphone."""
+        song, notes = songs.sing(singer.label, singer.voice, duration_s=duration_s, sample_rate_hz=_RATE_HZ, rng=rng)
+        return acoustics.propagate(song, distance_m=distance_m, reverb_s=place.reverb_s, rng=rng), notes
 
     def _weather(self, n_samples, wind_db, rains, rng):
         air = acoustics.wind(n_samples, level_db=wind_db + rng.normal(0, 3), rng=rng)
@@ -113,60 +118,62 @@ class Expedition:
     def _save(self, waveform, name):
         acoustics.write_ogg(waveform, self.folder / name, serial=zlib.crc32(name.encode()))
 
-    def soundscape(self, kind, number, labels, duration_s):
-        """A minute of one place: bouts of several species, some at once, and a stretch in which nobody sings."""
-        rng = self.rng("soundscape", number)
+    def _add_individual(self, file, kind, animal, **span):
+        row = {"file": file, "kind": kind, "label": animal.label, "individual_id": animal.individual_id}
+        self.individuals.append(row | span)
+
+    def _record_soundscape(self, kind, number, labels, duration_s):
+        """A minute at one place: bouts of several species, some at once, and a stretch without song."""
+        rng = self._rng("soundscape", number)
         place = acoustics.PLACES[int(rng.integers(len(acoustics.PLACES)))]
         day, hour, minute = rng.integers(1, 29), rng.integers(5, 9), 10 * rng.integers(0, 6)
         stem = f"S{number + 1:02d}_2025{4 + number % 3:02d}{day:02d}_{hour:02d}{minute:02d}00"
-        air = self._weather(duration_s * acoustics.SAMPLE_RATE_HZ, place.wind_db, number % 3 == 1, rng)
+        air = self._weather(duration_s * _RATE_HZ, place.wind_db, number % 3 == 1, rng)
         n_windows = duration_s // WINDOW_S
         n_quiet = min(2, n_windows // 3)
         quiet_from = WINDOW_S * int(rng.integers(0, n_windows - n_quiet + 1))
-        quiet_to = quiet_from + WINDOW_S * n_quiet
-        stretches = [(0, quiet_from), (quiet_to, duration_s)]
-        heard = []
+        stretches = [(0, quiet_from), (quiet_from + WINDOW_S * n_quiet, duration_s)]
+        sung = []
         for label in labels:
-            singer = self.individual(label, int(rng.integers(len(acoustics.PLACES))))
+            singer = self._individual(label, int(rng.integers(len(acoustics.PLACES))))
             for _ in range(rng.integers(2, 4)):
                 lengths = np.array([end - start for start, end in stretches], float)
                 start, end = stretches[rng.choice(2, p=lengths / lengths.sum())]
                 bout_s = min(end - start, rng.uniform(6, 14))
                 start_s = rng.uniform(start, end - bout_s)
                 distance_m = rng.uniform(*acoustics.SOUNDSCAPE_RECORDER.distance_m)
-                sound, notes = self._hear(singer, bout_s, distance_m, place, rng)
-                first = round(start_s * acoustics.SAMPLE_RATE_HZ)
+                sound, notes = self._song(singer, bout_s, distance_m, place, rng)
+                first = round(start_s * _RATE_HZ)
                 sound = sound[: len(air) - first]
                 air[first : first + len(sound)] += sound
-                heard += [(label, start_s + note_start, start_s + note_end) for note_start, note_end in notes]
-        recorded = acoustics.through_gear(air, acoustics.SOUNDSCAPE_RECORDER, rng=rng)
+                sung += [(label, start_s + note_start, start_s + note_end) for note_start, note_end in notes]
+        recorded = acoustics.record(air, acoustics.SOUNDSCAPE_RECORDER, rng=rng)
         self._save(recorded, f"{kind}_soundscapes/{stem}.ogg")
         for end_s in range(WINDOW_S, duration_s + 1, WINDOW_S):
             sung_s = dict.fromkeys(labels, 0.0)
-            for label, start, end in heard:
+            for label, start, end in sung:
                 sung_s[label] += max(0.0, min(end, end_s) - max(start, end_s - WINDOW_S))
             birds = sorted(label for label, seconds in sung_s.items() if seconds >= 0.2)
             self.windows.append({"row_id": f"{stem}_{end_s}", "which": kind, "birds": ";".join(birds)})
 
-    def photograph(self, label, number):
-        """One photo; two in a row show the same individual, where a species has more than four photos."""
+    def _draw_photo(self, label, number):
+        """One photo; two consecutive ones show the same individual, where a species has more than four photos."""
         import cv2
 
         residents = self.residents[label]
         resident = residents[(number // 2 if label in world.COMMON_LABELS else number) % len(residents)]
         name = f"images/{label}/{label}_photo{number + 1:02d}.jpg"
-        image, quality = films.photo(drawing.PLUMAGES[label], resident.marks, self.rng("photo", name))
+        image, quality = films.photo(drawing.PLUMAGES[label], resident.marks, self._rng("photo", name))
         cv2.imwrite(str(self.folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        self.individuals.append({"file": name, "kind": "image", "label": label,
-                                 "individual_id": resident.individual_id})  # fmt: skip
+        self._add_individual(name, "image", resident)
 
-    def film(self, number):
-        """One film and its truth: a row a bird, and a row for each bird in each frame."""
+    def _draw_film(self, number):
+        """One film and its truth: a row for each bird, and a row for each bird in each frame."""
         name = f"videos/aviary_{number + 1:02d}.mp4"
-        rng = self.rng("film", number)
+        rng = self._rng("film", number)
         cast = []
         for label, which, visits in world.CASTS[number]:
-            never_recorded = [self.individual(label, place) for place in range(len(acoustics.PLACES))]
+            never_recorded = [self._individual(label, place) for place in range(len(acoustics.PLACES))]
             resident = list(dict.fromkeys(self.residents[label] + never_recorded))[which]  # a small sample has few
             cast.append(films.Bird(label, resident.individual_id, resident.voice, resident.marks, visits))
         width, height = FILM_SIZE
@@ -182,43 +189,32 @@ class Expedition:
         films.write_film(images(), soundtrack, self.folder / name, fps=FPS)
         self.tracks += tracks
         for bird in cast:
-            seen = [row["time_s"] for row in tracks if row["individual_id"] == bird.individual_id]
-            self.individuals.append({
-                "file": name, "kind": "video", "label": bird.label, "individual_id": bird.individual_id,
-                "enter_s": seen[0], "exit_s": round(seen[-1] + 1 / FPS, 3),
-            })  # fmt: skip
+            times_s = [row["time_s"] for row in tracks if row["individual_id"] == bird.individual_id]
+            self._add_individual(name, "video", bird, enter_s=times_s[0], exit_s=round(times_s[-1] + 1 / FPS, 3))
 
     def _write_tables(self):
-        train = pd.DataFrame(self.train).sort_values(["primary_label", "filename"])
-        runtime.write_table(train, self.folder / "train.csv")
-        columns = ["primary_label", "common_name", "scientific_name", "class_name", "n_recordings"]
-        taxonomy = pd.DataFrame(world.SPECIES, columns=columns)
+        taxonomy = pd.DataFrame(world.SPECIES)
         numbers = [label if label.isdigit() else str(99_000_000 + k) for k, label in enumerate(taxonomy.primary_label)]
-        taxonomy = taxonomy.assign(inat_taxon_id=numbers).sort_values("primary_label")
-        columns = ["primary_label", "inat_taxon_id", "scientific_name", "common_name", "class_name"]
-        runtime.write_table(taxonomy[columns], self.folder / "taxonomy.csv")
+        taxonomy = taxonomy.assign(inat_taxon_id=numbers)
         windows = pd.DataFrame(self.windows)
         submission = pd.DataFrame({"row_id": windows.row_id[windows.which == "test"]})
         submission[list(world.LABELS)] = 1 / len(world.LABELS)
-        runtime.write_table(submission, self.folder / "sample_submission.csv")
-        truth = self.folder / "truth"
-        runtime.write_table(windows.drop(columns="which"), truth / "soundscape_labels.csv")
-        columns = ["file", "kind", "label", "individual_id", "enter_s", "exit_s"]
-        runtime.write_table(pd.DataFrame(self.individuals, columns=columns), truth / "individuals.csv")
-        columns = ["file", "start_s", "end_s", "text"]
-        runtime.write_table(pd.DataFrame(self.speech, columns=columns), truth / "speech.csv")
-        columns = ["video", "frame", "time_s", "individual_id", "label", "x", "y", "width", "height", "sings"]
-        runtime.write_table(pd.DataFrame(self.tracks, columns=columns), truth / "video_tracks.csv")
-        (truth / "README.md").write_text(_TRUTH, encoding="utf-8")
+        tables = {
+            "train": pd.DataFrame(self.train).sort_values(["primary_label", "filename"]),
+            "taxonomy": taxonomy.sort_values("primary_label")[_TAXONOMY_COLUMNS],
+            "sample_submission": submission,
+            "truth/soundscape_labels": windows.drop(columns="which"),
+        }
+        for name, rows in (("individuals", self.individuals), ("speech", self.speech), ("video_tracks", self.tracks)):
+            tables[f"truth/{name}"] = pd.DataFrame(rows, columns=_TRUTH_COLUMNS[name].split())
+        for name, table in tables.items():
+            runtime.write_table(table, self.folder / f"{name}.csv")
+        (self.folder / "truth" / "README.md").write_text(_TRUTH, encoding="utf-8")
         (self.folder / "recording_location.txt").write_text(_LOCATION, encoding="utf-8")
 
 
-def _introduction(label, outing):
-    return f"{_NAMES[label][0]}, {acoustics.PLACES[outing.place].name}, recorded by {outing.recordist.name}."
-
-
-def _speak_as(person, text):
-    habit = zlib.crc32(person.name.encode())  # a person's voice does not change
+def _speak_as(recordist, text):
+    habit = zlib.crc32(recordist.name.encode())  # a person's voice does not change
     voice = acoustics.VOICES[habit % len(acoustics.VOICES)]
     return acoustics.speak(text, voice=voice, pitch=30 + habit % 50, words_per_minute=145 + habit % 40)
 

@@ -1,4 +1,4 @@
-"""A made hidden test set: as a competition runs a submission on, of soundscapes that are at hand, under names of their own.
+"""A simulated hidden test set, of soundscapes that are at hand under other names, to rehearse a submission.
 
     taxonomy.csv  sample_submission.csv  train.csv  train_audio/ (empty)  test_soundscapes/*.ogg
 
@@ -18,36 +18,39 @@ from birdlib.data import birdclef
 
 SAMPLE_RATE_HZ = 32_000
 _SECONDS = {"whole": 60.0, "short": 10.0, "long": 61.0, "corrupt": 0.0, "empty": 0.0}  # of sound in a file of each kind
-_UNREADABLE_S = 60.0  # what a file that cannot be read is taken for
+_UNREADABLE_S = 60.0  # assumed for a file that cannot be read
 
 
 class HiddenSetError(runtime.BirdlibError):
-    """A test set that cannot be made as asked."""
+    """A test set that cannot be generated."""
 
 
 def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
-    """Make a test set.
+    """Generate a test set.
 
     Args:
-        folder: where; it must not exist yet.
-        data_dir: a BirdCLEF folder, or another with ``train_soundscapes/`` or ``test_soundscapes/``: they are cut, or repeated, to a minute.
-        n_files: how many, the odd ones among them.
-        odd: {kind: how many}, kinds of ``_SECONDS``.
-        rng: draws names, order, and which soundscapes are taken.
-        n_distinct: of so many soundscapes at most files are encoded; files beyond are links to these (copies, where a disk has no links).
+        folder: must not exist yet.
+        data_dir: a BirdCLEF folder, or another with ``train_soundscapes/`` or ``test_soundscapes/``, which are cut, or
+            repeated, to a minute.
+        n_files: how many, including the odd ones.
+        odd: {kind: number}, kinds of ``_SECONDS``.
+        rng: samples names, order and soundscapes.
+        n_distinct: the number of soundscapes to encode; further files are links to these (copies where links fail).
 
     Returns:
-        DataFrame, a row a file: ``path``, ``kind``, ``seconds`` of sound, ``source`` (name of the soundscape it is of; "" for unreadable ones).
+        DataFrame, a row a file: ``path``, ``kind``, ``seconds`` of sound, ``source`` (name of its soundscape; "" if
+            corrupt or
+        empty).
 
     Raises:
-        HiddenSetError: if there are no soundscapes that can be read, more odd files than files, or an unknown kind.
+        HiddenSetError: if there are no readable soundscapes, more odd files than files, or an unknown kind.
     """
     folder, data_dir = Path(folder), Path(data_dir)
     kinds = [kind for kind, n in odd.items() for _ in range(n)]
     if unknown := set(kinds) - set(_SECONDS):
         raise HiddenSetError(f"there are no {', '.join(sorted(unknown))} files: choose {', '.join(_SECONDS)}")
     if len(kinds) > n_files:
-        raise HiddenSetError(f"{n_files} files cannot hold {len(kinds)} odd ones: ask for more files, or for fewer odd ones")
+        raise HiddenSetError(f"{n_files} files cannot hold {len(kinds)} odd ones: choose more files, or fewer odd ones")
     kinds = rng.permutation(np.array(kinds + ["whole"] * (n_files - len(kinds)), dtype=object))
     minutes = _minutes(data_dir, rng, n_distinct)
     sounds = folder / "test_soundscapes"
@@ -62,7 +65,8 @@ def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
         elif (kind, source) in encoded:
             _link(encoded[kind, source], path)
         else:
-            audio_io.write(path, np.resize(minute, round(_SECONDS[kind] * SAMPLE_RATE_HZ)), SAMPLE_RATE_HZ)  # resize repeats
+            waveform = np.resize(minute, round(_SECONDS[kind] * SAMPLE_RATE_HZ))  # resize repeats
+            audio_io.write(path, waveform, SAMPLE_RATE_HZ)
             encoded[kind, source] = path
         rows.append((path, kind, _SECONDS[kind], source))
     table = pd.DataFrame(rows, columns=["path", "kind", "seconds", "source"])
@@ -71,7 +75,7 @@ def make(folder, data_dir, n_files, odd, rng, n_distinct=16):
 
 
 def expected_row_ids(table):
-    """The rows that a submission on a made set must have, in order; a file that cannot be read has those of a minute."""
+    """The rows of a submission, in order; a file that cannot be read has those of a minute."""
     return [
         birdclef.row_id(path, end_s)
         for path, seconds in zip(table["path"], table["seconds"], strict=True)
@@ -80,7 +84,7 @@ def expected_row_ids(table):
 
 
 def _minutes(data_dir, rng, n_distinct):
-    """[(name, the first minute of a soundscape at 32 kHz)], of those that can be read."""
+    """[(name, the first minute at 32 kHz)] of ``n_distinct`` readable soundscapes."""
     paths = birdclef.soundscapes(data_dir, "train") or birdclef.soundscapes(data_dir, "test")
     minutes = []
     for index in rng.permutation(len(paths)):
@@ -91,12 +95,13 @@ def _minutes(data_dir, rng, n_distinct):
         except audio_io.AudioError:
             continue
     if not minutes:
-        raise HiddenSetError(f"{data_dir} has no soundscapes that can be read in train_soundscapes/ or test_soundscapes/: name another folder by --data")
+        where = "train_soundscapes/ or test_soundscapes/: choose another folder by --data"
+        raise HiddenSetError(f"{data_dir} has no soundscapes that can be read in {where}")
     return minutes
 
 
 def _write_tables(folder, data_dir, table):
-    """What the competition ships beside the sounds, as far as the data have it."""
+    """The competition's tables, as far as the data have them."""
     for name in ("taxonomy.csv", "train.csv"):
         if (data_dir / name).is_file():
             shutil.copyfile(data_dir / name, folder / name)

@@ -1,13 +1,13 @@
-"""The synthetic aviary: a BirdCLEF-2025 folder of invented animals whose truth is known.
+"""The synthetic sample: a BirdCLEF-2025 folder of invented animals with known truth.
 
     train.csv  taxonomy.csv  sample_submission.csv  recording_location.txt
     train_audio/<label>/<collection><id>.ogg  train_soundscapes/*.ogg  test_soundscapes/*.ogg
     images/<label>/*.jpg  videos/*.mp4
     truth/individuals.csv  soundscape_labels.csv  speech.csv  video_tracks.csv  README.md
 
-Everything is synthetic: species, people, places, songs, voices, pictures. ``truth/`` is for tests and scores; no stage
-that trains or predicts may read it. The same seed gives the same waveforms, pictures and tables everywhere, and the
-same bytes of ogg, jpg and mp4 wherever the same versions of libsndfile, OpenCV and FFmpeg encode them.
+Everything is synthetic: species, people, places, songs, voices, images. ``truth/`` is for tests and scores; no stage
+that trains or predicts may read it. The same seed gives the same waveforms, images and tables everywhere, and the same
+bytes of ogg, jpg and mp4 with the same versions of libsndfile, OpenCV and FFmpeg.
 """
 
 import tempfile
@@ -16,15 +16,14 @@ from pathlib import Path
 from birdlib import runtime
 from birdlib.data.synthetic import generator, world
 
-_VERSION = 3  # of what is made: a sample of another version is made again
+_VERSION = 3  # a sample of another version is generated again
 
 
 def ensure(folder=None, seed=0, **sizes):
-    """The folder of a whole sample of this version, seed and size: made when it is not there.
+    """The folder of a complete sample of this version, seed and size, generated if needed; arguments as in
+    ``generate``.
 
-    Args:
-        folder: where; None is ``data/sample`` of the repository, or the cache where that cannot be written.
-        seed, sizes: as in ``generate``.
+    ``folder`` None is ``data/sample`` of the repository, or the cache if that is read-only.
     """
     folder = _default_folder() if folder is None else Path(folder)
     stamp = folder / "sample.json"
@@ -34,10 +33,10 @@ def ensure(folder=None, seed=0, **sizes):
 
 
 def generate(folder, seed=0, **sizes):
-    """Make the sample: some 15 MB at its default size. It appears under its name only when it is whole.
+    """Generate the sample, some 15 MB at its default size, atomically.
 
     Args:
-        folder: where; a sample that is already there is replaced.
+        folder: a sample that is already there is replaced.
         seed: int.
         sizes: ``n_recordings`` of a common species, more or less one (13); ``n_outings`` (22); ``n_photos`` of a common
             species (8); ``n_films`` (6, at most); ``n_train_soundscapes`` (4); ``n_test_soundscapes`` (3);
@@ -47,7 +46,7 @@ def generate(folder, seed=0, **sizes):
         Path of the folder.
 
     Raises:
-        BirdlibError: the folder holds something else, or espeakng-loader is missing.
+        BirdlibError: the folder is neither empty nor a sample, or espeakng-loader is missing.
         TypeError: a size is unknown.
     """
     folder = Path(folder)
@@ -57,7 +56,7 @@ def generate(folder, seed=0, **sizes):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         whole = Path(temporary) / "new"
-        generator.Expedition(whole, seed, **stamp["sizes"]).build()
+        generator.SampleBuilder(whole, seed, **stamp["sizes"]).build()
         runtime.write_json(stamp, whole / "sample.json")
         if folder.exists():
             folder.rename(Path(temporary) / "old")
