@@ -1,6 +1,6 @@
-"""Which species to expect at a place and in a week: BirdNET's own model of that, which knows the classes of BirdNET V2.4.
+"""Which species to expect at a location and in a week: BirdNET's location model, with the classes of BirdNET V2.4.
 
-Its numbers are how often observers there report a species, in [0, 1]; its makers call a species absent below 0.03. Weeks are those of
+Its outputs are how often observers report a species there, in [0, 1]; its makers call a species absent below 0.03. Weeks are those of
 BirdNET: 48 a year, four a month, counted from 1.
 """
 
@@ -18,12 +18,12 @@ from birdlib.models import birdnet, litert
 
 ALL_YEAR = -1
 _WEEKS = 48
-LEAST = 0.03
+MIN_OCCURRENCE = 0.03
 _MODEL = "BirdNET_GLOBAL_6K_V2.4_MData_Model_V2_FP16.tflite"
 
 
-class PlaceError(runtime.BirdlibError):
-    """A place or a week that cannot be."""
+class LocationError(runtime.BirdlibError):
+    """A location or a week that does not exist."""
 
 
 def load(source):
@@ -31,25 +31,25 @@ def load(source):
 
     Returns:
         expect: function (latitude, longitude, week=ALL_YEAR) → Series of float32 in [0, 1], indexed by scientific name in the order of
-        BirdNET's classes; it raises PlaceError for a place or week that cannot be.
+        BirdNET's classes; it raises LocationError for coordinates or a week out of range.
 
     Raises:
-        PlaceError: if the model has other classes than its list.
+        LocationError: if the classes of the model differ from their list.
     """
     interpreter = litert.open_interpreter(source.path / _MODEL)
-    [given], [wanted] = interpreter.get_input_details(), interpreter.get_output_details()
+    [location_in], [occurrence_out] = interpreter.get_input_details(), interpreter.get_output_details()
     names = birdnet.species(source)["species"]
-    if len(names) != wanted["shape"][-1]:
-        raise PlaceError(f"{source.path}: {len(names)} labels for {wanted['shape'][-1]} classes: fetch both anew")
+    if len(names) != occurrence_out["shape"][-1]:
+        raise LocationError(f"{source.path}: {len(names)} labels for {occurrence_out['shape'][-1]} classes: fetch both anew")
 
     def expect(latitude, longitude, week=ALL_YEAR):
         if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-            raise PlaceError(f"there is no place at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
+            raise LocationError(f"there is no location at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
         if week != ALL_YEAR and not 1 <= week <= _WEEKS:
-            raise PlaceError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is all year")
-        interpreter.set_tensor(given["index"], np.array([[latitude, longitude, week]], np.float32))
+            raise LocationError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is the whole year")
+        interpreter.set_tensor(location_in["index"], np.array([[latitude, longitude, week]], np.float32))
         interpreter.invoke()
-        return pd.Series(interpreter.get_tensor(wanted["index"])[0], index=names, name="occurrence")
+        return pd.Series(interpreter.get_tensor(occurrence_out["index"])[0], index=names, name="occurrence")
 
     return expect
 
@@ -69,7 +69,7 @@ def day_in_name(path):
     return None
 
 
-def place_of(data_dir):
+def read_location(data_dir):
     """(latitude, longitude) in ``recording_location.txt`` of a BirdCLEF folder; None if the file or the numbers are missing."""
     path = Path(data_dir, "recording_location.txt")
     if not path.is_file():

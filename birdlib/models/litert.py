@@ -1,7 +1,7 @@
-"""A Keras model computed in another way where that is faster, with a certificate that it still says the same.
+"""Keras models converted to LiteRT where that is faster, with a certificate that the scores stay the same.
 
-LiteRT runs convolutions fast on a CPU, but its Fourier transform is slow: a model of two parts, ``front_end`` and ``body``, keeps the
-first in TensorFlow and hands only the second over. There is no ONNX: Keras needs tf2onnx to write it from TensorFlow.
+LiteRT runs convolutions fast on a CPU, but its Fourier transform is slow: of a model of two parts, ``front_end`` and ``body``, only the
+second is converted. There is no ONNX: Keras needs tf2onnx to write it from TensorFlow.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import numpy as np
 
 from birdlib import runtime
 
-MAX_DIFFERENCE = 1e-3  # of scores in [0, 1]
+_MAX_DIFFERENCE = 1e-3  # of scores in [0, 1]
 BATCH = 8  # windows; the last batch of a file is padded
-_REPEATS = 3  # of which the fastest counts
+_REPEATS = 3  # timings, of which the fastest counts
 
 
 def has_litert():
-    """Whether LiteRT may be faster here: its package is installed, and there is no GPU. That inside older TensorFlows is slow."""
+    """Whether LiteRT may be faster: its package is installed (the one inside older TensorFlows is slow), and there is no GPU."""
     import tensorflow as tf
 
     return importlib.util.find_spec("ai_edge_litert") is not None and not tf.config.list_physical_devices("GPU")
@@ -40,28 +40,22 @@ def open_interpreter(path, n_threads=1, **options):
 
 
 def traced(model, name, shape):
-    """A Keras model of one input as a TensorFlow function that takes exactly this shape, and is traced once.
-
-    Args:
-        name: of its argument.
-        shape: of the whole batch.
-    """
+    """A Keras model of one input as a TensorFlow function for batches of exactly this shape; ``name`` is its argument's."""
     import tensorflow as tf
 
-    given = tf.TensorSpec(shape, name=name)
-    return tf.function(lambda batch: model(batch, training=False), input_signature=[given])
+    return tf.function(lambda batch: model(batch, training=False), input_signature=[tf.TensorSpec(shape, name=name)])
 
 
 def in_batches(run, size):
-    """Make ``run``, which takes exactly ``size`` rows, take any number; what it gives may be an array or a dict of them."""
+    """Make ``run``, which takes exactly ``size`` rows, take any number; its output is an array or a dict of arrays."""
 
     def run_all(rows):
         n = len(rows)
         rows = np.concatenate([rows, np.zeros((-n % size, *rows.shape[1:]), rows.dtype)])
-        heard = [run(rows[start : start + size]) for start in range(0, n, size)]
-        if isinstance(heard[0], dict):
-            return {name: np.concatenate([some[name] for some in heard])[:n] for name in heard[0]}
-        return np.concatenate(heard)[:n]
+        outputs = [run(rows[start : start + size]) for start in range(0, n, size)]
+        if isinstance(outputs[0], dict):
+            return {name: np.concatenate([output[name] for output in outputs])[:n] for name in outputs[0]}
+        return np.concatenate(outputs)[:n]
 
     return run_all
 
@@ -71,7 +65,7 @@ def convert(model, shape, path):
     import keras
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()  # the one way to a TFLite file that keeps Keras 3 variables in every version
+    archive = keras.export.ExportArchive()  # the only way to a TFLite file that keeps Keras 3 variables in every version
     archive.track(model)
     archive.add_endpoint("serve", traced(model, "given", shape))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
@@ -88,8 +82,8 @@ def lite(path, n_threads):
     return lambda batch: run(**{name: batch})
 
 
-def keras_way(model):
-    """A model of waveforms (batch, samples) → (batch, classes) as Keras computes it, for any number of rows."""
+def keras_predictor(model):
+    """A model of waveforms (batch, samples) → (batch, classes) computed by Keras, as a function of any number of rows."""
     import keras
 
     shape = (BATCH, *model.input_shape[1:])
@@ -99,8 +93,8 @@ def keras_way(model):
     return in_batches(lambda batch: run(batch).numpy(), BATCH)
 
 
-def lite_way(model, key, n_threads):
-    """The same with its body in LiteRT, or the whole where it has no two parts; converted once for each key.
+def litert_predictor(model, key, n_threads):
+    """The same with its body, or the whole model where it has no two parts, in LiteRT; converted once for each key.
 
     Args:
         key: digest of the model's file.
@@ -108,62 +102,61 @@ def lite_way(model, key, n_threads):
     front, body = None, model
     if {"front_end", "body"} <= {layer.name for layer in model.layers}:
         front, body = model.get_layer("front_end"), model.get_layer("body")
-    path = lite_path(key)
+    path = converted_path(key)
     if not path.is_file():
         convert(body, (BATCH, *body.input_shape[1:]), path)
     run = lite(path, n_threads)
-    hear = traced(front, "waveforms", (BATCH, *front.input_shape[1:])) if front else None
+    run_front = traced(front, "waveforms", (BATCH, *front.input_shape[1:])) if front else None
 
-    def listen(batch):
-        [scores] = run(hear(batch).numpy() if hear else batch).values()
+    def predict(batch):
+        [scores] = run(run_front(batch).numpy() if front else batch).values()
         return scores
 
-    return in_batches(listen, BATCH)
+    return in_batches(predict, BATCH)
 
 
-def lite_path(key):
-    """Where the LiteRT file of a model lies once it is converted."""
+def converted_path(key):
+    """Path of the LiteRT file of a model, once it is converted."""
     return runtime.cache_dir() / "litert" / f"member-{key[:16]}-{BATCH}.tflite"
 
 
 def certificate(plain, other, rows, names=("keras", "litert")):
-    """Compare two ways to compute on the same rows: the other is chosen where it says the same and is faster.
+    """Compare two predictors on the same rows: the other is chosen where its scores are the same and it is faster.
 
     Args:
         plain, other: functions, rows → scores (rows, classes).
-        rows: what they are given: real sound.
+        rows: their input: real sound.
 
     Returns:
-        dict for the receipt: ``chosen``, ``why``, ``max_difference`` of scores, ``times_as_fast`` as the plain way, ``n_windows``.
+        dict for the receipt: ``chosen``, ``why``, ``max_difference`` of scores, ``times_as_fast`` as the plain one, ``n_windows``.
     """
     expected, found = plain(rows), other(rows)  # the first run of each is slow, and does not count
     timed = [(_seconds(plain, rows), _seconds(other, rows)) for _ in range(_REPEATS)]  # in turns, on a busy machine
     seconds, other_seconds = map(min, zip(*timed, strict=True))
     difference, ratio = float(np.abs(found - expected).max()), seconds / other_seconds
-    agrees = difference <= MAX_DIFFERENCE  # False for NaN
-    why = f"{names[1]} is {ratio:.2f} times as fast" if agrees else f"{names[1]} differs by more than {MAX_DIFFERENCE:g}"
-    return {
-        "chosen": names[1] if agrees and ratio > 1.0 else names[0],
-        "why": why,
-        "max_difference": difference,
-        "times_as_fast": round(ratio, 2),
-        "n_windows": len(expected),
-    }
+    agrees = difference <= _MAX_DIFFERENCE  # False for NaN
+    why = f"{names[1]} is {ratio:.2f} times as fast" if agrees else f"{names[1]} differs by more than {_MAX_DIFFERENCE:g}"
+    chosen = names[1] if agrees and ratio > 1.0 else names[0]
+    return _certificate(chosen, why, difference, round(ratio, 2), len(expected))
 
 
-def only(way, why):
-    """The certificate of a model that has one way only."""
-    return {"chosen": way, "why": why, "max_difference": 0.0, "times_as_fast": 1.0, "n_windows": 0}
+def without_comparison(chosen, why):
+    """The certificate of a model that has one predictor only."""
+    return _certificate(chosen, why, 0.0, 1.0, 0)
 
 
-def sentence(facts):
+def describe(certificate):
     """A certificate in words."""
-    if not facts.get("n_windows"):
-        return facts.get("why", "it could not hear")
-    return f"{facts['chosen']}: {facts['why']}; scores differ by at most {facts['max_difference']:.1g} on {facts['n_windows']} windows"
+    if not certificate.get("n_windows"):
+        return certificate.get("why", "not available")
+    return "{chosen}: {why}; scores differ by at most {max_difference:.1g} on {n_windows} windows".format_map(certificate)
+
+
+def _certificate(chosen, why, max_difference, times_as_fast, n_windows):
+    return {"chosen": chosen, "why": why, "max_difference": max_difference, "times_as_fast": times_as_fast, "n_windows": n_windows}
 
 
 def _seconds(run, rows):
-    began = time.perf_counter()
+    start = time.perf_counter()
     run(rows)
-    return time.perf_counter() - began
+    return time.perf_counter() - start

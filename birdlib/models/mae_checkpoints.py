@@ -1,8 +1,8 @@
-"""Published Bird-MAE weights: safetensors files with the names of PyTorch, and where their numbers go.
+"""Published Bird-MAE weights: safetensors files with PyTorch's names, mapped to the layers of ``mae.build_encoder``.
 
 "Can Masked Autoencoders Also Listen to Birds?" (2025). The file holds an encoder: ``patch_embed.proj``, ``cls_token``, ``pos_embed``,
-``blocks.0`` and so on, ``norm`` and ``fc_norm``. Names may begin with ``model.`` or ``encoder.``; decoders and heads are left where
-they are. Its positions are taken from the file: they were computed for a picture lying on its side.
+``blocks.0`` and so on, ``norm`` and ``fc_norm``. Names may begin with ``model.`` or ``encoder.``; decoders and heads are
+ignored. Positions are taken from the file: they were computed for the transposed spectrogram.
 """
 
 import re
@@ -14,7 +14,7 @@ from birdlib import runtime
 from birdlib.models import fbanks, mae
 
 _PREFIXES = re.compile(r"^(module\.|model\.|encoder\.|vit\.)+")
-_NOT_OURS = re.compile(r"^(decoder|head\.|mask_token|classifier\.)")
+_IGNORED = re.compile(r"^(decoder|head\.|mask_token|classifier\.)")
 _NORMS = {"norm": "token_norm", "fc_norm": "embedding_norm"}
 
 
@@ -23,12 +23,12 @@ class CheckpointError(runtime.FileError):
 
 
 def load(path, n_mels=fbanks.N_MELS, heads=None):
-    """Build the encoder that fits a checkpoint and put the numbers in.
+    """Build the encoder that fits a checkpoint and set its weights.
 
     Args:
         path: of a ``.safetensors`` file.
         n_mels: of its spectrograms.
-        heads: of its attention, which no tensor tells; None: ``num_heads`` of a ``config.json`` beside it, else as usual for the size.
+        heads: of its attention, which no tensor shows; None: ``num_heads`` of a ``config.json`` beside it, else as in ``mae.SIZES``.
 
     Returns:
         keras.Model as from ``mae.build_encoder``.
@@ -42,16 +42,14 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
         dim, patch = kernel.shape[0], kernel.shape[-1]
         n_frames = (positions.shape[1] - 1) * patch**2 // n_mels
     except (KeyError, IndexError) as error:
-        raise CheckpointError(
-            path, f"is no Bird-MAE: pos_embed and patch_embed.proj.weight are not as expected ({error})"
-        ) from error
+        raise CheckpointError(path, f"is no Bird-MAE: pos_embed and patch_embed.proj.weight are not as expected ({error})") from error
     depth = 1 + max((int(name.split(".")[1]) for name in tensors if re.match(r"blocks\.\d+\.", name)), default=-1)
     size = {"dim": dim, "depth": depth, "heads": heads or _heads(path, dim)}
     encoder = mae.build_encoder(size, n_frames, n_mels, patch)
     used = set()
 
     def take(name, like):
-        """The tensor of that name, in the shape of ``like``; the shape is only changed, never the number of numbers."""
+        """The tensor of that name, which has as many numbers as ``like``."""
         if name not in tensors:
             raise CheckpointError(path, f"lacks the tensor {name}: fetch it anew")
         used.add(name)
@@ -64,10 +62,10 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
     for i in range(depth):
         _fill_block(transformer, i, dim, take)
     for name, layer in _NORMS.items():
-        if name == "norm" or f"{name}.weight" in tensors:  # right after pretraining there is no second norm
+        if name == "norm" or f"{name}.weight" in tensors:  # checkpoints of pretraining have no second norm
             _fill_norm(encoder.get_layer(layer), name, take)
-    if left := sorted(set(tensors) - used):
-        raise CheckpointError(path, f"holds tensors that a Bird-MAE does not have: {', '.join(left[:5])}")
+    if unknown := sorted(set(tensors) - used):
+        raise CheckpointError(path, f"holds tensors that a Bird-MAE does not have: {', '.join(unknown[:5])}")
     return encoder
 
 
@@ -86,7 +84,7 @@ def read(path):
         with safetensors.safe_open(path, framework="np") as file:
             for name in file.keys():
                 short = _PREFIXES.sub("", name)
-                if not _NOT_OURS.match(short):
+                if not _IGNORED.match(short):
                     tensors[short] = np.asarray(file.get_tensor(name)).astype(np.float32, copy=False)
     except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(path, f"is no whole safetensors file ({error}): fetch it anew") from error
@@ -102,20 +100,18 @@ def _heads(path, dim):
     for size in mae.SIZES.values():
         if size["dim"] == dim:
             return size["heads"]
-    raise CheckpointError(
-        path, f"has {dim} numbers a token, which is no known size: put its config.json beside it, or name heads"
-    )
+    raise CheckpointError(path, f"has tokens of {dim} numbers, which is no known size: put its config.json beside it, or name heads")
 
 
 def _fill_stem(encoder, take):
     stem, token = encoder.get_layer("stem"), encoder.get_layer("transformer").get_layer("class_token")
-    projection, places = stem.get_layer("projection"), stem.get_layer("positions")
+    projection, positions = stem.get_layer("projection"), stem.get_layer("positions")
     kernel, bias = projection.get_weights()
     weight = take("patch_embed.proj.weight", kernel)  # (dim, 1, patch, patch)
     projection.set_weights([weight.reshape(len(weight), -1).T, take("patch_embed.proj.bias", bias)])
-    positions = take("pos_embed", np.zeros((1, 1 + places.positions.shape[0], len(weight))))[0]
-    places.set_weights([positions[1:]])
-    token.set_weights([take("cls_token", token.get_weights()[0]) + positions[0]])
+    values = take("pos_embed", np.zeros((1, 1 + positions.positions.shape[0], len(weight))))[0]
+    positions.set_weights([values[1:]])
+    token.set_weights([take("cls_token", token.get_weights()[0]) + values[0]])
 
 
 def _fill_block(transformer, i, dim, take):

@@ -178,7 +178,7 @@ def caffe_name(layer):
 # int8 TensorFlow Lite
 
 
-def read_yamnet(path, n_frames):
+def read_yamnet(path, n_frames=96):
     """Read the int8 TFLite YAMNet, whose batch norm is folded into the convolutions: real weight = scale of its channel * integer.
 
     Args:

@@ -9,12 +9,12 @@ import pandas as pd
 
 from birdlib import runtime
 
-LEAST_WEIGHT = 0.05  # of a patch in which no bird was heard: weights must not vanish, and silence tells a little too
+MIN_WEIGHT = 0.05  # of a patch without a bird: weights must not vanish, and background carries some information
 
 
 def patch_weights(bird_scores):
-    """Weights of patches for the pooling, (patches,) float32: the bird score, but never below ``LEAST_WEIGHT``."""
-    return np.maximum(bird_scores, LEAST_WEIGHT).astype(np.float32)
+    """Weights of patches for the pooling, (patches,) float32: the bird score, but never below ``MIN_WEIGHT``."""
+    return np.maximum(bird_scores, MIN_WEIGHT).astype(np.float32)
 
 
 def recording_slices(patches):

@@ -191,24 +191,21 @@ def _one_line(error):
 
 def _remedies(name, failures, allow_network):
     model = MODELS[name]
-    failures = failures if allow_network else ["downloads were not allowed"]
-    tried = "".join(f"\n  - {failure}" for failure in failures)
-    files = " and ".join(model.files)
-    options, attached = ([files], [f"a dataset that holds {files}"]) if files else ([], [])
+    tried = "".join(f"\n  - {failure}" for failure in (failures if allow_network else ["downloads were not allowed"]))
+    files = [" and ".join(model.files)] if model.files else []
     if model.official:
         file, url, _ = model.official
-        options = [f"{file} (from {url})", *options]
-        attached = [f"a dataset that holds {' or '.join([file, *([files] if files else [])])}"]
-    elif model.has_saved_model:
-        options.append("the official SavedModel")
-        attached = [f"the model {model.kaggle_handle or name}", *attached]
+        options, attached = [f"{file} (from {url})", *files], [f"a dataset that holds {' or '.join([file, *files])}"]
     else:
-        options = [f"{files} (from the package {model.package})"]
-    either, mount = " or ".join(options), ", or ".join(attached)
+        attached = [f"a dataset that holds {names}" for names in files]
+        if model.has_saved_model:
+            options, attached = [*files, "the official SavedModel"], [f"the model {model.kaggle_handle or name}", *attached]
+        else:
+            options = [f"{names} (from the package {model.package})" for names in files]
     return (
         f"the weights of {name} are not on this machine and could not be downloaded:{tried}\n"
         f"Do one of these:\n"
-        f"  1. put {either} into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
-        f"  2. on Kaggle, attach {mount};\n"
+        f"  1. put {' or '.join(options)} into a folder and name it by BIRDLIB_WEIGHTS=FOLDER;\n"
+        f"  2. on Kaggle, attach {', or '.join(attached)};\n"
         f"  3. run `python -m birdlib weights --fetch` where there is a network and copy what it cached to {_cache(name)}."
     )

@@ -57,7 +57,7 @@ def load(source):
     """Load the weights that ``birdlib.models.weights`` found, a SavedModel folder or a TFLite file, as a ``Yamnet``."""
     if source.format == "savedmodel":
         return _load_saved_model(source.path)
-    layers, class_names = mirrors.read_yamnet(source.path, PATCH_FRAMES)
+    layers, class_names = mirrors.read_yamnet(source.path)
     model = build_model(layers)
 
     def predict(waveform):

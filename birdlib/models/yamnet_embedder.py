@@ -44,7 +44,7 @@ class YamnetEmbedder(base.PatchwiseEmbedder):
         waiting = [np.zeros(0, np.float32)] * (2 if self.octave_down else 1)
         for new in views:
             waiting = [np.concatenate(pair) for pair in zip(waiting, new, strict=True)]
-            while (len(waiting[0]) - yamnet.PATCH_SAMPLES) // yamnet.HOP_SAMPLES >= n_patches:  # at least one patch stays for the end
+            while (len(waiting[0]) - yamnet.PATCH_SAMPLES) // yamnet.HOP_SAMPLES >= n_patches:  # one stays for the end
                 yield self._first_patches(waiting, n_patches)
                 waiting = _without_first(waiting, n_patches)
         n_left = yamnet.n_patches(len(waiting[0]))
@@ -57,8 +57,7 @@ class YamnetEmbedder(base.PatchwiseEmbedder):
         if not self.octave_down:
             [(scores, embeddings)] = self._predict([yamnet.pad(views[0], n)])
             return embeddings, scores
-        outputs = self._predict([yamnet.pad(views[0], n), yamnet.pad(views[1], 2 * n + 1)])
-        (scores, embeddings), (_, slow) = outputs
+        (scores, embeddings), (_, slow) = self._predict([yamnet.pad(views[0], n), yamnet.pad(views[1], 2 * n + 1)])
         lower = (slow[0:-1:2] + slow[1::2] + slow[2::2]) / 3.0  # (n, 1024)
         return np.concatenate([embeddings, lower], axis=1), scores
 
@@ -105,9 +104,8 @@ def _predictor(model, source, backend, n_threads):
     def predict(waveforms):
         spectrograms = [front_end(waveform[None]).numpy()[0] for waveform in waveforms]  # (frames, 64) each
         patches = [_patches(log_mel) for log_mel in spectrograms]
-        scores, embeddings = body(np.concatenate(patches))
-        ends = np.cumsum([len(part) for part in patches])[:-1]
-        return list(zip(np.split(scores, ends), np.split(embeddings, ends), strict=True))
+        outputs, ends = body(np.concatenate(patches)), np.cumsum([len(part) for part in patches])[:-1]
+        return list(zip(np.split(outputs["scores"], ends), np.split(outputs["embeddings"], ends), strict=True))
 
     return predict, facts
 
@@ -118,23 +116,13 @@ def _patches(log_mel):
 
 
 def _tensorflow(body):
+    """YAMNet's body as a function: patches (n, 96, 64) → {"scores", "embeddings"}; so is ``_litert``."""
     run = litert.traced(body, "patches", _shape("tensorflow"))
-    return _in_batches(lambda patches: {name: output.numpy() for name, output in run(patches).items()}, _BATCH["tensorflow"])
+    return litert.in_batches(lambda patches: {name: output.numpy() for name, output in run(patches).items()}, _BATCH["tensorflow"])
 
 
 def _litert(path, n_threads):
-    return _in_batches(litert.lite(path, n_threads), _BATCH["litert"])
-
-
-def _in_batches(run, size):
-    """Any number of patches → (scores, embeddings)."""
-    run_all = litert.in_batches(run, size)
-
-    def predict(patches):
-        outputs = run_all(patches)
-        return outputs["scores"], outputs["embeddings"]
-
-    return predict
+    return litert.in_batches(litert.lite(path, n_threads), _BATCH["litert"])
 
 
 def _shape(backend):
@@ -168,10 +156,10 @@ def parity(predict, other):
     rng = np.random.default_rng(0)
     level = np.linspace(-6.9, 3.0, 64, dtype=np.float32)[:, None, None]  # -6.9 = log(0.001) is digital silence
     patches = np.maximum(level + rng.standard_normal((64, 96, 64), dtype=np.float32), -6.9)
-    (scores, embeddings), (other_scores, other_embeddings) = predict(patches), other(patches)
-    norms = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(other_embeddings, axis=1)
-    cosines = np.sum(embeddings * other_embeddings, axis=1) / np.maximum(norms, 1e-12)
-    differences = np.abs(scores - other_scores).max(), np.abs(embeddings - other_embeddings).max()
+    ours, others = predict(patches), other(patches)
+    a, b = ours["embeddings"], others["embeddings"]
+    cosines = np.sum(a * b, axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+    differences = [np.abs(ours[name] - others[name]).max() for name in ("scores", "embeddings")]
     return {"max_difference": float(max(differences)), "min_cosine": float(cosines.min())}
 
 

@@ -37,12 +37,12 @@ def test_the_swift_is_expected_in_june_and_the_blackbird_always(expect):
 
 @pytest.mark.parametrize("place", [(91, 0, 1), (0, 181, 1), (0, 0, 0), (0, 0, 49), (float("nan"), 0, 1)])
 def test_places_and_weeks_that_cannot_be_are_refused(expect, place):
-    with pytest.raises(birdnet_location.PlaceError):
+    with pytest.raises(birdnet_location.LocationError):
         expect(*place)
 
 
 def test_a_list_of_other_classes_is_refused(tmp_path):
-    with pytest.raises(birdnet_location.PlaceError, match="3 labels for 2 classes"):
+    with pytest.raises(birdnet_location.LocationError, match="3 labels for 2 classes"):
         birdnet_location.load(make(tmp_path, n_classes=2))
 
 
@@ -66,11 +66,11 @@ def test_the_day_is_read_from_a_soundscape_s_name(name, day):
 
 
 def test_the_place_is_read_from_the_competition_s_text(tmp_path):
-    assert birdnet_location.place_of(tmp_path) is None
+    assert birdnet_location.read_location(tmp_path) is None
     (tmp_path / "recording_location.txt").write_text("El Silencio\n\nCoordinates:\n\nLatitude: 6.76\nLongitude: -74.21\n")
-    assert birdnet_location.place_of(tmp_path) == (6.76, -74.21)
+    assert birdnet_location.read_location(tmp_path) == (6.76, -74.21)
     (tmp_path / "recording_location.txt").write_text("somewhere\n")
-    assert birdnet_location.place_of(tmp_path) is None
+    assert birdnet_location.read_location(tmp_path) is None
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_the_real_model_knows_where_cardinals_and_blackbirds_live():
     expect = birdnet_location.load(source)
     berlin, ithaca = expect(52.5, 13.4, 20), expect(42.4, -76.5, 20)
     assert len(berlin) == 6522 and berlin.index.tolist() == birdnet.species(source)["species"].tolist()
-    assert berlin["Turdus merula"] > 0.5 > birdnet_location.LEAST > berlin["Cardinalis cardinalis"]
-    assert ithaca["Cardinalis cardinalis"] > 0.5 > birdnet_location.LEAST > ithaca["Turdus merula"]
+    assert berlin["Turdus merula"] > 0.5 > birdnet_location.MIN_OCCURRENCE > berlin["Cardinalis cardinalis"]
+    assert ithaca["Cardinalis cardinalis"] > 0.5 > birdnet_location.MIN_OCCURRENCE > ithaca["Turdus merula"]
     assert expect(52.5, 13.4, 22)["Apus apus"] > 0.2 > expect(52.5, 13.4, 2)["Apus apus"]
-    assert birdnet_location.place_of(sample.ensure()) is not None
+    assert birdnet_location.read_location(sample.ensure()) is not None

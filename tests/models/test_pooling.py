@@ -67,7 +67,7 @@ def test_pool_gives_each_slice_the_feature_of_its_patches():
 
 
 def test_silence_has_some_weight():
-    assert pooling.patch_weights(np.array([0.0, 0.6])).tolist() == pytest.approx([pooling.LEAST_WEIGHT, 0.6])
+    assert pooling.patch_weights(np.array([0.0, 0.6])).tolist() == pytest.approx([pooling.MIN_WEIGHT, 0.6])
 
 
 def test_windows_cover_every_patch_and_a_short_recording_is_one_window():

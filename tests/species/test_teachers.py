@@ -9,7 +9,7 @@ from sounds import hiss, song
 from birdlib import streaming
 from birdlib.data import taxonomy
 from birdlib.models import base as embedder_base
-from birdlib.models import birdnet_location, embedders, pooling, weights, yamnet
+from birdlib.models import birdnet_location, embedders, mirrors, pooling, weights, yamnet
 from birdlib.species import classifiers, pseudolabels, teachers
 
 RATE_HZ = 8000
@@ -190,7 +190,7 @@ def test_yamnet_scores_other_sounds_only(soundscapes):
 
 def test_other_sounds_are_classes_of_yamnet_and_no_birds():
     assert len(yamnet.OTHER_SOUNDS) == len(set(yamnet.OTHER_SOUNDS)) and not set(yamnet.OTHER_SOUNDS) & set(yamnet.BIRD_CLASSES)
-    _, class_names = yamnet.read_tflite(weights.fetch("yamnet").path)
+    _, class_names = mirrors.read_yamnet(weights.fetch("yamnet").path)
     assert set(yamnet.OTHER_SOUNDS) <= set(class_names)
 
 
