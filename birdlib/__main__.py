@@ -229,7 +229,7 @@ def _birds_of_files(options):
     """(function from a file to a vector for each bird in it, the key of its encoder, its equal-error threshold), of stage 09."""
     from birdlib.individuals import track_embeddings
 
-    return track_embeddings.of_stage(options.outputs)
+    return track_embeddings.from_stage(options.outputs)
 
 
 def _weights(options):

@@ -65,6 +65,8 @@ def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monk
 
 
 KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the functions that build models
+    "birdlib.individuals.training",
+    "birdlib.individuals.track_encoder",
     "birdlib.multimodal.encoders",
     "birdlib.multimodal.match_training",
     "birdlib.multimodal.scene_encoders",

@@ -10,8 +10,7 @@ import keras
 from keras import ops
 
 from birdlib import runtime
-from birdlib.models import layers as vector_layers
-from birdlib.models import pooling
+from birdlib.models import layers
 from birdlib.models.vgg16 import IMAGE_SIZE
 
 _EMBEDDING_DIM = 128
@@ -68,7 +67,7 @@ def image_encoder(vgg, train_from="block5_conv1", dim=_EMBEDDING_DIM, dropout=0.
     for layer in trained:
         layer.trainable = True
         x = layer(x)
-    x = vector_layers.to_unit_vector(_pool_picture(x) if trained else x, dim, dropout, "image")
+    x = layers.to_unit_vector(_pool_picture(x) if trained else x, dim, dropout, "image")
     return keras.Model({"image_features": features}, x, name="image_encoder")
 
 
@@ -78,7 +77,7 @@ def audio_encoder(patch_dim, dim=_EMBEDDING_DIM, view_dim=1024, units=64, dropou
     Args:
         patch_dim: size of a patch embedding.
         dim: of the vector.
-        view_dim: see ``pooling.build_pooling``.
+        view_dim: see ``layers.PatchPooling``.
         units: of the LSTM, each way.
         dropout: before the last dense layer.
 
@@ -87,15 +86,15 @@ def audio_encoder(patch_dim, dim=_EMBEDDING_DIM, view_dim=1024, units=64, dropou
     """
     embeddings = keras.Input((None, patch_dim), name="embeddings")
     weights = keras.Input((None,), name="weights")
-    pooled = pooling.build_pooling(view_dim)(embeddings, weights)  # (batch, 2 * patch_dim)
+    pooled = layers.PatchPooling(view_dim)(embeddings, weights)  # (batch, 2 * patch_dim)
     x = keras.layers.LayerNormalization(name="patch_scale")(embeddings)
     x = keras.layers.Dense(2 * units, activation="relu", name="patch_projection")(x)
     mask = IsPresent(name="patch_mask")(weights)
     lstm = keras.layers.LSTM(units, return_sequences=True)
     x = keras.layers.Bidirectional(lstm, name="bilstm")(x, mask=mask)  # (batch, patches, 2 * units)
     x = WeightedMean(name="over_time")(x, weights)
-    parts = [vector_layers.UnitVector()(part) for part in (x, pooled)]
-    x = vector_layers.to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
+    parts = [layers.UnitVector()(part) for part in (x, pooled)]
+    x = layers.to_unit_vector(keras.layers.Concatenate()(parts), dim, dropout, "audio")
     return keras.Model({"embeddings": embeddings, "weights": weights}, x, name="audio_encoder")
 
 
@@ -117,7 +116,7 @@ def fused_encoder(image=None, audio=None):
         return image or audio
     inputs = {**image.input, **audio.input, "presence": keras.Input((2,), name="presence")}
     fused = GatedSum(name="fusion")([image.output, audio.output], inputs["presence"])
-    return keras.Model(inputs, vector_layers.UnitVector(name="fused_embedding")(fused), name="fused_encoder")
+    return keras.Model(inputs, layers.UnitVector(name="fused_embedding")(fused), name="fused_encoder")
 
 
 def with_images(frozen, encoder):
@@ -143,21 +142,21 @@ def load(path):
 
 def _split_layers(vgg, train_from):
     """(frozen layers, trained layers) of VGG16, without its input."""
-    layers = vgg.layers[1:]
-    names = [layer.name for layer in layers]
+    whole = vgg.layers[1:]
+    names = [layer.name for layer in whole]
     if not train_from:
-        return layers, []
+        return whole, []
     convolutions = [name for name in names[1:] if "conv" in name]
     if train_from not in convolutions:
         raise EncoderError(f"train_from is {train_from!r}: choose '' (nothing) or one of {', '.join(convolutions)}")
     at = names.index(train_from)
-    return layers[:at], layers[at:]
+    return whole[:at], whole[at:]
 
 
 def _pool_picture(maps):
     """Mean and maximum over the picture, each scaled to unit length: (batch, 2 * channels)."""
     pools = [keras.layers.GlobalAveragePooling2D()(maps), keras.layers.GlobalMaxPooling2D()(maps)]
-    return keras.layers.Concatenate()([vector_layers.UnitVector()(pool) for pool in pools])
+    return keras.layers.Concatenate()([layers.UnitVector()(pool) for pool in pools])
 
 
 @keras.saving.register_keras_serializable("birdlib")

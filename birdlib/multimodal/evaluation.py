@@ -1,10 +1,11 @@
-"""What sound, picture and both are worth: one table of retrieval figures, for species that were learnt and species that were not.
+"""Retrieval by sound, photo and both: one table of figures, for species in training and species left out.
 
-Every row of the table is about the same pairs of a photo and a sound, so that the rows can be compared: a query is looked for among
-all pairs of the training split, those of species that were left out of training among them.
+Every row of the table uses the same pairs of a photo and a sound, so that rows can be compared: the gallery of a query is all pairs
+of the training split, including those of species left out of training.
 """
 
 import functools
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -15,40 +16,36 @@ from birdlib.multimodal import pairs
 
 _ONE_KIND = {"sound only": "sound", "photo only": "photo"}
 _DIRECTIONS = {"photo for a sound": ("sound", "photo"), "sound for a photo": ("photo", "sound")}
-FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", "nmi")
+_FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", "nmi")
 
 
 def query_sets(library, left_out, rng):
-    """Pairs to be found and pairs to look among.
+    """The pairs of the gallery and of the queries.
 
     Args:
         left_out: species kept out of training.
-        rng: draws who is paired with whom.
+        rng: of the pairing.
 
     Returns:
         (gallery, {"validation", "known species", "unseen species"}): tables as ``pairs.pair`` makes them. Of the species left out,
         validation is used too, as nothing was chosen on it. Repeated rows are left out.
     """
-
     known = set(library.photos["species"]).union(library.sounds["species"]).difference(left_out)
 
-    def made(split, without):
+    def paired(split, without):
         return pairs.pair(*pairs.rows(library, split, without), rng)
 
-    unseen = pd.concat([made("validation", known), made("test", known)], ignore_index=True)
-    queries = {
-        "validation": made("validation", left_out),
-        "known species": made("test", left_out),
-        "unseen species": unseen,
-    }
-    return made("train", ()), queries
+    unseen = pd.concat([paired("validation", known), paired("test", known)], ignore_index=True)
+    validation, test = paired("validation", left_out), paired("test", left_out)
+    queries = {"validation": validation, "known species": test, "unseen species": unseen}
+    return paired("train", ()), queries
 
 
 def table(encoder, library, gallery, queries, rng):
     """Sound only, photo only, early fusion and late fusion side by side, each figure with its 90 % interval.
 
-    Late fusion is calibrated and gated on the queries of ``"validation"``. Intervals are bootstrapped by what hangs together: pairs that
-    share a group of recordings or a photo.
+    Late fusion is calibrated and gated on the queries of ``"validation"``. Intervals are bootstrapped by connected pairs, which share a
+    group of recordings or of photos.
 
     Args:
         encoder: from ``encoders``.
@@ -56,70 +53,68 @@ def table(encoder, library, gallery, queries, rng):
         rng: of the bootstrap and of k-means.
 
     Returns:
-        DataFrame: ``set, modality, n`` and ``FIGURES``, each [value, low, high]. Without photos there is one row a set.
+        DataFrame: ``set, modality, n`` and the figures, each [value, low, high]. Without photos there is one row a set.
     """
     has_both = len(library.photos) > 0 and len(library.sounds) > 0
-    sets = {name: _with_both(one) if has_both else one for name, one in queries.items()}
-    gallery = _with_both(gallery) if has_both else gallery
+    if has_both:
+        queries, gallery = {name: _with_both(rows) for name, rows in queries.items()}, _with_both(gallery)
     if not len(gallery):
-        return pd.DataFrame(columns=["set", "modality", "n", *FIGURES])
+        return pd.DataFrame(columns=["set", "modality", "n", *_FIGURES])
     species = gallery["species"].to_numpy()
     views = {name: functools.partial(pairs.alone, kind=kind) for name, kind in _ONE_KIND.items()}
     if has_both:
-        views["early fusion"] = lambda one: one
+        views["early fusion"] = lambda rows: rows
     else:
         views.pop("sound only" if not len(library.sounds) else "photo only")
     embedded = {
-        (name, modality): pairs.embed(encoder, library, view(one))
-        for name, one in [*sets.items(), ("gallery", gallery)]
+        (name, modality): pairs.embed(encoder, library, view(rows))
+        for name, rows in [*queries.items(), ("gallery", gallery)]
         for modality, view in views.items()
     }
     scores = {key: vectors @ embedded["gallery", key[1]].T for key, vectors in embedded.items() if key[0] != "gallery"}
-    if has_both and len(sets["validation"]):
-        truth = sets["validation"]["species"].to_numpy()
+    if has_both and len(queries["validation"]):
+        truth = queries["validation"]["species"].to_numpy()
         calibrations = {name: late_fusion.calibrate(scores["validation", name], truth, species) for name in _ONE_KIND}
-        for name in sets:
+        for name in queries:
             scores[name, "late fusion"] = late_fusion.fuse({m: scores[name, m] for m in _ONE_KIND}, species, calibrations)
             # cosines of vectors side by side are the mean of the cosines
             embedded[name, "late fusion"] = np.hstack([embedded[name, m] for m in _ONE_KIND])
     rows = []
-    for (name, modality), found in sorted(
-        scores.items(), key=lambda item: list(sets).index(item[0][0])
-    ):  # keeps the order of modalities
-        if name == "validation" or not len(sets[name]):
+    for name, modality in itertools.product(queries, [*views, "late fusion"]):
+        if name == "validation" or not len(queries[name]) or (name, modality) not in scores:
             continue
-        truth, groups = sets[name]["species"].to_numpy(), clusters(library, sets[name])
-        each = retrieval.per_query(found, truth, species)
-        said = retrieval.cluster(embedded[name, modality], len(set(truth)), seed=int(rng.integers(2**31)))
-        figures = retrieval.summary(each, truth, said, groups, rng)
-        rows.append({"set": name, "modality": modality, "n": len(truth), **{key: figures[key] for key in FIGURES}})
-    return pd.DataFrame(rows, columns=["set", "modality", "n", *FIGURES])
+        truth, groups = queries[name]["species"].to_numpy(), _clusters(library, queries[name])
+        by_query = retrieval.per_query(scores[name, modality], truth, species)
+        clusters = retrieval.cluster(embedded[name, modality], len(set(truth)), seed=int(rng.integers(2**31)))
+        figures = retrieval.summary(by_query, truth, clusters, groups, rng)
+        rows.append({"set": name, "modality": modality, "n": len(truth), **{key: figures[key] for key in _FIGURES}})
+    return pd.DataFrame(rows, columns=["set", "modality", "n", *_FIGURES])
 
 
-def across(encoder, library, gallery, queries, rng):
+def cross_modal(encoder, library, gallery, queries, rng):
     """Cross-modal retrieval: the photo for a sound, the sound for a photo.
 
     Returns:
-        DataFrame as ``table`` gives, with ``direction`` in place of ``modality``, and ``chance``, the P@1 of a draw by lot
+        DataFrame as ``table`` gives, with ``direction`` in place of ``modality``, and ``chance``, the P@1 of a random ranking
         (both without queries whose species the gallery lacks).
     """
     rows = []
-    for name, one in queries.items():
+    for name, query_pairs in queries.items():
         for direction, (from_, to) in _DIRECTIONS.items():
-            sought, among = pairs.each(one, from_), pairs.each(gallery, to)
-            if name == "validation" or not len(sought) or not len(among):
+            sources, targets = pairs.each(query_pairs, from_), pairs.each(gallery, to)
+            if name == "validation" or not len(sources) or not len(targets):
                 continue
-            truth, species = sought["species"].to_numpy(), among["species"].to_numpy()
-            scores = pairs.embed(encoder, library, sought) @ pairs.embed(encoder, library, among).T
-            each = retrieval.per_query(scores, truth, species)
-            figures = retrieval.summary(each, truth, None, clusters(library, sought), rng)
+            truth, species = sources["species"].to_numpy(), targets["species"].to_numpy()
+            scores = pairs.embed(encoder, library, sources) @ pairs.embed(encoder, library, targets).T
+            by_query = retrieval.per_query(scores, truth, species)
+            figures = retrieval.summary(by_query, truth, None, _clusters(library, sources), rng)
             chance = float(np.mean(truth[np.isin(truth, species), None] == species))
             rows.append({"set": name, "direction": direction, "n": len(truth), "chance": chance, **figures})
-    return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *(name for name in FIGURES if name != "nmi")])
+    return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *(name for name in _FIGURES if name != "nmi")])
 
 
 def examples(scores, query_labels, gallery_labels, n=5):
-    """Queries worth a look: up to ``n`` of different species, right and wrong ones in turn.
+    """Queries to show: up to ``n`` of different species, right and wrong ones in turn.
 
     Returns:
         list of int, rows of the scores.
@@ -132,19 +127,18 @@ def examples(scores, query_labels, gallery_labels, n=5):
     return order.sort_values(["turn", "is_right"], kind="stable").drop_duplicates("species").index[:n].tolist()
 
 
-def clusters(library, table):
-    """(pairs,) int: pairs that share a group of recordings, or of photos, are not independent and get one number."""
+def _clusters(library, table):
+    """(pairs,) int: one number for all pairs that share a group of recordings or of photos, which are not independent."""
     names = {}
     for column, media in (("photo", library.photos), ("sound", library.sounds)):
         rows = table[column].to_numpy()
         groups = np.append(media["group_id"].to_numpy(dtype=object), "")[rows]  # -1 takes the last: no group
         names[column] = np.where(rows == pairs.ABSENT, "", groups)
-    own = pd.Series(np.arange(len(table)).astype(str))  # a pair without sound stands for itself
+    own = pd.Series(np.arange(len(table)).astype(str))  # a pair without sound is a group of its own
     group = pd.Series(names["sound"]).mask(names["sound"] == "", "pair " + own)
     blank = pd.Series("", index=group.index)
-    return splits.units(
-        pd.DataFrame({"group_id": group, "audio_path": blank, "image_path": names["photo"], "video_path": blank})
-    )
+    paths = {"audio_path": blank, "image_path": names["photo"], "video_path": blank}
+    return splits.units(pd.DataFrame({"group_id": group, **paths}))
 
 
 def _with_both(table):

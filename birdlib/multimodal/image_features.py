@@ -1,4 +1,4 @@
-"""Photos: what the frozen part of VGG16 makes of them, computed once for each picture and kept by its content.
+"""Photos: their features by the frozen part of VGG16, computed once for each picture and stored by its content.
 
 A photo has two views, as it is and mirrored. Its middle, a square, is cut out and scaled to 224 pixels.
 """
@@ -10,39 +10,30 @@ import numpy as np
 
 from birdlib import runtime, stages
 from birdlib.models import vgg16, weights
-from birdlib.multimodal import encoders
 from birdlib.store import EmbeddingStore
 from birdlib.video import images
 
-N_VIEWS = 2
+_N_VIEWS = 2
 BATCH = 16  # photos at once
 
 
 def as_input(image):
-    """A picture of any size as VGG16 takes it.
-
-    Args:
-        image: (height, width, 3) uint8 RGB.
-
-    Returns:
-        (224, 224, 3) uint8 RGB.
-    """
+    """The middle square of a picture (height, width, 3) uint8 RGB of any size, as VGG16's (224, 224, 3) uint8 RGB."""
     import cv2
 
-    size = encoders.IMAGE_SIZE
-    height, width = image.shape[:2]
+    size, (height, width) = vgg16.IMAGE_SIZE, image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    middle = image[top : top + side, left : left + side]  # cut first, for a thin strip, scaled, would fill the memory
+    middle = image[top : top + side, left : left + side]  # cut first: a thin strip, scaled, would fill the memory
     return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """VGG16, cut where training begins.
+    """VGG16, split where training begins.
 
     Attributes:
-        vgg: the whole of it, with the layers that ``encoders.image_encoder`` trains.
+        vgg: the whole network, with the layers that ``encoders.image_encoder`` trains.
         frozen: from ``encoders.frozen_vgg16``.
         key: of all that changes the features of a photo.
         weights: for the receipt.
@@ -55,32 +46,29 @@ class Backbone:
 
 
 def load_backbone(train_from="block5_conv1", weights_dir=""):
-    """VGG16 with its weights, which are fetched if need be.
-
-    Args:
-        train_from: as in ``encoders.frozen_vgg16``.
-        weights_dir: as in ``weights.find``.
+    """VGG16 with its weights, found or fetched by ``weights.fetch``, whose errors it raises.
 
     Raises:
-        EncoderError: if VGG16 has no layer ``train_from``.
-        weights.MissingWeightsError: see ``weights.fetch``.
+        EncoderError: if VGG16 has no layer ``train_from``: see ``encoders.frozen_vgg16``.
     """
+    from birdlib.multimodal import encoders
+
     source = weights.fetch("vgg16", weights_dir)
     vgg = vgg16.load(source)
     frozen = encoders.frozen_vgg16(vgg, train_from)
-    key = runtime.digest({"sha256": source.sha256, "train_from": train_from, "size": encoders.IMAGE_SIZE, "recipe": 1})
+    key = runtime.digest({"sha256": source.sha256, "train_from": train_from, "size": vgg16.IMAGE_SIZE, "recipe": 1})
     return Backbone(vgg, frozen, key, {"vgg16": source.receipt()})
 
 
 class Features:
-    """What ``pairs.Library`` asks for a photo: called with its row and a view, it gives an array of ``shape``."""
+    """Features of photos for ``pairs.Library``: called with a row and a view, it returns an array of ``shape``."""
 
     def __init__(self, store, digests, shape):
         self.store, self.digests, self.shape = store, digests, shape
 
     def __call__(self, row, view):
         rows, _ = self.store.get(self.digests[row])
-        return rows.reshape(N_VIEWS, *self.shape)[view]
+        return rows.reshape(_N_VIEWS, *self.shape)[view]
 
 
 def embed(table, root, backbone, folder, stage):
@@ -91,10 +79,10 @@ def embed(table, root, backbone, folder, stage):
         root: folder of the paths.
         backbone: from ``load_backbone``; None where the table is empty.
         folder: of the store.
-        stage: name of the stage, for the skipped table.
+        stage: its name, for the table of skipped files.
 
     Returns:
-        (photos, features, skipped): the rows whose picture could be read, with its ``digest``, from 0; their ``Features``; the skipped table.
+        (photos, features, skipped): the rows whose picture could be read, with its ``digest``, from 0; their ``Features``; the skipped files.
     """
     if not len(table):
         return table.assign(digest=""), None, stages.skipped_table([], stage)
@@ -124,6 +112,6 @@ def _compute(waiting, frozen, store):
     views = np.stack([view for image in waiting.values() for view in (image, image[:, ::-1])]).astype(np.float32)
     computed = frozen.predict(views, batch_size=BATCH, verbose=0)
     for i, digest in enumerate(waiting):
-        rows = computed[i * N_VIEWS : (i + 1) * N_VIEWS].reshape(-1, computed.shape[-1])
+        rows = computed[i * _N_VIEWS : (i + 1) * _N_VIEWS].reshape(-1, computed.shape[-1])
         store.put(digest, rows, np.ones(len(rows), np.float32))
     waiting.clear()

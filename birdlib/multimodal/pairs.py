@@ -1,7 +1,7 @@
-"""Pairs: a photo and a recording of one species (of one individual, where known), as an encoder takes them.
+"""Pairs: a photo and a recording of one species (of one individual, where known), as inputs of an encoder.
 
-A pair names its photo and its sound by their rows in the library's tables; -1 means that there is none. Pairs are
-made inside one split only, by whoever hands in the rows.
+A pair names its photo and its sound by their rows in the library's tables; -1 means that there is none. The caller passes
+the rows of one split, so that no pair spans two.
 """
 
 import dataclasses
@@ -14,21 +14,21 @@ from birdlib.data import splits as split_rules
 from birdlib.models import pooling
 
 ABSENT = -1
-CHUNK = 512  # pairs that are read at a time to be embedded
+_CHUNK = 512  # pairs whose arrays are in memory at once
 KINDS = ("photo", "sound")  # of media, in the order of ``presence``
 
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """What can be paired.
+    """Photos and sounds that can be paired.
 
     Attributes:
         photos, sounds: DataFrames with ``recording_id, species, individual_id, group_id, split, is_repeated``, rows numbered from 0;
             sounds also have ``first, last``, their rows in ``embeddings``.
-        photo_features: ``photos.Features``: called with (row of photos, view) it gives what the encoder takes; view 1 is mirrored.
+        photo_features: ``image_features.Features``: called with (row of photos, view) it returns the features of a photo; view 1 is mirrored.
         embeddings: (patches, dim), may be memory-mapped.
         weights: (patches,) of the patches.
-        n_patches: so many patches of a sound are heard at once.
+        n_patches: length of the window of a sound that is embedded.
     """
 
     photos: pd.DataFrame
@@ -44,7 +44,7 @@ def pair(photos, sounds, rng):
 
     Args:
         photos, sounds: rows of a library's tables, of one split.
-        rng: draws who is paired with whom.
+        rng: of the pairing.
 
     Returns:
         DataFrame: ``photo, sound`` (rows of the library, or -1), ``species``.
@@ -64,8 +64,8 @@ def pair(photos, sounds, rng):
 
 def _members(table, is_known):
     """{(species, individual): rows}; the individual only where both sides know it."""
-    who = table["individual_id"].where(is_known, "")
-    return table.groupby([table["species"], who]).groups
+    individual = table["individual_id"].where(is_known, "")
+    return table.groupby([table["species"], individual]).groups
 
 
 def alone(pairs, kind):
@@ -79,12 +79,12 @@ def each(pairs, kind):
 
 
 def inputs(library, pairs, rng=None):
-    """What an encoder takes.
+    """The inputs of an encoder.
 
     Args:
         pairs: from ``pair``.
-        rng: None hears the part of each sound with the most bird in it and sees photos as they are; else the part is
-            drawn, and whether the photo is mirrored.
+        rng: None takes the window of each sound with the highest bird scores, and photos unmirrored; else window and mirroring are
+            random.
 
     Returns:
         dict of float32 arrays: ``image_features`` (pairs, ...) where there are photos, ``embeddings`` (pairs, patches, dim) and
@@ -101,7 +101,7 @@ def inputs(library, pairs, rng=None):
     if len(library.sounds):
         embeddings = np.zeros((len(pairs), library.n_patches, library.embeddings.shape[1]), np.float32)
         weights = np.zeros((len(pairs), library.n_patches), np.float32)
-        weights[~presence[:, 1], 0] = 1.0  # one empty patch, for an LSTM must hear something
+        weights[~presence[:, 1], 0] = 1.0  # one empty patch, because an LSTM needs one
         first, last = library.sounds["first"].to_numpy(), library.sounds["last"].to_numpy()
         for i in np.flatnonzero(presence[:, 1]):
             start, end = window(library.weights, first[sound[i]], last[sound[i]], library.n_patches, rng)
@@ -112,14 +112,14 @@ def inputs(library, pairs, rng=None):
 
 
 def window(weights, first, last, n_patches, rng=None):
-    """Which patches of a sound are heard: all, or ``n_patches`` in a row, those of the greatest weight or, with ``rng``, drawn.
+    """The window of a sound: all patches, or ``n_patches`` in a row, those of the greatest weight or, with ``rng``, at random.
 
     Args:
         weights: (patches,) of all sounds.
         first, last: the rows of this one.
 
     Returns:
-        (first, last) of what is heard.
+        (first, last) row of the window.
     """
     n_spare = last - first - n_patches
     if n_spare <= 0:
@@ -133,34 +133,33 @@ def window(weights, first, last, n_patches, rng=None):
 
 
 def embed(encoder, library, pairs):
-    """Unit vectors of pairs, (pairs, dim) float32, in little memory."""
+    """Unit vectors of pairs, (pairs, dim) float32, computed in chunks."""
     embedded = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
-    for start in range(0, len(pairs), CHUNK):
-        arrays = inputs(library, pairs.iloc[start : start + CHUNK])
+    for start in range(0, len(pairs), _CHUNK):
+        arrays = inputs(library, pairs.iloc[start : start + _CHUNK])
         arrays = {name: arrays[name] for name in encoder.input}
         embedded.append(encoder.predict(arrays, batch_size=64, verbose=0))
     return np.concatenate(embedded)
 
 
 def drop_modalities(pairs, share, rng):
-    """Modality dropout: so many of the pairs that have both lose one, the photo or the sound, so that either is learnt alone."""
-    lot = rng.random(len(pairs))
+    """Modality dropout: a share of the complete pairs loses its photo or its sound, so that each is trained alone too."""
+    draw = rng.random(len(pairs))
     is_whole = (pairs[["photo", "sound"]] != ABSENT).all(axis=1).to_numpy()
-    no_photo, no_sound = is_whole & (lot < share / 2), is_whole & (lot > 1 - share / 2)
-    return pairs.assign(
-        photo=np.where(no_photo, ABSENT, pairs["photo"]), sound=np.where(no_sound, ABSENT, pairs["sound"])
-    )
+    no_photo, no_sound = is_whole & (draw < share / 2), is_whole & (draw > 1 - share / 2)
+    photo, sound = np.where(no_photo, ABSENT, pairs["photo"]), np.where(no_sound, ABSENT, pairs["sound"])
+    return pairs.assign(photo=photo, sound=sound)
 
 
 def library(splits, photos, photo_features, patches, embeddings, n_patches):
-    """Put together what can be paired.
+    """Build a ``Library`` from the tables of stages 01 and 03.
 
     Args:
         splits: the table of stage 01.
         photos: its rows with a picture that could be read; may be empty.
         photo_features: see ``Library``.
         patches, embeddings: of stage 03.
-        n_patches: at most so many patches of a sound are heard at once.
+        n_patches: maximum length of a window of a sound.
     """
     slices = pooling.recording_slices(patches)
     sounds = splits[splits["audio_path"] != ""].merge(slices, on="recording_id")
@@ -176,15 +175,14 @@ def rows(whole, split, without=()):
 
 
 def thin_species(whole, without=()):
-    """Species that cannot teach all: ``(species, what is lacking)``, in training."""
+    """Species with too little in training: ``(species, reason)``."""
     photos, sounds = (table["species"].value_counts() for table in rows(whole, "train", without))
     found = []
     for name in sorted(set(photos.index) | set(sounds.index)):
         n_photos, n_sounds = photos.get(name, 0), sounds.get(name, 0)
         if n_photos + n_sounds == 1:
-            found.append((f"species {name}", "one sample only in training: it serves as a negative"))
+            found.append((f"species {name}", "one sample only in training: it is a negative only"))
         elif len(photos) and len(sounds) and not (n_photos and n_sounds):
-            found.append(
-                (f"species {name}", f"no {'sound' if n_photos else 'photo'} in training: the other is learnt alone")
-            )
+            missing = "sound" if n_photos else "photo"
+            found.append((f"species {name}", f"no {missing} in training: the other is trained alone"))
     return found

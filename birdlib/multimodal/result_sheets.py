@@ -1,8 +1,7 @@
-"""Pictures and sounds side by side. A card is one sample: its photo above the spectrogram of its sound.
+"""Figures of photos with sounds. A card is one sample: its photo above the spectrogram of its sound.
 
 A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or None), ``waveform`` ((samples,) float32, or None) and
-``sample_rate_hz`` (None without a waveform). Every function makes a figure of its own and returns its axes, shape
-(rows, columns, 2): the photo and the sound of each card.
+``sample_rate_hz`` (None without a waveform). Every function makes a new figure and returns its axes, shape (rows, columns, 2): the photo and the sound of each card.
 """
 
 import textwrap
@@ -13,11 +12,11 @@ from birdlib import plots
 from birdlib.audio import io as audio_io
 from birdlib.video import images
 
-# Borders: colour, and line for the colour-blind.
-_RIGHT, _WRONG, _ASKED = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
-_ROLES = {"anchor": _ASKED, "positive": _RIGHT, "negative": _WRONG}
-ABSENT = "#e6e6e6"
-_LINE_LENGTH = 30  # of a title, in letters: what fits above a card
+# Borders: colour, and line style for colour-blind readers.
+_RIGHT, _WRONG, _QUERY = ("#2e7d32", "solid"), ("#d32f2f", "dashed"), ("#333333", "solid")
+_ROLES = {"anchor": _QUERY, "positive": _RIGHT, "negative": _WRONG}
+_ABSENT = "#e6e6e6"
+_LINE_LENGTH = 30  # of a title, in letters, that fits above a card
 _MATCH_SIZE = 6.0, 2.6  # inches, of a card with a strip of frames
 _SPECTRUM_DEPTH = 0.6  # of what ``scenes.spectrogram`` gives is shown: 60 dB
 
@@ -45,12 +44,12 @@ def card(library, pair, root, cosine=None, is_right=None):
 
 
 def triplet_cards(triplets):
-    """What a network learns from: one row a triplet, with the columns anchor, positive and negative.
+    """Training triplets: one row each, with the columns anchor, positive and negative.
 
     Args:
         triplets: rows of three cards; the role is put before the title.
     """
-    titled = [[_titled(role, one) for role, one in zip(_ROLES, row, strict=True)] for row in triplets]
+    titled = [[_titled(role, item) for role, item in zip(_ROLES, row, strict=True)] for row in triplets]
     return _grid(titled, [list(_ROLES.values())] * len(triplets), card_width=3.2)
 
 
@@ -65,37 +64,37 @@ def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5
     """
     rows = []
     for query in examples:
-        asked = queries.iloc[query]
-        row = [card(library, asked, root)]
-        for near in np.argsort(-scores[query])[:n_nearest]:
-            found = gallery.iloc[near]
-            row.append(card(library, found, root, scores[query, near], found["species"] == asked["species"]))
+        query_pair = queries.iloc[query]
+        row = [card(library, query_pair, root)]
+        for number in np.argsort(-scores[query])[:n_nearest]:
+            found = gallery.iloc[number]
+            row.append(card(library, found, root, scores[query, number], found["species"] == query_pair["species"]))
         rows.append(row)
     return rows
 
 
 def retrieval_gallery(rows):
-    """What a network finds: one row a query, on the left, and the nearest of the gallery, the likest first.
+    """Retrieval results: one row a query, which is on the left, with the nearest of the gallery, nearest first.
 
     Args:
-        rows: rows of cards, of any length, that also tell ``is_right``: whether the species is that of the query (solid green
-            border) or not (dashed red); None for the query itself, which is called so before its title.
+        rows: rows of cards, of any length, with ``is_right``: whether the species is that of the query (solid green border) or
+            not (dashed red); None for the query itself, whose title begins with "query".
     """
-    borders = {None: _ASKED, True: _RIGHT, False: _WRONG}
-    titled = [[_titled("query", one) if one["is_right"] is None else one for one in row] for row in rows]
-    return _grid(titled, [[borders[one["is_right"]] for one in row] for row in rows], card_width=2.3)
+    borders = {None: _QUERY, True: _RIGHT, False: _WRONG}
+    titled = [[_titled("query", item) if item["is_right"] is None else item for item in row] for row in rows]
+    return _grid(titled, [[borders[item["is_right"]] for item in row] for row in rows], card_width=2.3)
 
 
-def _titled(role, one):
-    return one | {"title": f"{role}: {one['title']}"}
+def _titled(role, item):
+    return item | {"title": f"{role}: {item['title']}"}
 
 
 def match_cards(cards):
-    """Pairs of a picture and a sound that were judged to belong together or not: the frames in a strip above the spectrogram.
+    """Pairs of a picture and a sound with the prediction of a matcher: the frames in a strip above the spectrogram.
 
     Args:
         cards: dicts with ``title``, ``frames`` ((frames, height, width, 3) uint8), ``spectrogram`` ((steps, bands) as
-            ``scenes.spectrogram`` gives it) and ``is_right``: whether the judgement is (solid green border) or not (dashed red).
+            ``scenes.spectrogram`` gives it) and ``is_right``: whether the prediction is (solid green border) or not (dashed red).
 
     Returns:
         axes, shape (rows, columns, 2): two cards a row; the strip and the spectrogram of each.
@@ -106,7 +105,7 @@ def match_cards(cards):
 
 
 def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None):
-    """Draw the cards; where a row is shorter than others its end is left blank."""
+    """Draw the cards; a short row ends in blank space."""
     n_rows, n_columns = max(len(rows), 1), max(map(len, rows), default=1)
     card_height, draw = card_height or 1.2 * card_width, draw or _draw
     axes = plots.new_axes(
@@ -116,12 +115,12 @@ def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None
     axes = axes.reshape(n_rows, 2, n_columns).swapaxes(1, 2)  # (rows, columns, 2)
     for ax in axes.flat:
         ax.set_axis_off()
-    for places, cards, row_borders in zip(axes, rows, borders, strict=False):
-        for (upper, lower), card, (colour, line) in zip(places, cards, row_borders, strict=False):
+    for row_axes, cards, row_borders in zip(axes, rows, borders, strict=False):
+        for (upper, lower), card, (colour, line) in zip(row_axes, cards, row_borders, strict=False):
             draw(upper, lower, card, colour)
             for ax in (upper, lower):
                 ax.set_axis_on()
-                ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=ABSENT)
+                ax.set(xticks=[], yticks=[], xlabel="", ylabel="", facecolor=_ABSENT)
                 ax.spines[:].set(color=colour, linestyle=line, linewidth=2.5)
     return axes
 
@@ -130,12 +129,12 @@ def _draw(photo, sound, card, colour):
     lines = [textwrap.fill(text, _LINE_LENGTH) for text in card["title"].splitlines()]
     photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
     if card["image"] is None:
-        _say_absent(photo, "no photo")
+        _mark_absent(photo, "no photo")
     else:
         photo.imshow(card["image"])
         photo.set_aspect("equal", adjustable="datalim")  # all cards are as wide, whatever the photo
     if card["waveform"] is None:
-        _say_absent(sound, "no sound")
+        _mark_absent(sound, "no sound")
     else:
         plots.spectrogram(card["waveform"], card["sample_rate_hz"], ax=sound)
         size = f"{len(card['waveform']) / card['sample_rate_hz']:.3g} s, to {card['sample_rate_hz'] / 2000:g} kHz"
@@ -155,5 +154,5 @@ def _draw_match(strip, sound, card, colour):
     )  # fmt: skip
 
 
-def _say_absent(ax, text):
+def _mark_absent(ax, text):
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=9, color="#777777")

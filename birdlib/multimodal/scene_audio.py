@@ -1,10 +1,11 @@
-"""What can be heard of films and recordings: spectrograms of four seconds each, of those that are not silent.
+"""Spectrograms of scenes: four seconds of a film or recording each, silent ones left out.
 
 Times are in seconds of the file. A row is one scene: when it starts and ends, then its spectrogram, step by step.
 """
 
 import numpy as np
 
+from birdlib import streaming
 from birdlib.audio import io as audio_io
 from birdlib.video import io as video_io
 
@@ -14,16 +15,16 @@ N_STEPS, N_BANDS = 125, 128
 _N_SAMPLES = N_STEPS * _N_FFT  # of a scene
 SCENE_S = _N_SAMPLES / SAMPLE_RATE_HZ
 MIN_HZ = 1000  # wind and traffic are below, most birds above
-_SILENT_PEAK = 1e-4  # what does not reach it is silence
-MAX_SCENES = 4  # of a recording: those where most can be heard
-_LEFT_OVER_S = 0.5  # at the end of a recording, for which there is no scene of its own
+_SILENT_PEAK = 1e-4  # a lower peak is silence
+MAX_SCENES = 4  # of a recording: those of the greatest energy
+_MAX_REST_S = 0.5  # at the end of a recording, which gets no scene of its own
 
 
 def spectrogram(waveform):
-    """What a network hears of a scene: log10 of the power in 128 equal bands up to 16 kHz, in 125 steps of 32 ms.
+    """Log10 of the power in 128 equal bands up to 16 kHz, in 125 steps of 32 ms.
 
     Args:
-        waveform: (samples,) float32 at ``SAMPLE_RATE_HZ``; silence follows a shorter one, a longer one is cut.
+        waveform: (samples,) float32 at ``SAMPLE_RATE_HZ``; a shorter one is padded with silence, a longer one is cut.
 
     Returns:
         (125, 128) float32: 0 is silence (-100 dB), 1 a full sine; noise may go a little beyond.
@@ -31,44 +32,43 @@ def spectrogram(waveform):
     return (1.0 + np.log10(_power(waveform) + 1e-10) / 10.0).astype(np.float32)
 
 
-def hear_film(path, times_s):
-    """Its sound at the times of its scenes, less those that are silent.
+def extract_film(path, times_s):
+    """The scenes of a film's soundtrack that are not silent.
 
     Args:
-        path: of the film.
-        times_s: (scenes, 2), start and end, which ascend.
+        times_s: (scenes, 2), start and end, ascending.
 
     Returns:
         (scenes, 2 + 125 * 128): rows; none where it has no sound.
     """
     blocks = video_io.soundtrack(path, SAMPLE_RATE_HZ, block_s=SCENE_S)
-    heard = zip(times_s, _cut(blocks, times_s), strict=True)
-    return np.array([_as_row(*at_s, piece) for at_s, piece in heard if not _is_silent(piece)])
+    spans = [(round(start_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)) for start_s, end_s in times_s]
+    pieces = zip(times_s, streaming.slices(blocks, spans), strict=True)
+    return np.array([_as_row(*time_s, piece) for time_s, piece in pieces if not _is_silent(piece)])
 
 
-def hear_recording(path, start_s, end_s):
-    """Of scenes that follow one another, the last flush with the end, the ``MAX_SCENES`` with the greatest energy above ``MIN_HZ``.
+def extract_recording(path, start_s, end_s):
+    """Of consecutive scenes, the last flush with the end, the ``MAX_SCENES`` with the greatest energy above ``MIN_HZ``.
 
     Args:
-        path: of the recording.
-        start_s, end_s: the part that is meant; a time beyond the end is the end.
+        start_s, end_s: the part to use; a time beyond the end is the end.
 
     Returns:
-        (scenes, 2 + 125 * 128): rows, in their order; none of what is silent.
+        (scenes, 2 + 125 * 128): rows, in order of time; none of silence.
     """
     found, before = [], np.zeros(0, np.float32)
     for n, block in enumerate(audio_io.stream(path, SCENE_S, SAMPLE_RATE_HZ, start_s, end_s)):
         at_s, n_new = start_s + n * SCENE_S, len(block)
         if n and n_new < _N_SAMPLES:
-            if n_new <= _LEFT_OVER_S * SAMPLE_RATE_HZ:
+            if n_new <= _MAX_REST_S * SAMPLE_RATE_HZ:
                 break
             at_s, block = at_s - SCENE_S + n_new / SAMPLE_RATE_HZ, np.concatenate([before[n_new:], block])
         before = block
         if not _is_silent(block):
             energy = _power(block)[:, MIN_HZ * N_BANDS * 2 // SAMPLE_RATE_HZ :].sum()
             found.append((-energy, at_s, _as_row(at_s, at_s + len(block) / SAMPLE_RATE_HZ, block)))
-            found = sorted(found, key=lambda one: one[:2])[:MAX_SCENES]
-    return np.array([row for _, _, row in sorted(found, key=lambda one: one[1])])
+            found = sorted(found, key=lambda scene: scene[:2])[:MAX_SCENES]
+    return np.array([row for _, _, row in sorted(found, key=lambda scene: scene[1])])
 
 
 def _power(waveform):
@@ -86,14 +86,3 @@ def _is_silent(waveform):
 
 def _as_row(start_s, end_s, waveform):
     return np.concatenate([[start_s, end_s], spectrogram(waveform).ravel()])
-
-
-def _cut(blocks, times_s):
-    """Yields the waveform at each of the times, which ascend, shorter where the sound ends; in little memory."""
-    blocks, waiting, first = iter(blocks), np.zeros(0, np.float32), 0  # the number of the first sample that waits
-    for start_s, end_s in times_s:
-        start, end = round(start_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
-        while first + len(waiting) < end and (block := next(blocks, None)) is not None:
-            n_past = min(max(start - first, 0), len(waiting))
-            waiting, first = np.concatenate([waiting[n_past:], block]), first + n_past
-        yield waiting[max(start - first, 0) : max(end - first, 0)]

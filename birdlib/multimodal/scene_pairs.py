@@ -1,4 +1,4 @@
-"""Pairs of scenes: which sound and which picture belong together, and which of them are learnt from.
+"""Pairs of scenes: which sound and which picture belong together, and which of them are for training.
 
 A pair is a picture scene and a sound scene (``scenes``), named by their rows. They match if their category is the same: the species,
 or, for a film without one, the film. A film's pictures are paired with their own moment's sound.
@@ -10,11 +10,16 @@ import functools
 import numpy as np
 import pandas as pd
 
+from birdlib import runtime
 from birdlib.data import splits as split_rules
 from birdlib.multimodal import scenes
 
-_NAMELESS = "film:"  # category of a film without species begins so
-_REMEMBERED = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
+_NAMELESS = "film:"  # prefix of the category of a film without species
+_CACHE_SIZE = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
+
+
+class CorrespondenceError(runtime.BirdlibError):
+    """A matcher that cannot be trained or used as configured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +39,18 @@ class Library:
 
 
 def library(pictures, sounds, store):
-    """A library of the scenes of a store; what was read last stays in memory."""
-    seen, heard = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)
-    remember = functools.lru_cache(maxsize=_REMEMBERED)
-    pixels, features, spectrogram = (remember(read) for read in (seen.pixels, seen.features, heard.spectrogram))
+    """A library of the scenes of a store, with a cache of the arrays read last."""
+    picture_arrays, sound_arrays = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)
+    cached = functools.lru_cache(maxsize=_CACHE_SIZE)
+    pixels, features, spectrogram = (cached(read) for read in (picture_arrays.pixels, picture_arrays.features, sound_arrays.spectrogram))
     return Library(pictures, sounds, {"pixels": pixels, "features": features}, {"spectrogram": spectrogram})
 
 
-def can_learn(splits):
-    """Whether the recordings of a split table give pairs: two species that can be seen and heard, or two films."""
+def has_pairs(splits):
+    """Whether the recordings of a split table give pairs: two species with pictures and sounds, or two films."""
     has_film = splits["video_path"] != ""
-    seen, heard = (set(splits.loc[has_film | (splits[name] != ""), "species"]) for name in ("image_path", "audio_path"))
-    return len(seen & heard - {""}) > 1 or splits.loc[has_film, "recording_id"].nunique() > 1
+    pictured, recorded = (set(splits.loc[has_film | (splits[name] != ""), "species"]) for name in ("image_path", "audio_path"))
+    return len(pictured & recorded - {""}) > 1 or splits.loc[has_film, "recording_id"].nunique() > 1
 
 
 def rows(library, split, without=()):
@@ -53,8 +58,8 @@ def rows(library, split, without=()):
     return split_rules.rows_of((library.pictures, library.sounds), split, without, "category")
 
 
-def learnt(library, split, left_out=()):
-    """(pictures, sounds): the rows of one split that are learnt from: without ``nameless_films``, nor species left out."""
+def training_rows(library, split, left_out=()):
+    """(pictures, sounds): the rows of one split for training: without ``nameless_films`` and the species left out."""
     return rows(library, split, [*left_out, *nameless_films(library)])
 
 
@@ -65,7 +70,7 @@ def pair(pictures, sounds, rng, n_each=1):
 
     Args:
         pictures, sounds: rows of a library's tables.
-        rng: draws the partners.
+        rng: samples the partners.
 
     Returns:
         DataFrame: ``picture, sound`` (rows of the library), ``match`` (0 or 1).
@@ -84,25 +89,25 @@ def pair(pictures, sounds, rng, n_each=1):
 
 
 def nameless_films(library):
-    """Categories of films without species, where species can be learnt without them: what they hold is not known, so with the sound of another
-    they may be false mismatches. They are tested on, and not learnt from."""
-    learnt = [{name for name in table["category"] if not name.startswith(_NAMELESS)} for table in rows(library, "train")]
-    if not learnt[0] & learnt[1] or len(learnt[1]) < 2:
+    """Categories of films without species, if species can be trained without them: their birds are unknown, so their mismatches may be
+    false. They are for evaluation, not for training."""
+    species = [{name for name in table["category"] if not name.startswith(_NAMELESS)} for table in rows(library, "train")]
+    if not species[0] & species[1] or len(species[1]) < 2:
         return []
     names = {*library.pictures["category"], *library.sounds["category"]}
     return sorted(name for name in names if name.startswith(_NAMELESS))
 
 
 def false_negatives(pictures, sounds):
-    """What may be wrong with the mismatches that are learnt from, in words; ``""`` where every category is a species."""
+    """A warning about training mismatches that may be false; ``""`` where every category is a species."""
     n_films = max(table.loc[table["category"].str.startswith(_NAMELESS), "category"].nunique() for table in (pictures, sounds))
     if not n_films:
         return ""
-    return f"{n_films} films without species are learnt from: with the sound of another they count as mismatches, and may hold the same birds"
+    return f"{n_films} films without species are in training: with the sound of another they count as mismatches, but may show the same birds"
 
 
 def inputs(library, table, names):
-    """What a matcher takes: {"pixels" or "features", "spectrogram"} float32, row-aligned with the pairs."""
+    """The inputs of a matcher: {"pixels" or "features", "spectrogram"} float32, row-aligned with the pairs."""
     sides = {"spectrogram": ("sound", library.sound_arrays), **{n: ("picture", library.picture_arrays) for n in ("pixels", "features")}}
     arrays = {}
     for name in names:
@@ -112,14 +117,14 @@ def inputs(library, table, names):
 
 
 def thin_categories(library):
-    """Categories that can match nothing, or hardly: ``(category, what is lacking)``, in training."""
+    """Categories with no or one matching pair in training: ``(category, reason)``."""
     pictures, sounds = (table["category"].value_counts() for table in rows(library, "train"))
     found = []
     for name in sorted(set(pictures.index) | set(sounds.index)):
-        n_seen, n_heard = pictures.get(name, 0), sounds.get(name, 0)
-        if not (n_seen and n_heard):
-            lacking = "sound in training: it is not learnt" if n_seen else "picture in training: it serves for mismatches only"
+        n_pictures, n_sounds = pictures.get(name, 0), sounds.get(name, 0)
+        if not (n_pictures and n_sounds):
+            lacking = "sound in training: it is not trained" if n_pictures else "picture in training: it is used for mismatches only"
             found.append((f"category {name}", f"no {lacking}"))
-        elif n_seen == n_heard == 1:
+        elif n_pictures == n_sounds == 1:
             found.append((f"category {name}", "one picture and one sound in training: one pair that matches"))
     return found

@@ -1,4 +1,4 @@
-"""What can be seen of films and photos: ResNet50's features of what moves, and small pictures of the whole.
+"""Features of films and photos: ResNet50 features of the moving part, and small pictures of the whole.
 
 A picture is (height, width, 3) uint8 RGB. Times are in seconds of the file.
 """
@@ -14,15 +14,15 @@ from birdlib.video import io as video_io
 
 N_FRAMES = 8  # of a scene, at equal distances, the first at its beginning
 FRAME_S = 0.5  # between them
-PIXELS = 64  # of a side, for networks that see movement; ResNet50 sees resnet50.IMAGE_SIZE
+PIXELS = 64  # of a side, for networks over time; ResNet50 takes resnet50.IMAGE_SIZE
 BATCH = 16  # pictures at once
-_SMALL = (160, 120)  # (width, height) of what movement is looked for in
-_N_BACKGROUND = 40  # frames that tell what stands still
-_MOVES = 25  # of 255, by which something that moves differs
-_MOST_MOVING = 0.4  # of the picture: beyond, the camera moves
-_LEAST_AREA = 30  # small pixels
-_AROUND = 1.4  # of the moving thing's longer side
-_LEAST_SIDE = 48  # pixels
+_SMALL = (160, 120)  # (width, height) of the pictures in which motion is detected
+_N_BACKGROUND = 40  # frames whose median is the background
+_MIN_DIFFERENCE = 25  # of 255, of a moving pixel from the background
+_MAX_MOVING = 0.4  # share of the picture: beyond, the camera moves
+_MIN_AREA = 30  # small pixels
+_MARGIN = 1.4  # side of the crop over the longer side of the moving area
+_MIN_SIDE = 48  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +41,7 @@ class Backbone:
 
 
 def load_backbone(weights_dir=""):
-    """ResNet50 with its weights, which are fetched if need be.
-
-    Args:
-        weights_dir: as in ``weights.find``.
-
-    Raises:
-        weights.MissingWeightsError: see ``weights.fetch``.
-    """
+    """ResNet50 with its weights, found or fetched by ``weights.fetch``, whose errors it raises."""
     import keras
 
     source = weights.fetch("resnet50", weights_dir)
@@ -60,91 +53,83 @@ def load_backbone(weights_dir=""):
 
 
 def as_frame(image, size=resnet50.IMAGE_SIZE):
-    """A picture of any size as a square: scaled, not cut, as a bird may be at the edge of a film.
-
-    Args:
-        image: (height, width, 3) uint8 RGB.
-
-    Returns:
-        (size, size, 3) uint8 RGB.
-    """
+    """A picture of any size as a square (size, size, 3): scaled, not cut, as a bird may be at the edge of a film."""
     import cv2
 
     is_smaller = max(image.shape[:2]) < size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC if is_smaller else cv2.INTER_AREA)
 
 
-def see(looks, backbone):
-    """What the networks take of pictures.
+def extract_pictures(pictures, backbone):
+    """The inputs of the video encoders.
 
     Args:
-        looks: list of (picture in focus, whole picture), each of any size.
+        pictures: list of (crop, whole picture), each of any size.
         backbone: from ``load_backbone``.
 
     Returns:
-        (pictures, 2048 + 64 * 64 * 3) float32: features of what is in focus, pixels of the whole.
+        (pictures, 2048 + 64 * 64 * 3) float32: features of the crop, pixels of the whole.
     """
-    focused = np.stack([as_frame(crop) for crop, _ in looks]).astype(np.float32)
-    features = backbone.network.predict(focused, batch_size=BATCH, verbose=0)
-    pixels = np.stack([as_frame(whole, PIXELS).ravel() for _, whole in looks])
+    crops = np.stack([as_frame(crop) for crop, _ in pictures]).astype(np.float32)
+    features = backbone.network.predict(crops, batch_size=BATCH, verbose=0)
+    pixels = np.stack([as_frame(whole, PIXELS).ravel() for _, whole in pictures])
     return np.hstack([features, pixels]).astype(np.float32)
 
 
-def look(path, times_s, backbone):
-    """See the scenes of a film: every picture that differs is seen once, in whatever scenes it is shown.
+def extract_film(path, times_s, backbone):
+    """The frames of a film's scenes; each distinct picture is computed once, however many scenes it is in.
 
     Args:
-        path: of the film.
-        times_s: (scenes, 2), start and end; where a scene ends sooner, its last picture stands still.
+        times_s: (scenes, 2), start and end; a scene that ends sooner repeats its last picture.
         backbone: from ``load_backbone``.
 
     Returns:
-        (frames, shown): what ``see`` gives of each picture; the numbers of the pictures of each scene, (scenes, 8).
+        (frames, numbers): rows of ``extract_pictures`` of each picture; the numbers of the pictures of each scene, (scenes, 8).
     """
-    seen, scenes, rows, waiting = {}, [], [], []
-    still = _background(path, times_s[0][0], times_s[-1][1])
+    known, scenes, rows, waiting = {}, [], [], []
+    background = _background(path, times_s[0][0], times_s[-1][1])
     for start_s, end_s in times_s:
-        shown = []
+        numbers = []
         for _, image in video_io.frames(path, 1 / FRAME_S, start_s, end_s):
             content = hash(image.tobytes())
-            if content not in seen:
-                waiting.append((focus(image, still), image))
-            shown.append(seen.setdefault(content, len(seen)))
+            if content not in known:
+                waiting.append((crop_motion(image, background), image))
+            numbers.append(known.setdefault(content, len(known)))
             if len(waiting) == BATCH:
-                rows.append(see(waiting, backbone))
+                rows.append(extract_pictures(waiting, backbone))
                 waiting = []
-        scenes.append(shown[:N_FRAMES] + shown[-1:] * (N_FRAMES - len(shown)))
+        scenes.append(numbers[:N_FRAMES] + numbers[-1:] * (N_FRAMES - len(numbers)))
     if waiting:
-        rows.append(see(waiting, backbone))
+        rows.append(extract_pictures(waiting, backbone))
     return np.concatenate(rows), np.array(scenes)
 
 
 def _background(path, start_s, end_s):
-    """What stands still in a film: the median of a few frames, small and smoothed."""
+    """The background of a film: the median of a few frames, small and smoothed."""
     rate_hz = min(1 / FRAME_S, _N_BACKGROUND / max(end_s - start_s, FRAME_S))
     return np.median([_small(image) for _, image in video_io.frames(path, rate_hz, start_s, end_s)], axis=0)
 
 
-def focus(image, background):
-    """The square around the largest thing that moves: a bird in a film by a camera that stands still is a few pixels of it.
+def crop_motion(image, background):
+    """The square around the largest moving area: with a fixed camera, a bird is a few pixels of the picture.
 
     Args:
         image: (height, width, 3) uint8 RGB.
-        background: (120, 160, 3), what stands still.
+        background: (120, 160, 3), of the fixed camera.
 
     Returns:
-        (side, side, 3) uint8 RGB; the whole picture where nothing moves, or nearly all (the camera does).
+        (side, side, 3) uint8 RGB; the whole picture where nothing moves, or nearly everything (the camera does).
     """
     import cv2
 
-    moves = (np.abs(_small(image) - background).max(axis=2) > _MOVES).astype(np.uint8)
-    moves = cv2.morphologyEx(moves, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    n, _, found, _ = cv2.connectedComponentsWithStats(moves)
-    if n < 2 or moves.mean() > _MOST_MOVING or found[1:, cv2.CC_STAT_AREA].max() < _LEAST_AREA:
+    is_moving = (np.abs(_small(image) - background).max(axis=2) > _MIN_DIFFERENCE).astype(np.uint8)
+    is_moving = cv2.morphologyEx(is_moving, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    n, _, areas, _ = cv2.connectedComponentsWithStats(is_moving)
+    if n < 2 or is_moving.mean() > _MAX_MOVING or areas[1:, cv2.CC_STAT_AREA].max() < _MIN_AREA:
         return image
-    x, y, width, height, _ = found[1 + found[1:, cv2.CC_STAT_AREA].argmax()]
+    x, y, width, height, _ = areas[1 + areas[1:, cv2.CC_STAT_AREA].argmax()]
     across, down = image.shape[1] / _SMALL[0], image.shape[0] / _SMALL[1]
-    side = int(np.clip(_AROUND * max(width * across, height * down), min(_LEAST_SIDE, *image.shape[:2]), min(image.shape[:2])))
+    side = int(np.clip(_MARGIN * max(width * across, height * down), min(_MIN_SIDE, *image.shape[:2]), min(image.shape[:2])))
     left = int(np.clip((x + width / 2) * across - side / 2, 0, image.shape[1] - side))
     top = int(np.clip((y + height / 2) * down - side / 2, 0, image.shape[0] - side))
     return image[top : top + side, left : left + side]

@@ -1,6 +1,6 @@
-"""Scenes: four seconds to be seen or heard. What the networks take of them is computed once and kept by its content.
+"""Scenes: four seconds of film, photo or sound. The inputs of the networks are computed once and stored by content.
 
-The picture side of a scene is ``seeing.N_FRAMES`` pictures of a film, or one photo that stands still; the sound side is four
+The picture side of a scene is ``scene_video.N_FRAMES`` frames of a film, or one photo, repeated; the sound side is four
 seconds of a film's sound or of a recording. Both sides of one moment of a film have the same ``moment``. Times are in
 seconds of the file.
 """
@@ -18,7 +18,7 @@ from birdlib.video import images
 from birdlib.video import io as video_io
 
 SCENE_S = scene_audio.SCENE_S
-HOP_S = 2.0  # between scenes of a film; those of a recording follow one another
+HOP_S = 2.0  # between scenes of a film; those of a recording are consecutive
 STORE_KEY = runtime.digest({"scenes": 2})  # of the EmbeddingStore; a new recipe has files of its own
 COLUMNS = (
     "scene_id", "recording_id", "kind", "category", "group_id", "split", "is_repeated",
@@ -29,69 +29,69 @@ load_backbone = scene_video.load_backbone
 
 
 def windows(start_s, until_s, hop_s):
-    """Where scenes begin: every ``hop_s``, and one flush with the end, if more than ``seeing.FRAME_S`` would be left over.
+    """Start times of scenes: every ``hop_s``, and one flush with the end, if more than ``scene_video.FRAME_S`` would be left over.
 
     Returns:
         (scenes,) float64, seconds; at least one.
     """
     n = 1 + max(0, math.floor((until_s - start_s - SCENE_S) / hop_s + 1e-6))
     starts_s = start_s + hop_s * np.arange(n)
-    is_left_over = until_s - starts_s[-1] - SCENE_S > scene_video.FRAME_S
-    return np.append(starts_s, until_s - SCENE_S) if is_left_over else starts_s
+    has_rest = until_s - starts_s[-1] - SCENE_S > scene_video.FRAME_S
+    return np.append(starts_s, until_s - SCENE_S) if has_rest else starts_s
 
 
 class Arrays:
-    """What the networks take of scenes, by the row of a table; read from the store at each call."""
+    """The inputs of the networks, by the row of a table of scenes; read from the store at each call."""
 
     def __init__(self, store, table):
         self.store = store
-        self.places = list(zip(table["key"], table["number"], strict=True))
+        self.entries = list(zip(table["key"], table["number"], strict=True))
 
     def pixels(self, row):
-        """(8, 64, 64, 3) uint8 RGB, of a scene that can be seen."""
+        """(8, 64, 64, 3) uint8 RGB, of a picture scene."""
         frames = self._frames(row)[:, resnet50.FEATURES :]
         return frames.astype(np.uint8).reshape(scene_video.N_FRAMES, scene_video.PIXELS, scene_video.PIXELS, 3)
 
     def features(self, row):
-        """(8, 2048) float32 of ResNet50, of a scene that can be seen."""
+        """(8, 2048) float32 of ResNet50, of a picture scene."""
         return np.array(self._frames(row)[:, : resnet50.FEATURES])
 
     def spectrogram(self, row):
-        """(125, 128) float32, of a scene that can be heard."""
-        key, number = self.places[row]
+        """(125, 128) float32, of a sound scene."""
+        key, number = self.entries[row]
         return np.array(self.store.get(key)[0][number, 2:]).reshape(scene_audio.N_STEPS, scene_audio.N_BANDS)
 
     def _frames(self, row):
-        key, number = self.places[row]
+        key, number = self.entries[row]
         return self.store.get(f"{key} frames")[0][self.store.get(key)[0][number, 2:].astype(int)]
 
 
 def picture_scenes(table, root, backbone, store, stage="05_match"):
-    """The scenes that can be seen, of films and photos.
+    """The picture scenes of films and photos.
 
-    A film has a scene every ``HOP_S``, the last flush with its end; where it ends sooner, its last picture stands still.
+    A film has a scene every ``HOP_S``, the last flush with its end; a shorter film repeats its last picture.
 
     Args:
-        table: rows of the split table; those without ``video_path`` and ``image_path`` are passed over.
+        table: rows of the split table; those without ``video_path`` and ``image_path`` are ignored.
         root: folder of the paths.
-        backbone: from ``load_backbone``; None where there is nothing to see.
+        backbone: from ``load_backbone``; None where there are no pictures.
         store: ``EmbeddingStore(folder, STORE_KEY)``.
-        stage: its name, for the skipped table.
+        stage: its name, for the table of skipped files.
 
     Returns:
-        (scenes, skipped): DataFrame of ``COLUMNS``, rows from 0, and the skipped table, which also tells the flaws of films
+        (scenes, skipped): DataFrame of ``COLUMNS``, rows from 0, and the skipped table, which also lists the flaws of films
         that are used. ``kind`` is "film" or "photo"; ``category`` is the species, or "film:" and the recording_id;
-        ``moment`` is "" where there is but one side; a ``scene_id`` is unique among the scenes of a split.
+        ``moment`` is "" for photos and recordings, which have one side only; a ``scene_id`` is unique among the scenes of a split.
     """
-    told, waiting = [], {}
+    skipped, waiting = [], {}
 
     def film(path, digest, start_s, end_s):
-        starts_s, notes = _film_windows(store, path, digest, start_s, end_s)
-        key = _key(digest, "film", start_s, end_s, backbone.key)
-        return key, notes + _once(store, key, lambda: _see_film(path, starts_s, backbone))
+        times_s, notes = _film_windows(store, path, digest, start_s, end_s)
+        key = runtime.digest([digest, "film", start_s, end_s, backbone.key])
+        return key, notes + _once(store, key, lambda: _film_pictures(path, times_s, backbone))
 
     def photo(path, digest, *_):
-        key = _key(digest, "photo", backbone.key)
+        key = runtime.digest([digest, "photo", backbone.key])
         if key not in store and key not in waiting:
             waiting[key] = (scene_video.as_frame(images.read_image(path)),) * 2
         if len(waiting) == scene_video.BATCH:
@@ -99,48 +99,48 @@ def picture_scenes(table, root, backbone, store, stage="05_match"):
         return key, []
 
     films, photos = (_parts(table, column) for column in ("video_path", "image_path"))
-    film_keys = _gather(films, root, told, "films", film)
-    photo_keys = _gather(photos, root, told, "photos", photo)
+    film_keys = _gather(films, root, skipped, "films", film)
+    photo_keys = _gather(photos, root, skipped, "photos", photo)
     _keep_photos(store, waiting, backbone)
     rows = _rows(store, films, film_keys, "film") + _rows(store, photos, photo_keys, "photo")
-    return pd.DataFrame(rows, columns=COLUMNS), stages.skipped_table(told, stage)
+    return pd.DataFrame(rows, columns=COLUMNS), stages.skipped_table(skipped, stage)
 
 
 def sound_scenes(table, root, store, stage="05_match"):
-    """The scenes that can be heard, of films and recordings; silent ones are left out.
+    """The sound scenes of films and recordings; silent ones are left out.
 
-    Scenes of a film begin where those of ``picture_scenes`` do; those of a recording follow one another, and at most
-    ``hearing.MAX_SCENES`` are taken, those with the greatest energy above ``hearing.MIN_HZ``. Silence follows where a sound ends sooner.
+    Scenes of a film begin where those of ``picture_scenes`` do; those of a recording are consecutive, and at most
+    ``scene_audio.MAX_SCENES`` are taken, those with the greatest energy above ``scene_audio.MIN_HZ``. Shorter ones are padded with silence.
 
     Args:
-        table, root, store, stage: as in ``picture_scenes``; rows without ``video_path`` and ``audio_path`` are passed over.
+        table, root, store, stage: as in ``picture_scenes``; rows without ``video_path`` and ``audio_path`` are ignored.
 
     Returns:
         (scenes, skipped) as ``picture_scenes`` gives; ``kind`` is "film" or "recording".
     """
-    told = []
+    skipped = []
 
     def film(path, digest, start_s, end_s):
-        starts_s, _ = _film_windows(store, path, digest, start_s, end_s)
-        key = _key(digest, "film sound", start_s, end_s)
-        return key, _once(store, key, lambda: _hear_film(path, starts_s))
+        times_s, _ = _film_windows(store, path, digest, start_s, end_s)
+        key = runtime.digest([digest, "film sound", start_s, end_s])
+        return key, _once(store, key, lambda: _film_sound(path, times_s))
 
     def recording(path, digest, start_s, end_s):
-        key = _key(digest, "recording", start_s, end_s)
-        return key, _once(store, key, lambda: _hear_recording(path, start_s, end_s))
+        key = runtime.digest([digest, "recording", start_s, end_s])
+        return key, _once(store, key, lambda: _recording_sound(path, start_s, end_s))
 
     films, recordings = (_parts(table, column) for column in ("video_path", "audio_path"))
-    film_keys = _gather(films, root, told, "sound of films", film)
-    recording_keys = _gather(recordings, root, told, "recordings", recording)
+    film_keys = _gather(films, root, skipped, "sound of films", film)
+    recording_keys = _gather(recordings, root, skipped, "recordings", recording)
     rows = _rows(store, films, film_keys, "film") + _rows(store, recordings, recording_keys, "recording")
-    return pd.DataFrame(rows, columns=COLUMNS), stages.skipped_table(told, stage)
+    return pd.DataFrame(rows, columns=COLUMNS), stages.skipped_table(skipped, stage)
 
 
 # Tables
 
 
 def _parts(table, column):
-    """The rows that have such a file; ``part`` says which of it is meant: (path, start_s, end_s)."""
+    """The rows that have such a file; ``part`` is the part of it to use: (path, start_s, end_s)."""
     rows = table[table[column] != ""]
     if column == "image_path":
         return rows.assign(part=[(path, 0.0, math.inf) for path in rows[column]])
@@ -148,18 +148,18 @@ def _parts(table, column):
     return rows.assign(part=list(zip(rows[column], *times_s, strict=True)))
 
 
-def _gather(rows, root, told, desc, compute):
-    """{part: key}; what cannot be used has none and is told."""
+def _gather(rows, root, skipped, desc, compute):
+    """{part: key}; files that cannot be used have none and are added to ``skipped``."""
     keys = {}
     for part in runtime.progress(sorted(set(rows["part"])), desc=desc):
         path, start_s, end_s = part
         try:
             keys[part], notes = compute(root / path, runtime.digest_file(root / path), start_s, end_s)
-            told += [(path, note) for note in notes]
+            skipped += [(path, note) for note in notes]
         except runtime.FileError as error:
-            told.append((path, error.reason))
+            skipped.append((path, error.reason))
         except OSError as error:
-            told.append((path, error.strerror or "it cannot be read"))
+            skipped.append((path, error.strerror or "it cannot be read"))
     return keys
 
 
@@ -176,16 +176,12 @@ def _rows(store, rows, keys, kind):
     return scenes
 
 
-# What is kept: of each part of a file its scenes, [start_s, end_s, ...], and the rows of notes on it. The scenes of a
-# film that can be seen name rows of "frames", as a frame belongs to several.
-
-
-def _key(digest, *made_with):
-    return runtime.digest([digest, *made_with])
+# In the store: of each part of a file its scenes, [start_s, end_s, ...], and its notes as rows of character codes. Picture
+# scenes of a film hold the row numbers of their "frames", as a frame belongs to several.
 
 
 def _times_s(store, key):
-    """(scenes, 2) float64: start and end; none of what is silent throughout."""
+    """(scenes, 2) float64: start and end; none where all is silent."""
     found = store.get(key)
     return np.zeros((0, 2)) if found is None else np.round(found[0][:, :2].astype(float), 3)
 
@@ -203,47 +199,47 @@ def _once(store, key, compute):
 
 
 def _film_windows(store, path, digest, start_s, end_s):
-    """((scenes, 2) float64 of start and end, notes) of the part of a film that can truly be decoded."""
+    """((scenes, 2) float64 of start and end, notes) of the part of a film that can be decoded."""
 
     def compute():
-        with video_io.noting(path) as notes:
+        with video_io.collect_warnings(path) as notes:
             header_s = video_io.probe(path).duration_s
             last_s = [time_s for time_s, _ in video_io.frames(path, 1 / scene_video.FRAME_S, start_s, end_s)][-1]
         until_s = min(end_s, last_s + scene_video.FRAME_S, header_s if header_s > last_s else math.inf)
         starts_s = np.round(windows(start_s, until_s, HOP_S), 3)
         return {"": np.stack([starts_s, np.minimum(starts_s + SCENE_S, end_s)], axis=1)}, notes
 
-    key = _key(digest, "windows", start_s, end_s)
+    key = runtime.digest([digest, "windows", start_s, end_s])
     notes = _once(store, key, compute)
     return _times_s(store, key), notes
 
 
-def _see_film(path, times_s, backbone):
-    with video_io.noting(path):  # of the windows already
-        frames, shown = scene_video.look(path, times_s, backbone)
-    return {" frames": frames, "": np.hstack([times_s, shown])}, ["shows one picture only"] if len(frames) == 1 else []
+def _film_pictures(path, times_s, backbone):
+    with video_io.collect_warnings(path):  # noted with the windows already
+        frames, numbers = scene_video.extract_film(path, times_s, backbone)
+    return {" frames": frames, "": np.hstack([times_s, numbers])}, ["shows one picture only"] if len(frames) == 1 else []
 
 
 def _keep_photos(store, waiting, backbone):
     if waiting:
-        frames = scene_video.see(list(waiting.values()), backbone)
+        frames = scene_video.extract_pictures(list(waiting.values()), backbone)
         for key, frame in zip(waiting, frames, strict=True):
             store.put(f"{key} frames", frame[None], np.ones(1))
             store.put(key, np.zeros((1, 2 + scene_video.N_FRAMES)), np.ones(1))
     waiting.clear()
 
 
-def _hear_film(path, times_s):
-    with video_io.noting(path) as notes:
+def _film_sound(path, times_s):
+    with video_io.collect_warnings(path) as notes:
         has_sound = video_io.probe(path).has_sound
-        rows = scene_audio.hear_film(path, times_s)
+        rows = scene_audio.extract_film(path, times_s)
     if not has_sound:
         notes.append("has no sound: only its pictures are used")
     elif len(rows) < len(times_s):
-        notes.append(f"is silent in {len(times_s) - len(rows)} of {len(times_s)} scenes: they are only seen")
+        notes.append(f"is silent in {len(times_s) - len(rows)} of {len(times_s)} scenes: only their pictures are used")
     return {"": rows}, notes
 
 
-def _hear_recording(path, start_s, end_s):
-    rows = scene_audio.hear_recording(path, start_s, end_s)
+def _recording_sound(path, start_s, end_s):
+    rows = scene_audio.extract_recording(path, start_s, end_s)
     return {"": rows}, [] if len(rows) else ["is silent"]

@@ -1,7 +1,7 @@
-"""The nearest recordings and photos to a query: the index that stage 04 leaves, for use.
+"""Search for the nearest recordings and photos in the index that stage 04 writes.
 
 The index has a row for every photo and every sound of the manifest, each embedded alone, so that a photo finds sounds and a sound
-finds photos. A sound that is asked for is cleaned and heard as those of the index were.
+finds photos. A sound of a query is cleaned and embedded as those of the index were.
 """
 
 import tempfile
@@ -14,10 +14,10 @@ from birdlib import runtime, stages
 from birdlib.audio import cleaning
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders, pooling
-from birdlib.multimodal import encoders, image_features, pairs
+from birdlib.multimodal import image_features, pairs
 from birdlib.video import images
 
-_HOW_HEARD = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")  # what ``preprocessing`` tells
+_PREPROCESSING = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")
 
 
 class NearestError(runtime.BirdlibError):
@@ -34,23 +34,23 @@ def index(encoder, library):
     for kind, media, column in (("photo", library.photos, "image_path"), ("sound", library.sounds, "audio_path")):
         if not len(media):
             continue
-        one = media.drop_duplicates("recording_id")
-        rows = pd.DataFrame({"photo": pairs.ABSENT, "sound": pairs.ABSENT, "species": one["species"]})
-        rows[kind] = one.index
+        media = media.drop_duplicates("recording_id")
+        rows = pd.DataFrame({"photo": pairs.ABSENT, "sound": pairs.ABSENT, "species": media["species"]})
+        rows[kind] = media.index
         vectors.append(pairs.embed(encoder, library, rows))
-        facts = one[["recording_id", "species", "split"]].assign(kind=kind, path=one[column])
-        tables.append(facts[["recording_id", "kind", "species", "split", "path"]])
+        table = media.assign(kind=kind, path=media[column])
+        tables.append(table[["recording_id", "kind", "species", "split", "path"]])
     return np.concatenate(vectors), pd.concat(tables, ignore_index=True)
 
 
 def preprocessing(outputs_dir, n_patches):
-    """How the sounds of an index were cleaned and heard, so that a query is too: dict, fit for JSON."""
-    listened, cleaned = (stages.receipt(outputs_dir, name) for name in ("03_embed", "02_clean"))
+    """How the sounds of an index were cleaned and embedded, so that a query is too: dict, fit for JSON."""
+    embedded, cleaned = (stages.receipt(outputs_dir, name) for name in ("03_embed", "02_clean"))
     chosen = cleaned["parameters"]
     return {
-        "embedder": listened["parameters"]["embedder"],
-        "octave_down": listened["parameters"]["octave_down"],
-        "key": listened["results"]["key"],
+        "embedder": embedded["parameters"]["embedder"],
+        "octave_down": embedded["parameters"]["octave_down"],
+        "key": embedded["results"]["key"],
         "n_patches": n_patches,
         "cleaning": {"policy": chosen["policy"], "denoise": chosen["denoise"], "threshold": chosen["speech_threshold"]},
         "seed": chosen["seed"],
@@ -58,7 +58,7 @@ def preprocessing(outputs_dir, n_patches):
 
 
 def find(queries, outputs_dir, n=10, weights_dir=""):
-    """List what lies nearest to a photo, to a sound, or to both together.
+    """List the nearest photos and sounds to a photo, a sound, or both together.
 
     Args:
         queries: one path of a picture or a sound, or one of each.
@@ -70,12 +70,14 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         DataFrame: ``cosine, kind, species, recording_id, path``, nearest first; paths as in the manifest.
 
     Raises:
-        NearestError: if there is no such file, two of one kind, or a kind that the encoder did not learn.
+        NearestError: if there is no such file, two of one kind, or a kind that the encoder was not trained on.
         MissingStageError: if stage 04 is not finished.
         ImageError, AudioError: if a file cannot be read.
     """
+    from birdlib.multimodal import encoders
+
     folder = Path(outputs_dir) / "04_triplet"
-    how = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", _HOW_HEARD)
+    config = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", _PREPROCESSING)
     kinds = {("photo" if Path(query).suffix.lower() in images.SUFFIXES else "sound"): Path(query) for query in queries}
     if len(kinds) < len(queries):
         raise NearestError("a query is one picture, one sound, or one of each")
@@ -83,7 +85,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         if not path.is_file():
             raise NearestError(f"there is no {path}")
     encoder = encoders.load(folder / "fused_encoder.keras")
-    arrays = _inputs(encoder, kinds, how, weights_dir)
+    arrays = _inputs(encoder, kinds, config, weights_dir)
     embedding = encoder.predict(arrays, verbose=0)[0]
     table = pd.read_parquet(folder / "index.parquet")
     table.insert(0, "cosine", np.load(folder / "embeddings.npy") @ embedding)
@@ -93,27 +95,22 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
 
 def _inputs(encoder, kinds, preprocessing, weights_dir):
     wanted = {name: x.shape for name, x in encoder.input.items()}
-    learnt = {"photo": "image" in wanted, "sound": "embeddings" in wanted}
+    is_trained = {"photo": "image" in wanted, "sound": "embeddings" in wanted}
     for kind in kinds:
-        if not learnt[kind]:
-            raise NearestError(f"stage 04 had no {kind}s to learn from: it cannot place {kinds[kind]}")
+        if not is_trained[kind]:
+            raise NearestError(f"stage 04 had no {kind}s to train on: it cannot embed {kinds[kind]}")
     arrays = {"presence": np.array([["photo" in kinds, "sound" in kinds]], np.float32)}
-    if learnt["photo"]:
+    if is_trained["photo"]:
         arrays["image"] = np.zeros((1, *wanted["image"][1:]), np.float32)
         if "photo" in kinds:
             arrays["image"][0] = image_features.as_input(images.read_image(kinds["photo"]))
-    if learnt["sound"]:
-        arrays["embeddings"], arrays["weights"] = (
-            np.zeros((1, 1, wanted["embeddings"][2]), np.float32),
-            np.ones((1, 1), np.float32),
-        )
+    if is_trained["sound"]:
+        arrays["embeddings"], arrays["weights"] = np.zeros((1, 1, wanted["embeddings"][2]), np.float32), np.ones((1, 1), np.float32)
         if "sound" in kinds:
-            listener = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"])
-            if listener.key != preprocessing["key"]:
-                raise NearestError(
-                    f"stage 04 heard with other weights of {listener.name}: attach the same, or run 03 and 04 again"
-                )
-            embeddings, bird_scores = listener.embed(_cleaned(kinds["sound"], listener.sample_rate_hz, preprocessing))
+            embedder = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"])
+            if embedder.key != preprocessing["key"]:
+                raise NearestError(f"stage 04 used other weights of {embedder.name}: attach the same, or run 03 and 04 again")
+            embeddings, bird_scores = embedder.embed(_cleaned(kinds["sound"], embedder.sample_rate_hz, preprocessing))
             weights = pooling.patch_weights(bird_scores)
             first, last = pairs.window(weights, 0, len(weights), preprocessing["n_patches"])
             arrays["embeddings"], arrays["weights"] = embeddings[None, first:last], weights[None, first:last]

@@ -8,7 +8,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.data.synthetic import sample
 from birdlib.losses import mining
-from birdlib.multimodal import encoders, image_features, pairs, triplet_batches, triplet_training
+from birdlib.multimodal import image_features, pairs
 from birdlib.video import images as video_images
 
 _N_SAMPLES, DIM = 10_000, 128  # of the mining
@@ -27,6 +27,8 @@ def triplet():
 
 def _epochs(train_from):
     """The photos of the sample with made-up patches: the time does not depend on what the sounds are."""
+    from birdlib.multimodal import encoders, triplet_training
+
     rng = runtime.set_seed(0)
     backbone = image_features.load_backbone(train_from)
     paths = sorted((sample.ensure() / "images").glob("*/*.jpg"))
@@ -50,7 +52,7 @@ def _epochs(train_from):
     ):
         library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), _PATCHES)
         trained = triplet_training.compiled(model, "multi_similarity", len(set(labels)))
-        data = triplet_batches.batches(model, library, (media, sounds), sorted(set(labels)), "", seed=[0])
+        data = triplet_training.batches(model, library, (media, sounds), sorted(set(labels)), "", seed=[0])
         trained.fit(data, steps_per_epoch=1, verbose=0)  # traced before the clock starts
         seconds = _seconds(lambda trained=trained, data=data: trained.fit(data, epochs=1, verbose=0))
         rows.append((f"epoch, {what}, {f'training from {train_from}' if train_from else 'VGG16 all frozen'}", seconds))

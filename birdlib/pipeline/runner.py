@@ -1,4 +1,4 @@
-"""The chain: which notebooks there are, which have to run, and running them headless with papermill."""
+"""The chain: which notebooks have to run, in which order, with which parameters."""
 
 import ast
 import functools
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import locks, runtime, stages
+from birdlib import resume, runtime, stages
 from birdlib.data import birdclef
 from birdlib.models import weights
 from birdlib.multimodal import scene_pairs
 from birdlib.pipeline import execute, report
 
-_HEARING = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
-DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # a submission can do without them, and so without their weights
+_SOUND_STAGES = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
+DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # not needed for a submission: left out where their weights are missing
 
 
 def notebooks():
@@ -32,20 +32,17 @@ def _declared_parameters(notebook):
 
 
 def _choose_parameters(chain, given):
-    """The parameters each notebook gets: its defaults, and the given values it declares.
+    """{notebook path: {name: value}}: the defaults of each notebook, and the given values that it declares.
 
     Args:
         chain: notebook paths.
-        given: {name: value}; text, as it comes from the command line, stands for a number or truth value where one is wanted.
-
-    Returns:
-        {notebook path: {name: value}}.
+        given: {name: value}; text from the command line stands for a number or truth value where one is wanted.
 
     Raises:
-        executions.ChainError: if no notebook declares a given name, or a value has another type than the default.
+        execute.ChainError: if no notebook declares a given name, or a value has another type than the default.
     """
     defaults = {notebook: _declared_parameters(notebook) for notebook in chain}
-    for declared in defaults.values():  # what a notebook says of paths is relative to the repository
+    for declared in defaults.values():  # paths in notebooks are relative to the repository
         declared |= {name: str(runtime.repository() / declared[name]) for name in _paths(declared)}
     unknown = [name for name in given if not any(name in declared for declared in defaults.values())]
     if unknown:
@@ -64,15 +61,15 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         outputs_dir: where the stages write.
         first: number of the notebook to begin with, e.g. ``"03"``; empty for all.
         only: number of the one notebook to run.
-        given: {parameter: value}, passed to each notebook that declares it; relative paths are relative to where you are.
-        force: run also what is current.
+        given: {parameter: value}, passed to each notebook that declares it; paths are relative to the current folder.
+        force: run current stages as well.
 
     Returns:
         {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
 
     Raises:
         executions.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
-        locks.HeldError: if another run writes into the same folder, or nobody can.
+        resume.LockError: if another run writes into the same folder, or it is not writable.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
     first, only = (number and number.zfill(2) for number in (first, only))
@@ -83,7 +80,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         raise execute.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
     parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
-    with locks.hold(outputs, "choose other --outputs"):
+    with resume.lock_folder(outputs, "choose other --outputs"):
         return _run(chosen, parameters, outputs, force)
 
 
@@ -96,7 +93,7 @@ def _run(chosen, parameters, outputs, force):
     with execute.progress_bars(len(chosen)) as (bar, progress_file):
         for notebook in chosen:
             bar.set_description(notebook.stem)
-            lacking = _lacks(notebook.stem, outputs)
+            lacking = _missing_input(notebook.stem, outputs)
             reason = "" if lacking else _why_run(notebook, parameters[notebook], outputs, force)
             if reason:
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
@@ -123,16 +120,16 @@ def _run(chosen, parameters, outputs, force):
     return done
 
 
-def _lacks(stem, outputs):
-    """What these recordings lack for a stage to have anything to do, in words; ``""`` where nothing is."""
+def _missing_input(stem, outputs):
+    """What the recordings lack that a stage needs; ``""`` if nothing."""
     path = outputs / "01_split" / "splits.parquet"
     if not path.is_file():
         return ""
     splits = pd.read_parquet(path)
     has = (splits[["audio_path", "video_path", "individual_id"]] != "").any()
-    if stem in _HEARING and not has["audio_path"]:
+    if stem in _SOUND_STAGES and not has["audio_path"]:
         return "there are no sound files"
-    if stem == "05_match" and not scene_pairs.can_learn(splits):
+    if stem == "05_match" and not scene_pairs.has_pairs(splits):
         return "no two species have both pictures and sounds, nor are there two films"
     if stem == "06_pseudolabel" and not _has_soundscapes(outputs):
         return "there are no sound files in train_soundscapes/"
@@ -149,7 +146,7 @@ def _has_soundscapes(outputs):
 
 
 def _forget(notebook, outputs):
-    """Take away what an earlier run said of a stage that is now left out, so that nobody reads it as of this one."""
+    """Remove the results of an earlier run of a stage that is now left out."""
     execute.executed_path(outputs, notebook).unlink(missing_ok=True)
     (outputs / notebook.stem / stages.RECEIPT).unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ def narrow_vgg():
 
 @pytest.fixture
 def vgg():
-    """As it was, whatever a test before has trained."""
+    """With its weights restored after each test."""
     weights = narrow_vgg().get_weights()
     yield narrow_vgg()
     narrow_vgg().set_weights(weights)
@@ -55,7 +55,7 @@ def image_encoder(vgg, train_from="", seed=2):
 
 
 def fused_encoder(vgg, train_from=""):
-    """With a gate that is not as even as an untrained one."""
+    """With a gate of random weights; an untrained one weighs both alike."""
     encoder = encoders.fused_encoder(image_encoder(vgg, train_from), audio_encoder())
     gate = encoder.get_layer("fusion").gate
     kernel, bias = gate.get_weights()
@@ -107,8 +107,8 @@ def test_padding_does_not_change_an_embedding(n_patches):
     assert np.allclose(run(encoder, arrays), run(encoder, pad(arrays, 44)), atol=1e-5)
 
 
-def test_the_order_of_patches_matters_to_the_lstm_and_not_to_the_pooling():
-    """Without the rows of the dense layer that hear the LSTM, the order is forgotten."""
+def test_order_of_patches_matters_to_the_lstm_and_not_to_the_pooling():
+    """Without the dense weights of the LSTM's output, the order has no effect."""
     encoder, arrays = audio_encoder(), sounds()
     reversed_ = {name: array[:, ::-1] for name, array in arrays.items()}
     assert np.abs(run(encoder, arrays) - run(encoder, reversed_)).max() > 1e-3
@@ -119,14 +119,14 @@ def test_the_order_of_patches_matters_to_the_lstm_and_not_to_the_pooling():
     assert np.allclose(run(encoder, arrays), run(encoder, reversed_), atol=1e-5)
 
 
-def test_weights_are_heard():
-    """A patch of a hundredth of the weight counts for less, so that the embedding is another."""
+def test_patch_weights_change_the_embedding():
+    """A patch of a hundredth of the weight counts for less."""
     encoder, arrays = audio_encoder(), sounds()
     fainter = arrays | {"weights": arrays["weights"] * np.float32([0.01, 1, 1, 1, 1])}
     assert np.abs(run(encoder, arrays) - run(encoder, fainter)).max() > 1e-3
 
 
-def test_sounds_alone_make_an_encoder():
+def test_encoder_of_sounds_only():
     audio = audio_encoder()
     encoder = encoders.fused_encoder(audio=audio)
     assert set(encoder.input) == {"embeddings", "weights"}
@@ -137,7 +137,7 @@ def test_sounds_alone_make_an_encoder():
 
 
 @pytest.mark.parametrize("train_from", ["", "block5_conv1", "block1_conv2"])
-def test_frozen_vgg16_sees_what_keras_vgg16_sees(vgg, train_from):
+def test_frozen_vgg16_equals_keras_vgg16(vgg, train_from):
     """Keras' own preprocessing, in BGR, and network; what is trained is left out, or all is pooled by mean and maximum."""
     import keras
 
@@ -155,13 +155,13 @@ def test_frozen_vgg16_sees_what_keras_vgg16_sees(vgg, train_from):
     assert np.allclose(computed, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_red_is_not_blue(vgg):
+def test_colour_channels_are_not_interchangeable(vgg):
     frozen, images = encoders.frozen_vgg16(vgg, "block1_conv2"), pictures()
     assert not np.allclose(run(frozen, images), run(frozen, images[..., ::-1]), rtol=0.01)
 
 
-def test_training_from_block_5_moves_its_three_convolutions_and_nothing_before(vgg):
-    """The kept features of a photo stay true: what made them is as it was."""
+def test_training_from_block_5_changes_its_three_convolutions_only(vgg):
+    """The stored features of a photo stay valid: the layers that computed them are unchanged."""
     import keras
 
     frozen, encoder = encoders.frozen_vgg16(vgg), image_encoder(vgg, "block5_conv1")
@@ -177,13 +177,13 @@ def test_training_from_block_5_moves_its_three_convolutions_and_nothing_before(v
     assert are_equal(frozen.get_weights(), before[1])
 
 
-def test_all_frozen_trains_the_dense_layer_alone(vgg):
+def test_with_vgg16_frozen_only_the_dense_layer_trains(vgg):
     encoder = image_encoder(vgg)
     assert [variable.path.split("/")[-2] for variable in encoder.trainable_variables] == ["image_dense"] * 2
 
 
 @pytest.mark.parametrize("train_from", ["", "block5_conv1", "block4_conv2"])
-def test_pictures_give_what_their_kept_features_give(vgg, train_from):
+def test_pictures_embed_as_their_stored_features(vgg, train_from):
     frozen, encoder = encoders.frozen_vgg16(vgg, train_from), fused_encoder(vgg, train_from)
     images = pictures()
     arrays = samples(encoder, 2)
@@ -192,7 +192,7 @@ def test_pictures_give_what_their_kept_features_give(vgg, train_from):
     assert np.allclose(run(encoders.with_images(frozen, encoder), arrays | {"image": images}), kept, atol=1e-5)
 
 
-def test_photos_alone_make_an_encoder(vgg):
+def test_encoder_of_photos_only(vgg):
     encoder = encoders.fused_encoder(image_encoder(vgg))
     whole = encoders.with_images(encoders.frozen_vgg16(vgg, ""), encoder)
     assert set(encoder.input) == {"image_features"} and set(whole.input) == {"image"}
@@ -200,8 +200,8 @@ def test_photos_alone_make_an_encoder(vgg):
 
 
 @pytest.mark.parametrize("train_from", ["block9", "block5_pool", "block1_conv1", "image_features"])
-def test_a_layer_that_cannot_be_trained_from_is_refused_with_the_choices(vgg, train_from):
-    """The first convolution is not among them, for something must be frozen."""
+def test_invalid_train_from_is_refused_with_the_choices(vgg, train_from):
+    """The first convolution is not among them, because something must be frozen."""
     for build in (encoders.frozen_vgg16, encoders.image_encoder):
         with pytest.raises(encoders.EncoderError, match=r"'' \(nothing\) or one of block1_conv2, .*block5_conv3"):
             build(vgg, train_from)
@@ -210,12 +210,12 @@ def test_a_layer_that_cannot_be_trained_from_is_refused_with_the_choices(vgg, tr
 # Both
 
 
-def test_an_encoder_of_nothing_is_refused():
+def test_fused_encoder_needs_photos_or_sounds():
     with pytest.raises(encoders.EncoderError, match="photos or sounds"):
         encoders.fused_encoder()
 
 
-def test_what_is_absent_is_not_looked_at(vgg):
+def test_absent_modality_has_no_influence(vgg):
     encoder = fused_encoder(vgg)
     arrays, others = samples(encoder), samples(encoder, seed=7)
     no_photo, no_sound = with_presence(arrays, 0, 1), with_presence(arrays, 1, 0)
@@ -225,7 +225,7 @@ def test_what_is_absent_is_not_looked_at(vgg):
     assert np.allclose(run(encoder, no_sound), run(encoder, sounds_changed), atol=1e-6)
 
 
-def test_one_alone_is_what_its_own_encoder_says(vgg):
+def test_single_modality_embeds_as_by_its_own_encoder(vgg):
     encoder, image, audio = fused_encoder(vgg), image_encoder(vgg), audio_encoder()
     arrays = samples(encoder)
     photo = run(image, {"image_features": arrays["image_features"]})
@@ -236,7 +236,7 @@ def test_one_alone_is_what_its_own_encoder_says(vgg):
     assert np.abs(run(encoder, arrays) - sound).max() > 1e-2
 
 
-def test_other_rows_of_a_batch_change_nothing(vgg):
+def test_embedding_does_not_depend_on_the_batch(vgg):
     encoder = fused_encoder(vgg)
     arrays, others = samples(encoder), samples(encoder, seed=7)
     mixed = {name: np.concatenate([array[:1], others[name][1:]]) for name, array in arrays.items()}
@@ -270,8 +270,8 @@ def test_embeddings_have_unit_length_in_float32_at_any_precision(precision, trai
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16"], indirect=True)
-def test_pooled_pictures_are_not_lost_in_half_precision(vgg, precision):
-    """Squares of 512 maps of some hundreds are summed: infinite in float16, and a picture over infinity is black."""
+def test_pooled_pictures_do_not_overflow_in_half_precision(vgg, precision):
+    """The sum of squares of 512 maps of some hundreds is infinite in float16, and a picture over infinity is zero."""
     import keras
 
     maps = keras.Input((7, 7, 512))
@@ -281,8 +281,8 @@ def test_pooled_pictures_are_not_lost_in_half_precision(vgg, precision):
 
 @pytest.mark.parametrize("train_from", ["", "block5_conv1"])
 @pytest.mark.parametrize("presence", [(1, 0), (0, 1), (1, 1)])
-def test_slopes_are_finite_whatever_is_absent(vgg, train_from, presence):
-    """What is absent comes as zeros, and the length of a zero vector has no slope of its own."""
+def test_gradients_are_finite_with_absent_modalities(vgg, train_from, presence):
+    """An absent modality is zeros, and the length of a zero vector has no gradient of its own."""
     encoder = fused_encoder(vgg, train_from)
     for layer in vgg.layers:
         if layer.weights:
@@ -297,7 +297,7 @@ def test_slopes_are_finite_whatever_is_absent(vgg, train_from, presence):
     assert max(np.abs(slope).max() for slope in found) > 0
 
 
-def test_what_is_absent_teaches_nothing(vgg):
+def test_absent_modality_gets_no_gradient(vgg):
     encoder = fused_encoder(vgg)
     found = slopes(encoder, with_presence(samples(encoder), 1, 0), aimed)
     of_sounds = [slope for path, slope in found.items() if "lstm" in path or "audio" in path]
@@ -321,7 +321,7 @@ def test_models_are_built_called_and_trained_without_a_warning(vgg):
     assert not are_equal(before, encoder.get_weights())
 
 
-def test_a_saved_encoder_says_the_same_in_another_process(vgg, tmp_path):
+def test_saved_encoder_predicts_the_same_in_another_process(vgg, tmp_path):
     whole = encoders.with_images(encoders.frozen_vgg16(vgg), fused_encoder(vgg, "block5_conv1"))
     arrays = {"image": pictures(), **sounds(2), "presence": np.array([[1, 1], [1, 0]], np.float32)}
     (said,) = said_in_another_process(encoders, [whole], arrays, tmp_path)

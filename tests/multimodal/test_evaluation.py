@@ -19,8 +19,8 @@ def rng(seed=0):
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Intervals of 10 draws do here."""
+def few_resamples(monkeypatch):
+    """Intervals of 10 resamples suffice here."""
     monkeypatch.setattr(retrieval, "summary", functools.partial(retrieval.summary, n=10))
 
 
@@ -37,7 +37,7 @@ def manifest(n=160, n_species=8, seed=0, n_files=None):
 
 
 def library(table=None, noise=0.0, **options):
-    """What the photos and sounds of a split manifest show: the mark of the species, with noise."""
+    """Photos and sounds of a split manifest; their features are the species, with noise."""
     table = splits.assign(manifest(**options) if table is None else table, rng())
     photos = table[table["image_path"] != ""].reset_index(drop=True)
     sounds = table[table["audio_path"] != ""].reset_index(drop=True)
@@ -49,7 +49,7 @@ def library(table=None, noise=0.0, **options):
 
 
 def encoder(whole, kinds=("image_features", "embeddings"), is_blind=False):
-    """Adds up what it sees and hears; blind, it answers by lot."""
+    """The sum of its inputs; blind, random vectors."""
     names = [name for name, media in zip(kinds, (whole.photos, whole.sounds), strict=True) if len(media)]
     dim, draw = whole.embeddings.shape[1], rng(5)
 
@@ -71,11 +71,11 @@ def only(kind, table):
     return table[table["audio_path" if kind == "sound" else "image_path"] != ""]
 
 
-# What is sought, and among what
+# Queries and gallery
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_that_is_sought_lies_in_the_gallery(seed):
+def test_queries_and_gallery_share_no_recording_file_or_group(seed):
     """No recording, file or group of a query is one of the gallery's; files and groups are used several times here."""
     whole = library(n=150, seed=seed, n_files=90)
     gallery, queries = evaluation.query_sets(whole, ["s0", "s3"], rng(seed))
@@ -90,7 +90,7 @@ def test_nothing_that_is_sought_lies_in_the_gallery(seed):
                 assert not set(sought[column]) & set(among[column]), (name, column)
 
 
-def test_species_left_out_are_in_the_gallery_and_in_one_set_only():
+def test_species_left_out_are_in_the_gallery_and_one_query_set_only():
     gallery, queries = evaluation.query_sets(library(), ["s1", "s2"], rng())
     assert list(queries) == ["validation", *SETS]
     assert {"s1", "s2"} < set(gallery["species"])
@@ -99,7 +99,7 @@ def test_species_left_out_are_in_the_gallery_and_in_one_set_only():
     assert not {"s1", "s2"} & set(queries["validation"]["species"])
 
 
-def test_with_none_left_out_the_unseen_set_is_empty():
+def test_unseen_set_is_empty_if_no_species_is_left_out():
     whole = library()
     gallery, queries = evaluation.query_sets(whole, [], rng())
     assert len(queries["unseen species"]) == 0
@@ -110,24 +110,24 @@ def test_with_none_left_out_the_unseen_set_is_empty():
 # The table
 
 
-def test_the_table_has_a_row_for_each_set_and_modality_in_this_order(monkeypatch):
+def test_table_has_an_ordered_row_for_each_set_and_modality(monkeypatch):
     monkeypatch.setattr(retrieval, "summary", functools.partial(retrieval.summary, n=300))
     table = results(library(noise=0.3))
-    assert list(table) == ["set", "modality", "n", *evaluation.FIGURES]
+    assert list(table) == ["set", "modality", "n", *evaluation._FIGURES]
     assert table[["set", "modality"]].to_numpy().tolist() == [[name, what] for name in SETS for what in MODALITIES]
     assert table.groupby("set")["n"].nunique().eq(1).all()  # the same pairs in every row
-    figures = np.array(table[list(evaluation.FIGURES)].to_numpy().tolist())  # (rows, figures, 3)
+    figures = np.array(table[list(evaluation._FIGURES)].to_numpy().tolist())  # (rows, figures, 3)
     assert (figures >= 0).all() and (figures <= 1).all()
     value, low, high = np.moveaxis(figures, -1, 0)
     assert (low <= value + 1e-9).all() and (value <= high + 1e-9).all()
 
 
-def test_who_knows_every_species_is_always_right():
-    figures = np.array(results(library())[list(evaluation.FIGURES)].to_numpy().tolist())
+def test_perfect_embeddings_have_perfect_figures():
+    figures = np.array(results(library())[list(evaluation._FIGURES)].to_numpy().tolist())
     assert figures == pytest.approx(np.ones_like(figures))
 
 
-def test_who_answers_by_lot_is_right_as_often_as_chance():
+def test_random_embeddings_are_at_chance():
     """8 species as common as each other: one in eight, and each figure of 60 queries or more ± 3 * sqrt(0.11 / 60)."""
     table = results(library(n=800), (), is_blind=True)
     one = table[table["modality"].isin(["sound only", "photo only", "early fusion"])]
@@ -137,16 +137,16 @@ def test_who_answers_by_lot_is_right_as_often_as_chance():
 
 
 @pytest.mark.parametrize("kind", pairs.KINDS)
-def test_with_one_kind_of_media_there_is_one_row_a_set(kind):
+def test_one_kind_of_media_gives_one_row_a_set(kind):
     whole = library(only(kind, manifest()))
     table = results(whole)
     assert table[["set", "modality"]].to_numpy().tolist() == [[name, f"{kind} only"] for name in SETS]
     gallery, queries = evaluation.query_sets(whole, ["s1"], rng())
-    across = evaluation.across(encoder(whole), whole, gallery, queries, rng())
+    across = evaluation.cross_modal(encoder(whole), whole, gallery, queries, rng())
     assert len(across) == 0 and "chance" in across
 
 
-def test_without_validation_there_is_no_late_fusion():
+def test_late_fusion_needs_validation():
     whole = library()
     gallery, queries = evaluation.query_sets(whole, ["s1"], rng())
     queries["validation"] = queries["validation"][:0]
@@ -154,16 +154,16 @@ def test_without_validation_there_is_no_late_fusion():
     assert table.loc[table["set"] == "known species", "modality"].tolist() == MODALITIES[:3]
 
 
-def test_where_no_bird_was_both_seen_and_heard_the_table_is_empty():
+def test_table_is_empty_without_complete_pairs():
     table = manifest(n_species=8)
     has_photo = table["image_path"] != ""
     whole = library(table[has_photo == table["species"].isin(["s0", "s1", "s2"])])
     found = results(whole, ())
-    assert len(found) == 0 and list(found) == ["set", "modality", "n", *evaluation.FIGURES]
+    assert len(found) == 0 and list(found) == ["set", "modality", "n", *evaluation._FIGURES]
 
 
-def test_pairs_without_a_photo_or_a_sound_are_left_out_of_the_table():
-    """Nobody took a photo of s3: none of its sounds is asked for, but they are among what is found across."""
+def test_incomplete_pairs_are_not_in_the_table():
+    """s3 has no photo: none of its sounds is a query."""
     table = manifest()
     whole = library(table[(table["species"] != "s3") | (table["audio_path"] != "")])
     gallery, queries = evaluation.query_sets(whole, [], rng())
@@ -176,8 +176,8 @@ def test_pairs_without_a_photo_or_a_sound_are_left_out_of_the_table():
 # Across modalities
 
 
-def test_chance_across_is_the_share_of_the_species_among_what_is_sought():
-    """2 photos of wrens and 6 of crows, for a wren and a crow heard: (2 / 8 + 6 / 8) / 2. The owl heard has no photo: it is left out."""
+def test_cross_modal_chance_is_the_share_of_the_species_in_the_gallery():
+    """2 photos of wrens and 6 of crows, for a sound of each: (2 / 8 + 6 / 8) / 2. The owl has no photo: its sound does not count."""
     names = ["wren"] * 2 + ["crow"] * 6
     photos = pd.DataFrame({"species": names, "group_id": [f"p{i}" for i in range(8)]})
     sounds = pd.DataFrame({"species": ["wren", "crow", "owl"], "group_id": list("abc"), "first": range(3), "last": range(1, 4)})  # fmt: skip
@@ -186,15 +186,15 @@ def test_chance_across_is_the_share_of_the_species_among_what_is_sought():
     whole = pairs.Library(photos, sounds, Shown(features), marks, np.ones(3, np.float32), 1)
     gallery = pd.DataFrame({"photo": range(8), "sound": pairs.ABSENT, "species": names})
     sought = pd.DataFrame({"photo": pairs.ABSENT, "sound": range(3), "species": ["wren", "crow", "owl"]})
-    table = evaluation.across(encoder(whole), whole, gallery, {"known species": sought}, rng())
+    table = evaluation.cross_modal(encoder(whole), whole, gallery, {"known species": sought}, rng())
     assert table["direction"].tolist() == ["photo for a sound"]
     assert table["chance"].tolist() == [pytest.approx(0.5)] and table["p_at_1"].item()[0] == 1
 
 
-def test_across_asks_each_sound_and_each_photo_once():
+def test_cross_modal_queries_are_each_sound_and_each_photo_once():
     whole = library()
     gallery, queries = evaluation.query_sets(whole, ["s1"], rng())
-    table = evaluation.across(encoder(whole), whole, gallery, queries, rng()).set_index(["set", "direction"])
+    table = evaluation.cross_modal(encoder(whole), whole, gallery, queries, rng()).set_index(["set", "direction"])
     assert list(table) == ["n", "chance", "p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r"]
     sought = queries["known species"]
     assert table.loc[("known species", "photo for a sound"), "n"] == sought["sound"].nunique()
@@ -202,35 +202,35 @@ def test_across_asks_each_sound_and_each_photo_once():
     assert all(figure[0] == 1 for figure in table["p_at_1"])
 
 
-# What hangs together
+# Connected pairs
 
 
-def test_pairs_that_share_a_photo_or_a_recording_s_group_get_one_number():
-    """Sounds 0 and 1 are of one visit; pairs 0-1 share a visit, 1-2 a photo, and so 0 and 2 hang together as well."""
+def test_pairs_that_share_a_photo_or_a_group_get_one_number():
+    """Sounds 0 and 1 are of one visit; pairs 0-1 share a visit, 1-2 a photo, so 0 and 2 are connected as well."""
     photos = pd.DataFrame({"species": "wren", "group_id": [f"p{i}" for i in range(5)]})
     sounds = pd.DataFrame({"species": "wren", "group_id": ["g0", "g0", "g2", "g3", "g4"]})
     whole = pairs.Library(photos, sounds, None, np.zeros((5, 2)), np.ones(5), 1)
     table = pd.DataFrame(
         [(0, 0), (1, 1), (1, 2), (2, 3), (-1, 4), (3, -1), (3, -1), (4, -1)], columns=["photo", "sound"]
     )
-    found = evaluation.clusters(whole, table)
+    found = evaluation._clusters(whole, table)
     assert pd.factorize(found)[0].tolist() == [0, 0, 0, 1, 2, 3, 3, 4]
 
 
 @pytest.mark.parametrize("kind", pairs.KINDS)
-def test_pairs_of_one_kind_hang_together_by_that_kind_alone(kind):
+def test_pairs_of_one_kind_are_connected_by_that_kind_only(kind):
     media = pd.DataFrame({"species": "wren", "group_id": ["a", "b", "a"]})
     tables = (media, media[:0]) if kind == "photo" else (media[:0], media)
     whole = pairs.Library(*tables, None, np.zeros((3, 2)), np.ones(3), 1)
     table = pd.DataFrame({"photo": pairs.ABSENT, "sound": pairs.ABSENT, "species": "wren"}, index=range(3))
     table[kind] = [0, 1, 2]
-    assert pd.factorize(evaluation.clusters(whole, table))[0].tolist() == [0, 1, 0]
+    assert pd.factorize(evaluation._clusters(whole, table))[0].tolist() == [0, 1, 0]
 
 
 # Examples
 
 
-def test_examples_are_of_different_species_and_wrong_and_right_in_turn():
+def test_examples_alternate_wrong_and_right_and_differ_in_species():
     species = np.array(["wren", "wren", "crow", "crow", "owl", "owl", "jay"])
     is_right = np.array([True, True, False, False, True, False, True])
     gallery = np.array(["wren", "crow", "owl", "jay"])
@@ -242,12 +242,12 @@ def test_examples_are_of_different_species_and_wrong_and_right_in_turn():
     assert len(evaluation.examples(scores, species, gallery)) == 4  # no more than there are species
 
 
-def test_without_queries_or_gallery_there_are_no_examples():
+def test_no_queries_or_gallery_give_no_examples():
     assert evaluation.examples(np.zeros((2, 0)), np.array(["a", "b"]), np.array([])) == []
     assert evaluation.examples(np.zeros((0, 2)), np.array([]), np.array(["a", "b"])) == []
 
 
-def test_each_query_is_shown_with_its_nearest_the_likest_first(monkeypatch):
+def test_query_is_shown_with_its_nearest_in_order(monkeypatch):
     monkeypatch.setattr(result_sheets, "card", lambda library, pair, root, *facts: (pair["species"], *facts))
     queries, gallery = (pd.DataFrame({"species": names}) for names in (["wren", "crow"], ["crow", "wren", "owl"]))
     scores = np.array([[0.5, 0.25, 0.75], [0.5, 0.25, 0.0]])

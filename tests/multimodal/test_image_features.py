@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from birdlib.multimodal import encoders, image_features
+from birdlib.models import vgg16
+from birdlib.multimodal import image_features
 from birdlib.store import EmbeddingStore
 from birdlib.video import images as video_images
 
-SIZE = encoders.IMAGE_SIZE
+SIZE = vgg16.IMAGE_SIZE
 SHAPE = (2, 2, 3)
 
 
@@ -65,7 +66,7 @@ def test_a_picture_of_any_size_becomes_a_square(width, height):
 
 
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (300, 900), (90, 30), (30, 90), (1000, 302)])
-def test_the_middle_is_seen_unstretched(width, height):
+def test_middle_square_is_not_stretched(width, height):
     """A white square in the middle, half as wide as the shorter side, is 112 pixels wide and lies in the middle."""
     side, half = min(width, height), min(width, height) // 2
     image = np.zeros((height, width, 3), np.uint8)
@@ -75,13 +76,13 @@ def test_the_middle_is_seen_unstretched(width, height):
     assert [np.flatnonzero(white.any(axis=axis)).mean() for axis in (0, 1)] == pytest.approx([SIZE / 2] * 2, abs=4)
 
 
-def test_a_thin_strip_does_not_fill_the_memory():
+def test_thin_strip_does_not_fill_the_memory():
     """Scaled whole, a line of a million pixels would be 224 times as wide and take 150 GB."""
     assert image_features.as_input(np.full((1, 1_000_000, 3), 9, np.uint8)).shape == (SIZE, SIZE, 3)
 
 
-def test_a_huge_picture_is_averaged_and_not_sampled():
-    """Lines of single pixels, black and white in turn, are grey from afar."""
+def test_large_picture_is_averaged():
+    """Alternating black and white lines of single pixels become grey."""
     image = np.zeros((2240, 2240, 3), np.uint8)
     image[::2] = 255
     shown = image_features.as_input(image)
@@ -103,16 +104,16 @@ def test_features_are_those_of_the_picture_and_of_its_mirror_image(tmp_path):
         assert features(row, 0)[0, 0, 1] > 190 and features(row, 1)[0, 0, 1] < 10  # the colour is on the left
 
 
-def test_a_picture_is_computed_once_for_its_content_whatever_its_names(tmp_path):
+def test_picture_is_computed_once_by_content(tmp_path):
     table, one = album(tmp_path, 3), backbone()
     (tmp_path / "again.png").write_bytes((tmp_path / "p01.png").read_bytes())
     table = listed([*table["image_path"], "again.png", "p00.png"])
     kept, features, _ = embed(table, tmp_path, one)
-    assert sum(one.frozen.sizes) == 3 * image_features.N_VIEWS and len(kept) == 5
+    assert sum(one.frozen.sizes) == 3 * image_features._N_VIEWS and len(kept) == 5
     assert np.array_equal(features(3, 0), features(1, 0)) and np.array_equal(features(4, 0), features(0, 0))
 
 
-def test_a_second_run_computes_what_is_new_only(tmp_path):
+def test_second_run_computes_new_pictures_only(tmp_path):
     embed(album(tmp_path, 3), tmp_path, backbone())
     again, other_network = backbone(), backbone(key="b" * 64)
     kept, _, _ = embed(album(tmp_path, 4), tmp_path, again)
@@ -121,7 +122,7 @@ def test_a_second_run_computes_what_is_new_only(tmp_path):
     assert other_network.frozen.sizes == [8]
 
 
-def test_a_changed_picture_is_computed_anew(tmp_path):
+def test_changed_picture_is_computed_anew(tmp_path):
     table = album(tmp_path, 2)
     embed(table, tmp_path, backbone())
     Image.fromarray(picture((1, 1, 1))).save(tmp_path / "p00.png")
@@ -130,7 +131,7 @@ def test_a_changed_picture_is_computed_anew(tmp_path):
     assert again.frozen.sizes == [2] and features(0, 0)[0, 0, 1] == pytest.approx(1)
 
 
-def test_pictures_that_cannot_be_read_are_told_and_the_others_go_on(tmp_path):
+def test_unreadable_pictures_are_reported_and_the_others_used(tmp_path):
     album(tmp_path, 3)
     (tmp_path / "torn.png").write_bytes((tmp_path / "p00.png").read_bytes()[:60])
     (tmp_path / "folder.png").mkdir()
@@ -144,19 +145,19 @@ def test_pictures_that_cannot_be_read_are_told_and_the_others_go_on(tmp_path):
     assert set(skipped["stage"]) == {"04_triplet"}
 
 
-def test_where_no_picture_can_be_read_none_is_left(tmp_path):
+def test_no_readable_picture_gives_an_empty_table(tmp_path):
     kept, features, skipped = embed(listed(["a.png", "b.png"]), tmp_path, backbone())
     assert kept.empty and len(skipped) == 2 and features.shape == SHAPE
 
 
-def test_an_empty_table_needs_no_network(tmp_path):
+def test_empty_table_needs_no_network(tmp_path):
     kept, features, skipped = embed(listed([]), tmp_path, None)
     assert kept.empty and "digest" in kept and features is None
     assert skipped.empty and list(skipped) == ["path", "stage", "reason"]
     assert not (tmp_path / "store").exists()
 
 
-def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path):
+def test_killed_run_resumes(tmp_path):
     """40 pictures are batches of 16, 16 and 8; killed in the third, the first two are there."""
     table = album(tmp_path, 40)
     with pytest.raises(KeyboardInterrupt):
@@ -164,12 +165,12 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path):
     assert len(EmbeddingStore(tmp_path / "store", "a" * 64)) == 2 * image_features.BATCH
     again = backbone()
     kept, features, _ = embed(table, tmp_path, again)
-    assert again.frozen.sizes == [8 * image_features.N_VIEWS] and len(kept) == 40
+    assert again.frozen.sizes == [8 * image_features._N_VIEWS] and len(kept) == 40
     assert features(39, 0)[0, 0, 0] == pytest.approx((10 * 39 + 5) % 256, abs=1)
 
 
-def test_features_of_a_vector_come_as_a_vector(tmp_path):
-    """Where all of VGG16 is frozen a photo is 1024 numbers, not maps."""
+def test_pooled_features_are_vectors(tmp_path):
+    """With all of VGG16 frozen, a photo has 1024 features, not maps."""
 
     class Pooled(Frozen):
         output_shape = (None, 3)

@@ -1,4 +1,4 @@
-"""The question is answered of any two files, or it says why not."""
+"""Any two files are matched, or the error states the reason."""
 
 import functools
 
@@ -11,51 +11,49 @@ from media import film as write_film
 from PIL import Image
 
 from birdlib import __main__, runtime, stages
-from birdlib.multimodal import match_experiments, match_files, match_training, scene_encoders, scenes
+from birdlib.multimodal import match_experiments, match_files, match_training, scene_encoders, scene_pairs, scenes
 
 opened = functools.cache(scene_encoders.load)
 
 
-def test_examples_are_the_surest_and_no_picture_is_shown_twice(monkeypatch):
-    whole, said = birds(4, n=2, splits=("test",)), rng(3)
-    monkeypatch.setattr(match_training, "scores", lambda model, library, table: (said.random(len(table)), None))
+def test_examples_are_the_most_confident_and_no_picture_is_shown_twice(monkeypatch):
+    whole, generator = birds(4, n=2, splits=("test",)), rng(3)
+    monkeypatch.setattr(match_training, "scores", lambda model, library, table: (generator.random(len(table)), None))
     shown = match_files.examples(None, whole, (whole.pictures, whole.sounds), rng(), n=2)
     assert shown["picture"].is_unique and list(shown) == ["picture", "sound", "match", "probability", "is_right"]
-    assert (
-        list(zip(shown["match"], shown["is_right"], strict=True))
-        == [(1, True)] * 2 + [(0, False)] * 2 + [(1, False)] * 2
-    )
+    kinds = list(zip(shown["match"], shown["is_right"], strict=True))
+    assert kinds == [(1, True)] * 2 + [(0, False)] * 2 + [(1, False)] * 2
     assert (shown["is_right"] == ((shown["probability"] >= 0.5) == (shown["match"] == 1))).all()
     card = match_files.card(whole, next(shown.itertuples()))
     assert card["is_right"] and card["frames"].shape == card["spectrogram"].shape == (2, 8) and "seen" in card["title"]
 
 
-def test_without_pairs_there_are_no_examples():
+def test_no_pairs_give_no_examples():
     whole = library(media("wren"), [])
     assert match_files.examples(small_matcher(), whole, (whole.pictures, whole.sounds), rng()).empty
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """A stage 05 that is finished, with a matcher that has learnt nothing."""
+    """A finished stage 05 with an untrained matcher."""
     folder = tmp_path_factory.mktemp("outputs")
     runtime.set_seed(0)
     stage = folder / "05_match"
     stage.mkdir()
     match_experiments.build(ONE).save(stage / match_experiments.MATCHER)
     runtime.write_json(match_experiments.best(results({("bce", 0): {"validation": 0.9}})), stage / "best.json")
-    said = {"validation": 0.9, "unseen media": 0.8, "unseen species": 0.7, "unseen films": np.nan}
-    runtime.write_table(results({("bce", 0): said, ("bce", 1): {"unseen media": 0.1}}), stage / "results.parquet")
+    figures = {"validation": 0.9, "unseen media": 0.8, "unseen species": 0.7, "unseen films": np.nan}
+    runtime.write_table(results({("bce", 0): figures, ("bce", 1): {"unseen media": 0.1}}), stage / "results.parquet")
     runtime.write_json(dict.fromkeys(stages.FIELDS, {}), stage / stages.RECEIPT)
     return folder
 
 
 @pytest.fixture
-def ask(outputs, tmp_path, monkeypatch):
-    """Ask of two files of a folder; the matcher is opened once."""
-    monkeypatch.setattr(match_files.scene_encoders, "load", opened)
+def match(outputs, tmp_path, monkeypatch):
+    """Matches two files of a folder; the matcher is loaded once."""
+    monkeypatch.setattr(scene_encoders, "load", opened)
     monkeypatch.setattr(scenes, "load_backbone", lambda weights_dir="": backbone())
-    return lambda picture, sound: match_files.judge(tmp_path / picture, tmp_path / sound, outputs)
+    return lambda picture, sound: match_files.match(tmp_path / picture, tmp_path / sound, outputs)
 
 
 def photo(folder, name="a.png"):
@@ -63,20 +61,18 @@ def photo(folder, name="a.png"):
     return name
 
 
-def test_a_film_and_a_sound_are_judged_by_their_scenes(tmp_path, ask):
+def test_film_and_sound_are_matched_by_their_scenes(tmp_path, match):
     seen, heard = write_film(tmp_path / "a.mp4", by_second(8)), recording(tmp_path / "a.wav", tone(9.5))
-    probability, facts, basis = ask(seen, heard)
-    assert list(facts) == ["picture_s", "sound_s", "probability", "cosine"] and 0 < probability < 1
-    assert facts["probability"].is_monotonic_decreasing and facts["probability"].mean() == pytest.approx(probability)
-    assert sorted(zip(facts["picture_s"], facts["sound_s"], strict=True)) == [
+    probability, table, basis = match(seen, heard)
+    assert list(table) == ["picture_s", "sound_s", "probability", "cosine"] and 0 < probability < 1
+    assert table["probability"].is_monotonic_decreasing and table["probability"].mean() == pytest.approx(probability)
+    assert sorted(zip(table["picture_s"], table["sound_s"], strict=True)) == [
         (p, s) for p in (0, 2, 4) for s in (0, 4, 5.5)
     ]
-    assert facts["cosine"].between(-1.001, 1.001).all()
-    assert (
-        basis
-        == "judged by cnn (sound) and cnn_average (picture), learnt with bce; ROC-AUC 0.80 on unseen media, 0.70 on unseen species"
-    )
-    assert ask(seen, heard)[0] == probability
+    assert table["cosine"].between(-1.001, 1.001).all()
+    matcher = "matcher: cnn (sound) and cnn_average (picture), trained with bce"
+    assert basis == f"{matcher}; ROC-AUC 0.80 on unseen media, 0.70 on unseen species"
+    assert match(seen, heard)[0] == probability
 
 
 @pytest.mark.parametrize(
@@ -90,17 +86,17 @@ def test_a_film_and_a_sound_are_judged_by_their_scenes(tmp_path, ask):
     ],
     ids=["shorter", "longer", "stereo", "one frame", "half a second"],
 )
-def test_sound_and_film_of_any_length_end_well(tmp_path, ask, film_s, sound):
+def test_sound_and_film_of_any_length_are_matched(tmp_path, match, film_s, sound):
     seen, heard = write_film(tmp_path / "a.mkv", by_second(film_s)), recording(tmp_path / "a.wav", sound)
     own = write_film(tmp_path / "b.mkv", by_second(film_s), sound=sound)
     for other in (heard, own):
-        probability, facts, _ = ask(seen, other)
-        assert 0 < probability < 1 and len(facts) and np.isfinite(facts).all(axis=None)
+        probability, table, _ = match(seen, other)
+        assert 0 < probability < 1 and len(table) and np.isfinite(table).all(axis=None)
 
 
-def test_a_photo_is_judged_with_a_film_s_soundtrack(tmp_path, ask):
-    _, facts, _ = ask(photo(tmp_path), write_film(tmp_path / "a.mkv", by_second(4), sound=tone(4)))
-    assert facts[["picture_s", "sound_s"]].to_numpy().tolist() == [[0, 0]]
+def test_photo_is_matched_with_the_soundtrack_of_a_film(tmp_path, match):
+    _, table, _ = match(photo(tmp_path), write_film(tmp_path / "a.mkv", by_second(4), sound=tone(4)))
+    assert table[["picture_s", "sound_s"]].to_numpy().tolist() == [[0, 0]]
 
 
 def damaged(folder, case):
@@ -139,41 +135,40 @@ def damaged(folder, case):
         ("corrupt sound", "b.wav: "),
     ],
 )
-def test_what_cannot_be_judged_is_told(tmp_path, ask, case, words):
-    with pytest.raises(match_training.CorrespondenceError) as caught:
-        ask(*damaged(tmp_path, case))
+def test_error_names_the_file_that_cannot_be_used(tmp_path, match, case, words):
+    with pytest.raises(scene_pairs.CorrespondenceError) as caught:
+        match(*damaged(tmp_path, case))
     assert words in str(caught.value) and str(caught.value).split(": ", 1)[1]
 
 
-def test_a_stage_that_is_not_finished_is_told(tmp_path):
+def test_unfinished_stage_is_named(tmp_path):
     with pytest.raises(stages.MissingStageError, match="05_match.ipynb first"):
-        match_files.judge("a.png", "a.wav", tmp_path)
+        match_files.match("a.png", "a.wav", tmp_path)
 
 
-def test_the_command_answers(tmp_path, outputs, ask, capsys):
+def test_match_command_prints_probability_and_scenes(tmp_path, outputs, match, capsys):
     picture, sound = photo(tmp_path), recording(tmp_path / "a.wav", tone(4))
-    asked = [str(tmp_path / sound), "--outputs", str(outputs)]
-    assert __main__.main(["match", str(tmp_path / picture), *asked]) == 0
-    said = capsys.readouterr().out
-    assert "they belong together with a probability of 0." in said and "judged by cnn" in said and "picture_s" in said
-    assert __main__.main(["match", str(tmp_path / "none.png"), *asked]) == 1
+    arguments = [str(tmp_path / sound), "--outputs", str(outputs)]
+    assert __main__.main(["match", str(tmp_path / picture), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "they belong together with a probability of 0." in printed and "matcher: cnn" in printed and "picture_s" in printed
+    assert __main__.main(["match", str(tmp_path / "none.png"), *arguments]) == 1
     assert "none.png: No such file" in capsys.readouterr().err
 
 
-def test_the_command_wants_a_picture_and_a_sound(monkeypatch, capsys):
+def test_match_command_needs_a_picture_and_a_sound(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         __main__.main(["match", "a.mp4"])
     assert "AUDIO" in capsys.readouterr().err
-    monkeypatch.setattr(
-        match_files, "judge", lambda *given: (_ for _ in ()).throw(match_training.CorrespondenceError(str(given)))
-    )
+    error = scene_pairs.CorrespondenceError
+    monkeypatch.setattr(match_files, "match", lambda *given: (_ for _ in ()).throw(error(str(given))))
     assert __main__.main(["match", "a.mp4", "a.wav"]) == 1
     assert "('a.mp4', 'a.wav', 'outputs')" in capsys.readouterr().err
 
 
-def test_the_true_casts_of_films(tmp_path):
-    assert match_files.true_casts(tmp_path) is None
+def test_true_species_of_films(tmp_path):
+    assert match_files.true_species(tmp_path) is None
     (tmp_path / "truth").mkdir()
     rows = [("videos/a_1.mp4", "wren"), ("videos/a_1.mp4", "tit"), ("videos/a_1.mp4", "wren"), ("videos/b.mp4", "tit")]
     pd.DataFrame(rows, columns=["video", "label"]).to_csv(tmp_path / "truth" / "video_tracks.csv", index=False)
-    assert match_files.true_casts(tmp_path) == {"video-a_1": {"wren", "tit"}, "video-b": {"tit"}}
+    assert match_files.true_species(tmp_path) == {"video-a_1": {"wren", "tit"}, "video-b": {"tit"}}

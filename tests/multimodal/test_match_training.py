@@ -1,4 +1,4 @@
-"""What is learnt of pairs, and what the figures say."""
+"""Training of matchers and their figures."""
 
 import functools
 
@@ -14,7 +14,7 @@ untrained = functools.cache(small_matcher)
 
 
 @pytest.mark.parametrize("loss", [pytest.param("bce", marks=pytest.mark.slow), "info_nce"])
-def test_what_can_be_told_apart_is_learnt(loss):
+def test_training_separates_distinct_categories(loss):
     whole = birds(6, n=6)
     model = small_matcher(joint=loss == "bce")
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation", "test")]
@@ -29,8 +29,8 @@ def test_what_can_be_told_apart_is_learnt(loss):
         assert figures["sound_mrr"] > 0.9 and figures["picture_recall_at_1"] > 0.9
 
 
-def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
-    """Of five epochs the second is the best by what is said of them; three more do not surpass it."""
+def test_best_epoch_is_kept_and_patience_ends_the_training(monkeypatch):
+    """The second of five epochs has the best AUC; three more do not surpass it."""
     said, weights, model, whole = [0.6, 0.8, 0.7, 0.8, 0.5], [], small_matcher(), birds(4)
 
     def auc(truth, values):
@@ -46,7 +46,7 @@ def test_the_best_epoch_is_kept_and_patience_is(monkeypatch):
     assert not all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[-1], strict=True))
 
 
-def test_without_validation_the_last_epoch_is_kept():
+def test_last_epoch_is_kept_without_validation():
     whole = birds(3, splits=("train",))
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
     history = match_training.fit(small_matcher(), whole, *sides, "contrastive", epochs=3, patience=1, pairs_an_epoch=8)
@@ -54,13 +54,13 @@ def test_without_validation_the_last_epoch_is_kept():
 
 
 @pytest.mark.parametrize("whole", [birds(1), library(media("wren"), media("tit")), library([], [])])
-def test_where_nothing_can_be_told_apart_it_says_so(whole):
+def test_training_without_mismatches_is_refused(whole):
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
-    with pytest.raises(match_training.CorrespondenceError, match="nothing to learn from"):
+    with pytest.raises(scene_pairs.CorrespondenceError, match="nothing to learn from"):
         match_training.fit(untrained(), whole, *sides, "bce")
 
 
-def test_scores_are_those_of_the_whole_matcher_whatever_the_batches(monkeypatch):
+def test_scores_equal_the_whole_matcher_for_any_batch_size(monkeypatch):
     model, whole = untrained(), birds(3)
     table = scene_pairs.pair(whole.pictures, whole.sounds, rng(), n_each=2)
     audio, video, logit = matching_losses.parts(
@@ -71,13 +71,11 @@ def test_scores_are_those_of_the_whole_matcher_whatever_the_batches(monkeypatch)
         probability, cosine = match_training.scores(model, whole, table)
         assert probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
         assert cosine == pytest.approx((audio * video).sum(axis=1), abs=1e-5)
-        assert match_training.embed(model, whole, whole.sounds, "sound")[table["sound"]] == pytest.approx(
-            audio, abs=1e-5
-        )
+        assert match_training.embed(model, whole, whole.sounds, "sound")[table["sound"]] == pytest.approx(audio, abs=1e-5)
     assert [len(values) for values in match_training.scores(model, whole, table[:0])] == [0, 0]
 
 
-def test_who_knows_all_has_full_marks(monkeypatch):
+def test_perfect_scores_have_perfect_figures(monkeypatch):
     put_scorer(monkeypatch, PERFECT)
     whole = birds(5)
     figures = match_training.evaluate(None, whole, scene_pairs.rows(whole, "test"), rng())
@@ -85,12 +83,12 @@ def test_who_knows_all_has_full_marks(monkeypatch):
     assert len(figures) == 11 and all(value == 1 for value in figures.values())
 
 
-def test_who_knows_nothing_is_at_chance(monkeypatch):
+def test_random_scores_are_at_chance(monkeypatch):
     """Of 10 species with 10 scenes each, one of ten is found at the first place."""
     put_scorer(monkeypatch, BLIND)
     whole = birds(10, n=10, splits=("test",))
     figures = match_training.evaluate(None, whole, scene_pairs.rows(whole, "test"), rng())
-    for name in match_training.PAIR_FIGURES:
+    for name in match_training._PAIR_FIGURES:
         assert figures[name] == pytest.approx(0.5, abs=0.05)
     for side in ("sound", "picture"):
         assert figures[f"{side}_recall_at_1"] == pytest.approx(0.1, abs=0.1)
@@ -105,21 +103,21 @@ def test_who_knows_nothing_is_at_chance(monkeypatch):
         library(media("wren", "test"), media("tit", "test", kind="recording")),
     ],
 )
-def test_where_nothing_can_be_compared_figures_are_nan(whole):
-    some = scene_pairs.rows(whole, "test")
-    assert all(np.isnan(value) for value in match_training.evaluate(untrained(), whole, some, rng()).values())
-    assert match_training.best_threshold(untrained(), whole, some, rng()) == 0.5
+def test_figures_are_nan_without_pairs(whole):
+    rows = scene_pairs.rows(whole, "test")
+    assert all(np.isnan(value) for value in match_training.evaluate(untrained(), whole, rows, rng()).values())
+    assert match_training.best_threshold(untrained(), whole, rows, rng()) == 0.5
 
 
-def test_one_species_can_be_sought_and_not_told_apart(monkeypatch):
+def test_one_species_has_retrieval_figures_only(monkeypatch):
     put_scorer(monkeypatch, PERFECT)
     whole = birds(1)
     figures = match_training.evaluate(None, whole, scene_pairs.rows(whole, "test"), rng())
-    assert np.isnan([figures[name] for name in match_training.PAIR_FIGURES]).all() and figures["sound_mrr"] == 1
+    assert np.isnan([figures[name] for name in match_training._PAIR_FIGURES]).all() and figures["sound_mrr"] == 1
 
 
-def test_the_threshold_tells_most_pairs_rightly(monkeypatch):
-    """Matches are said 0.9 and mismatches 0.7: only a threshold between them tells all."""
+def test_best_threshold_separates_matches_from_mismatches(monkeypatch):
+    """Matches score 0.9 and mismatches 0.7: only a threshold between them classifies all."""
     whole = birds(4)
     monkeypatch.setattr(
         match_training, "scores", lambda model, library, table: (0.7 + 0.2 * table["match"].to_numpy(), None)
@@ -131,7 +129,7 @@ def test_the_threshold_tells_most_pairs_rightly(monkeypatch):
     assert [one["accuracy"] for one in said] == [0.5, 1] and said[0]["roc_auc"] == 1
 
 
-def test_films_are_compared_by_the_mean_of_their_scenes(monkeypatch):
+def test_pairs_of_films_score_the_mean_of_their_scenes(monkeypatch):
     films = film("a") + film("b") + film("b", "test")[:1]
     whole = library(films + media("wren"), films + media("wren", kind="recording"))
     said = np.array([[0.9, 0.7, 0.1, 0.3], [0.5, 0.5, 0.2, 0.2], [0, 0, 1, 1], [0, 1, 1, 1]])
@@ -150,16 +148,16 @@ def test_films_are_compared_by_the_mean_of_their_scenes(monkeypatch):
     ]
 
 
-def test_without_films_there_are_no_pairs_of_films():
+def test_no_films_give_no_pairs_of_films():
     whole = birds(2)
     table = match_training.film_pairs(None, whole, (whole.pictures, whole.sounds))
     assert table.empty and list(table) == ["film", "sound_film", "is_own", "probability"]
-    assert np.isnan(match_training.film_auc(table, [], rng())).all()
-    assert len(match_training.share_species(table, {})) == 0
+    aucs = match_training.film_aucs(table, {}, rng())
+    assert len(aucs) == 2 and np.isnan(list(aucs.values())).all()
 
 
 def film_table(n=6):
-    """Film k is sure of its own sound, and nearly as sure of that of its neighbour."""
+    """Film k scores highest with its own sound, and nearly as high with that of its neighbour."""
     rows = [
         (f"v{a}", f"v{b}", int(a == b), 0.9 if a == b else 0.8 if a // 2 == b // 2 else 0.1)
         for a in range(n)
@@ -168,34 +166,31 @@ def film_table(n=6):
     return pd.DataFrame(rows, columns=["film", "sound_film", "is_own", "probability"])
 
 
-def test_the_auc_of_films_and_of_their_species():
+OWN, SPECIES = "its own sound", "a sound of its species"
+
+
+def test_aucs_of_films_for_their_own_sound_and_for_that_of_their_species():
+    """The species of films are known only where ``species_of`` is given."""
     table = film_table()
-    assert match_training.film_auc(table, table["is_own"], rng()) == [1, 1, 1]
-    casts = {f"v{k}": {f"s{k // 2}", f"only {k}"} for k in range(6)}
-    shared = match_training.share_species(table, casts)
-    assert shared.sum() == 12 and match_training.film_auc(table, shared, rng()) == [1, 1, 1]
-    value, low, high = match_training.film_auc(table.assign(probability=rng().random(36)), table["is_own"], rng())
+    assert match_training.film_aucs(table, None, rng()) == {OWN: [1, 1, 1]}
+    species_of = {f"v{k}": {f"s{k // 2}", f"only {k}"} for k in range(6)}
+    assert match_training._share_species(table, species_of).sum() == 12
+    assert match_training.film_aucs(table, species_of, rng()) == {OWN: [1, 1, 1], SPECIES: [1, 1, 1]}
+    value, low, high = match_training.film_aucs(table.assign(probability=rng().random(36)), None, rng())[OWN]
     assert low < value < high and 0 <= low and high <= 1
 
 
-def test_one_film_has_nothing_to_be_compared_with():
-    assert np.isnan(match_training.film_auc(film_table(1), [1], rng())).all()
+def test_auc_of_a_single_film_is_nan():
+    assert np.isnan(match_training.film_aucs(film_table(1), None, rng())[OWN]).all()
 
 
-def test_a_film_in_which_no_bird_is_shares_no_species():
-    assert match_training.share_species(film_table(2), {"v0": {"wren"}}).tolist() == [1, 0, 0, 0]
+def test_film_without_birds_shares_no_species():
+    assert match_training._share_species(film_table(2), {"v0": {"wren"}}).tolist() == [1, 0, 0, 0]
 
 
-def test_species_are_asked_for_only_where_they_are_known():
-    table = film_table()
-    own, shared = "its own sound", "a sound of its species"
-    assert match_training.film_aucs(table, None, rng()) == {own: [1, 1, 1]}
-    assert match_training.film_aucs(table, {f"v{k}": {f"s{k // 2}"} for k in range(6)}, rng()) == {own: [1, 1, 1], shared: [1, 1, 1]}
-
-
-@pytest.mark.parametrize(("n_pairs", "n_met"), [(1, 24), (100, 108)])
-def test_an_epoch_has_so_many_pairs_at_least_and_meets_every_sound_about_once(n_pairs, n_met):
+@pytest.mark.parametrize(("n_pairs", "n_expected"), [(1, 24), (100, 108)])
+def test_an_epoch_has_at_least_n_pairs_and_uses_every_sound_about_once(n_pairs, n_expected):
     """Six pictures, twelve sounds: two that match and two that do not for each picture; for 100 pairs, nine and nine."""
     pictures, sounds = ([one for name in ("wren", "tit") for one in media(name, n=n)] for n in (3, 6))
-    drawn = match_training._draw(scene_pairs.rows(library(pictures, sounds), "train"), n_pairs, rng())
-    assert len(drawn) == n_met and drawn["match"].mean() == 0.5 and set(drawn["picture"]) == set(range(6))
+    table = match_training._sample_pairs(scene_pairs.rows(library(pictures, sounds), "train"), n_pairs, rng())
+    assert len(table) == n_expected and table["match"].mean() == 0.5 and set(table["picture"]) == set(range(6))

@@ -45,7 +45,7 @@ def made(lengths=(3, 6, 20), n_photos=3, weights=None):
 
 
 class Encoder:
-    """Says what it was asked for: the sum of presence and of the first patch."""
+    """The sum of presence and of the first patch; records its batch sizes."""
 
     input = {"embeddings": None, "presence": None}
     output_shape = (None, 1)
@@ -56,10 +56,10 @@ class Encoder:
         return arrays["embeddings"][:, 0, :1] + 1000 * arrays["presence"].sum(axis=1, keepdims=True)
 
 
-# Who is paired with whom
+# Pairing
 
 
-CROWDS = {
+CASES = {
     "more photos": (["wren"] * 7 + ["crow"] * 3, ["wren"] * 2 + ["crow"]),
     "more sounds": (["wren", "crow"], ["crow"] * 4 + ["wren"] * 9),
     "one side each": (["wren"] * 3, ["crow"] * 2),
@@ -70,9 +70,9 @@ CROWDS = {
 }
 
 
-@pytest.mark.parametrize("crowd", CROWDS)
-def test_every_photo_and_sound_is_paired_and_never_across_species(crowd):
-    photos, sounds = (media(*rows) for rows in CROWDS[crowd])
+@pytest.mark.parametrize("case", CASES)
+def test_every_photo_and_sound_is_paired_within_its_species(case):
+    photos, sounds = (media(*rows) for rows in CASES[case])
     paired = pairs.pair(photos, sounds, rng())
     assert list(paired) == ["photo", "sound", "species"] and paired["photo"].dtype == paired["sound"].dtype == int
     for kind, side in zip(pairs.KINDS, (photos, sounds), strict=True):
@@ -83,7 +83,7 @@ def test_every_photo_and_sound_is_paired_and_never_across_species(crowd):
 
 
 def test_the_rarer_side_is_used_evenly():
-    """7 photos for 3 sounds: each sound is heard two or three times, and no photo is seen twice."""
+    """7 photos for 3 sounds: each sound is used two or three times, and each photo once."""
     paired = pairs.pair(media(*["wren"] * 7), media(*["wren"] * 3), rng())
     assert len(paired) == 7 and sorted(paired["sound"].value_counts()) == [2, 2, 3]
 
@@ -134,7 +134,7 @@ def test_tables_can_be_laid_together_though_one_is_empty():
 # One modality
 
 
-def test_alone_keeps_the_rows_and_each_names_every_photo_once():
+def test_alone_keeps_the_rows_and_each_lists_every_photo_once():
     paired = table((0, 5), (0, 6), (1, -1), (-1, 7))
     assert pairs.alone(paired, "photo")["photo"].tolist() == [0, 0, 1, -1]
     assert (pairs.alone(paired, "photo")["sound"] == pairs.ABSENT).all()
@@ -143,7 +143,7 @@ def test_alone_keeps_the_rows_and_each_names_every_photo_once():
     assert sounds["sound"].tolist() == [5, 6, 7] and (sounds["photo"] == pairs.ABSENT).all()
 
 
-def test_modality_dropout_takes_the_photo_or_the_sound_of_so_many_and_never_both():
+def test_modality_dropout_removes_photo_or_sound_from_a_share_and_never_both():
     """Of 4000 whole pairs a share of 0.6 loses one: 1200 ± 4 * sqrt(4000 * 0.3 * 0.7) their photo, as many their sound."""
     whole, single = table(*[(1, 2)] * 4000), table(*[(1, -1), (-1, 2)] * 50)
     dropped = pairs.drop_modalities(pd.concat([whole, single], ignore_index=True), 0.6, rng())
@@ -155,10 +155,10 @@ def test_modality_dropout_takes_the_photo_or_the_sound_of_so_many_and_never_both
         assert (pairs.drop_modalities(whole, share, rng())[["photo", "sound"]] == pairs.ABSENT).any(axis=1).sum() == n
 
 
-# What the encoder takes
+# Inputs of the encoder
 
 
-def test_inputs_have_a_row_for_each_pair_and_know_what_is_there():
+def test_inputs_have_a_row_for_each_pair_and_its_presence():
     arrays = pairs.inputs(made(), table((0, 0), (2, -1), (-1, 1)))
     assert {name: array.shape for name, array in arrays.items()} == {
         "presence": (3, 2),
@@ -172,13 +172,13 @@ def test_inputs_have_a_row_for_each_pair_and_know_what_is_there():
     assert arrays["embeddings"][:, :, 0].tolist() == [[1, 2, 3, 0, 0, 0], [0] * 6, [4, 5, 6, 7, 8, 9]]
 
 
-def test_what_a_short_sound_lacks_has_no_weight_and_an_absent_one_is_one_empty_patch():
+def test_short_sounds_are_padded_with_weight_0_and_absent_ones_are_an_empty_patch():
     library = made()
     weights = pairs.inputs(library, table((0, 0), (0, -1)))["weights"]
     assert weights[0].tolist() == [*library.weights[:3], 0, 0, 0] and weights[1].tolist() == [1, 0, 0, 0, 0, 0]
 
 
-def test_a_long_sound_is_heard_where_most_of_the_bird_is():
+def test_window_of_a_long_sound_has_the_highest_bird_scores():
     """Patches 9 to 28 are the third sound; the bird sings in 17 to 22 of them."""
     weights = np.full(29, 0.05, np.float32)
     weights[17:23] = 0.9
@@ -191,7 +191,7 @@ def test_a_long_sound_is_heard_where_most_of_the_bird_is():
         assert pairs.window(weights, 0, 20, 6) == (at, at + 6)
 
 
-def test_with_a_draw_every_part_of_a_sound_is_heard_and_either_view_seen():
+def test_random_inputs_cover_every_window_and_both_views():
     library, generator = made(), rng()
     drawn = [pairs.inputs(library, table((1, 2)), generator) for _ in range(300)]
     assert {int(arrays["embeddings"][0, 0, 0]) for arrays in drawn} == set(range(10, 25))  # 20 - 6 + 1 windows
@@ -199,20 +199,20 @@ def test_with_a_draw_every_part_of_a_sound_is_heard_and_either_view_seen():
     assert {float(arrays["image_features"][0, 0, 0]) for arrays in drawn} == {2.0, 2.5}
 
 
-def test_without_a_draw_nothing_is_mirrored_and_the_same_is_heard():
+def test_inputs_without_rng_are_repeatable_and_unmirrored():
     library, one = made(), table(*[(1, 2)] * 20)
     first, again = pairs.inputs(library, one), pairs.inputs(library, one)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert (first["image_features"] == 2).all()
 
 
-def test_a_library_without_photos_or_sounds_has_no_inputs_for_them():
+def test_library_without_photos_or_sounds_has_no_inputs_for_them():
     assert set(pairs.inputs(made(n_photos=0), table((-1, 0)))) == {"presence", "embeddings", "weights"}
     assert set(pairs.inputs(made(lengths=()), table((0, -1)))) == {"presence", "image_features"}
 
 
-def test_embedding_piece_by_piece_gives_each_pair_its_own(monkeypatch):
-    monkeypatch.setattr(pairs, "CHUNK", 2)
+def test_embedding_in_chunks_keeps_the_order(monkeypatch):
+    monkeypatch.setattr(pairs, "_CHUNK", 2)
     encoder, library = Encoder(), made()
     embedded = pairs.embed(encoder, library, table((0, 0), (-1, 1), (1, -1), (2, 0), (2, 1)).iloc[::-1])
     assert embedded[:, 0].tolist() == [2004, 2001, 1000, 1004, 2001] and encoder.sizes == [2, 2, 1]
@@ -236,8 +236,8 @@ def patch_table(sizes):
     return pd.DataFrame({"recording_id": names, "bird_score": np.linspace(0, 1, len(names), dtype=np.float32)})
 
 
-def test_a_library_knows_the_patches_of_each_sound():
-    """r1 comes before r0 in the patch table; no sound has more than 5 patches, so that no more than 5 are asked for."""
+def test_library_has_the_patches_of_each_sound():
+    """r1 comes before r0 in the patch table; no sound has more than 5 patches, so a window has no more than 5."""
     patches, pictured = patch_table({"r1": 5, "r0": 2}), splits().query("image_path != ''")
     whole = pairs.library(splits(), pictured, Shown(), patches, np.ones((7, DIM), np.float32), 40)
     assert whole.sounds[["recording_id", "first", "last"]].to_numpy().tolist() == [["r0", 5, 7], ["r1", 0, 5]]
@@ -246,7 +246,7 @@ def test_a_library_knows_the_patches_of_each_sound():
 
 
 @pytest.mark.parametrize("sizes", [{}, {"r0": 2, "r1": 5}])
-def test_a_library_may_lack_sounds_or_photos(sizes):
+def test_library_may_lack_sounds_or_photos(sizes):
     pictured = splits().query("image_path != ''") if not sizes else splits()[:0]
     patches = patch_table(sizes)
     whole = pairs.library(splits(), pictured, Shown(), patches, np.ones((len(patches), DIM), np.float32), 40)
@@ -254,7 +254,7 @@ def test_a_library_may_lack_sounds_or_photos(sizes):
     assert len(paired) == 2 and np.isfinite(list(pairs.inputs(whole, paired).values())[-1]).all()
 
 
-def test_rows_are_those_of_a_split_less_repeated_ones_and_species_left_out():
+def test_rows_are_without_repeated_ones_and_species_left_out():
     patches, pictured = patch_table({"r0": 2, "r1": 5, "r3": 1}), splits().query("image_path != ''")
     whole = pairs.library(splits(), pictured, Shown(), patches, np.ones((8, DIM), np.float32), 40)
 
@@ -266,12 +266,12 @@ def test_rows_are_those_of_a_split_less_repeated_ones_and_species_left_out():
     assert names("train", ["wren"]) == [["r2"], []]
 
 
-def test_species_that_cannot_teach_all_are_told():
+def test_species_with_too_little_in_training_are_listed():
     photos, sounds = media("wren", "wren", "crow", "owl", "owl"), media("wren", "jay", "jay", "crane")
     whole = pairs.Library(photos, sounds, Shown(), np.zeros((0, DIM)), np.zeros(0), N_PATCHES)
-    told = dict(pairs.thin_species(whole, without=["crane"]))
-    assert list(told) == ["species crow", "species jay", "species owl"]
-    assert "negative" in told["species crow"]
-    assert "no photo" in told["species jay"] and "no sound" in told["species owl"]
+    reasons = dict(pairs.thin_species(whole, without=["crane"]))
+    assert list(reasons) == ["species crow", "species jay", "species owl"]
+    assert "negative" in reasons["species crow"]
+    assert "no photo" in reasons["species jay"] and "no sound" in reasons["species owl"]
     whole = pairs.Library(media(), media("wren", "wren", "crow"), None, np.zeros((0, DIM)), np.zeros(0), N_PATCHES)
     assert [name for name, _ in pairs.thin_species(whole)] == ["species crow"]  # where there are no photos at all, none is missed

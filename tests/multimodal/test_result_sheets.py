@@ -42,8 +42,8 @@ def written(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def test_a_card_is_read_from_the_files_of_a_pair(tmp_path):
-    """The second bird was only heard: -1 stands for no photo."""
+def test_card_is_read_from_the_files_of_a_pair(tmp_path):
+    """The second bird has a sound only: -1 stands for no photo."""
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.png")
     soundfile.write(tmp_path / "b.wav", np.zeros(800), 16_000)
     library = types.SimpleNamespace(
@@ -58,26 +58,26 @@ def test_a_card_is_read_from_the_files_of_a_pair(tmp_path):
 
 
 @pytest.mark.parametrize("n_triplets", [1, 3])
-def test_a_triplet_is_a_row_of_anchor_positive_and_negative(n_triplets):
+def test_triplet_is_a_row_of_anchor_positive_and_negative(n_triplets):
     axes = result_sheets.triplet_cards([[card(), card("wren\ncosine 0.83"), card("crow\ncosine 0.11")]] * n_triplets)
     assert axes.shape == (n_triplets, 3, 2) and len(axes[0, 0, 0].figure.axes) == 6 * n_triplets
     assert titles(axes) == ["anchor: wren", "positive: wren\ncosine 0.83", "negative: crow\ncosine 0.11"] * n_triplets
     assert [colour for colour, _ in borders(axes)] == [DARK, GREEN, RED] * n_triplets
 
 
-def test_a_pair_is_no_triplet():
+def test_two_cards_are_not_a_triplet():
     with pytest.raises(ValueError, match="shorter"):
         result_sheets.triplet_cards([[card(), card()]])
 
 
-def test_a_card_shows_the_photo_as_it_is_above_the_sound():
+def test_card_shows_the_photo_above_the_sound():
     photo, sound = result_sheets.triplet_cards([[card(), card(), card()]])[0, 0]
     assert photo.get_images()[0].get_array().shape == (6, 8, 3) and photo.get_aspect() == 1
     assert photo.get_position().y0 >= sound.get_position().y0
     assert sound.get_xlim() == (0, 0.5) and written(sound) == ["0.5 s, to 8 kHz"]
 
 
-def test_what_is_absent_is_said():
+def test_absent_photo_and_sound_are_marked():
     blind = card(image=None)
     mute = card(waveform=None, sample_rate_hz=None)
     neither = card(image=None, waveform=None, sample_rate_hz=None)
@@ -87,7 +87,7 @@ def test_what_is_absent_is_said():
     assert [len(ax.get_images()) for ax in axes.flat] == [0, 1, 1, 0, 0, 0]
 
 
-def test_photos_of_any_shape_make_cards_of_one_width():
+def test_cards_have_one_width_for_any_photo():
     axes = result_sheets.triplet_cards([[card(), card(height=40, width=5), card(height=5, width=40)]])
     axes[0, 0, 0].figure.canvas.draw()
     assert np.ptp([ax.get_position().width for ax in axes.flat]) == pytest.approx(0, abs=1e-6)
@@ -100,24 +100,24 @@ def test_right_answers_are_green_and_wrong_ones_red_and_dashed():
     assert borders(axes) == [(DARK, "solid"), right, wrong, right, right, wrong]
 
 
-def test_a_numpy_truth_is_a_truth():
+def test_numpy_bools_are_accepted():
     axes = result_sheets.retrieval_gallery([answers(np.True_, np.False_)])
     assert [colour for colour, _ in borders(axes)] == [DARK, GREEN, RED]
 
 
-def test_a_small_gallery_leaves_the_end_of_a_row_blank():
+def test_short_rows_end_in_blank_space():
     axes = result_sheets.retrieval_gallery([answers(True, False), answers(True)])
     assert axes.shape == (2, 3, 2)
     assert [ax.axison for ax in axes[1].flat] == [True] * 4 + [False] * 2
 
 
-def test_a_long_name_is_broken_into_lines_and_a_short_one_is_not():
+def test_long_titles_are_wrapped():
     axes = result_sheets.retrieval_gallery([[card("Black-throated Green Warbler of the West\ncosine 0.42", is_right=True)]])
     assert titles(axes) == ["Black-throated Green Warbler\nof the West\ncosine 0.42"]
 
 
 @pytest.mark.parametrize("draw", [result_sheets.triplet_cards, result_sheets.retrieval_gallery, result_sheets.match_cards])
-def test_without_rows_there_is_an_empty_figure(draw):
+def test_no_rows_give_an_empty_figure(draw):
     assert not any(ax.axison for ax in draw([]).flat)
 
 
@@ -130,7 +130,7 @@ def match_card(is_right=True, levels=None, title="wren seen, crow heard: 93 %"):
     return {"title": title, "frames": frames, "spectrogram": levels, "is_right": is_right}
 
 
-def test_frames_stand_side_by_side_above_their_spectrogram():
+def test_frames_are_side_by_side_above_their_spectrogram():
     one = match_card()
     axes = result_sheets.match_cards([one])
     assert axes.shape == (1, 1, 2)
@@ -140,12 +140,12 @@ def test_frames_stand_side_by_side_above_their_spectrogram():
     assert titles(axes) == [one["title"]]
 
 
-def test_right_judgements_are_green_and_wrong_ones_red_and_dashed():
+def test_right_predictions_are_green_and_wrong_ones_red_and_dashed():
     axes = result_sheets.match_cards([match_card(True), match_card(np.False_), match_card(True)])
     assert axes.shape == (2, 2, 2) and [ax.axison for ax in axes[1].flat] == [True, True, False, False]
     assert borders(axes)[:3] == [(GREEN, "solid"), (RED, "dashed"), (GREEN, "solid")]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
-def test_a_sound_that_is_the_same_throughout_is_drawn(level):
+def test_constant_spectrogram_is_drawn(level):
     result_sheets.match_cards([match_card(levels=np.full((125, 128), level, np.float32))])

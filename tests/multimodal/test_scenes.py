@@ -17,19 +17,19 @@ def row(recording_id="r0", species="wren", start_s=np.nan, end_s=np.nan, split="
     return own | {"split": split, "is_repeated": is_repeated, "start_s": start_s, "end_s": end_s} | paths
 
 
-class Place:
-    """A folder with its store; ``see`` and ``hear`` give (scenes, arrays, reasons by path)."""
+class Folder:
+    """A folder with its store; ``pictures`` and ``sounds`` return (scenes, arrays, reasons by path)."""
 
     def __init__(self, root):
         self.root, self.backbone = root, backbone()
 
-    def see(self, *rows):
-        return self._made(lambda *given: scenes.picture_scenes(*given[:2], self.backbone, given[2]), rows)
+    def pictures(self, *rows):
+        return self._extract(lambda *given: scenes.picture_scenes(*given[:2], self.backbone, given[2]), rows)
 
-    def hear(self, *rows):
-        return self._made(scenes.sound_scenes, rows)
+    def sounds(self, *rows):
+        return self._extract(scenes.sound_scenes, rows)
 
-    def _made(self, make, rows):
+    def _extract(self, make, rows):
         with EmbeddingStore(self.root / "store", scenes.STORE_KEY) as store:
             table, skipped = make(pd.DataFrame(rows, columns=list(row())), self.root, store)
             assert list(table) == list(scenes.COLUMNS) and list(skipped) == ["path", "stage", "reason"]
@@ -37,8 +37,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
+def folder(tmp_path):
+    return Folder(tmp_path)
 
 
 def shown(arrays, row):
@@ -49,7 +49,7 @@ def shown(arrays, row):
 # Times
 
 
-def test_the_pictures_of_a_scene_last_as_long_as_its_sound():
+def test_frames_of_a_scene_last_as_long_as_its_sound():
     assert scene_video.N_FRAMES * scene_video.FRAME_S == scene_audio.SCENE_S == scenes.SCENE_S == 4.0
 
 
@@ -65,12 +65,12 @@ def test_the_pictures_of_a_scene_last_as_long_as_its_sound():
         (12.0, [0, 2, 4, 6, 8]),
     ],
 )
-def test_scenes_begin_every_two_seconds_and_the_last_is_flush_with_the_end(until_s, starts_s):
+def test_scenes_start_every_two_seconds_and_the_last_is_flush_with_the_end(until_s, starts_s):
     assert scenes.windows(0.0, until_s, 2.0) == pytest.approx(starts_s)
     assert scenes.windows(30.0, 30.0 + until_s, 2.0) == pytest.approx(np.add(starts_s, 30))
 
 
-def test_no_more_than_a_frame_of_a_film_is_in_no_scene():
+def test_scenes_cover_all_of_a_film_but_a_frame():
     for until_s in np.random.default_rng(0).uniform(4.0, 40.0, 200):
         starts_s = scenes.windows(0.0, until_s, 2.0)
         ends_s = starts_s + scenes.SCENE_S
@@ -81,12 +81,12 @@ def test_no_more_than_a_frame_of_a_film_is_in_no_scene():
 # Films
 
 
-def test_pictures_and_sound_of_one_moment_belong_together(place):
+def test_pictures_and_sound_of_a_moment_correspond(folder):
     """The n-th second shows level n and sounds n + 2 kHz; each scene of four seconds shows and sounds four of them."""
     sound = np.concatenate([tone(1, 1000.0 * (n + 2) + 62.5) for n in range(7)])
-    name = film(place.root / "a.mkv", by_second(7), sound=sound)
-    (seen, pictures, told), (heard, sounds, also_told) = place.see(row(video=name)), place.hear(row(video=name))
-    assert not told and not also_told
+    name = film(folder.root / "a.mkv", by_second(7), sound=sound)
+    (seen, pictures, reasons), (heard, sounds, also_reasons) = folder.pictures(row(video=name)), folder.sounds(row(video=name))
+    assert not reasons and not also_reasons
     assert seen["start_s"].tolist() == heard["start_s"].tolist() == [0, 2, 3]
     assert seen["moment"].tolist() == heard["moment"].tolist() == ["r0@0.0", "r0@2.0", "r0@3.0"]
     assert seen["scene_id"].is_unique and (seen["end_s"] - seen["start_s"] == scenes.SCENE_S).all()
@@ -96,9 +96,9 @@ def test_pictures_and_sound_of_one_moment_belong_together(place):
         assert (bands // 8).tolist() == [first + 2 + k for k in range(4)]
 
 
-def test_what_the_networks_take_has_its_shape_and_kind(place):
-    name = film(place.root / "a.mkv", by_second(5), sound=tone(5))
-    (_, pictures, _), (_, sounds, _) = place.see(row(video=name)), place.hear(row(video=name))
+def test_arrays_have_their_shape_and_type(folder):
+    name = film(folder.root / "a.mkv", by_second(5), sound=tone(5))
+    (_, pictures, _), (_, sounds, _) = folder.pictures(row(video=name)), folder.sounds(row(video=name))
     pixels, features, spectrogram = pictures.pixels(1), pictures.features(1), sounds.spectrogram(1)
     assert pixels.shape == (8, 64, 64, 3) and pixels.dtype == np.uint8
     assert features.shape == (8, 2048) and features.dtype == np.float32
@@ -106,42 +106,42 @@ def test_what_the_networks_take_has_its_shape_and_kind(place):
     assert np.allclose(features[:, :3], pixels.mean(axis=(1, 2)), atol=1.0)
 
 
-def test_a_frame_is_seen_once_in_whatever_scenes_it_is(place):
+def test_distinct_frames_are_computed_once(folder):
     """12 s are 5 scenes of 8 frames, of which 24 differ in time and 12 in what they show."""
-    name = film(place.root / "a.mkv", by_second(12))
-    table, _, _ = place.see(row(video=name))
-    assert len(table) == 5 and place.backbone.network.n_seen == 12
+    name = film(folder.root / "a.mkv", by_second(12))
+    table, _, _ = folder.pictures(row(video=name))
+    assert len(table) == 5 and folder.backbone.network.n_seen == 12
 
 
-def test_a_short_film_is_one_scene_whose_last_picture_stands_still(place):
-    name = film(place.root / "a.mkv", by_second(1.5), sound=tone(1.5))
-    (seen, pictures, _), (heard, sounds, told) = place.see(row(video=name)), place.hear(row(video=name))
-    assert len(seen) == len(heard) == 1 and not told
+def test_short_film_is_one_scene_that_repeats_its_last_picture(folder):
+    name = film(folder.root / "a.mkv", by_second(1.5), sound=tone(1.5))
+    (seen, pictures, _), (heard, sounds, reasons) = folder.pictures(row(video=name)), folder.sounds(row(video=name))
+    assert len(seen) == len(heard) == 1 and not reasons
     assert shown(pictures, 0) == [0, 0, 1, 1, 1, 1, 1, 1]
     assert sounds.spectrogram(0)[45].max() > 0.9 and sounds.spectrogram(0)[50:].max() < 1e-9
 
 
-def test_a_film_of_one_picture_is_used_and_told(place):
+def test_film_of_one_picture_is_used_and_reported(folder):
     """Its sound is that of a whole scene, as of a song with a still."""
-    name = film(place.root / "a.mkv", [90], sound=tone(6))
-    (seen, pictures, told), (_, sounds, _) = place.see(row(video=name)), place.hear(row(video=name))
-    assert len(seen) == 1 and shown(pictures, 0) == [4] * 8 and place.backbone.network.n_seen == 1
-    assert told == {"a.mkv": "shows one picture only"}
+    name = film(folder.root / "a.mkv", [90], sound=tone(6))
+    (seen, pictures, reasons), (_, sounds, _) = folder.pictures(row(video=name)), folder.sounds(row(video=name))
+    assert len(seen) == 1 and shown(pictures, 0) == [4] * 8 and folder.backbone.network.n_seen == 1
+    assert reasons == {"a.mkv": "shows one picture only"}
     assert (sounds.spectrogram(0)[:124].max(axis=1) > 0.9).all()
 
 
-def test_sound_that_is_longer_than_the_film_is_cut(place):
-    name = film(place.root / "a.mkv", by_second(6), sound=tone(20))
-    assert place.hear(row(video=name))[0]["start_s"].tolist() == place.see(row(video=name))[0]["start_s"].tolist()
+def test_sound_longer_than_the_film_is_cut(folder):
+    name = film(folder.root / "a.mkv", by_second(6), sound=tone(20))
+    assert folder.sounds(row(video=name))[0]["start_s"].tolist() == folder.pictures(row(video=name))[0]["start_s"].tolist()
 
 
-def test_scenes_after_the_end_of_the_sound_are_only_seen(place):
-    name = film(place.root / "a.mkv", by_second(12), sound=tone(5))
-    seen, _, _ = place.see(row(video=name))
-    heard, sounds, told = place.hear(row(video=name))
+def test_scenes_after_the_end_of_the_sound_have_pictures_only(folder):
+    name = film(folder.root / "a.mkv", by_second(12), sound=tone(5))
+    seen, _, _ = folder.pictures(row(video=name))
+    heard, sounds, reasons = folder.sounds(row(video=name))
     assert seen["start_s"].tolist() == [0, 2, 4, 6, 8] and heard["start_s"].tolist() == [0, 2, 4]
     assert set(heard["moment"]) < set(seen["moment"])
-    assert told == {"a.mkv": "is silent in 2 of 5 scenes: they are only seen"}
+    assert reasons == {"a.mkv": "is silent in 2 of 5 scenes: only their pictures are used"}
     assert sounds.spectrogram(2)[:31].max() > 0.9 and sounds.spectrogram(2)[32:].max() < 1e-9
 
 
@@ -149,94 +149,93 @@ def test_scenes_after_the_end_of_the_sound_are_only_seen(place):
     ("sound", "reason"),
     [
         (None, "has no sound: only its pictures are used"),
-        (np.zeros(6 * RATE_HZ), "is silent in 2 of 2 scenes: they are only seen"),
-        (tone(6, amplitude=5e-5), "is silent in 2 of 2 scenes: they are only seen"),
-        (np.stack([tone(6), -tone(6)]), "is silent in 2 of 2 scenes: they are only seen"),
+        (np.zeros(6 * RATE_HZ), "is silent in 2 of 2 scenes: only their pictures are used"),
+        (tone(6, amplitude=5e-5), "is silent in 2 of 2 scenes: only their pictures are used"),
+        (np.stack([tone(6), -tone(6)]), "is silent in 2 of 2 scenes: only their pictures are used"),
     ],
     ids=["none", "zeros", "all but", "left against right"],
 )
-def test_of_a_film_without_sound_the_pictures_are_kept(place, sound, reason):
-    name = film(place.root / "a.mkv", by_second(6), sound=sound)
-    assert len(place.see(row(video=name))[0]) == 2
-    for _ in range(2):  # told again where nothing is computed
-        heard, _, told = place.hear(row(video=name))
-        assert heard.empty and told == {"a.mkv": reason}
+def test_pictures_of_a_film_without_sound_are_used(folder, sound, reason):
+    name = film(folder.root / "a.mkv", by_second(6), sound=sound)
+    assert len(folder.pictures(row(video=name))[0]) == 2
+    for _ in range(2):  # reported again where nothing is computed
+        heard, _, reasons = folder.sounds(row(video=name))
+        assert heard.empty and reasons == {"a.mkv": reason}
 
 
-def test_the_part_of_a_film_that_is_meant_is_kept_to(place):
+def test_scenes_stay_inside_the_part_of_a_film(folder):
     """From 3 s to 5.5 s: one scene, whose pictures and sound end with it."""
     sound = np.concatenate([tone(1, 1000.0 * (n + 2) + 62.5) for n in range(9)])
-    one = row(video=film(place.root / "a.mkv", by_second(9), sound=sound), start_s=3.0, end_s=5.5)
-    (seen, pictures, _), (heard, sounds, _) = place.see(one), place.hear(one)
-    assert (
-        seen[["start_s", "end_s"]].to_numpy().tolist() == heard[["start_s", "end_s"]].to_numpy().tolist() == [[3, 5.5]]
-    )
+    one = row(video=film(folder.root / "a.mkv", by_second(9), sound=sound), start_s=3.0, end_s=5.5)
+    (seen, pictures, _), (heard, sounds, _) = folder.pictures(one), folder.sounds(one)
+    for table in (seen, heard):
+        assert table[["start_s", "end_s"]].to_numpy().tolist() == [[3, 5.5]]
     assert shown(pictures, 0) == [3, 3, 4, 4, 5, 5, 5, 5]
     assert (sounds.spectrogram(0)[[5, 40, 70]].argmax(axis=1) // 8).tolist() == [5, 6, 7]
     assert sounds.spectrogram(0)[79:].max() < 1e-9
 
 
-def test_a_film_without_species_is_a_category_of_its_own(place):
-    name = film(place.root / "a.mkv", by_second(5), sound=tone(5))
-    for table in (place.see(row("v", "", video=name))[0], place.hear(row("v", "", video=name))[0]):
+def test_film_without_species_is_a_category_of_its_own(folder):
+    name = film(folder.root / "a.mkv", by_second(5), sound=tone(5))
+    for table in (folder.pictures(row("v", "", video=name))[0], folder.sounds(row("v", "", video=name))[0]):
         assert set(table["category"]) == {"film:v"} and set(table["kind"]) == {"film"}
 
 
-def test_a_film_that_breaks_off_has_scenes_as_far_as_it_goes(place):
-    """Broken in the middle, 10 of 20 s are left; the header, which says 20, is not believed. It is told each time."""
+def test_truncated_film_has_scenes_up_to_its_end(folder):
+    """Half of 20 s are left, although the header states 20 s. It is reported each time."""
     noise = np.random.default_rng(0).integers(0, 255, (200, 48, 64, 3), np.uint8)
-    path = place.root / "a.mp4"
+    path = folder.root / "a.mp4"
     film(path, noise, options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for _ in range(2):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            table, arrays, told = place.see(row(video="a.mp4"))
-        assert 8 < table["end_s"].max() < 12 and list(told) == ["a.mp4"]
-        assert "before its header says" in told["a.mp4"]
+            table, arrays, reasons = folder.pictures(row(video="a.mp4"))
+        assert 8 < table["end_s"].max() < 12 and list(reasons) == ["a.mp4"]
+        assert "before its header says" in reasons["a.mp4"]
         assert len({arrays.pixels(len(table) - 1)[k].tobytes() for k in range(8)}) >= 7
 
 
-def test_films_and_photos_that_cannot_be_read_are_told_and_the_others_go_on(place):
-    good = film(place.root / "good.mkv", by_second(5), sound=tone(5))
-    (place.root / "empty.mp4").touch()
-    (place.root / "torn.mp4").write_bytes((place.root / "good.mkv").read_bytes()[:300])
-    (place.root / "sound.mp4").write_bytes(b"this is no film" * 99)
-    Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(place.root / "good.png")
-    (place.root / "torn.png").write_bytes((place.root / "good.png").read_bytes()[:50])
+def test_unreadable_films_and_photos_are_reported_and_the_others_used(folder):
+    good = film(folder.root / "good.mkv", by_second(5), sound=tone(5))
+    (folder.root / "empty.mp4").touch()
+    (folder.root / "torn.mp4").write_bytes((folder.root / "good.mkv").read_bytes()[:300])
+    (folder.root / "sound.mp4").write_bytes(b"this is no film" * 99)
+    Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(folder.root / "good.png")
+    (folder.root / "torn.png").write_bytes((folder.root / "good.png").read_bytes()[:50])
     names = [good, "empty.mp4", "torn.mp4", "sound.mp4", "missing.mp4"]
     rows = [row(f"f{n}", video=name) for n, name in enumerate(names)]
     rows += [row(f"p{n}", image=name) for n, name in enumerate(["torn.png", "good.png", "missing.png"])]
-    seen, _, told = place.see(*rows)
+    seen, _, reasons = folder.pictures(*rows)
     assert seen["recording_id"].tolist() == ["f0", "f0", "p1"]
-    assert set(told) == {*names[1:], "torn.png", "missing.png"} and told["empty.mp4"] == "is empty (0 bytes)"
-    heard, _, told = place.hear(*rows)
-    assert heard["recording_id"].tolist() == ["f0", "f0"] and set(told) == set(names[1:])
+    assert set(reasons) == {*names[1:], "torn.png", "missing.png"} and reasons["empty.mp4"] == "is empty (0 bytes)"
+    heard, _, reasons = folder.sounds(*rows)
+    assert heard["recording_id"].tolist() == ["f0", "f0"] and set(reasons) == set(names[1:])
 
 
 # Photos
 
 
-def test_a_photo_stands_still_for_a_scene(place):
+def test_photo_is_repeated_for_a_scene(folder):
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, :30] = (250, 100, 10)
-    Image.fromarray(image).save(place.root / "a.png")
-    table, arrays, told = place.see(row(image="a.png"))
-    assert table["kind"].tolist() == ["photo"] and table["moment"].tolist() == [""] and not told
+    Image.fromarray(image).save(folder.root / "a.png")
+    table, arrays, reasons = folder.pictures(row(image="a.png"))
+    assert table["kind"].tolist() == ["photo"] and table["moment"].tolist() == [""] and not reasons
     assert table["category"].tolist() == ["wren"] and table["path"].tolist() == ["a.png"]
     pixels = arrays.pixels(0)
     assert (pixels == pixels[0]).all() and pixels[0, 0, 0].tolist() == [250, 100, 10]
     assert arrays.features(0)[:, :3] == pytest.approx(np.tile([125, 50, 5], (8, 1)), abs=1)
 
 
-def test_a_photo_is_seen_once_whatever_its_names_and_splits_and_in_batches(place):
+def test_photos_are_computed_once_by_content_in_batches(folder):
     for n in range(20):
-        Image.fromarray(np.full((9, 9, 3), 10 * n, np.uint8)).save(place.root / f"{n:02d}.png")
-    (place.root / "again.png").write_bytes((place.root / "03.png").read_bytes())
+        Image.fromarray(np.full((9, 9, 3), 10 * n, np.uint8)).save(folder.root / f"{n:02d}.png")
+    (folder.root / "again.png").write_bytes((folder.root / "03.png").read_bytes())
     rows = [row(f"r{n:02d}", image=f"{n:02d}.png") for n in range(20)]
     rows += [row("r03", image="03.png", split="test", is_repeated=True), row("again", image="again.png")]
-    table, arrays, _ = place.see(*rows)
-    assert place.backbone.network.sizes == [16, 4] and len(table) == 22
+    table, arrays, _ = folder.pictures(*rows)
+    assert folder.backbone.network.sizes == [16, 4] and len(table) == 22
     assert table.loc[table["split"] == "test", "is_repeated"].tolist() == [True]
     levels = [arrays.pixels(n)[0, 0, 0, 0] for n in range(22)]
     assert levels == [*range(0, 200, 10), 30, 30]
@@ -245,41 +244,41 @@ def test_a_photo_is_seen_once_whatever_its_names_and_splits_and_in_batches(place
 # Recordings
 
 
-def test_recordings_that_cannot_be_heard_are_told(place):
+def test_unusable_recordings_are_reported(folder):
     silent, good = np.zeros(6 * RATE_HZ, np.float32), tone(4)
-    names = [recording(place.root / "silent.wav", silent), recording(place.root / "good.wav", good), "none.wav"]
-    (place.root / "text.wav").write_text("no sound")
+    names = [recording(folder.root / "silent.wav", silent), recording(folder.root / "good.wav", good), "none.wav"]
+    (folder.root / "text.wav").write_text("no sound")
     rows = [row(f"r{n}", audio=name) for n, name in enumerate([*names, "text.wav"])]
     rows.append(row("late", audio="good.wav", start_s=9.0))
-    table, _, told = place.hear(*rows)
-    assert table["recording_id"].tolist() == ["r1"] and set(told) == {"silent.wav", "none.wav", "text.wav", "good.wav"}
-    assert told["silent.wav"] == "is silent" and "nothing starts at 9 s" in told["good.wav"]
+    table, _, reasons = folder.sounds(*rows)
+    assert table["recording_id"].tolist() == ["r1"] and set(reasons) == {"silent.wav", "none.wav", "text.wav", "good.wav"}
+    assert reasons["silent.wav"] == "is silent" and "nothing starts at 9 s" in reasons["good.wav"]
 
 
-def test_a_recording_with_a_film_is_heard_of_both(place):
-    name = film(place.root / "a.mkv", by_second(4), sound=tone(4))
-    table, _, _ = place.hear(row(video=name, audio=recording(place.root / "a.wav", tone(4))))
+def test_recording_and_film_both_give_sound_scenes(folder):
+    name = film(folder.root / "a.mkv", by_second(4), sound=tone(4))
+    table, _, _ = folder.sounds(row(video=name, audio=recording(folder.root / "a.wav", tone(4))))
     assert table["kind"].tolist() == ["film", "recording"] and table["scene_id"].is_unique
     assert table["moment"].tolist() == ["r0@0.0", ""]
 
 
-# What is kept
+# The store
 
 
-def test_a_second_run_decodes_and_computes_nothing(place, monkeypatch):
-    Image.fromarray(np.full((9, 9, 3), 70, np.uint8)).save(place.root / "a.png")
-    rows = [row("f", video=film(place.root / "a.mkv", by_second(7), sound=tone(7))), row("p", image="a.png")]
-    rows.append(row("s", audio=recording(place.root / "a.wav", tone(9))))
-    first = place.see(*rows), place.hear(*rows)
+def test_second_run_decodes_and_computes_nothing(folder, monkeypatch):
+    Image.fromarray(np.full((9, 9, 3), 70, np.uint8)).save(folder.root / "a.png")
+    rows = [row("f", video=film(folder.root / "a.mkv", by_second(7), sound=tone(7))), row("p", image="a.png")]
+    rows.append(row("s", audio=recording(folder.root / "a.wav", tone(9))))
+    first = folder.pictures(*rows), folder.sounds(*rows)
 
     def never(*_, **__):
         raise AssertionError("decoded again")
 
     for name in ("video.io.frames", "video.io.soundtrack", "video.io.probe", "audio.io.stream", "video.images.read_image"):
         monkeypatch.setattr(f"birdlib.{name}", never)
-    n_seen = place.backbone.network.n_seen
-    again = place.see(*rows), place.hear(*rows)
-    assert place.backbone.network.n_seen == n_seen
+    n_seen = folder.backbone.network.n_seen
+    again = folder.pictures(*rows), folder.sounds(*rows)
+    assert folder.backbone.network.n_seen == n_seen
     for (before, arrays, _), (after, same, _) in zip(first, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
         read = ("pixels", "features") if "photo" in set(before["kind"]) else ("spectrogram",)
@@ -287,54 +286,50 @@ def test_a_second_run_decodes_and_computes_nothing(place, monkeypatch):
             assert all(np.array_equal(getattr(arrays, what)(n), getattr(same, what)(n)) for what in read)
 
 
-def test_other_weights_and_other_content_are_computed_anew(place):
-    name = film(place.root / "a.mkv", by_second(5))
-    place.see(row(video=name))
-    place.backbone = backbone(key="b")
-    place.see(row(video=name))
-    assert place.backbone.network.n_seen == 5
-    film(place.root / "a.mkv", [200] * 50)
-    _, arrays, _ = place.see(row(video=name))
-    assert place.backbone.network.n_seen == 6 and arrays.pixels(0).mean() == pytest.approx(200, abs=3)
+def test_new_weights_and_new_content_are_computed_anew(folder):
+    name = film(folder.root / "a.mkv", by_second(5))
+    folder.pictures(row(video=name))
+    folder.backbone = backbone(key="b")
+    folder.pictures(row(video=name))
+    assert folder.backbone.network.n_seen == 5
+    film(folder.root / "a.mkv", [200] * 50)
+    _, arrays, _ = folder.pictures(row(video=name))
+    assert folder.backbone.network.n_seen == 6 and arrays.pixels(0).mean() == pytest.approx(200, abs=3)
 
 
-def test_a_run_that_was_killed_goes_on_where_it_stopped(place):
-    """The first film is whole, the second was being seen."""
-    rows = [row("a", video=film(place.root / "a.mkv", by_second(5)))]
-    rows.append(row("b", video=film(place.root / "b.mkv", [200 - level for level in by_second(5)])))
-    whole = place.see(*rows)[1].features(3)
-    place.root, place.backbone = place.root / "again", backbone(dies_at=1)
-    place.root.mkdir()
+def test_killed_run_resumes(folder):
+    """The first film is done, the second is interrupted."""
+    rows = [row("a", video=film(folder.root / "a.mkv", by_second(5)))]
+    rows.append(row("b", video=film(folder.root / "b.mkv", [200 - level for level in by_second(5)])))
+    whole = folder.pictures(*rows)[1].features(3)
+    folder.root, folder.backbone = folder.root / "again", backbone(dies_at=1)
+    folder.root.mkdir()
     for name in ("a.mkv", "b.mkv"):
-        (place.root / name).write_bytes((place.root.parent / name).read_bytes())
+        (folder.root / name).write_bytes((folder.root.parent / name).read_bytes())
     with pytest.raises(KeyboardInterrupt):
-        place.see(*rows)
-    place.backbone = backbone()
-    assert np.array_equal(place.see(*rows)[1].features(3), whole) and place.backbone.network.n_seen == 5
+        folder.pictures(*rows)
+    folder.backbone = backbone()
+    assert np.array_equal(folder.pictures(*rows)[1].features(3), whole) and folder.backbone.network.n_seen == 5
 
 
-def test_an_empty_table_needs_no_network(place):
-    place.backbone = None
-    for table, _, told in (
-        place.see(),
-        place.hear(),
-        place.see(row(audio="unread.wav")),
-        place.hear(row(image="a.png")),
-    ):
-        assert table.empty and not told
+def test_an_empty_table_needs_no_network(folder):
+    folder.backbone = None
+    no_pictures = folder.pictures(), folder.pictures(row(audio="unread.wav"))
+    for table, _, reasons in (*no_pictures, folder.sounds(), folder.sounds(row(image="a.png"))):
+        assert table.empty and not reasons
 
 
 @pytest.mark.slow
-def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(place):
-    """With the true weights: neighbouring scenes look alike."""
+def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(folder):
+    """With the real weights, neighbouring scenes are similar."""
     folder = runtime.repository() / "data" / "sample" / "videos"
     paths = sorted(folder.glob("*.mp4"))[:2]
     if not paths:
         pytest.skip("there is no sample")
-    place.backbone = scenes.load_backbone()
+    folder.backbone = scenes.load_backbone()
     for path in paths:
-        (place.root / path.name).write_bytes(path.read_bytes())
-    table, arrays, _ = place.see(*(row(path.stem, "", video=path.name) for path in paths))
+        (folder.root / path.name).write_bytes(path.read_bytes())
+    table, arrays, _ = folder.pictures(*(row(path.stem, "", video=path.name) for path in paths))
     vectors = np.array([arrays.features(n).mean(axis=0) for n in range(len(table))])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     same = table["path"].to_numpy()[:, None] == table["path"].to_numpy()

@@ -9,7 +9,7 @@ from PIL import Image
 from birdlib import __main__, runtime, stages
 from birdlib.audio import cleaning
 from birdlib.audio import io as audio_io
-from birdlib.models import embedders
+from birdlib.models import embedders, vgg16
 from birdlib.multimodal import encoders, image_features, pairs, search
 from birdlib.video import images as video_images
 
@@ -17,15 +17,15 @@ RATE_HZ, DIM, N_PATCHES = 1000, 6, 4
 PATHS = ["wren.png", "crow.png", "wren.wav", "crow.wav"]
 
 
-class Listener:
-    """A patch is a second; it is heard as the size of its first frequencies. Loud patches have a bird in them."""
+class Embedder:
+    """A patch is a second; its embedding is the size of its first frequencies. Loud patches have a bird in them."""
 
     name, sample_rate_hz, key = "yamnet", RATE_HZ, "k" * 8
 
     def embed(self, waveform):
         patches = waveform[: len(waveform) // RATE_HZ * RATE_HZ].reshape(-1, RATE_HZ)
-        heard = np.abs(np.fft.rfft(patches)[:, 10 : 10 * DIM + 1 : 10]).astype(np.float32)
-        return heard, np.clip(np.abs(patches).max(axis=1), 0, 1).astype(np.float32)
+        embeddings = np.abs(np.fft.rfft(patches)[:, 10 : 10 * DIM + 1 : 10]).astype(np.float32)
+        return embeddings, np.clip(np.abs(patches).max(axis=1), 0, 1).astype(np.float32)
 
 
 class Seen:
@@ -43,8 +43,8 @@ class Seen:
 def frozen():
     import keras
 
-    images = keras.Input((encoders.IMAGE_SIZE, encoders.IMAGE_SIZE, 3), name="image")
-    halves = keras.layers.AveragePooling2D((encoders.IMAGE_SIZE, encoders.IMAGE_SIZE // 2))(images)
+    images = keras.Input((vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3), name="image")
+    halves = keras.layers.AveragePooling2D((vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE // 2))(images)
     return keras.Model(images, keras.layers.Rescaling(1 / 255)(keras.layers.Flatten()(halves)))
 
 
@@ -66,10 +66,10 @@ def make_library(root, has_photos=True, spans=()):
     table["image_path"] = table["species"] + ".png"
     table = table.assign(individual_id="", split=["train", "train", "test"], is_repeated=[False, False, True])
     sounds = table[:2].assign(recording_id=["a0", "a1"], audio_path=["wren.wav", "crow.wav"], image_path="")
-    listener, parts = Listener(), []
+    embedder, parts = Embedder(), []
     for path in sounds["audio_path"]:
         waveform, rate_hz = audio_io.read(root / path, RATE_HZ)
-        parts.append(listener.embed(cleaning.apply_policy(waveform, rate_hz, spans, "remove")))
+        parts.append(embedder.embed(cleaning.apply_policy(waveform, rate_hz, spans, "remove")))
     embeddings, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     n = len(parts[0][0])
     sounds = sounds.assign(first=[0, n], last=[n, 2 * n])
@@ -85,11 +85,11 @@ def image_encoder():
 
 
 def make_stage(outputs_dir, root, has_photos=True, spans=()):
-    """What stage 04 leaves, by an encoder that has learnt nothing."""
+    """The files of stage 04, by an untrained encoder."""
     runtime.set_seed(0)
     library = make_library(root, has_photos, spans)
-    heard = encoders.audio_encoder(DIM, dim=8, view_dim=DIM, units=3)
-    encoder = encoders.fused_encoder(image_encoder() if has_photos else None, heard)
+    audio = encoders.audio_encoder(DIM, dim=8, view_dim=DIM, units=3)
+    encoder = encoders.fused_encoder(image_encoder() if has_photos else None, audio)
     vectors, table = search.index(encoder, library)
     folder = outputs_dir / "04_triplet"
     folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def make_stage(outputs_dir, root, has_photos=True, spans=()):
     runtime.write_table(table, folder / "index.parquet")
     made_with = {
         "02_clean": {"parameters": {"policy": "remove", "denoise": "none", "speech_threshold": 0.6, "seed": 0}},
-        "03_embed": {"parameters": {"embedder": "yamnet", "octave_down": True}, "results": {"key": Listener.key}},
+        "03_embed": {"parameters": {"embedder": "yamnet", "octave_down": True}, "results": {"key": Embedder.key}},
         "04_triplet": {},
     }
     for name, facts in made_with.items():
@@ -122,25 +122,24 @@ def outputs(tmp_path_factory, root):
 
 
 @pytest.fixture(scope="module")
-def deaf_outputs(tmp_path_factory, root):
+def sound_outputs(tmp_path_factory, root):
     """Of a manifest without photos."""
-    folder = tmp_path_factory.mktemp("deaf")
+    folder = tmp_path_factory.mktemp("sounds")
     make_stage(folder, root, has_photos=False)
     return folder
 
 
 @pytest.fixture(autouse=True)
-def listener(monkeypatch):
-    asked = []
-    monkeypatch.setattr(embedders, "load", lambda *arguments: asked.append(arguments) or Listener())
-    return asked
+def loaded(monkeypatch):
+    """The arguments by which embedders are loaded."""
+    calls = []
+    monkeypatch.setattr(embedders, "load", lambda *arguments: calls.append(arguments) or Embedder())
+    return calls
 
 
-def test_the_index_has_each_photo_and_each_sound_once(outputs):
-    table, vectors = (
-        pd.read_parquet(outputs / "04_triplet" / "index.parquet"),
-        np.load(outputs / "04_triplet" / "embeddings.npy"),
-    )
+def test_index_has_each_photo_and_each_sound_once(outputs):
+    folder = outputs / "04_triplet"
+    table, vectors = pd.read_parquet(folder / "index.parquet"), np.load(folder / "embeddings.npy")
     assert list(table) == ["recording_id", "kind", "species", "split", "path"]
     assert table["path"].tolist() == PATHS and table["kind"].tolist() == ["photo"] * 2 + ["sound"] * 2
     assert table["recording_id"].tolist() == ["p0", "p1", "a0", "a1"]
@@ -149,15 +148,15 @@ def test_the_index_has_each_photo_and_each_sound_once(outputs):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_query_that_is_in_the_index_finds_itself(outputs, root, path):
+def test_query_in_the_index_finds_itself(outputs, root, path):
     found = search.find([str(root / path)], outputs)
     assert list(found) == ["cosine", "kind", "species", "recording_id", "path"]
     assert found["path"][0] == path and found["cosine"][0] == pytest.approx(1, abs=1e-4)
     assert len(found) == 4 and found["cosine"].is_monotonic_decreasing and found["cosine"].between(-1.001, 1.001).all()
 
 
-def test_a_query_is_cleaned_as_the_index_was(tmp_path, root, monkeypatch):
-    """Someone speaks in the second, third and fourth second, and was removed from the index."""
+def test_query_is_cleaned_as_the_index_was(tmp_path, root, monkeypatch):
+    """Speech in the second, third and fourth second was removed from the index."""
     spans = np.array([[1.0, 4.0]])
     monkeypatch.setattr(cleaning.vad, "probabilities_to_spans", lambda *_, **__: spans)
     make_stage(tmp_path, root, has_photos=False, spans=spans)
@@ -169,7 +168,7 @@ def test_a_query_is_cleaned_as_the_index_was(tmp_path, root, monkeypatch):
     assert search.find([root / "crow.wav"], tmp_path)["cosine"][0] < 0.999
 
 
-def test_photo_and_sound_of_one_bird_are_one_query(outputs, root):
+def test_photo_and_sound_are_one_query(outputs, root):
     """Untrained, the gate weighs both alike: the query lies between the two, as near to either."""
     queries = [root / "wren.png", root / "wren.wav"]
     both, turned = search.find(queries, outputs), search.find(queries[::-1], outputs)
@@ -180,42 +179,42 @@ def test_photo_and_sound_of_one_bird_are_one_query(outputs, root):
     assert cosines["wren.png"] == pytest.approx(np.sqrt((1 + vectors[0] @ vectors[2]) / 2), abs=1e-4)
 
 
-def test_so_many_are_listed(outputs, root):
+def test_n_rows_are_listed(outputs, root):
     assert len(search.find([root / "wren.png"], outputs, n=2)) == 2
 
 
-def test_the_listener_is_that_of_the_stage_and_not_asked_for_a_photo(outputs, root, listener):
+def test_embedder_is_that_of_the_stage_and_not_loaded_for_a_photo(outputs, root, loaded):
     search.find([root / "wren.png"], outputs)
-    assert listener == []
+    assert loaded == []
     search.find([root / "wren.wav"], outputs, weights_dir="here")
-    assert listener == [("yamnet", "here", True)]
+    assert loaded == [("yamnet", "here", True)]
 
 
-def test_an_encoder_of_sounds_finds_sounds(deaf_outputs, root):
-    found = search.find([root / "crow.wav"], deaf_outputs)
+def test_encoder_of_sounds_finds_sounds(sound_outputs, root):
+    found = search.find([root / "crow.wav"], sound_outputs)
     assert found["path"].tolist()[0] == "crow.wav" and set(found["kind"]) == {"sound"}
     assert found["cosine"][0] == pytest.approx(1, abs=1e-4)
-    with pytest.raises(search.NearestError, match="no photos to learn from.*wren.png"):
-        search.find([root / "wren.png"], deaf_outputs)
-    with pytest.raises(search.NearestError, match="no photos to learn from"):
-        search.find([root / "wren.png", root / "wren.wav"], deaf_outputs)
+    with pytest.raises(search.NearestError, match="no photos to train on.*wren.png"):
+        search.find([root / "wren.png"], sound_outputs)
+    with pytest.raises(search.NearestError, match="no photos to train on"):
+        search.find([root / "wren.png", root / "wren.wav"], sound_outputs)
 
 
 @pytest.mark.parametrize(
     "names", [["wren.png", "crow.png"], ["wren.wav", "crow.wav"], ["wren.png", "wren.wav", "crow.wav"]]
 )
-def test_two_of_a_kind_are_refused(outputs, root, names):
+def test_two_queries_of_a_kind_are_refused(outputs, root, names):
     with pytest.raises(search.NearestError, match="one picture, one sound, or one of each"):
         search.find([root / name for name in names], outputs)
 
 
 @pytest.mark.parametrize("name", ["owl.png", "owl.wav", ""])
-def test_a_file_that_is_not_there_is_named(outputs, root, name):
+def test_missing_file_is_named(outputs, root, name):
     with pytest.raises(search.NearestError, match=f"there is no .*{name}"):
         search.find([root / name], outputs)
 
 
-def test_what_is_no_picture_or_sound_is_told(outputs, tmp_path):
+def test_unreadable_query_is_named(outputs, tmp_path):
     for name in ("page.jpg", "page.ogg"):
         (tmp_path / name).write_text("<html>not found</html>")
     with pytest.raises(video_images.ImageError, match="page.jpg"):
@@ -224,19 +223,19 @@ def test_what_is_no_picture_or_sound_is_told(outputs, tmp_path):
         search.find([tmp_path / "page.ogg"], outputs)
 
 
-def test_without_the_stage_there_is_nothing_to_look_in(tmp_path, root):
+def test_search_needs_stage_04(tmp_path, root):
     with pytest.raises(stages.MissingStageError, match="04_triplet.ipynb"):
         search.find([root / "wren.png"], tmp_path)
 
 
-def test_other_weights_of_the_listener_are_refused(outputs, root, monkeypatch):
+def test_other_weights_of_the_embedder_are_refused(outputs, root, monkeypatch):
     other = types.SimpleNamespace(name="yamnet", key="o" * 8)
     monkeypatch.setattr(embedders, "load", lambda *_: other)
     with pytest.raises(search.NearestError, match="other weights of yamnet"):
         search.find([root / "wren.wav"], outputs)
 
 
-def test_the_command_lists_the_nearest(outputs, root, capsys):
+def test_nearest_command_lists_the_nearest(outputs, root, capsys):
     assert __main__.main(["nearest", str(root / "wren.png"), "--outputs", str(outputs), "-n", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].split() == ["cosine", "kind", "species", "recording_id", "path"]
@@ -244,12 +243,12 @@ def test_the_command_lists_the_nearest(outputs, root, capsys):
     assert float(cosine) == 1 and row == ["photo", "wren", "p0", "wren.png"]
 
 
-def test_the_command_tells_an_error_and_ends_with_1(tmp_path, capsys):
+def test_nearest_command_prints_an_error_and_exits_with_1(tmp_path, capsys):
     assert __main__.main(["nearest", "owl.wav", "--outputs", str(tmp_path)]) == 1
     assert "04_triplet is not finished" in capsys.readouterr().err
 
 
-def test_the_command_wants_a_query(capsys):
+def test_nearest_command_needs_a_query(capsys):
     with pytest.raises(SystemExit):
         __main__.main(["nearest"])
     assert "FILE" in capsys.readouterr().err

@@ -15,7 +15,7 @@ SPECIES = ["cobflu1", "grebuz1", "grywag1", "redcha1", "ruflut1"]
 
 
 def make_manifest(folder, n_sounds=6, n_photos=5):
-    """A few recordings and photos of the sample, named in a manifest; gives the manifest and the table in it."""
+    """A manifest of a few recordings and photos of the sample: its path and table."""
     taken = sample.ensure()
     train = pd.read_csv(taken / "train.csv", dtype=str)
     rows = []
@@ -44,14 +44,14 @@ def run(manifest, table, outputs):
 
 
 def find(query, outputs, capsys):
-    """The first line that the command answers, in words."""
+    """The first row that the command prints, as words."""
     capsys.readouterr()
     assert __main__.main(["nearest", str(query), "--outputs", str(outputs)]) == 0
     return capsys.readouterr().out.splitlines()[1].split()
 
 
 def add_photos(folder, table):
-    """Photos that cannot be read, and photos of rare kinds that can; two species with next to nothing."""
+    """Photos that cannot be read, and photos of rare kinds that can; two species with one file each."""
     whole = Image.open(folder / table["image_path"].dropna().iloc[0])
     data = (folder / table["image_path"].dropna().iloc[1]).read_bytes()
     (folder / "zero.jpg").write_bytes(b"")
@@ -69,7 +69,7 @@ def add_photos(folder, table):
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
 
 
-def test_bad_photos_and_thin_species_are_listed_and_the_stage_ends_well(tmp_path, capsys):
+def test_bad_photos_and_species_with_too_little_are_listed_and_the_stage_finishes(tmp_path, capsys):
     manifest, table = make_manifest(tmp_path / "data")
     results, folder = run(manifest, add_photos(tmp_path / "data", table), tmp_path / "out")
     skipped = pd.read_parquet(folder / "skipped.parquet")
@@ -82,7 +82,7 @@ def test_bad_photos_and_thin_species_are_listed_and_the_stage_ends_well(tmp_path
     assert float(cosine) == pytest.approx(1, abs=2e-3) and kind == "photo"
 
 
-def test_without_photos_the_stage_learns_from_sound_alone(tmp_path, capsys):
+def test_stage_without_photos_trains_on_sound_only(tmp_path, capsys):
     manifest, table = make_manifest(tmp_path / "data", n_photos=0)
     results, folder = run(manifest, table, tmp_path / "out")
     assert results["photos"] == 0 and set(pd.read_parquet(folder / "results.parquet")["modality"]) == {"sound only"}
@@ -92,4 +92,4 @@ def test_without_photos_the_stage_learns_from_sound_alone(tmp_path, capsys):
     photo = tmp_path / "photo.png"
     Image.new("RGB", (300, 300)).save(photo)
     assert __main__.main(["nearest", str(photo), "--outputs", str(tmp_path / "out")]) == 1
-    assert "no photos to learn from" in capsys.readouterr().err
+    assert "no photos to train on" in capsys.readouterr().err

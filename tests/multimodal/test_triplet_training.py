@@ -1,4 +1,4 @@
-"""Learning from triplets: a collapse is seen and left, the best epoch is kept, every objective learns."""
+"""Training with triplets: collapse is detected and remedied, the best epoch is kept, every objective separates species."""
 
 import functools
 import subprocess
@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from made_pairs import encoder, library
+from made_pairs import Shown, encoder, library
 
-from birdlib import runtime
+from birdlib import checkpoints, runtime
 from birdlib.losses import metric_learning, mining
 from birdlib.metrics import retrieval
 from birdlib.multimodal import pairs, triplet_training
@@ -34,35 +34,35 @@ def is_same(weights, others):
     return all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
 
 
-def hopeless(**options):
-    """All photos look much alike, the hardest negatives are asked for at once, and the steps are large."""
+def fit_badly(**options):
+    """Photos of similar features, the hardest negatives from the first epoch on, and large steps."""
     whole, one = library(n_species=20, n_each=4, signal=1.0, offset=3.0), encoder()
     options = {"objective": "batch_hard", "margin": 0.5, "learning_rate": 1e-2, "patience": 99} | options
     return one, whole, fit(one, whole, **options)
 
 
 @pytest.mark.slow
-def test_unguarded_hard_mining_lays_everything_on_one_point():
-    """There the hardest positive is as near as the hardest negative, and the loss is the margin, for ever."""
-    one, whole, history = hopeless(epochs=4, least_spread=0)
-    assert history["spread"].iloc[-1] < 0.03 and mining.spread(embedded(one, whole, "train")[0]) < 0.03
+def test_unguarded_hard_mining_collapses():
+    """Collapsed: the hardest positive is as near as the hardest negative, and the loss stays at the margin."""
+    model, whole, history = fit_badly(epochs=4, min_spread=0)
+    assert history["spread"].iloc[-1] < 0.03 and mining.spread(embedded(model, whole, "train")[0]) < 0.03
     assert history["loss"].iloc[-1] == pytest.approx(0.5, abs=0.02) and history["active_share"].iloc[-1] > 0.95
     assert set(history["mining"]) == {"batch_hard"}
 
 
-def test_the_guard_sees_it_says_so_and_goes_on_with_softer_mining():
-    with pytest.warns(triplet_training.CollapseWarning, match="collapsing.*going on.*with batch_semi_hard") as told:
-        one, whole, history = hopeless(epochs=5)
-    assert len([one for one in told if one.category is triplet_training.CollapseWarning]) == 1
-    assert "spread is 0.0" in str(told[0].message) or "sits at the margin" in str(told[0].message)
+def test_guard_warns_of_a_collapse_and_continues_with_softer_mining():
+    with pytest.warns(triplet_training.CollapseWarning, match="collapsing.*going on.*with batch_semi_hard") as caught:
+        model, whole, history = fit_badly(epochs=5)
+    assert len([one for one in caught if one.category is triplet_training.CollapseWarning]) == 1
+    assert "spread is 0.0" in str(caught[0].message) or "is at the margin" in str(caught[0].message)
     assert history["mining"].drop_duplicates().tolist() == ["batch_hard", "batch_semi_hard"]
     assert history["loss"].iloc[-1] < 0.45
-    assert mining.spread(embedded(one, whole, "train")[0]) > 0.3
+    assert mining.spread(embedded(model, whole, "train")[0]) > 0.3
     assert history.loc[history["is_kept"], "spread"].item() > 0.3
 
 
 def guarded(objective, spreads, loss=1.0, **options):
-    """A guard that is shown embeddings of these spreads, epoch by epoch; the encoder's weight is the number of the epoch.
+    """A guard that measures these spreads, epoch by epoch; the encoder's weight is the number of the epoch.
 
     A mean vector of length sqrt(1 - spread) makes that spread.
     """
@@ -77,42 +77,42 @@ def guarded(objective, spreads, loss=1.0, **options):
         up, aside = np.sqrt(1 - spread), np.sqrt(spread)
         return np.array([0, 0, 1, 1]), np.array([[up, aside], [up, -aside]] * 2, np.float32)
 
-    guard = triplet_training.collapse_guard(measure, one, 0.5, objective, **options)
+    guard = triplet_training.CollapseGuard(measure, one, 0.5, objective, **options)
     guard.set_model(types.SimpleNamespace(stop_training=False))
-    told = []
+    n_warnings = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for epoch in range(1, len(spreads) + 1):
             weights[0] = np.array([float(epoch)])
             guard.on_epoch_end(epoch - 1, {"loss": loss})
-            told.append(len(caught))
-    return guard, weights[0].item(), told
+            n_warnings.append(len(caught))
+    return guard, weights[0].item(), n_warnings
 
 
-def test_one_ill_epoch_is_forgiven_and_two_are_not():
+def test_two_ill_epochs_in_a_row_are_a_collapse():
     """Then the weights are those of epoch 3, the last healthy one."""
-    guard, weight, told = guarded("multi_similarity", [0.5, 0.04, 0.3, 0.04, 0.03])
-    assert told == [0, 0, 0, 0, 1] and weight == 3 and guard.has_collapsed and guard.model.stop_training
+    guard, weight, n_warnings = guarded("multi_similarity", [0.5, 0.04, 0.3, 0.04, 0.03])
+    assert n_warnings == [0, 0, 0, 0, 1] and weight == 3 and guard.has_collapsed and guard.model.stop_training
 
 
 @pytest.mark.parametrize("spreads", [[0.01, 0.02, 0.03, 0.04], [0.5, 0.04, 0.045, 0.04, 0.05], [0.06] * 4])
-def test_a_narrow_start_that_widens_is_no_collapse(spreads):
+def test_a_small_spread_that_grows_is_no_collapse(spreads):
     guard, weight, _ = guarded("multi_similarity", spreads)
     assert not guard.has_collapsed and weight == len(spreads)
 
 
 @pytest.mark.parametrize("objective", ["batch_hard", "triplet_hard"])
-def test_a_loss_at_the_margin_is_a_sign_for_hard_mining_only(objective):
+def test_loss_at_the_margin_is_a_sign_of_collapse_for_hard_mining_only(objective):
     assert guarded(objective, [0.5, 0.5], loss=0.49)[0].has_collapsed
     assert not guarded(objective, [0.5, 0.5], loss=0.4)[0].has_collapsed
-    assert not guarded(triplet_training.SOFTER[objective], [0.5, 0.5], loss=0.49)[0].has_collapsed
+    assert not guarded(triplet_training.OBJECTIVES[objective][2], [0.5, 0.5], loss=0.49)[0].has_collapsed
 
 
-def test_without_a_least_spread_the_guard_only_looks_on():
-    assert not guarded("batch_hard", [0.001, 0.0, 0.0], loss=0.5, least_spread=0)[0].has_collapsed
+def test_min_spread_0_switches_the_guard_off():
+    assert not guarded("batch_hard", [0.001, 0.0, 0.0], loss=0.5, min_spread=0)[0].has_collapsed
 
 
-def test_after_softening_the_guard_is_as_new():
+def test_softening_resets_the_guard():
     guard, *_ = guarded("triplet_hard", [0.01, 0.0])
     assert guard.soften() and guard.objective == "triplet_semi_hard" and not guard.has_collapsed
     assert not guard.soften()
@@ -120,58 +120,51 @@ def test_after_softening_the_guard_is_as_new():
 
 @pytest.mark.filterwarnings("ignore::birdlib.multimodal.triplet_training.CollapseWarning")
 @pytest.mark.parametrize("objective", ["triplet_hard", "arcface"])
-def test_where_every_mining_collapses_training_stops_with_the_weights_that_were_healthy(objective):
-    """Nothing is learnt at rate 0, and no spread reaches 2: two epochs of each mining, and the encoder is as it was."""
+def test_training_stops_with_the_last_healthy_weights_where_every_mining_collapses(objective):
+    """Nothing is trained at rate 0, and no spread reaches 2: two epochs of each mining, and the encoder is unchanged."""
     one, whole = encoder(), library()
     before = one.get_weights()
     with pytest.warns(triplet_training.CollapseWarning, match="stopping with the last healthy weights"):
-        history = fit(one, whole, objective=objective, epochs=9, learning_rate=0.0, weight_decay=0.0, least_spread=2.0)
-    names = [objective] * 2 + [triplet_training.SOFTER[objective]] * 2 if objective in triplet_training.SOFTER else [objective] * 2
+        history = fit(one, whole, objective=objective, epochs=9, learning_rate=0.0, weight_decay=0.0, min_spread=2.0)
+    softer = triplet_training.OBJECTIVES[objective][2]
+    names = [objective] * 2 + [softer] * 2 * bool(softer)
     assert history["mining"].tolist() == names and history["epoch"].tolist() == list(range(1, len(names) + 1))
     assert not history["is_kept"].any() and is_same(one.get_weights(), before)
 
 
-def kept(values, n_ill=None, patience=99):
-    """(epoch kept, weight at the end, epochs until it stops): the encoder's weight is the number of the epoch."""
-    weights = [0]
+@pytest.mark.parametrize(
+    ("values", "n_ill", "patience", "kept", "n_epochs"),
+    [
+        ([0.2, 0.7, 0.5, 0.7], [0, 0, 0, 0], 99, 2, 4),  # the first of two equals
+        ([np.nan] * 3, [0, 0, 0], 1, 3, 3),  # without validation, the last
+        ([0.5, 0.6, 0.6, 0.5, 0.9], [0, 0, 0, 0, 0], 2, 2, 4),
+        ([0.2, 0.9, 0.8, 0.1], [0, 1, 2, 0], 99, 1, 4),  # collapsed embeddings may score well by chance
+        ([np.nan, np.nan], [0, 1], 99, 1, 2),
+    ],
+)
+def test_the_best_epoch_that_is_not_in_collapse_is_kept(values, n_ill, patience, kept, n_epochs):
+    """The encoder's weight is the number of the epoch."""
+    weights, measured = [0], iter(values)
     one = types.SimpleNamespace(get_weights=lambda: weights[0], set_weights=lambda new: weights.__setitem__(0, new))
-    shown, guard = iter(values), types.SimpleNamespace(n_ill=0)
-    best = triplet_training._classes()["BestEpoch"](one, lambda: next(shown), guard, patience)
-    best.set_model(types.SimpleNamespace(stop_training=False))
-    for epoch, guard.n_ill in zip(range(1, len(values) + 1), n_ill or [0] * len(values), strict=True):
+    guard, best = types.SimpleNamespace(n_ill=0), checkpoints.BestEpoch(one, patience)
+    validation = triplet_training._Validation(lambda: next(measured), guard, best)
+    validation.set_model(types.SimpleNamespace(stop_training=False))
+    for epoch, guard.n_ill in enumerate(n_ill, start=1):
         weights[0] = epoch
-        best.on_epoch_end(epoch - 1, {})
-        if best.model.stop_training:
+        validation.on_epoch_end(epoch - 1, {})
+        if validation.model.stop_training:
             break
     best.restore()
-    return best.kept, weights[0], epoch
-
-
-def test_the_best_epoch_is_kept_the_first_where_several_are():
-    assert kept([0.2, 0.7, 0.5, 0.7]) == (2, 2, 4)
-
-
-def test_without_validation_the_last_epoch_is_kept():
-    assert kept([np.nan] * 3, patience=1) == (3, 3, 3)
-
-
-def test_an_epoch_in_collapse_is_never_kept():
-    """On one point the order is by lot, and may be good by chance."""
-    assert kept([0.2, 0.9, 0.8, 0.1], n_ill=[0, 1, 2, 0]) == (1, 1, 4)
-    assert kept([np.nan, np.nan], n_ill=[0, 1]) == (1, 1, 2)
-
-
-def test_training_stops_after_so_many_epochs_without_a_better_one():
-    assert kept([0.5, 0.6, 0.6, 0.5, 0.9], patience=2) == (2, 2, 4)
+    assert (best.kept, weights[0], epoch) == (kept, kept, n_epochs)
 
 
 def test_the_encoder_ends_with_the_weights_of_the_kept_epoch(monkeypatch):
-    """The second epoch is said to be the best; two more are not better."""
-    one, said, weights = encoder(), iter([0.2, 0.9, 0.1, 0.1]), []
+    """The second of four epochs has the best MAP@R."""
+    one, figures, weights = encoder(), iter([0.2, 0.9, 0.1, 0.1]), []
 
     def map_at_r(found, species, among):
         weights.append(one.get_weights())
-        return next(said)
+        return next(figures)
 
     monkeypatch.setattr(retrieval, "map_at_r", map_at_r)
     monkeypatch.setattr(pairs, "KINDS", ())  # a single figure an epoch
@@ -203,8 +196,8 @@ SLOW = ("triplet_semi_hard", "batch_semi_hard")  # the guard's tests train with 
 
 
 @pytest.mark.parametrize("objective", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in triplet_training.OBJECTIVES])
-def test_every_objective_learns_species_that_differ(objective, trained):
-    """The species' marks are three times the noise: a photo never seen lies next to its own."""
+def test_every_objective_separates_distinct_species(objective, trained):
+    """Species differ by three times the noise: an unseen photo is nearest to its own species."""
     one, whole, history, _ = trained(objective)
     assert list(history) == COLUMNS and history["epoch"].tolist() == [1, 2, 3]
     assert history["is_kept"].sum() == 1 and set(history["mining"]) == {objective}
@@ -220,13 +213,13 @@ def test_the_same_seed_gives_the_same_training(trained):
     assert (first["loss"] - other["loss"]).abs().max() > 1e-4
 
 
-def test_triplets_are_mined_anew_every_so_many_epochs(trained):
-    """3 epochs, mined before the first and the third, each time on what the encoder then makes."""
+def test_triplets_are_mined_anew_every_remine_every_epochs(trained):
+    """3 epochs, mined before the first and the third, each time on the encoder's embeddings at that time."""
     *_, seen = trained("triplet_hard")
     assert len(seen) == 2 and not np.allclose(*seen)
 
 
-def test_without_validation_rows_training_goes_on_to_the_end_and_a_single_sample_does_no_harm():
+def test_training_runs_to_the_end_without_validation_rows_and_with_a_single_sample_of_a_species():
     whole = library()
     whole.photos.loc[whole.photos["species"] == "s05", "split"] = ["train"] + ["none"] * 9
     with warnings.catch_warnings():
@@ -247,12 +240,12 @@ def test_without_validation_rows_training_goes_on_to_the_end_and_a_single_sample
         ({"n_samples": 1}, "n_samples is 1"),
     ],
 )
-def test_what_cannot_be_trained_with_is_named(options, named):
+def test_invalid_parameters_are_named(options, named):
     with pytest.raises(triplet_training.TripletError, match=named):
         fit(encoder(), library(), **options)
 
 
-def test_one_species_alone_or_one_sample_of_each_is_refused():
+def test_a_single_species_or_single_samples_are_refused():
     with pytest.raises(triplet_training.TripletError, match="only 1 species"):
         fit(encoder(), library(n_species=1))
     with pytest.raises(triplet_training.TripletError, match="only 0 species"):
@@ -261,7 +254,7 @@ def test_one_species_alone_or_one_sample_of_each_is_refused():
         fit(encoder(), library(n_each=1), objective="triplet_hard")
 
 
-def test_arcface_has_class_centres_that_the_encoder_does_not():
+def test_arcface_adds_class_centres_on_top_of_the_encoder():
     one = encoder()
     model = triplet_training.compiled(one, "arcface", 7)
     assert model.output_shape == (None, 7) and one.output_shape == (None, 16)
@@ -293,8 +286,66 @@ for objective in ("batch_semi_hard", "triplet_semi_hard"):
 
 
 @pytest.mark.slow
-def test_two_replicas_learn_from_batches_of_odd_size():
+def test_two_replicas_train_on_batches_of_odd_size():
     """Two logical CPU devices stand in for two GPUs: 15 rows, or 5 triplets, for each."""
-    subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS], cwd=runtime.repository(), check=True, capture_output=True, timeout=300
-    )
+    command = [sys.executable, "-c", TWO_REPLICAS]
+    subprocess.run(command, cwd=runtime.repository(), check=True, capture_output=True, timeout=300)
+
+
+# Batches
+
+
+def batches(whole, mined, seed=0, names=("image_features",), **options):
+    train = pairs.rows(whole, "train")
+    classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
+    stand_in = types.SimpleNamespace(input=dict.fromkeys(names))
+    return triplet_training.batches(stand_in, whole, train, classes, mined, seed=[seed], **options)
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2, 4])
+def test_each_replica_gets_n_samples_of_n_species(n_replicas):
+    """Features of species i are all i here, so that samples can be compared with labels."""
+    whole = library(signal=0)
+    whole.photo_features.features[:] = np.repeat(np.arange(6), 10)[:, None]
+    data = batches(whole, "", n_species=4, n_samples=5, n_replicas=n_replicas)
+    inputs, labels = data[0]
+    assert (inputs["image_features"][:, 0] == labels).all()
+    for part in np.split(labels, n_replicas):
+        assert sorted(np.unique(part, return_counts=True)[1]) == [5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2])
+def test_every_mined_triplet_is_in_a_batch(monkeypatch, n_replicas):
+    """42 anchors, 3 triplets a batch and replica: the last batch is filled up with the first triplets."""
+    whole = library()
+    monkeypatch.setattr(pairs, "embed", lambda encoder, library, table: np.eye(64, dtype=np.float32)[table["photo"] % 64])
+    data = batches(whole, "hard", n_species=3, n_samples=3, n_replicas=n_replicas)
+    labels = np.concatenate([data[i][1] for i in range(len(data))]).reshape(-1, 3)
+    assert (labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all()
+    assert all(len(data[i][1]) == 9 * n_replicas for i in range(len(data)))
+    n_anchors = len(pairs.rows(whole, "train")[0])
+    assert n_anchors <= len(labels) < n_anchors + 3 * n_replicas
+
+
+def test_batches_differ_by_epoch_and_step_and_repeat_for_a_seed():
+    first, again, other = (batches(library(), "", seed=seed, n_species=6) for seed in (1, 1, 2))
+    draws = [first[0], first[1], other[0]]
+    assert np.array_equal(first[0][0]["image_features"], again[0][0]["image_features"])
+    first.on_epoch_end()
+    draws.append(first[0])
+    features = [inputs["image_features"] for inputs, _ in draws]
+    assert not any(np.array_equal(a, b) for i, a in enumerate(features) for b in features[:i])
+
+
+def test_batches_have_modality_dropout():
+    """Photos and sounds of two species; of 400 pairs half lose one, 200 ± 4 * sqrt(400) / 2."""
+    table = pd.DataFrame({"recording_id": list("abcd"), "species": ["wren", "wren", "crow", "crow"]})
+    table = table.assign(individual_id="", group_id=table["recording_id"], split="train", is_repeated=False)
+    sounds = table.assign(first=range(4), last=range(1, 5))
+    embeddings = np.ones((4, 8), np.float32)
+    whole = pairs.Library(table, sounds, Shown(np.ones((4, 3), np.float32)), embeddings, np.ones(4, np.float32), 1)
+    names = ("image_features", "embeddings", "weights", "presence")
+    inputs, _ = batches(whole, "", names=names, n_species=2, n_samples=200)[0]
+    assert tuple(inputs) == names
+    n_there = inputs["presence"].sum(axis=1)
+    assert n_there.min() == 1 and (n_there == 1).sum() == pytest.approx(200, abs=40)
