@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import journals, runtime, stages
+from birdlib import resume, runtime, stages
 from birdlib.audio import cleaning
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders
@@ -52,7 +52,7 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
         return path.is_file() and path.stat().st_size == row["bytes"]
 
     clean = functools.partial(_clean, str(root), str(folder))
-    rows = journals.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
+    rows = resume.map_resumable(clean, tasks, folder / ".journal.jsonl", is_whole, n_jobs, desc="cleaning")
     good, bad = [], []
     for name, row in rows.items():
         source, start_s = tasks[name]["source"], tasks[name]["start_s"] or 0.0

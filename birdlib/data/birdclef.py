@@ -12,22 +12,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from birdlib.audio import io as audio_io
 from birdlib.data import manifest
 from birdlib.runtime import BirdlibError
+from birdlib.video import images
+from birdlib.video import io as video_io
 
 WINDOW_S = 5.0
 _ENCODER_TAIL_S = 0.1  # decoded ogg may be this much longer than the recording was: no window of its own
-_AUDIO_SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+_TRAIN_COLUMNS = (
+    "primary_label", "secondary_labels", "filename", "collection", "url", "latitude", "longitude", "author", "license",
+)  # fmt: skip
 
 
 class LayoutError(BirdlibError):
-    """A folder that is not laid out as BirdCLEF ships its data."""
+    """A folder without BirdCLEF's layout."""
 
 
 class SubmissionError(BirdlibError):
-    """A submission that the competition would refuse."""
+    """A submission that the competition would reject."""
 
 
 def is_layout(folder):
@@ -38,10 +41,10 @@ def is_layout(folder):
 def read(folder):
     """Read a BirdCLEF folder as a manifest.
 
-    Recordings come from ``train.csv``; photos in ``images/<label>/`` and films in ``videos/`` (there without label, or
-    in ``videos/<label>/``) get rows of their own. A group is one author at one place, to 0.01 degrees: 1 km. Where
-    neither is known, and for photos and films, each file is its own group. A label that ``taxonomy.csv`` lacks is kept
-    and warned about: it can be learnt, but not submitted.
+    Recordings come from ``train.csv``; photos in ``images/<label>/`` and films in ``videos/`` (without label) or
+    ``videos/<label>/`` get rows of their own. A group is one author at one place, to 0.01 degrees (1 km). Where neither
+    is known, and for photos and films, each file is its own group. A label that ``taxonomy.csv`` lacks is kept with a
+    warning: it can be trained on, but not submitted.
 
     Returns:
         (table, root): the normalised manifest and the folder its paths are relative to.
@@ -68,8 +71,8 @@ def read(folder):
         }
     )
     recordings["group_id"] = recordings["group_id"].where(recordings["group_id"] != "", recordings["recording_id"])
-    tables = [recordings, _media(folder, "images", _IMAGE_SUFFIXES), _media(folder, "videos", _VIDEO_SUFFIXES)]
-    table = manifest.normalise(pd.concat([each for each in tables if len(each)] or [recordings], ignore_index=True))
+    tables = [recordings, _media(folder, "image", images.SUFFIXES), _media(folder, "video", video_io.SUFFIXES)]
+    table = manifest.normalise(pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True))
     if (folder / "taxonomy.csv").is_file():
         unknown = sorted(set(manifest.class_names(table)) - set(taxonomy(folder)["primary_label"]))
         if unknown:
@@ -78,11 +81,7 @@ def read(folder):
 
 
 def taxonomy(folder):
-    """``taxonomy.csv`` as text; it has at least ``primary_label``, and no row without one.
-
-    Raises:
-        LayoutError: if there is none.
-    """
+    """``taxonomy.csv`` as text, rows without ``primary_label`` dropped; LayoutError if it is missing."""
     table = _read_table(Path(folder, "taxonomy.csv"), ("primary_label",))
     return table[table["primary_label"] != ""].reset_index(drop=True)
 
@@ -99,11 +98,11 @@ def soundscapes(folder, which="test"):
     """The files of ``test_soundscapes/`` or ``train_soundscapes/``, sorted by name; empty if the folder is missing."""
     if which not in ("test", "train"):
         raise ValueError(f"which is {which!r}: there are 'test' and 'train' soundscapes")
-    return _files(Path(folder, f"{which}_soundscapes"), _AUDIO_SUFFIXES)
+    return _files(Path(folder, f"{which}_soundscapes"), audio_io.SUFFIXES)
 
 
-def one_a_stem(paths):
-    """Of several files with one stem the first, for windows are named by it: list of Path."""
+def unique_stems(paths):
+    """Of several files with the same stem the first, as windows are named by it: list of Path."""
     first = {}
     for path in paths:
         first.setdefault(path.stem, path)
@@ -111,15 +110,10 @@ def one_a_stem(paths):
 
 
 def windows(duration_s, window_s=WINDOW_S):
-    """Cut a soundscape into consecutive windows; a minute has twelve.
+    """The consecutive windows of a soundscape, a list of (start_s, end_s); a minute has twelve.
 
-    The last window ends on the grid even where the sound ends before it. A file without sound has none.
-
-    Returns:
-        list of (start_s, end_s).
-
-    Raises:
-        ValueError: if the duration is negative or not a number.
+    The last window ends on the grid even if the sound ends before. A file without sound has none. Raises ValueError for
+    a duration that is negative or not finite.
     """
     if not (math.isfinite(duration_s) and duration_s >= 0):
         raise ValueError(f"a soundscape cannot last {duration_s} s")
@@ -130,19 +124,19 @@ def windows(duration_s, window_s=WINDOW_S):
 
 
 def row_id(path, end_s):
-    """The name of a window's row: file stem, underscore, end second."""
+    """The ``row_id`` of a window: file stem, underscore, end second."""
     return f"{Path(path).stem}_{round(end_s)}"
 
 
 def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
-    """Lay predictions out as the competition wants them.
+    """Predictions as a submission table.
 
     Args:
         row_ids: (windows,) str.
         probabilities: (windows, classes) in [0, 1].
         classes: labels of the probabilities' columns.
-        columns: labels wanted (``submission_classes``); None takes the classes. Classes outside are left out.
-        fill: for wanted labels that are not among the classes.
+        columns: required labels (``submission_classes``), None for the classes. Other classes are left out.
+        fill: score of required labels that are not among the classes.
 
     Returns:
         DataFrame: ``row_id``, then the labels in string order.
@@ -154,27 +148,26 @@ def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
 
 
 def require_shared_species(classes, columns):
-    """Which wanted columns a classifier does not know, and which of its species are not wanted: two sorted lists.
+    """Columns that are missing in the classes, and classes that are not among the columns: two sorted lists.
 
     Raises:
-        SubmissionError: if it knows none of the columns; it names missing and extra ones.
+        SubmissionError: if they have no species in common.
     """
-    unknown, unwanted = sorted(set(columns) - set(classes)), sorted(set(classes) - set(columns))
+    missing, extra = sorted(set(columns) - set(classes)), sorted(set(classes) - set(columns))
     if not set(classes) & set(columns):
         raise SubmissionError(
-            "the classifier and the sample submission have no species in common: name the data that the classifier learnt from\n"
-            f"- {_fault('columns are missing', unknown)}\n- {_fault('columns are not wanted', unwanted)}"
+            "the classifier and the sample submission have no species in common: give the data that it was trained on\n"
+            f"- {_fault('columns are missing', missing)}\n- {_fault('columns are not wanted', extra)}"
         )
-    return unknown, unwanted
+    return missing, extra
 
 
 def check_submission(table, classes, expected_row_ids):
-    """Name every fault of a submission; an empty list means that it is valid.
+    """All faults of a submission, a list of str; empty if it is valid.
 
     Args:
-        table: the submission as written, best read back from its file.
-        classes: the labels wanted, in any order.
-        expected_row_ids: the rows wanted, in any order.
+        table: the submission, best as read back from its file.
+        classes, expected_row_ids: required labels and rows, in any order.
     """
     wanted, columns = ["row_id", *sorted(classes)], [str(column) for column in table.columns]
     faults = [
@@ -183,14 +176,14 @@ def check_submission(table, classes, expected_row_ids):
         _fault("columns are there twice", sorted({name for name in columns if columns.count(name) > 1})),
     ]
     if not any(faults) and columns != wanted:
-        place = next(index for index, name in enumerate(columns) if name != wanted[index])
-        faults.append(f"columns are out of order: column {place + 1} is {columns[place]}, not {wanted[place]}")
+        i = next(i for i, name in enumerate(columns) if name != wanted[i])
+        faults.append(f"columns are out of order: column {i + 1} is {columns[i]}, not {wanted[i]}")
     if "row_id" in columns:
         ids = pd.Series(table.loc[:, [name == "row_id" for name in columns]].iloc[:, 0].astype(str).to_numpy())
-        expected = [str(each) for each in expected_row_ids]
+        expected = set(map(str, expected_row_ids))
         faults += [
-            _fault("rows are missing", sorted(set(expected) - set(ids))),
-            _fault("rows are not wanted", sorted(set(ids) - set(expected))),
+            _fault("rows are missing", sorted(expected - set(ids))),
+            _fault("rows are not wanted", sorted(set(ids) - expected)),
             _fault("rows are there twice", sorted(set(ids[ids.duplicated()]))),
         ]
         scores = table.loc[:, [name != "row_id" for name in columns]]
@@ -198,26 +191,18 @@ def check_submission(table, classes, expected_row_ids):
         ids, scores = pd.Series(range(len(table))).astype(str), table
     values = scores.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).reshape(scores.shape)
     empty = scores.isna().to_numpy()
-    for problem, bad in (
-        ("scores are empty (NaN)", empty),
-        ("scores are not numbers", np.isnan(values) & ~empty),
-        ("scores are below 0", values < 0),
-        ("scores are above 1", values > 1),
-    ):
-        faults.append(_fault(problem, [f"{ids[row]}/{scores.columns[column]}" for row, column in np.argwhere(bad)]))
+    problems = {"scores are empty (NaN)": empty, "scores are not numbers": np.isnan(values) & ~empty}
+    problems |= {"scores are below 0": values < 0, "scores are above 1": values > 1}
+    for problem, is_bad in problems.items():
+        faults.append(_fault(problem, [f"{ids[row]}/{scores.columns[column]}" for row, column in np.argwhere(is_bad)]))
     return [fault for fault in faults if fault]
 
 
 def require_valid_submission(table, classes, expected_row_ids):
-    """Raise ``SubmissionError`` with all faults of ``check_submission``, if there are any."""
+    """Raise SubmissionError with all faults of ``check_submission``, if there are any."""
     faults = check_submission(table, classes, expected_row_ids)
     if faults:
         raise SubmissionError("the submission is not valid:\n" + "\n".join(f"- {fault}" for fault in faults))
-
-
-_TRAIN_COLUMNS = (
-    "primary_label", "secondary_labels", "filename", "collection", "url", "latitude", "longitude", "author", "license",
-)  # fmt: skip
 
 
 def _read_table(path, columns):
@@ -230,11 +215,11 @@ def _read_table(path, columns):
     missing = [name for name in columns if name not in table]
     if missing:
         raise LayoutError(f"{path} has no column {', '.join(missing)}")
-    return table.apply(lambda cells: cells.str.strip())  # a column "b " is not the one that the competition wants
+    return table.apply(lambda cells: cells.str.strip())  # "b " would be another label than "b"
 
 
 def _author_and_place(author, latitude, longitude):
-    """``author @ 7.32,-73.71``, an unknown place being the word ``unknown``; empty where neither is known."""
+    """``author @ 7.32,-73.71``, or ``author @ unknown``; empty where neither is known."""
     degrees = [pd.to_numeric(values, errors="coerce").round(2) + 0.0 for values in (latitude, longitude)]
     place = degrees[0].map("{:.2f}".format) + "," + degrees[1].map("{:.2f}".format)
     place = place.where(degrees[0].notna() & degrees[1].notna(), "unknown")
@@ -242,14 +227,14 @@ def _author_and_place(author, latitude, longitude):
 
 
 def _media(folder, kind, suffixes):
-    """Rows for the photos or films below a folder; the label is the name of the folder they lie in."""
+    """Rows for the images or videos of a folder; the label is the name of their subfolder."""
     rows = []
-    for path in _files(folder / kind, suffixes) + _files(folder / kind, suffixes, "*/*"):
-        label = path.parent.name if path.parent.parent.name == kind else ""
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", "-".join(filter(None, [kind[:-1], label, path.stem])))
-        column = "image_path" if kind == "images" else "video_path"
-        rows.append({"recording_id": name, "species": label, column: path.relative_to(folder).as_posix()})
-    return pd.DataFrame([row | {"group_id": row["recording_id"]} for row in rows])
+    for path in _files(folder / f"{kind}s", suffixes) + _files(folder / f"{kind}s", suffixes, "*/*"):
+        label = path.parent.name if path.parent.parent.name == f"{kind}s" else ""
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", "-".join(filter(None, [kind, label, path.stem])))
+        media_path = {f"{kind}_path": path.relative_to(folder).as_posix()}
+        rows.append({"recording_id": name, "species": label, "group_id": name, **media_path})
+    return pd.DataFrame(rows)
 
 
 def _files(folder, suffixes, pattern="*"):

@@ -1,7 +1,7 @@
-"""The recordings table. One row is one recording: a label, where its media lie, and which rows must stay together.
+"""The manifest: a table with one row per recording, with its label, its media files and its group.
 
 Labels are always ``str`` (BirdCLEF mixes eBird codes with iNaturalist numbers), an empty cell is the empty string,
-paths are relative to the folder of the manifest, and times are seconds, NaN meaning "the whole file".
+paths are relative to the folder of the manifest, and times are seconds, NaN for the whole file.
 """
 
 import os
@@ -24,7 +24,7 @@ _EXAMPLES_SHOWN = 5
 
 
 class ManifestError(BirdlibError):
-    """A manifest that cannot be used; ``faults`` holds every one, as of ``_find_faults``."""
+    """A manifest that cannot be used; ``faults`` is the table of ``_find_faults``."""
 
     def __init__(self, message, faults=None):
         super().__init__(message)
@@ -32,10 +32,7 @@ class ManifestError(BirdlibError):
 
 
 def read(path):
-    """Read a manifest as it is written: nothing is checked, converted or filled in.
-
-    Args:
-        path: a CSV file, UTF-8 with or without byte-order mark.
+    """Read a manifest, a CSV file in UTF-8 with or without byte-order mark, without checks or conversions.
 
     Returns:
         (table, root): DataFrame of str, missing cells empty, and the folder its paths are relative to.
@@ -55,12 +52,7 @@ def read(path):
 
 
 def check(table, root):
-    """Refuse a manifest with faults, naming all of them at once.
-
-    Raises:
-        ManifestError: its text gives each kind of fault with its number and first examples;
-            its ``faults`` has every one.
-    """
+    """Raise ManifestError if there are faults: count and examples of each kind, and all of them in ``faults``."""
     faults = _find_faults(table, root)
     if faults.empty:
         return
@@ -74,18 +66,17 @@ def check(table, root):
 
 
 def _find_faults(table, root):
-    """List what is wrong with a manifest, as read or as normalised.
+    """All faults of a manifest, as read or as normalised.
 
     Returns:
-        DataFrame with ``row`` (counted from 0; -1 when the whole table is meant; a spreadsheet shows it as
-        ``row + 2``), ``name`` (the recording_id, path or value meant) and ``fault``.
+        DataFrame with ``row`` (from 0; -1 for the whole table; ``row + 2`` in a spreadsheet), ``name`` (the
+        recording_id, path or value) and ``fault``.
     """
     found = []
 
-    def report(bad, fault, shown):
-        rows = np.flatnonzero(np.asarray(bad))
-        names = np.asarray(shown, dtype=object)
-        found.extend((row, names[row], fault) for row in rows)
+    def report(is_bad, fault, names):
+        names = np.asarray(names, dtype=object)
+        found.extend((row, names[row], fault) for row in np.flatnonzero(np.asarray(is_bad)))
 
     def report_table(fault, subjects):
         found.extend((-1, name, fault) for name in subjects)
@@ -106,8 +97,8 @@ def _find_faults(table, root):
         report(ids.duplicated(keep="first") & (ids != ""), "duplicate recording_id", ids)
     paths = {name: text[name] for name in PATH_COLUMNS if name in text}
     if "species" in text:
-        to_learn_from = (text.get("audio_path", blank) != "") | (text.get("image_path", blank) != "")
-        report((text["species"] == "") & to_learn_from, "no species (only a video, to be counted, may lack it)", ids)
+        needs_label = (text.get("audio_path", blank) != "") | (text.get("image_path", blank) != "")
+        report((text["species"] == "") & needs_label, "no species (only a video, to be counted, may lack it)", ids)
         report(text["species"].str.contains(";", regex=False), "species has ';' (others go to secondary_species)", ids)
     if paths:
         report(np.logical_and.reduce([values == "" for values in paths.values()]), "no media path", ids)
@@ -132,9 +123,9 @@ def normalise(table):
     """Bring a checked manifest into its full form.
 
     Returns:
-        DataFrame with every column of ``COLUMNS`` first and any others after: str without surrounding blanks,
-        ``start_s`` and ``end_s`` float64 with NaN for "whole file". A row without group_id becomes its own group,
-        which is warned about: recordings of one bird by one recordist may then fall into two splits.
+        DataFrame with the columns of ``COLUMNS`` first and any others after: str without surrounding blanks,
+        ``start_s`` and ``end_s`` float64 with NaN for the whole file. A row without group_id becomes its own group,
+        with a warning: recordings of one bird by one recordist may then fall into two splits.
     """
     others = [name for name in table if name not in COLUMNS]
     full = pd.DataFrame(index=pd.RangeIndex(len(table)))
@@ -144,28 +135,27 @@ def normalise(table):
             full[name] = pd.to_numeric(values, errors="coerce").astype("float64")
         else:
             full[name] = values.fillna("").astype(str).str.strip()
-    alone = full["group_id"] == ""
-    if alone.any():
-        warnings.warn(
-            f"{alone.sum()} of {len(full)} rows have no group_id and count as groups of their own", stacklevel=2
-        )
-        full.loc[alone, "group_id"] = full.loc[alone, "recording_id"]
+    lacks_group = full["group_id"] == ""
+    if lacks_group.any():
+        message = f"{lacks_group.sum()} of {len(full)} rows have no group_id and count as groups of their own"
+        warnings.warn(message, stacklevel=2)
+        full.loc[lacks_group, "group_id"] = full.loc[lacks_group, "recording_id"]
     return pd.concat([full, table[others].reset_index(drop=True)], axis=1)
 
 
 def watched_paths(source, table, root):
-    """What a stage that read the manifest watches: its file, every media file, and the folders they lie in."""
+    """Inputs of a stage that reads the manifest: its file, every media file, and their folders."""
     paths = [Path(root) / path for name in PATH_COLUMNS for path in table[name] if path]
     return [Path(source), *sorted({path.parent for path in paths}), *sorted(set(paths))]
 
 
 def class_names(table):
-    """The primary labels in string order, the order of columns of every score table."""
+    """The primary labels in string order, as the columns of every score table."""
     return sorted(set(table["species"].astype(str)) - {""})
 
 
 def secondary_labels(table):
-    """The secondary labels of each row, as a list of lists of str."""
+    """The secondary labels of each row, a list of lists of str."""
     if "secondary_species" not in table:
         return [[] for _ in range(len(table))]
     return [[label.strip() for label in cell.split(";") if label.strip()] for cell in table["secondary_species"]]
@@ -175,14 +165,11 @@ def multi_hot(table, classes, secondary_weight=1.0):
     """Truth as an array.
 
     Args:
-        classes: labels in column order. Secondary labels outside them are left out.
+        classes: labels in column order, with every primary label, else ValueError. Other secondary labels are left out.
         secondary_weight: value for a secondary label, in [0, 1]; the primary one is always 1.
 
     Returns:
         (rows, classes) float32; a row without species has only its secondary labels.
-
-    Raises:
-        ValueError: if a primary label is not among the classes.
     """
     column = {label: index for index, label in enumerate(classes)}
     primary = table["species"].astype(str)
@@ -200,19 +187,19 @@ def multi_hot(table, classes, secondary_weight=1.0):
 
 
 def _are_missing(paths, root):
-    """(n,) bool, listing each parent folder once: one system call a folder instead of one a file."""
+    """(n,) bool; each parent folder is listed once, instead of one system call per file."""
     parts = [os.path.split(path) for path in paths]
     wanted = {}
     for folder, name in parts:
         wanted.setdefault(folder, set()).add(name)
-    with ThreadPoolExecutor(max_workers=8) as pool:  # network folders wait, they do not compute
+    with ThreadPoolExecutor(max_workers=8) as pool:  # network folders are slow
         found = pool.map(lambda folder: _files_in(Path(root, folder), wanted[folder]), wanted)
         present = dict(zip(wanted, found, strict=True))
     return np.array([name not in present[folder] for folder, name in parts], dtype=bool)
 
 
 def _files_in(folder, names):
-    """Those of the names that are files in the folder."""
+    """The names that are files in the folder."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.name in names and entry.is_file()}

@@ -1,8 +1,8 @@
-"""Which recordings a model may see. A group (recordist + place + date) is never cut between splits.
+"""Train, validation and test splits. A group (recordist + place + date) is never divided between splits.
 
-A *stratum* is a species in one kind of medium: recordings with sound, videos, and photos are shared out separately,
-so that a species has sound to train on and sound to be tested on. A species with too few independent groups
-is repeated in the splits it would miss, and every repeated row is marked, so that a score can be given without it.
+A *stratum* is a species in one kind of medium: recordings with sound, videos, and photos are split separately, so that
+a species has sound for training and for the test. A species with too few independent groups is repeated in the splits
+that lack it, and repeated rows are marked, so that scores can exclude them.
 """
 
 import warnings
@@ -13,15 +13,15 @@ import pandas as pd
 from birdlib.runtime import BirdlibError
 
 SPLITS = ("train", "validation", "test")
-_RARE_GROUPS = 4  # up to so many independent groups the number in each split is laid down
+_RARE_GROUPS = 4  # up to this number of independent groups the quotas below hold
 _RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
 _MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
-_WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, against those of each stratum
-_N_SWEEPS = 10  # of improvement after the greedy pass; it stops sooner when nothing moves
+_WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, relative to those of each stratum
+_N_SWEEPS = 10  # of improvement after the greedy pass; fewer if nothing moves
 
 
 class SplitError(BirdlibError):
-    """A table that cannot be split as asked."""
+    """A table that cannot be split with these parameters."""
 
 
 def kinds(table):
@@ -30,34 +30,33 @@ def kinds(table):
 
 
 def strata(table):
-    """(rows,) str, ``species/sound``, ``species/video`` or ``species/photo``: what is counted and shared out."""
+    """(rows,) str, ``species/sound``, ``species/video`` or ``species/photo``."""
     return (table["species"].astype(str) + "/" + pd.Series(kinds(table), index=table.index)).to_numpy(dtype=object)
 
 
 def assign(table, rng, validation_share=0.2, test_share=0.2):
-    """Share recordings out to train, validation and test, by whole groups and evenly by species.
+    """Assign recordings to train, validation and test, by whole groups and evenly by species.
 
     Greedy iterative stratification over groups, rarest stratum first (Sechidis, Tsoumakas & Vlahavas, "On the
-    Stratification of Multi-label Data", 2011), then single moves while they bring the shares nearer. Rows that
-    name the same file count as one group. The rule for few independent groups, per stratum:
-    4: two in train, one in validation, one in test; 3: one each; 2: train and validation, the latter
-    repeated in test; 1: train, repeated in both others. Where a group of several species cannot serve all of
-    them, the species left out of a split is repeated there too.
+    Stratification of Multi-label Data", 2011), then single moves while they improve the shares. Rows that name the same
+    file count as one group. Strata with few independent groups: 4: two in train, one in validation, one in test; 3: one
+    each; 2: train and validation, the latter repeated in test; 1: train, repeated in both others. Where a group of
+    several species cannot serve all of them, the species that a split lacks are repeated there, too.
 
     Args:
         table: normalised manifest.
-        validation_share, test_share: of the recordings of each common stratum, in [0, 1), below 1 together.
-            A share of 0 leaves that split away.
+        validation_share, test_share: of the recordings of each common stratum, in [0, 1), their sum below 1. A share of
+            0 omits that split.
 
     Returns:
         DataFrame: the manifest's columns, ``split`` and ``is_repeated``, one row per recording and split, sorted by
         recording_id. Exactly one row of a recording is not repeated; the order of the input does not matter.
 
     Raises:
-        SplitError: if shares make no sense or recording_ids are not unique.
+        SplitError: if the shares are invalid or recording_ids are not unique.
     """
     shares = np.array([1.0 - validation_share - test_share, validation_share, test_share])
-    if not (min(validation_share, test_share) >= 0 and shares[0] > 0):  # so that NaN is refused too
+    if not (min(validation_share, test_share) >= 0 and shares[0] > 0):  # NaN is refused, too
         raise SplitError(f"shares of {validation_share} and {test_share} leave nothing to train on")
     if table["recording_id"].duplicated().any():
         raise SplitError("recording_ids are not unique: run manifest.check on the table first")
@@ -65,7 +64,7 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
     if table.empty:
         return table.assign(split=pd.Series(dtype=object), is_repeated=pd.Series(dtype=bool))
     group, stratum = pd.factorize(units(table))[0], pd.factorize(strata(table))[0]
-    home = _share_out(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
+    home = _assign_groups(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
 
     rows, split, is_repeated = [np.arange(len(table))], [home], [np.zeros(len(table), dtype=bool)]
     present = np.zeros((stratum.max() + 1, 3), dtype=bool)
@@ -87,47 +86,43 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
 
 
 def own_rows(splits, split):
-    """(rows,) bool: the rows of a split that repeat nothing; all its rows where every one is repeated."""
-    here = (splits["split"] == split).to_numpy()
-    own = here & ~splits["is_repeated"].to_numpy()
-    return own if own.any() else here
+    """(rows,) bool: the rows of a split that are not repeated; all its rows if all are repeated."""
+    is_in_split = (splits["split"] == split).to_numpy()
+    own = is_in_split & ~splits["is_repeated"].to_numpy()
+    return own if own.any() else is_in_split
 
 
 def rows_of(tables, split, without=(), column="species"):
-    """The rows of one split of each table, less some species, and less what is repeated from another split.
-
-    Args:
-        without: what is left out by ``column``.
+    """The rows of a split of each table, without repeated rows and without the values ``without`` of ``column``.
 
     Returns:
-        tuple of DataFrames, their rows numbered as before.
+        tuple of DataFrames with their index kept.
     """
     return tuple(
         table[(table["split"] == split) & ~table["is_repeated"] & ~table[column].isin(without)] for table in tables
     )
 
 
-def leave_out(tables, share, rng, column="species", n_least=1, n_kept=3):
-    """Species to keep out of training, so that a figure can be given for species never seen.
+def leave_out(tables, share, rng, column="species", min_left_out=1, min_kept=3):
+    """Choose species that are left out of training, to evaluate on unseen species.
 
     Args:
-        tables: photos and sounds, say; a species can be left out that each of them has in train and in test, not repeated.
-        share: of those species; 0 leaves out none.
-        rng: draws them.
-        n_least: where the share is above 0, at least so many,
-        n_kept: but so few that so many are left to be learnt; none where both cannot be.
+        tables: of photos and of sounds, for example; a candidate has rows in train and test of each, not repeated.
+        share: of the candidates; 0 leaves out none.
+        min_left_out: minimum, if the share is above 0,
+        min_kept: candidates that must be kept; if both are impossible, none is left out.
 
     Returns:
         sorted list of species.
     """
     complete = [set(rows[column]) for split in ("train", "test") for rows in rows_of(tables, split, column=column)]
     candidates = sorted(set.intersection(*complete)) if complete else []
-    n = min(max(n_least, round(share * len(candidates))), len(candidates) - n_kept)
-    return sorted(rng.choice(candidates, n, replace=False).tolist()) if share > 0 and n >= n_least else []
+    n = min(max(min_left_out, round(share * len(candidates))), len(candidates) - min_kept)
+    return sorted(rng.choice(candidates, n, replace=False).tolist()) if share > 0 and n >= min_left_out else []
 
 
 def units(table):
-    """(rows,) int: what must stay together. Rows of one group_id, and rows that name the same media file."""
+    """(rows,) int: number of the unit that must stay together: rows of a group_id, and rows of the same media file."""
     keys = [table["group_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]
     first = pd.factorize(keys[0])[0]
     pairs = []
@@ -137,14 +132,14 @@ def units(table):
         owner = np.zeros(len(names), dtype=int)
         owner[codes] = first[given]
         pairs.append(np.stack([first[given], owner[codes]]))
-    return _connected(first.max() + 1, np.concatenate(pairs, axis=1))[first]
+    return connected_components(first.max() + 1, np.concatenate(pairs, axis=1))[first]
 
 
 def folds(table, n_folds, rng):
-    """Folds for cross-validation: whole groups, strata as even as they go (scikit-learn's StratifiedGroupKFold).
+    """Folds for cross-validation: whole groups, strata as even as possible (scikit-learn's StratifiedGroupKFold).
 
     Returns:
-        (rows,) int in [0, n_folds): the fold that holds each row out; 0 of one. Independent of the order of the rows.
+        (rows,) int in [0, n_folds): the fold in which a row is held out. Independent of the order of the rows.
 
     Raises:
         SplitError: if there are fewer groups than folds.
@@ -159,7 +154,7 @@ def folds(table, n_folds, rng):
     if not 2 <= n_folds <= len(set(group)):
         raise SplitError(f"{len(set(group))} independent groups cannot make {n_folds} folds")
     _, label, counts = np.unique(strata(table).astype(str), return_inverse=True, return_counts=True)
-    if counts.max() < n_folds:  # scikit-learn refuses; with so few of each there is nothing to stratify
+    if counts.max() < n_folds:  # scikit-learn refuses; there is nothing to stratify
         label = np.zeros(len(table), dtype=int)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
     fold = np.empty(len(table), dtype=int)
@@ -171,10 +166,10 @@ def folds(table, n_folds, rng):
 
 
 def leaks(splits):
-    """Name what is wrong with a table made by ``assign``; an empty list means that it keeps its promises.
+    """All violations of the rules of ``assign`` in a table, a list of str; empty if there are none.
 
-    Rows not marked as repeated must never share a group, a file or a recording across splits; each recording has
-    exactly one such row; train repeats nothing; every species is in every split there is.
+    Rows that are not repeated share no group, file or recording across splits; each recording has exactly one such row;
+    train has no repeated rows; every species is in every split.
     """
     found = []
     present = [name for name in SPLITS if (splits["split"] == name).any()]
@@ -187,17 +182,17 @@ def leaks(splits):
         found.extend(f"{unit} {name} lies in {n} splits" for name, n in n_splits[n_splits > 1].items())
     times = own["recording_id"].value_counts()
     found.extend(f"recording {name} is there {n} times, not marked as repeated" for name, n in times[times > 1].items())
-    never = sorted(set(splits["recording_id"]) - set(times.index))
-    found.extend(f"recording {name} has only repeated rows" for name in never)
+    only_repeated = sorted(set(splits["recording_id"]) - set(times.index))
+    found.extend(f"recording {name} has only repeated rows" for name in only_repeated)
     if (splits["is_repeated"] & (splits["split"] == "train")).any():
         found.append("train has rows marked as repeated")
-    seen = pd.crosstab(strata(splits), splits["split"].to_numpy())
+    counts = pd.crosstab(strata(splits), splits["split"].to_numpy())
     for name in present:
-        found.extend(f"{stratum} is not in {name}" for stratum in seen.index[seen[name] == 0])
+        found.extend(f"{stratum} is not in {name}" for stratum in counts.index[counts[name] == 0])
     return found
 
 
-def _share_out(group, stratum, shares, rng):
+def _assign_groups(group, stratum, shares, rng):
     """(groups,) index into SPLITS. See ``assign``; ``group`` and ``stratum`` are (rows,) codes from 0."""
     n_strata, n_groups = stratum.max() + 1, group.max() + 1
     cells, counts = np.unique(group * n_strata + stratum, return_counts=True)
@@ -216,26 +211,26 @@ def _share_out(group, stratum, shares, rng):
     filled, n_in, n_rows = np.zeros((n_strata, 3)), np.zeros((n_strata, 3)), np.zeros(3)
     home = np.full(n_groups, -1)
 
-    def cells_of(one):
-        here = slice(bounds[one], bounds[one + 1])
-        return cell_stratum[here], counts[here]
+    def cells_of(g):
+        cells = slice(bounds[g], bounds[g + 1])
+        return cell_stratum[cells], counts[cells]
 
-    def put(one, split, sign):
-        which, size = cells_of(one)
+    def put(g, split, sign):
+        which, size = cells_of(g)
         filled[which, split] += sign * size
         n_in[which, split] += sign
         n_rows[split] += sign * size.sum()
 
-    def costs(one, strict):
-        """(options,) what each split costs the strata of a group; ``strict``: common strata too must be everywhere."""
-        which, size = cells_of(one)
-        place = np.eye(3)[options][:, None, :]  # (options, 1, 3)
-        rows, groups = filled[which] + place * size[:, None], n_in[which] + place  # (options, strata here, 3)
+    def costs(g, strict):
+        """(options,) cost of each split for the strata of a group; ``strict``: common strata are needed everywhere."""
+        which, size = cells_of(g)
+        added = np.eye(3)[options][:, None, :]  # (options, 1, 3)
+        rows, groups = filled[which] + added * size[:, None], n_in[which] + added  # (options, strata of g, 3)
         rare = is_rare[which]
         cost = ((rows - target[which]) ** 2).sum(axis=2) / target[which].sum(axis=1)
         cost = np.where(rare, 100 * ((groups - quota[which]) ** 2).sum(axis=2) + 0.01 * cost, cost)
         missing = required[which] & (groups == 0) & (strict | rare)[:, None]
-        whole = n_rows + place[:, 0] * size.sum() - shares * len(stratum)
+        whole = n_rows + added[:, 0] * size.sum() - shares * len(stratum)
         balance = _WHOLE_WEIGHT * (whole**2).sum(axis=1) / len(stratum)
         return (cost + missing @ _MISSING_COST).sum(axis=1) + balance
 
@@ -243,34 +238,33 @@ def _share_out(group, stratum, shares, rng):
     size_of = np.bincount(group)
     rarest = np.full(n_groups, n_strata + n_groups)
     np.minimum.at(rarest, cell_group, groups_of[cell_stratum])
-    for one in order[np.lexsort([-size_of[order], rarest[order]])]:
-        home[one] = options[costs(one, strict=False).argmin()]
-        put(one, home[one], 1)
+    for g in order[np.lexsort([-size_of[order], rarest[order]])]:
+        home[g] = options[costs(g, strict=False).argmin()]
+        put(g, home[g], 1)
     for _ in range(_N_SWEEPS):
         n_moved = 0
-        for one in rng.permutation(n_groups):
-            put(one, home[one], -1)
-            cost = costs(one, strict=True)
-            if cost.min() < cost[options == home[one]][0] - 1e-9:
-                home[one] = options[cost.argmin()]
+        for g in rng.permutation(n_groups):
+            put(g, home[g], -1)
+            cost = costs(g, strict=True)
+            if cost.min() < cost[options == home[g]][0] - 1e-9:
+                home[g] = options[cost.argmin()]
                 n_moved += 1
-            put(one, home[one], 1)
+            put(g, home[g], 1)
         if not n_moved:
             break
-    for lacking in np.flatnonzero(n_in[:, 0] == 0):  # nothing may be tested that could not be learnt
+    for lacking in np.flatnonzero(n_in[:, 0] == 0):  # no test of species without training data
         if n_in[lacking, 0] == 0:
             candidates = cell_group[cell_stratum == lacking]
-            one = candidates[size_of[candidates].argmin()]
-            put(one, home[one], -1)
-            home[one] = 0
-            put(one, 0, 1)
+            g = candidates[size_of[candidates].argmin()]
+            put(g, home[g], -1)
+            home[g] = 0
+            put(g, 0, 1)
     return home
 
 
-def _connected(n, pairs):
+def connected_components(n, pairs):
     """(n,) int: the connected component of each node, given (2, edges) node numbers."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse import coo_matrix, csgraph
 
-    links = coo_matrix((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(n, n))
-    return connected_components(links, directed=False)[1]
+    links = coo_matrix((np.ones(len(pairs[0])), (pairs[0], pairs[1])), shape=(n, n))
+    return csgraph.connected_components(links, directed=False)[1]

@@ -1,7 +1,7 @@
-"""Names: the labels of this project beside the scientific names, common names and eBird codes by which others know them.
+"""Taxonomy: labels with their scientific and common names, and their classes in a teacher.
 
-A label is whatever the manifest says: an eBird code, an iNaturalist number, a name. Names are compared without case, accents, hyphens,
-apostrophes and subspecies, and gray is grey.
+A label is that of the manifest: an eBird code, an iNaturalist number, a name. Names are compared without case, accents,
+hyphens, apostrophes and subspecies, and gray is grey.
 """
 
 import re
@@ -18,74 +18,76 @@ UNMATCHED = -1
 
 
 def names(classes, data_dir=""):
-    """What the labels mean.
+    """The scientific and the common name of each label.
 
     Args:
         classes: labels.
-        data_dir: a BirdCLEF folder, whose ``taxonomy.csv`` and ``train.csv`` are asked in this order; elsewhere, and for labels
-            that neither has, a label counts as both its scientific and its common name.
+        data_dir: a BirdCLEF folder, of which ``taxonomy.csv``, then ``train.csv`` is read. A label in neither is its own
+            scientific and common name.
 
     Returns:
-        DataFrame: ``label, scientific_name, common_name``, all str, row by row with the classes.
+        DataFrame: ``label, scientific_name, common_name``, all str, row-aligned with the classes.
     """
     known = {}
-    for file in ("taxonomy.csv", "train.csv") if data_dir else ():
-        if Path(data_dir, file).is_file():
-            table = manifest.read(Path(data_dir, file))[0].reindex(columns=["primary_label", *COLUMNS[1:]], fill_value="")
+    for path in [Path(data_dir, file) for file in ("taxonomy.csv", "train.csv")] if data_dir else []:
+        if path.is_file():
+            table = manifest.read(path)[0].reindex(columns=["primary_label", *COLUMNS[1:]], fill_value="")
             table = table.apply(lambda cells: cells.str.strip())
-            for label, *its_names in table.drop_duplicates("primary_label").itertuples(index=False):
-                if any(its_names):
-                    known.setdefault(label, its_names)
+            for label, *label_names in table.drop_duplicates("primary_label").itertuples(index=False):
+                if any(label_names):
+                    known.setdefault(label, label_names)
     return pd.DataFrame([(label, *known.get(label, (label, label))) for label in classes], columns=COLUMNS, dtype=str)
 
 
 def match(table, known):
-    """Find each label among the classes of a teacher.
+    """Find each label among the classes of a teacher: as an eBird code, then by scientific, then by common name.
 
-    Asked in this order: the label as an eBird code, the scientific name, the common name. A name that two classes bear says nothing.
+    Names that two classes share are ignored.
 
     Args:
         table: from ``names``.
-        known: one row a class; any of ``ebird``, ``species`` (the scientific name) and ``common_name``, "" where there is none.
+        known: one row per class; any of ``ebird``, ``species`` (the scientific name) and ``common_name``, or "".
 
     Returns:
-        DataFrame: the table with ``column`` (of the class; -1: unmatched), ``matched_by`` ("ebird", "scientific", "common" or "")
-        and ``matched_name``, as the teacher writes it.
+        DataFrame: the table with ``column`` (of the class; -1: unmatched), ``matched_by`` ("ebird", "scientific",
+        "common" or "") and ``matched_name``, in the teacher's spelling.
     """
-    ways = (("ebird", "label", "ebird"), ("scientific", "scientific_name", "species"), ("common", "common_name", "common_name"))
     matched = table.assign(column=UNMATCHED, matched_by="", matched_name="")
-    for way, mine, theirs in ways:
-        if theirs not in known:
-            continue
-        columns = _unique(known[theirs], _folded_scientific if way == "scientific" else _folded)
+    for matched_by, own, others, fold in (
+        ("ebird", "label", "ebird", _folded),
+        ("scientific", "scientific_name", "species", _folded_scientific),
+        ("common", "common_name", "common_name", _folded),
+    ):
+        columns = _unique(known[others], fold) if others in known else {}
         for row in np.flatnonzero(matched["column"] == UNMATCHED):
-            name = _folded_scientific(matched.at[row, mine]) if way == "scientific" else _folded(matched.at[row, mine])
-            column = columns.get(name, UNMATCHED)
+            column = columns.get(fold(matched.at[row, own]), UNMATCHED)
             if column != UNMATCHED:
-                matched.loc[row, ["column", "matched_by", "matched_name"]] = column, way, known[theirs].iloc[column]
+                found = column, matched_by, known[others].iloc[column]
+                matched.loc[row, ["column", "matched_by", "matched_name"]] = found
     return matched
 
 
 def unmatched(matched):
-    """The labels that were not found, in order."""
+    """The labels without a class, in order."""
     return matched.loc[matched["column"] == UNMATCHED, "label"].tolist()
 
 
 def coverage(labels_of, classes):
-    """Who knows what: a table with a row a label and a column a teacher, True where the teacher knows it.
+    """Teacher coverage: a table of bool with a row per label and a column per teacher.
 
     Args:
         labels_of: {teacher: its labels}.
-        classes: all labels; those of which no teacher knows are rows of False.
+        classes: all labels.
     """
-    return pd.DataFrame({name: np.isin(list(classes), list(labels)) for name, labels in labels_of.items()}, index=list(classes))
+    classes = list(classes)
+    return pd.DataFrame({name: np.isin(classes, list(labels)) for name, labels in labels_of.items()}, index=classes)
 
 
-def _unique(theirs, fold):
-    """{folded name: column} of the names that one class only has."""
-    folded = pd.Series([fold(name) for name in theirs])
-    once = folded[~folded.duplicated(keep=False) & (folded != "")]
-    return dict(zip(once, once.index, strict=True))
+def _unique(names, fold):
+    """{folded name: column} of the names of exactly one class."""
+    folded = pd.Series([fold(name) for name in names])
+    unique = folded[~folded.duplicated(keep=False) & (folded != "")]
+    return dict(zip(unique, unique.index, strict=True))
 
 
 def _folded(name):

@@ -100,13 +100,13 @@ def made_features(rng, group_effect):
 @pytest.mark.parametrize(("group_effect", "flatters"), [(1.5, True), (0.0, False)])
 def test_a_random_split_flatters_where_groups_sound_alike(group_effect, flatters):
     features, species, groups = made_features(np.random.default_rng(0), group_effect)
-    result = duplicates.flattery(features, species, groups, np.random.default_rng(1))
+    result = duplicates.random_split_bias(features, species, groups, np.random.default_rng(1))
     assert (result["low"] > 0.05) == flatters
-    assert result["low"] <= result["flatters_by"] <= result["high"]
-    assert result["flatters_by"] == pytest.approx(result["random"] - result["grouped"])
-    assert result["sentence"].startswith("A random split would flatter by")
+    assert result["low"] <= result["bias"] <= result["high"]
+    assert result["bias"] == pytest.approx(result["random"] - result["grouped"])
+    assert result["sentence"].startswith("A random split would overestimate accuracy by")
 
 
 def test_flattery_cannot_be_told_from_single_groups():
-    result = duplicates.flattery(np.zeros((4, 2)), list("aabb"), list("wwxy"), np.random.default_rng(0))
-    assert np.isnan(result["flatters_by"]) and "cannot be told" in result["sentence"]
+    result = duplicates.random_split_bias(np.zeros((4, 2)), list("aabb"), list("wwxy"), np.random.default_rng(0))
+    assert np.isnan(result["bias"]) and "cannot be estimated" in result["sentence"]

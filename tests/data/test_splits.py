@@ -183,7 +183,7 @@ def complete(n_species, columns=("species",), without=()):
 @pytest.mark.parametrize(("n_least", "n_kept"), [(1, 3), (2, 2)])
 def test_so_many_species_are_left_out_and_so_many_stay(n_species, n_least, n_kept):
     for share in (0, 0.01, 0.25, 0.5, 0.9, 1):
-        left_out = splits.leave_out(complete(n_species), share, rng(), n_least=n_least, n_kept=n_kept)
+        left_out = splits.leave_out(complete(n_species), share, rng(), min_left_out=n_least, min_kept=n_kept)
         expected = min(max(n_least, round(share * n_species)), n_species - n_kept)
         assert len(set(left_out)) == len(left_out) == (expected if share and n_species >= n_least + n_kept else 0)
         assert left_out == sorted(left_out)
@@ -199,7 +199,7 @@ def test_only_species_with_all_media_in_train_and_test_are_left_out():
     photos, sounds = complete(8, ["category"], without=["s5", "s6", "s7"])
     photos.loc[(photos["category"] == "s4") & (photos["split"] == "test"), "is_repeated"] = True
     for seed in range(10):
-        found = splits.leave_out([photos, sounds], 1.0, rng(seed), "category", n_least=2, n_kept=2)
+        found = splits.leave_out([photos, sounds], 1.0, rng(seed), "category", min_left_out=2, min_kept=2)
         assert len(found) == 2 and set(found) < {"s0", "s1", "s2", "s3"}
 
 
