@@ -1,4 +1,4 @@
-"""Facts about the ablation: what is trained, what is not trained again, and what is called a help."""
+"""The ablation: which rows are trained, which are reused, and their verdicts."""
 
 import dataclasses
 import functools
@@ -25,13 +25,13 @@ def scores_of(skill, seed=0):
 
 @pytest.fixture
 def trainer():
-    """A function that trains by writing the scores of its skill down, and the list of what it trained."""
+    """A function that writes random scores of a given skill, and the list of configurations it trained."""
     done = []
 
     def train(training, place):
         done.append(training)
         if training["encoder"] == "perch":
-            raise weights.MissingWeightsError("perch:\n  nowhere to be found")
+            raise weights.MissingWeightsError("perch:\n  not on this machine")
         place.mkdir(parents=True)
         np.save(place / "scores.npy", scores_of(1.0 + 3.0 * training["soundscapes"], seed=int(training["mixup"])))
         runtime.write_json({"training_s": 1.0, "embedding_s": 2.0, "note": "1 of 120 recordings"}, place / "training.json")
@@ -53,20 +53,20 @@ def test_each_step_is_compared_with_the_one_before():
     assert without[2].against == "train audio only" and without[2].training == BASE | {"mixup": True}
 
 
-def test_every_loss_and_encoder_is_compared_with_that_in_use():
+def test_losses_and_encoders_are_compared_with_those_in_use():
     losses, encoders = ablation.loss_rows("bce, focal", BASE), ablation.encoder_rows("birdnet,yamnet", BASE, ["yamnet", "birdnet"])
     assert [row.name for row in losses] == ["cross_entropy", "bce", "focal"] and {row.against for row in losses[1:]} == {"cross_entropy"}
     assert [(row.name, row.against) for row in encoders] == [("yamnet", ""), ("birdnet", "yamnet")]
     assert ablation.loss_rows("", BASE) == []
 
 
-def test_a_name_that_does_not_exist_is_told():
+def test_unknown_names_are_refused_with_the_known_ones():
     for wrong in (lambda: ablation.step_rows("noise", BASE, True), lambda: ablation.loss_rows("hinge", BASE)):
         with pytest.raises(ablation.AblationError, match="noise.*mixup|hinge.*soft_auc"):
             wrong()
 
 
-def test_what_helps_helps_and_what_does_not_is_said_not_to(trainer, tmp_path):
+def test_verdict_and_components_follow_the_scores(trainer, tmp_path):
     rows = ablation.step_rows("audio,soundscapes,mixup", BASE, True)
     results = ablation.run(rows, trainer[0], runtime.digest, tmp_path, has_windows=True)
     table = compare(results).set_index(["name", "rows"])
@@ -79,11 +79,11 @@ def test_what_helps_helps_and_what_does_not_is_said_not_to(trainer, tmp_path):
     assert ablation.components("auto", alike, TRUTH, IS_VALIDATION) == {"soundscapes": True, "mixup": False}  # 06 chose the labels
     assert ablation.components("mixup", results, TRUTH, IS_VALIDATION) == {"soundscapes": False, "mixup": True}
     assert ablation.sentence(table.reset_index().query("rows == 'test'")).startswith("helps: + soundscapes; no difference seen: + mixup")
-    told = ablation.as_text(compare(results))
-    assert (told["training_s"] == 1).all() and (told["embedding_s"] == 2).all() and (told["note"] == "1 of 120 recordings").all()
+    text = ablation.as_text(compare(results))
+    assert (text["training_s"] == 1).all() and (text["embedding_s"] == 2).all() and (text["note"] == "1 of 120 recordings").all()
 
 
-def test_a_row_is_trained_once_until_what_it_depends_on_changes(trainer, tmp_path):
+def test_row_is_trained_again_only_if_its_key_changes(trainer, tmp_path):
     train, done = trainer
     rows = ablation.step_rows("audio,mixup", BASE, False)
     run = functools.partial(ablation.run, rows, train, folder=tmp_path, has_windows=False)
@@ -93,7 +93,7 @@ def test_a_row_is_trained_once_until_what_it_depends_on_changes(trainer, tmp_pat
     assert len(done) == 4
 
 
-def test_a_row_that_was_cut_off_is_trained_again_and_the_others_are_not(trainer, tmp_path):
+def test_killed_run_resumes_with_the_interrupted_row(trainer, tmp_path):
     train, done = trainer
     rows = ablation.step_rows("audio,mixup", BASE, False)
 
@@ -105,14 +105,14 @@ def test_a_row_that_was_cut_off_is_trained_again_and_the_others_are_not(trainer,
     with pytest.raises(KeyboardInterrupt):
         ablation.run(rows, killed, runtime.digest, tmp_path, has_windows=False)
     ablation.run(rows, train, runtime.digest, tmp_path, has_windows=False)
-    assert [one["mixup"] for one in done] == [False, True]
+    assert [config["mixup"] for config in done] == [False, True]
 
 
-def test_what_cannot_be_had_is_a_row_that_says_why(trainer, tmp_path):
+def test_missing_windows_and_weights_give_rows_with_a_note(trainer, tmp_path):
     rows = [*ablation.step_rows("audio,soundscapes", BASE, False), *ablation.encoder_rows("perch", BASE, ["yamnet", "perch"])]
     results = ablation.run(rows, trainer[0], runtime.digest, tmp_path, has_windows=False)
     table = compare(results).drop_duplicates("name").set_index("name")
-    assert "06_pseudolabel" in table.loc["+ soundscapes", "note"] and table.loc["perch", "note"] == "perch: nowhere to be found"
+    assert "06_pseudolabel" in table.loc["+ soundscapes", "note"] and table.loc["perch", "note"] == "perch: not on this machine"
     assert table.loc[["+ soundscapes", "perch"], "verdict"].tolist() == ["", ""] and np.isnan(table.loc["perch", "macro_auc"][0])
     assert not any(ablation.components("auto", results, TRUTH, IS_VALIDATION).values())
     with pytest.raises(ablation.AblationError, match="06_pseudolabel"):
@@ -120,7 +120,7 @@ def test_what_cannot_be_had_is_a_row_that_says_why(trainer, tmp_path):
 
 
 @pytest.mark.parametrize("error", [weights.WeightsError, birdnet.BirdnetError, perch.PerchError])
-def test_an_embedder_that_this_machine_cannot_run_is_a_row_and_no_end(error, tmp_path):
+def test_embedder_that_fails_on_this_machine_gives_a_row_with_a_note(error, tmp_path):
     """BirdNET gives no embedding in some versions of LiteRT; the other rows are trained all the same."""
 
     def train(training, place):
@@ -131,8 +131,8 @@ def test_an_embedder_that_this_machine_cannot_run_is_a_row_and_no_end(error, tmp
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("difference", "verdict"),
     [([0.1, 0.01, 0.2], "helps"), ([0.1, -0.1, 0.2], "no difference seen"), ([-0.1, -0.2, -0.01], "hurts"), ([0.1, np.nan, np.nan], "")],
 )
-def test_a_verdict_needs_an_interval_that_leaves_zero_out(difference, said):
-    assert ablation.verdict(difference) == said
+def test_verdict_needs_an_interval_without_zero(difference, verdict):
+    assert ablation.verdict(difference) == verdict

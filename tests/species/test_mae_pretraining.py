@@ -15,7 +15,7 @@ def pretrainer(normalise=True):
     return mae.build_pretrainer(encoder(), SIZE, normalise=normalise)
 
 
-def test_spectrograms_of_recordings_lie_in_one_file(tmp_path):
+def test_spectrograms_of_recordings_are_written_to_one_file(tmp_path):
     """12 s are two clips, since 2 s are less than half of one; 3 s are one, since they are all there is; 8 s are two."""
     rng = np.random.default_rng(0)
     sounds = {
@@ -37,26 +37,26 @@ def test_spectrograms_of_recordings_lie_in_one_file(tmp_path):
     assert np.allclose(written[4], fbanks.spectrograms(last[None])[0], atol=0.05)
 
 
-def test_of_many_clips_some_are_drawn_from_all_recordings(tmp_path):
-    """Of 3 recordings of 4 clips each, at most 5 are kept, here and there; which ones, the generator says."""
+def test_clips_are_sampled_over_all_recordings(tmp_path):
+    """3 recordings have 4 clips each; of these at most 5 are kept, at random."""
     for name in "abc":
         audio_io.write(tmp_path / f"{name}.wav", np.float32(0.05 * np.random.default_rng(ord(name)).normal(size=20 * RATE_HZ)), RATE_HZ)
     paths = [tmp_path / f"{name}.wav" for name in "abc"]
 
-    def drawn(most, seed):
-        clips, _ = mae_pretraining.write_spectrograms(paths, tmp_path / f"{most}.npy", "07_classify", most=most, rng=np.random.default_rng(seed))
-        return clips, np.load(tmp_path / f"{most}.npy")
+    def sample(n, seed):
+        clips, _ = mae_pretraining.write_spectrograms(paths, tmp_path / f"{n}.npy", "07_classify", max_clips=n, rng=np.random.default_rng(seed))
+        return clips, np.load(tmp_path / f"{n}.npy")
 
-    whole, every = drawn(12, 0)
-    told = [drawn(5, seed) for seed in range(4)]
-    assert len(whole) == len(every) == 12 and drawn(5, 0)[0].equals(told[0][0])
-    for clips, written in told:
+    whole, every = sample(12, 0)
+    samples = [sample(5, seed) for seed in range(4)]
+    assert len(whole) == len(every) == 12 and sample(5, 0)[0].equals(samples[0][0])
+    for clips, written in samples:
         rows = pd.MultiIndex.from_frame(whole).get_indexer(pd.MultiIndex.from_frame(clips))
         assert len(set(rows)) == 5 and np.array_equal(written, every[rows])
-    assert len(pd.concat([clips for clips, _ in told]).drop_duplicates()) > 8
+    assert len(pd.concat([clips for clips, _ in samples]).drop_duplicates()) > 8
 
 
-def test_of_a_recording_that_breaks_off_the_beginning_is_kept(tmp_path):
+def test_clips_before_a_truncated_end_are_kept(tmp_path):
     whole, path = tmp_path / "whole.flac", tmp_path / "half.flac"
     audio_io.write(whole, np.float32(0.05 * np.random.default_rng(0).normal(size=20 * RATE_HZ)), RATE_HZ)
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -64,19 +64,19 @@ def test_of_a_recording_that_breaks_off_the_beginning_is_kept(tmp_path):
     assert clips["start_s"].tolist() == [0.0, 5.0] and skipped["path"].tolist() == [str(path)]
 
 
-def test_patches_are_put_together_as_they_were_cut():
+def test_patches_are_reassembled_to_the_spectrogram():
     clips = spectrograms(3, np.random.default_rng(0))
     patches = mae_pretraining.to_patches(clips, 16)
     assert np.array_equal(patches, np.asarray(mae_layers.Patches(16)(clips)))
     assert np.array_equal(mae_pretraining.to_spectrograms(patches, clips.shape[1:], 16), clips)
 
 
-def test_an_epoch_has_every_clip_once_and_other_masks_than_the_last():
+def test_epoch_has_every_clip_once_with_new_masks():
     clips = np.arange(12, dtype=np.float32)[:, None, None] * np.ones((1, 64, 32), np.float32)
     batches = mae_pretraining._Batches(clips, N_PATCHES, 4, seed=7)
     epochs = []
     for epoch in (0, 1, 0):
-        batches.turn_to(epoch)
+        batches.set_epoch(epoch)
         drawn = [batches[step][0] for step in range(len(batches))]
         assert sorted(np.concatenate([batch["spectrogram"][:, 0, 0] for batch in drawn])) == list(range(12))
         epochs.append(np.concatenate([batch["order"] for batch in drawn]))
@@ -85,50 +85,43 @@ def test_an_epoch_has_every_clip_once_and_other_masks_than_the_last():
     assert len(np.unique(epochs[0], axis=0)) > 1  # clips of a batch are not masked alike
 
 
-def test_pretraining_learns_to_guess_what_it_is_not_shown():
-    """A guess of nothing costs 1, the variance of a normalised patch; four steady chords can be told by any of their patches."""
+def test_pretraining_learns_to_reconstruct_masked_patches():
+    """Predicting 0 costs 1, the variance of a normalised patch; each of four steady chords is recognisable from any patch."""
     rng = np.random.default_rng(0)
     model = pretrainer()
-    told = mae_pretraining.fit(
-        model,
-        spectrograms(96, rng),
-        validation=spectrograms(32, rng),
-        epochs=5,
-        batch_size=16,
-        learning_rate=1e-2,
-        rng=rng,
-    )
-    assert told["epoch"].tolist() == list(range(1, 6))
-    assert told["loss"].iloc[-1] < 0.7 < 0.9 < told["loss"].iloc[0] and told["validation_loss"].iloc[-1] < 0.7
+    clips, validation = spectrograms(96, rng), spectrograms(32, rng)
+    history = mae_pretraining.fit(model, clips, validation=validation, epochs=5, batch_size=16, learning_rate=1e-2, rng=rng)
+    assert history["epoch"].tolist() == list(range(1, 6))
+    assert history["loss"].iloc[-1] < 0.7 < 0.9 < history["loss"].iloc[0] and history["validation_loss"].iloc[-1] < 0.7
 
 
 @pytest.mark.slow
-def test_a_pretraining_that_met_a_full_disk_goes_on_with_the_same_figures(tmp_path, monkeypatch):
-    """The disk is full when the checkpoint of the third epoch is written: that of the second survives, and is gone on from."""
+def test_pretraining_resumes_after_a_full_disk_with_the_same_figures(tmp_path, monkeypatch):
+    """The disk is full when the checkpoint of the third epoch is written: that of the second survives and is resumed."""
     clips = spectrograms(24, np.random.default_rng(0))
 
     def fit(model, checkpoint=None):
         numbers = {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
         return mae_pretraining.fit(model, clips, **numbers, rng=np.random.default_rng(3), checkpoint=checkpoint)
 
-    def until_full(path, key, told, *rest):
-        if len(told["history"]) == 3:
+    def until_full(path, key, state, *rest):
+        if len(state["history"]) == 3:
             raise runtime.FullDiskError("no space left")
-        write(path, key, told, *rest)
+        write(path, key, state, *rest)
 
     whole, second, write = pretrainer(), pretrainer(), checkpoints.write
-    told = fit(whole)
+    history = fit(whole)
     monkeypatch.setattr(checkpoints, "write", until_full)
     with pytest.raises(runtime.FullDiskError):
         fit(pretrainer(), tmp_path / "it.npz")
     monkeypatch.setattr(checkpoints, "write", write)
     again = fit(second, tmp_path / "it.npz")
-    assert again["epoch"].tolist() == [1, 2, 3, 4] and np.allclose(again["loss"], told["loss"], rtol=1e-5)
+    assert again["epoch"].tolist() == [1, 2, 3, 4] and np.allclose(again["loss"], history["loss"], rtol=1e-5)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(whole.get_weights(), second.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_what_was_shown_is_filled_in_as_it_is(normalise):
+def test_visible_patches_are_not_changed(normalise):
     rng = np.random.default_rng(0)
     clips, order = spectrograms(3, rng), mae_pretraining.orders(3, N_PATCHES, rng)
     filled, is_masked = mae_pretraining.fill_in(pretrainer(normalise), clips, order)

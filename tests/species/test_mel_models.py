@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from models import run, said_in_another_process, slopes
@@ -5,14 +6,12 @@ from sounds import RATE_HZ, hiss, song
 
 from birdlib.audio import spec_augment
 from birdlib.models import weights
-from birdlib.species import mel_models
+from birdlib.species import classifiers, mel_models
 
 WINDOW_S = 1.0  # as good as five, and faster
 
 
 def build(n_classes=3, **options):
-    import keras
-
     keras.utils.set_random_seed(0)
     return mel_models.build(n_classes, **{"window_s": WINDOW_S, "is_trained": False} | options)[0]
 
@@ -31,30 +30,30 @@ def sine(hz, amplitude=0.5):
     return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(WINDOW_S * RATE_HZ)) / RATE_HZ)).astype(np.float32)
 
 
-def seen(model, *waveforms):
+def spectrograms(model, *waveforms):
     """(waveforms, frames, bands)."""
     return run(mel_models.front_end(model), np.stack(waveforms))
 
 
-# What the front end hears
+# The front end
 
 
-def test_a_window_of_five_seconds_is_313_frames_of_128_bands():
-    """160,000 samples, one frame each 512 and one more, as the first lies before the middle of its window."""
+def test_window_of_five_seconds_is_313_frames_of_128_bands():
+    """160,000 samples, one frame each 512 and one more, as the first is centred on sample 0."""
     model = build(window_s=5.0)
     assert model.input_shape == (None, 160_000) and mel_models.front_end(model).output_shape == (None, 313, 128)
 
 
 @pytest.mark.parametrize("hz", [500, 2000, 8000])
-def test_a_whistle_is_one_bright_band_at_its_pitch(pooled, hz):
-    """Bands are equally wide in mel = 2595 log10(1 + hz / 700), from 20 to 16,000 Hz; the middle ones of 130 edges are theirs."""
+def test_sine_is_one_bright_band_at_its_frequency(pooled, hz):
+    """Bands are equally wide in mel = 2595 log10(1 + hz / 700), from 20 to 16,000 Hz; their centres are the inner 128 of 130 equidistant points."""
     mel = 2595 * np.log10(1 + np.array([20, 16_000, hz]) / 700)
     band = np.argmin(np.abs(np.linspace(mel[0], mel[1], 130)[1:-1] - mel[2]))
-    picture = seen(pooled, sine(hz))[0][5:-5]
-    assert (picture.argmax(axis=1) == band).all() and picture[:, band].min() > 0.99 > 0.5 > np.median(picture)
+    image = spectrograms(pooled, sine(hz))[0][5:-5]
+    assert (image.argmax(axis=1) == band).all() and image[:, band].min() > 0.99 > 0.5 > np.median(image)
 
 
-def test_the_picture_is_the_one_librosa_draws(pooled):
+def test_spectrogram_equals_librosas(pooled):
     import librosa
 
     waveform = song(WINDOW_S) + hiss(WINDOW_S)
@@ -62,71 +61,58 @@ def test_the_picture_is_the_one_librosa_draws(pooled):
         y=waveform, sr=RATE_HZ, n_fft=2048, hop_length=512, n_mels=128, fmin=20, fmax=16_000, htk=True, norm=None, pad_mode="reflect"
     )  # fmt: skip
     expected = np.clip(librosa.power_to_db(power.T, ref=np.max, top_db=None) / 80 + 1, 0, 1)
-    assert np.abs(seen(pooled, waveform)[0] - expected).max() < 0.01
+    assert np.abs(spectrograms(pooled, waveform)[0] - expected).max() < 0.01
 
 
-def test_how_loud_a_recording_is_does_not_count(pooled):
+def test_spectrogram_does_not_depend_on_the_level(pooled):
     waveform = song(WINDOW_S) + hiss(WINDOW_S)
-    loud, faint = seen(pooled, waveform, 0.05 * waveform)
+    loud, faint = spectrograms(pooled, waveform, 0.05 * waveform)
     assert np.allclose(loud, faint, atol=1e-3) and loud.max() == pytest.approx(1.0)
 
 
-def test_silence_is_dark_and_what_is_hardly_there_is_not_made_bright(pooled):
-    silence, whisper = seen(pooled, np.zeros(RATE_HZ, np.float32), sine(2000, 1e-5))
-    assert not silence.any() and 0.3 < whisper.max() < 0.6  # 100 dB below full scale, 40 below the least peak, of 80
+def test_silence_is_black_and_very_faint_sound_is_not_brightened(pooled):
+    silence, faint = spectrograms(pooled, np.zeros(RATE_HZ, np.float32), sine(2000, 1e-5))
+    assert not silence.any() and 0.3 < faint.max() < 0.6  # 100 dB below full scale, 40 below the minimum peak, of 80
 
 
-def test_a_window_is_seen_as_it_is_whatever_lies_beside_it_in_the_batch(pooled):
-    """Keras' own decibels are taken from the loudest of the whole batch."""
+def test_spectrogram_does_not_depend_on_the_rest_of_the_batch(pooled):
+    """Keras' own decibels are relative to the loudest of the whole batch."""
     faint = hiss(WINDOW_S, level=0.01)
-    assert np.allclose(seen(pooled, faint)[0], seen(pooled, faint, sine(3000, 1.0))[0], atol=1e-5)
+    assert np.allclose(spectrograms(pooled, faint)[0], spectrograms(pooled, faint, sine(3000, 1.0))[0], atol=1e-5)
     alone, beside = run(pooled, faint[None])[0], run(pooled, np.stack([faint, sine(3000, 1.0)]))[0]
     assert np.allclose(alone, beside, atol=1e-5)
 
 
-# What the models say
+# Whole models
 
 
 @pytest.mark.parametrize("head", mel_models.HEADS)
-@pytest.mark.parametrize("mode", mel_models.MODES)
-def test_one_species_at_a_time_or_any_number_of_them(head, mode):
+@pytest.mark.parametrize("mode", classifiers.ACTIVATIONS)
+def test_scores_sum_to_one_in_single_mode_only(head, mode):
     scores = run(build(12, head=head, mode=mode), np.stack([song(WINDOW_S), hiss(WINDOW_S)]))
     assert scores.shape == (2, 12) and scores.dtype == np.float32 and (scores > 0).all() and (scores < 1).all()
     assert np.allclose(scores.sum(axis=1), 1.0, atol=1e-5) == (mode == "single")
 
 
-def test_the_whole_is_its_two_parts(pooled):
+def test_model_is_front_end_then_body(pooled):
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
-    assert np.allclose(run(mel_models.body(pooled), seen(pooled, *waveforms)), run(pooled, waveforms), atol=1e-6)
+    assert np.allclose(run(mel_models.body(pooled), spectrograms(pooled, *waveforms)), run(pooled, waveforms), atol=1e-6)
     assert not mel_models.front_end(pooled).weights
 
 
 @pytest.mark.parametrize("head", mel_models.HEADS)
-def test_every_weight_is_used(head):
-    """A weight that nothing depends on would be a mistake in the wiring."""
+def test_output_depends_on_every_weight(head):
     inner = mel_models.body(build(head=head, mode="multi"))
-    pictures = np.random.default_rng(0).random((4, *inner.input_shape[1:]), dtype=np.float32)
-    wrapped = _named(inner)
-    assert all(np.abs(slope).max() > 0 for slope in slopes(wrapped, {"spectrograms": pictures}, _squares).values())
-
-
-def _named(inner):
-    import keras
-
+    images = np.random.default_rng(0).random((4, *inner.input_shape[1:]), dtype=np.float32)
     inputs = keras.Input(inner.input_shape[1:], name="spectrograms")
-    return keras.Model({"spectrograms": inputs}, inner(inputs))
+    wrapped = keras.Model({"spectrograms": inputs}, inner(inputs))
+    assert all(np.abs(slope).max() > 0 for slope in slopes(wrapped, {"spectrograms": images}, lambda outputs: keras.ops.sum(keras.ops.square(outputs))).values())
 
 
-def _squares(outputs):
-    import keras
-
-    return keras.ops.sum(keras.ops.square(outputs))
+# Frames
 
 
-# When
-
-
-def test_a_clip_is_no_surer_than_its_surest_frame_and_no_less_than_its_least(sed):
+def test_clip_probability_lies_between_those_of_its_frames(sed):
     model = mel_models.with_frames(sed)
     found = {name: np.asarray(values) for name, values in model(np.stack([song(WINDOW_S), hiss(WINDOW_S)])).items()}
     assert found["frames"].shape[:1] + found["frames"].shape[2:] == found["clip"].shape
@@ -134,8 +120,8 @@ def test_a_clip_is_no_surer_than_its_surest_frame_and_no_less_than_its_least(sed
     assert (found["clip"] >= found["frames"].min(axis=1) - 1e-6).all()
 
 
-def test_a_note_in_the_second_half_changes_no_frame_of_the_first():
-    """Nine convolutions deep, a frame sees a sixth of the window at most beyond its own; the level is the same, as both have the note."""
+def test_note_in_the_second_half_changes_no_frame_of_the_first():
+    """Nine convolutions deep, the receptive field of a frame is a sixth of the window at most to each side; the peak level is the same, as both have the note."""
     model = mel_models.with_frames(build(head="sed", mode="multi", window_s=3.0))
     note, rest = song(0.5), np.zeros(round(2.5 * RATE_HZ), np.float32)
     other = np.roll(np.concatenate([rest, 0.5 * note[::-1]]), 0)
@@ -145,13 +131,13 @@ def test_a_note_in_the_second_half_changes_no_frame_of_the_first():
     assert np.allclose(first[:n], second[:n], atol=1e-5) and np.abs(first[-n:] - second[-n:]).max() > 1e-4
 
 
-def test_where_one_species_sings_at_a_time_frames_are_distributions_too():
+def test_frames_are_distributions_too_in_single_mode():
     model = mel_models.with_frames(build(head="sed", mode="single"))
     found = model(np.stack([song(WINDOW_S), hiss(WINDOW_S)]))
     assert np.allclose(np.asarray(found["frames"]).sum(axis=2), 1.0, atol=1e-5)
 
 
-def test_a_pooled_model_does_not_know_when(pooled):
+def test_pooled_model_has_no_frames(pooled):
     with pytest.raises(mel_models.MelModelError, match="head='sed'"):
         mel_models.with_frames(pooled)
 
@@ -159,14 +145,14 @@ def test_a_pooled_model_does_not_know_when(pooled):
 # Detectors
 
 
-def test_joined_detectors_say_what_each_says_alone(pooled):
+def test_joined_detectors_give_the_scores_of_each(pooled):
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
     detectors = [build(1, mode="multi"), build(1, mode="multi", head="sed")]
     joined = run(mel_models.join_detectors(detectors), waveforms)
-    assert np.allclose(joined, np.hstack([run(one, waveforms) for one in detectors]), atol=1e-6)
+    assert np.allclose(joined, np.hstack([run(detector, waveforms) for detector in detectors]), atol=1e-6)
 
 
-def test_detectors_that_hear_windows_of_two_lengths_are_not_joined(pooled):
+def test_detectors_of_different_windows_are_not_joined(pooled):
     with pytest.raises(mel_models.MelModelError, match="one length"):
         mel_models.join_detectors([pooled, build(window_s=2.0)])
 
@@ -174,7 +160,7 @@ def test_detectors_that_hear_windows_of_two_lengths_are_not_joined(pooled):
 # Files, names, masks
 
 
-def test_a_model_that_was_saved_says_the_same(tmp_path, pooled, sed):
+def test_saved_model_gives_the_same_scores(tmp_path, pooled, sed):
     masked = build(masking=spec_augment.SpecAugment(seed=1))
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
     for model in (pooled, sed, masked):
@@ -183,28 +169,26 @@ def test_a_model_that_was_saved_says_the_same(tmp_path, pooled, sed):
 
 
 @pytest.mark.slow
-def test_a_model_that_was_saved_says_the_same_in_another_process(tmp_path, sed):
+def test_saved_model_gives_the_same_scores_in_another_process(tmp_path, sed):
     arrays = {"waveforms": np.stack([song(WINDOW_S), hiss(WINDOW_S)])}
-    import keras
-
     inputs = keras.Input(sed.input_shape[1:], name="waveforms")
     named = keras.Model({"waveforms": inputs}, sed(inputs))
     [said] = said_in_another_process(mel_models, [named], arrays, tmp_path)
     assert np.allclose(said, run(named, arrays), atol=1e-5)
 
 
-def test_masks_are_for_training_only():
+def test_masks_apply_in_training_only():
     model = build(masking=spec_augment.SpecAugment(seed=1))
     waveforms = np.stack([song(WINDOW_S), hiss(WINDOW_S)])
-    pictures = seen(model, *waveforms)
+    images = spectrograms(model, *waveforms)
     inner = mel_models.body(model)
     mask = next(layer for layer in inner.layers if layer.name == "spec_augment")
-    assert np.array_equal(run(mask, pictures), pictures)
-    assert not np.array_equal(np.asarray(mask(pictures, training=True)), pictures)
+    assert np.array_equal(run(mask, images), images)
+    assert not np.array_equal(np.asarray(mask(images, training=True)), images)
 
 
 @pytest.mark.parametrize(("name", "value"), [("backbone", "vgg"), ("head", "tail"), ("mode", "both")])
-def test_an_unknown_name_is_refused_with_those_there_are(name, value):
+def test_unknown_names_are_refused_with_the_known_ones(name, value):
     with pytest.raises(mel_models.MelModelError, match=f"{name} is '{value}': choose"):
         build(**{name: value})
 
@@ -213,15 +197,15 @@ def test_an_unknown_name_is_refused_with_those_there_are(name, value):
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16"], indirect=True)
-def test_mixed_precision_hears_and_answers_in_full(precision):
-    """float16 knows no number above 65,504, and the power of a whistle is more."""
+def test_mixed_precision_keeps_input_and_output_in_float32(precision):
+    """The largest float16 is 65,504, and the power of a sine is more."""
     model = build(head="sed", mode="multi")
     scores = run(model, np.stack([sine(2000, 1.0), hiss(WINDOW_S)]))
     assert scores.dtype == np.float32 and np.isfinite(scores).all()
     assert str(mel_models.front_end(model).output.dtype) == "float32"
 
 
-def test_weights_that_are_nowhere_are_missed_by_name(monkeypatch, tmp_path):
+def test_missing_weights_are_named(monkeypatch, tmp_path):
     def missing(name, folder):
         raise weights.MissingWeightsError(f"the weights of {name} are not on this machine")
 
@@ -232,9 +216,7 @@ def test_weights_that_are_nowhere_are_missed_by_name(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnetb0"])
-def test_large_backbones_take_spectrograms_of_any_window(name):
-    import keras
-
+def test_large_backbones_take_windows_of_any_length(name):
     model = build(5, backbone=name, head="sed", mode="multi", window_s=2.0)
     scores = run(model, hiss(2.0)[None])
     assert scores.shape == (1, 5) and np.isfinite(scores).all()
@@ -243,10 +225,9 @@ def test_large_backbones_take_spectrograms_of_any_window(name):
 
 
 @pytest.mark.slow
-def test_efficientnet_from_its_file_is_that_of_keras(tmp_path, monkeypatch):
-    """Keras divides once more by the root of the deviations where it downloads itself; the file is laid out as Keras' own is."""
+def test_efficientnet_from_its_file_equals_keras_own(tmp_path, monkeypatch):
+    """Keras divides once more by the root of the deviations where it downloads itself; the file has the layout of Keras' own."""
     import h5py
-    import keras
     from keras.src.applications import efficientnet
 
     made = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
@@ -265,17 +246,16 @@ def test_efficientnet_from_its_file_is_that_of_keras(tmp_path, monkeypatch):
     expected = keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(64, 64, 3))
     found = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
     found.load_weights(path)
-    picture = 255 * rng.random((1, 64, 64, 3), dtype=np.float32)
-    uncorrected = run(found, picture)
+    image = 255 * rng.random((1, 64, 64, 3), dtype=np.float32)
+    uncorrected = run(found, image)
     mel_models._correct_normalisation(found)
-    assert np.allclose(run(found, picture), run(expected, picture), rtol=1e-4, atol=1e-4)
-    assert not np.allclose(uncorrected, run(expected, picture), rtol=1e-2)
+    assert np.allclose(run(found, image), run(expected, image), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(uncorrected, run(expected, image), rtol=1e-2)
 
 
 @pytest.mark.slow
-def test_mobilenet_knows_a_clock_and_only_its_top_is_left_away():
-    """By the top of the file itself: what the backbone sees of a drawn clock, the top calls a clock."""
-    import keras
+def test_mobilenet_is_the_pretrained_network_without_its_top():
+    """The top of the file classifies the backbone's features of a drawn clock as a clock."""
     from test_resnet50 import ANALOG_CLOCK, WALL_CLOCK, clock
 
     source = weights.fetch("mobilenetv2")
