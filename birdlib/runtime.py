@@ -1,7 +1,4 @@
-"""The ground every module stands on: platform, files that are never half-written, digests, seeds, progress, devices.
-
-Nothing here happens at import: no folders, no seeds, no TensorFlow.
-"""
+"""What every module may use: platform, atomic file writes, digests, seeds, progress bars, devices. Importing it has no side effects."""
 
 import contextlib
 import errno
@@ -22,18 +19,18 @@ import birdlib
 _REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
-LITTLE_BYTES = 65_536  # a disk with less is full
+MIN_FREE_BYTES = 65_536  # a disk with less is full
 
 
 class BirdlibError(Exception):
-    """Something the reader can mend; the message says what is wrong, where, and what to do."""
+    """An error that the user can fix; the message says what is wrong, where, and what to do."""
 
 
 class FileError(BirdlibError):
-    """A file that cannot be used; the text names it and the reason."""
+    """A file that cannot be used; the message has its path and the reason."""
 
     def __init__(self, path, reason):
-        super().__init__(path, reason)  # both in args, so that the error can travel between processes
+        super().__init__(path, reason)  # both in args, so that the error can be pickled
         self.path, self.reason = str(path), reason
 
     def __str__(self):
@@ -41,11 +38,11 @@ class FileError(BirdlibError):
 
 
 class FullDiskError(BirdlibError):
-    """No space left: not the fault of the file at hand, so no reason to skip it."""
+    """No space left: no reason to skip the file at hand."""
 
 
 def platform():
-    """Where this runs: ``"kaggle"``, ``"colab"`` or ``"local"``."""
+    """``"kaggle"``, ``"colab"`` or ``"local"``."""
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return "kaggle"
     return "colab" if "COLAB_RELEASE_TAG" in os.environ else "local"
@@ -57,7 +54,7 @@ def repository():
 
 
 def cache_dir():
-    """Where downloads and derived weights are kept: ``BIRDLIB_CACHE``, else the user's cache folder; made when missing."""
+    """Folder of downloads and derived weights: ``BIRDLIB_CACHE``, else the user's cache folder; made when missing."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(os.environ.get("BIRDLIB_CACHE") or Path(home) / "birdlib")
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,9 +66,7 @@ def cache_dir():
 
 @contextlib.contextmanager
 def replacing(path):
-    """Give a temporary path beside ``path`` to write to; rename it onto ``path`` when the block ends well.
-
-    A reader sees the old file or the whole new one, never half of it. The temporary name keeps the suffix.
+    """Write a file atomically: yields a temporary path with the same suffix, which is renamed to ``path`` if the block succeeds.
 
     Raises:
         FullDiskError: if the disk is full.
@@ -79,7 +74,7 @@ def replacing(path):
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with telling_full_disk(path):
+        with full_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             os.replace(temporary, path)
@@ -88,18 +83,18 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def telling_full_disk(path):
-    """Turn "no space left" of the block into an error that names the file and the remedy.
+def full_disk_errors(path):
+    """Turn "no space left" in the block into an error with the file and the remedy.
 
     Raises:
-        FullDiskError: if the disk is full, or the user's share of it.
+        FullDiskError: if the disk or the user's quota is full.
     """
     try:
         yield
-    except (OSError, RuntimeError, AssertionError) as error:  # libsndfile and soundfile have other words for it
-        is_told = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    except (OSError, RuntimeError, AssertionError) as error:  # libsndfile and soundfile raise their own errors
+        has_errno = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         folder = Path(path).parent
-        if not is_told and not (folder.is_dir() and shutil.disk_usage(folder).free < LITTLE_BYTES):
+        if not has_errno and not (folder.is_dir() and shutil.disk_usage(folder).free < MIN_FREE_BYTES):
             raise
         raise FullDiskError(
             f"{path}: the disk is full; free some space and run again, or choose another outputs folder"
@@ -107,14 +102,14 @@ def telling_full_disk(path):
 
 
 def reserve(path):
-    """Take the space that a new memory-mapped file will need: on a full disk, writing into the map would kill the process."""
+    """Allocate the disk space of a new memory-mapped file: on a full disk, writing into the map would kill the process."""
     if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
 
 
 def write_json(value, path):
-    """Write ``value`` as indented JSON, whole or not at all."""
+    """Write ``value`` as indented JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -125,7 +120,7 @@ def read_json(path):
 
 
 def write_table(table, path):
-    """Write a DataFrame as ``.parquet`` or ``.csv`` (by the suffix), whole or not at all."""
+    """Write a DataFrame as ``.parquet`` or ``.csv`` (by the suffix), atomically."""
     with replacing(path) as temporary:
         if temporary.suffix == ".csv":
             table.to_csv(temporary, index=False)
@@ -145,7 +140,7 @@ def digest(value):
 
 
 def names(text):
-    """What a comma list such as ``"birdnet, yamnet"`` names, in its order: list without blanks and repeats."""
+    """The entries of a comma list such as ``"birdnet, yamnet"``, in its order, without blanks and repeats."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
@@ -153,14 +148,7 @@ def names(text):
 
 
 def set_seed(seed):
-    """Seed Python, NumPy and, where it is already imported, Keras; return the generator to hand on.
-
-    Args:
-        seed: int.
-
-    Returns:
-        np.random.Generator seeded with ``seed``.
-    """
+    """Seed Python, NumPy and, if imported, Keras; returns an ``np.random.Generator`` seeded with ``seed``."""
     random.seed(seed)
     np.random.seed(seed)
     if "keras" in sys.modules:
@@ -169,7 +157,7 @@ def set_seed(seed):
 
 
 def progress(iterable, total=None, desc=""):
-    """Iterate with a progress bar: tqdm on a terminal or in a notebook, a small file for the runner when it is headless."""
+    """Iterate with a progress bar: tqdm, or a small file for the runner when headless (``BIRDLIB_PROGRESS``)."""
     total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
     report = os.environ.get("BIRDLIB_PROGRESS")
     if not report:
@@ -178,8 +166,8 @@ def progress(iterable, total=None, desc=""):
         yield from tqdm(iterable, total=total, desc=desc, mininterval=0.5, dynamic_ncols=True)
         return
 
-    def tell(n):
-        with contextlib.suppress(FullDiskError):  # of the temporary files; no reason to stop the work
+    def write(n):
+        with contextlib.suppress(FullDiskError):  # of the temporary folder; no reason to stop
             write_json({"desc": desc, "n": n, "total": total}, report)
 
     n, last = 0, 0.0
@@ -187,30 +175,29 @@ def progress(iterable, total=None, desc=""):
         yield item
         if time.monotonic() - last > 0.5:
             last = time.monotonic()
-            tell(n)
-    tell(n)
+            write(n)
+    write(n)
 
 
 # Devices and versions
 
 
 def tensorflow_strategy(strategy="auto", precision="float32"):
-    """Make TensorFlow ready for this machine and return the distribution strategy to build models under.
-
-    GPU memory grows on demand. ``precision`` is a Keras policy, ``"float32"`` or ``"mixed_float16"``/``"mixed_bfloat16"``.
+    """Set up TensorFlow (GPU memory grows on demand) and return the distribution strategy to build models under.
 
     Args:
-        strategy: ``"auto"`` (all GPUs when there are several, else the one device), ``"default"``, ``"mirrored"`` or ``"tpu"``.
+        strategy: ``"auto"`` (all GPUs if there are several, else the one device), ``"default"``, ``"mirrored"`` or ``"tpu"``.
+        precision: a Keras policy: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
 
     Raises:
-        ValueError: if the strategy is not one of these.
+        ValueError: for another strategy.
     """
     import keras
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        with contextlib.suppress(RuntimeError):  # already in use: growth was settled by whoever came first
+        with contextlib.suppress(RuntimeError):  # already in use
             tf.config.experimental.set_memory_growth(gpu, True)
     keras.config.set_dtype_policy(precision)
     if strategy == "mirrored" or (strategy == "auto" and len(gpus) > 1):
@@ -223,7 +210,7 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
 
 
 def n_replicas():
-    """Into how many parts the strategy whose scope is open cuts a batch; 1 where Keras does not run on TensorFlow."""
+    """Number of replicas of the current distribution strategy; 1 where Keras does not run on TensorFlow."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -234,7 +221,7 @@ def n_replicas():
 
 
 def devices():
-    """Names of the devices TensorFlow computes on, e.g. ``["CPU"]`` or ``["GPU: NVIDIA L4"]``."""
+    """TensorFlow's devices, e.g. ``["CPU"]`` or ``["GPU: NVIDIA L4"]``."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -243,7 +230,7 @@ def devices():
 
 
 def versions():
-    """Installed versions of Python's packages that change numbers, for the receipt."""
+    """Installed versions of the packages that change results, for the receipt."""
     found = {"birdlib": birdlib.__version__}
     for package in _REPORTED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,8 +1,8 @@
-"""The embedding store: what was embedded once is not embedded again.
+"""The embedding store: a cache of embeddings on disk.
 
-Two files for each embedder: float32 rows one after the other (an embedding and its bird score), and an index of JSON
-lines, one per recording, written when its rows are complete. Both only grow. A process killed in the middle leaves an
-unfinished tail, which the next writer drops. There is one writer at a time; any number may read.
+Two files for each embedder: consecutive float32 rows (an embedding and its bird score), and an index of JSON lines, one
+per recording, written when its rows are complete. Both only grow. A killed process leaves an unfinished tail, which the
+next writer drops. There is one writer at a time and any number of readers.
 """
 
 import json
@@ -11,12 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from birdlib import runtime
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock: there, start one writer only
-    fcntl = None
+from birdlib import resume, runtime
 
 
 class StoreError(runtime.BirdlibError):
@@ -24,11 +19,11 @@ class StoreError(runtime.BirdlibError):
 
 
 class EmbeddingStore:
-    """Embeddings by key; make the key of all that the embedder heard, e.g. audio digest + cleaning parameters.
+    """Embeddings by key; the key must contain all that determines the input, e.g. audio digest + cleaning parameters.
 
     Args:
         folder: made when missing.
-        embedder_key: ``key`` of the embedder. Another embedder or other weights have files of their own.
+        embedder_key: ``key`` of the embedder; each has its own files.
     """
 
     def __init__(self, folder, embedder_key):
@@ -61,11 +56,11 @@ class EmbeddingStore:
         return rows[:, :-1], rows[:, -1]
 
     def put(self, key, embeddings, bird_score):
-        """Keep the embeddings of a recording; an older entry of that key is hidden by it."""
+        """Store the embeddings of a recording; replaces an older entry of that key."""
         self.put_stream(key, [(embeddings, bird_score)])
 
     def put_stream(self, key, pieces):
-        """Keep what ``embed_stream`` yields, piece by piece, in little memory; nothing is kept if it raises.
+        """Store what ``embed_stream`` yields, piece by piece, in little memory; nothing is stored if it raises.
 
         Raises:
             StoreError: if another process is writing.
@@ -73,15 +68,15 @@ class EmbeddingStore:
         """
         self._open()
         n_rows, n_columns = 0, 0
-        with runtime.telling_full_disk(self._data_path):
+        with runtime.full_disk_errors(self._data_path):
             self._data.seek(self._end)
-            self._data.truncate()  # what a failed put left
+            self._data.truncate()  # rows of a failed put
             for embeddings, bird_score in pieces:
                 rows = np.column_stack([embeddings, bird_score]).astype("<f4", copy=False)
                 self._data.write(rows.tobytes())
                 n_rows, n_columns = n_rows + len(rows), rows.shape[1]
             self._data.flush()
-            os.fsync(self._data.fileno())  # the rows are safe before the line that promises them
+            os.fsync(self._data.fileno())  # rows before their index line
         entry = {"key": key, "start": self._end, "rows": n_rows, "columns": n_columns}
         self._index.write((json.dumps(entry) + "\n").encode())
         self._index.flush()
@@ -89,7 +84,7 @@ class EmbeddingStore:
         self._end = self._data.tell()
 
     def close(self):
-        """Let another process write."""
+        """Close the files, so that another process can write."""
         for file in (self._index, self._data):
             if file:
                 file.close()
@@ -99,12 +94,9 @@ class EmbeddingStore:
         if self._data:
             return
         data = self._data_path.open("ab+")
-        if fcntl:
-            try:
-                fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies
-            except BlockingIOError as error:
-                data.close()
-                raise StoreError(f"{self._data_path}: another process is writing to this store") from error
+        if not resume.lock_file(data):
+            data.close()
+            raise StoreError(f"{self._data_path}: another process is writing to this store")
         self._entries, self._end, index_end = self._read_index()
         self._data, self._index = data, self._index_path.open("ab")
         self._index.truncate(index_end)

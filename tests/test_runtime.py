@@ -1,4 +1,4 @@
-"""Facts about files, digests and progress."""
+"""Files, digests, seeds and progress."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ import pytest
 from birdlib import runtime
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+def test_a_failed_write_leaves_the_old_file_only(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(ZeroDivisionError), runtime.replacing(path) as temporary:
@@ -22,7 +22,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
+def test_a_full_disk_error_names_the_file(tmp_path):
     with (
         pytest.raises(runtime.FullDiskError, match=r"table\.csv.*disk is full"),
         runtime.replacing(tmp_path / "table.csv"),
@@ -31,37 +31,37 @@ def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("System error."), AssertionError()])
-def test_libraries_that_do_not_say_so_are_asked_whether_the_disk_is_full(tmp_path, monkeypatch, error):
-    """libsndfile says "System error."; on a disk with room it is another fault, and stays as it is."""
+def test_full_disks_are_recognised_behind_other_errors(tmp_path, monkeypatch, error):
+    """libsndfile raises "System error."; with free space the error is unchanged."""
     with pytest.raises(type(error)), runtime.replacing(tmp_path / "song.flac"):
         raise error
-    monkeypatch.setattr(runtime, "LITTLE_BYTES", 2**80)
+    monkeypatch.setattr(runtime, "MIN_FREE_BYTES", 2**80)
     with pytest.raises(runtime.FullDiskError, match="song.flac"), runtime.replacing(tmp_path / "song.flac"):
         raise error
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-def test_tables_come_back_as_they_were_written(tmp_path, name):
+def test_tables_are_read_as_written(tmp_path, name):
     table = pd.DataFrame({"species": ["1139490", "amerob"], "n": [1, 2]})
     runtime.write_table(table, tmp_path / name)
     read = pd.read_parquet if name.endswith("parquet") else lambda path: pd.read_csv(path, dtype={"species": str})
     pd.testing.assert_frame_equal(read(tmp_path / name), table, check_dtype=False)
 
 
-def test_digest_does_not_depend_on_the_order_of_keys():
+def test_digests_ignore_the_order_of_keys():
     assert runtime.digest({"a": 1, "b": [2.5, "x"]}) == runtime.digest({"b": [2.5, "x"], "a": 1})
     assert runtime.digest({"a": 1}) != runtime.digest({"a": 2})
 
 
-def test_the_same_seed_gives_the_same_numbers():
+def test_equal_seeds_give_equal_numbers():
     assert np.array_equal(runtime.set_seed(7).random(5), runtime.set_seed(7).random(5))
 
 
-def test_headless_progress_yields_everything_and_tells_the_runner(tmp_path, monkeypatch):
+def test_headless_progress_yields_everything_and_writes_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_PROGRESS", str(tmp_path / "progress.json"))
     assert list(runtime.progress(iter("abc"), total=3, desc="birds")) == ["a", "b", "c"]
-    told = json.loads((tmp_path / "progress.json").read_text())
-    assert told == {"desc": "birds", "n": 3, "total": 3}
+    written = json.loads((tmp_path / "progress.json").read_text())
+    assert written == {"desc": "birds", "n": 3, "total": 3}
 
 
 KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the functions that build models
@@ -100,7 +100,7 @@ def test_importing_birdlib_is_cheap():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_space_is_reserved_and_the_file_stays_as_it_was(tmp_path):
+def test_reserving_space_keeps_the_contents(tmp_path):
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(300, 1000))
     runtime.reserve(tmp_path / "a.npy")
     array[:] = 1.0
@@ -108,5 +108,5 @@ def test_space_is_reserved_and_the_file_stays_as_it_was(tmp_path):
     assert np.load(tmp_path / "a.npy").sum() == 300_000
 
 
-def test_a_comma_list_names_each_once_and_no_blank():
+def test_names_of_a_comma_list():
     assert runtime.names(" birdnet,yamnet,, birdnet ") == ["birdnet", "yamnet"] and runtime.names("") == []

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from birdlib.store import EmbeddingStore, StoreError, fcntl
+from birdlib.store import EmbeddingStore, StoreError
 
 WRITER = """
 import sys, time
@@ -40,7 +40,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_writer_killed_in_the_middle_goes_on_where_it_stopped(tmp_path):
+def test_a_killed_writer_resumes_where_it_stopped(tmp_path):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     assert start_writer(undisturbed).wait() == 0
     writer = start_writer(killed)
@@ -80,7 +80,7 @@ def rewrite(folder):
                 )
 
 
-def test_what_was_put_is_got(tmp_path):
+def test_put_and_get(tmp_path):
     rng = np.random.default_rng(0)
     embeddings, bird_score = rng.random((50, 4), np.float32), rng.random(50, np.float32)
     with EmbeddingStore(tmp_path, "key") as store:
@@ -93,13 +93,13 @@ def test_what_was_put_is_got(tmp_path):
         assert some.get("wren")[0].shape == (1, 4) and len(some) == 2 and "wren" in some
 
 
-def test_other_weights_never_get_old_embeddings(tmp_path):
+def test_embedders_do_not_share_entries(tmp_path):
     with EmbeddingStore(tmp_path, "a" * 64) as store:
         store.put("robin", np.ones((2, 4), np.float32), np.ones(2, np.float32))
     assert EmbeddingStore(tmp_path, "b" * 64).get("robin") is None
 
 
-def test_a_recording_that_breaks_in_the_middle_leaves_nothing(tmp_path):
+def test_a_put_that_raises_stores_nothing(tmp_path):
     def broken():
         yield np.ones((5, 4), np.float32), np.ones(5, np.float32)
         raise ValueError("the file ends here")
@@ -112,8 +112,8 @@ def test_a_recording_that_breaks_in_the_middle_leaves_nothing(tmp_path):
     assert (tmp_path / "key.float32").stat().st_size == 2 * 5 * 4
 
 
-@pytest.mark.skipif(fcntl is None, reason="Windows has no such lock")
 def test_there_is_one_writer_at_a_time(tmp_path):
+    pytest.importorskip("fcntl")
     row = np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
     with EmbeddingStore(tmp_path, "key") as first:
         first.put("robin", *row)

@@ -1,6 +1,7 @@
-"""Films to tracks: every film is looked through once, and what was found of it stays until the film or the way of looking changes.
+"""Tracks of the birds of films, kept until the film or an option changes; their annotation, and their scores against known truth.
 
-A film is a row of the split table with ``video_path``; a photo is a film of one picture.
+A film is a row of the split table with ``video_path``; a photo is a film of one frame. ``tracks`` is a DataFrame of
+``tracking.COLUMNS``, ``summary`` is ``tracking.summary`` of it, one row a track.
 """
 
 import functools
@@ -11,42 +12,41 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import journals, runtime
-from birdlib.individuals import counts
+from birdlib import resume, runtime
 from birdlib.metrics import identity as identity_metrics
-from birdlib.video import annotations, tracking
+from birdlib.metrics.identity import UNKNOWN
+from birdlib.video import annotations, boxes, tracking
 from birdlib.video import io as video_io
 
-LARGEST_SHOWN = 8_000_000  # bytes of a film inside a notebook
+_MAX_EMBEDDED_BYTES = 8_000_000  # of a film in a notebook
 
 
-def films_of(splits):
+def select_films(splits):
     """The films of a split table."""
     return splits[splits["video_path"] != ""].drop_duplicates("recording_id").reset_index(drop=True)
 
 
-def portraits_of(splits):
-    """The photos of named birds of a split table, as films of one picture: what is known of individuals beforehand."""
+def select_portraits(splits):
+    """The photos of named birds of a split table, as films of one frame."""
     is_portrait = (splits["image_path"] != "") & (splits["individual_id"] != "") & (splits["video_path"] == "")
-    found = splits[is_portrait].drop_duplicates("recording_id").reset_index(drop=True)
-    return found.assign(video_path=found["image_path"], start_s=np.nan, end_s=np.nan)
+    portraits = splits[is_portrait].drop_duplicates("recording_id").reset_index(drop=True)
+    return portraits.assign(video_path=portraits["image_path"], start_s=np.nan, end_s=np.nan)
 
 
-def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
-    """Find the birds of films and follow them.
+def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
+    """Detect the birds of films and track them.
 
     Args:
         films: rows of the split table: ``recording_id, video_path, start_s, end_s``.
         root: folder of the paths.
         detector: from ``detectors.load``.
         folder: of the stage; tracks go to ``tracks/``, as MOT text too, crops to ``crops/``.
-        rate_hz: pictures per second that are looked at.
-        n_crops, min_score, min_detections, max_gap_s: of ``tracks.follow``.
+        rate_hz: sampled frames per second.
+        n_crops, min_score, min_detections, max_gap_s: as in ``tracking.follow``.
 
     Returns:
-        found: DataFrame of ``tracks.COLUMNS``.
-        crops: DataFrame of ``tracks.CROP_COLUMNS``.
-        skipped: the skipped table's (path, reason); a film that was used in spite of its flaws is told too.
+        (tracks, crops, skipped): DataFrames of ``tracking.COLUMNS`` and ``tracking.CROP_COLUMNS``; the skipped table's (path, reason), also of
+        films that were used in spite of a flaw.
     """
     options = {"n_crops": n_crops, "min_score": min_score, "min_detections": min_detections, "max_gap_s": max_gap_s}
     tasks, skipped = {}, []
@@ -56,95 +56,78 @@ def follow_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_s
         except OSError as error:
             skipped.append((film.video_path, error.strerror or "it cannot be read"))
             continue
-        part = {"start_s": _number(film.start_s, 0.0), "end_s": _number(film.end_s, None)}
-        how = {"detector_key": detector.key, "rate_hz": rate_hz, "options": options}
-        tasks[film.recording_id] = {"recording_id": film.recording_id, "path": film.video_path, "digest": digest, **part, **how}
+        tasks[film.recording_id] = {
+            "recording_id": film.recording_id, "path": film.video_path, "digest": digest,
+            "start_s": 0.0 if pd.isna(film.start_s) else float(film.start_s), "end_s": None if pd.isna(film.end_s) else float(film.end_s),
+            "detector_key": detector.key, "rate_hz": rate_hz, "options": options,
+        }  # fmt: skip
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     follow = functools.partial(_follow, root, folder, detector)
-    rows = journals.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
-    found, crops = [pd.DataFrame(columns=tracking.COLUMNS)], [pd.DataFrame(columns=tracking.CROP_COLUMNS)]
+    rows = resume.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
+    tracks, crops = [pd.DataFrame(columns=tracking.COLUMNS)], [pd.DataFrame(columns=tracking.CROP_COLUMNS)]
     for name, row in rows.items():
         path = tasks[name]["path"]
         if "skipped_reason" in row:
             skipped.append((path, row["skipped_reason"].removeprefix(f"{root / path}: ")))
             continue
         skipped += [(path, note) for note in row["notes"]]
-        of_tracks, of_crops = (pd.read_parquet(file) for file in _files(folder, name))
-        found.append(of_tracks)
-        crops.append(of_crops)
-    return *(_joined(tables) for tables in (found, crops)), skipped
+        for tables, file in zip((tracks, crops), _files(folder, name), strict=True):
+            tables.append(pd.read_parquet(file))
+    return _concatenate(tracks), _concatenate(crops), skipped
 
 
-def what_is_known(summary, found, splits):
-    """What is certain of tracks beforehand.
+def labels_and_constraints(summary, tracks, splits):
+    """What the manifest and the films tell of tracks.
 
     Args:
-        summary, found: of ``tracks``.
         splits: the split table, with ``species`` and ``individual_id``.
 
     Returns:
-        (names, apart): (tracks,) str as of ``labels``; (tracks, tracks) bool, which are surely two birds: seen at once, or of two species.
+        (names, must_not_link): (tracks,) str, the individual of a film that is named after it, ``""`` where unknown and in a film that
+        shows two birds at once; (tracks, tracks) bool: surely two birds, because they are in one frame or of two species.
     """
-    told = splits.drop_duplicates("recording_id").set_index("recording_id")
-    apart = tracking.must_not_link(found)
-    names = labels(summary, apart, told["individual_id"].to_dict())
-    return names, apart | of_other_species(summary, told["species"].to_dict())
-
-
-def labels(summary, must_not_link, names):
-    """The individual of each track, where the manifest tells it: a film named after one bird shows it alone.
-
-    Args:
-        summary: of the tracks.
-        must_not_link: (tracks, tracks) bool.
-        names: {recording_id: individual_id}.
-
-    Returns:
-        (tracks,) str, ``""`` where it is not known: also in a film that shows two birds at once, for which of them is meant?
-    """
+    columns = splits.drop_duplicates("recording_id").set_index("recording_id")
+    must_not_link = tracking.must_not_link(tracks)
     films = summary["recording_id"].to_numpy()
-    several = {film for film in set(films) if must_not_link[np.ix_(films == film, films == film)].any()}
-    return np.array(["" if film in several else names.get(film, "") for film in films], dtype=object)
+    shared = {film for film in set(films) if must_not_link[np.ix_(films == film, films == film)].any()}
+    ids, species = columns["individual_id"].to_dict(), columns["species"].to_dict()
+    names = np.array(["" if film in shared else ids.get(film, "") for film in films], dtype=object)
+    species = np.array([species.get(film, "") for film in films], dtype=object)
+    return names, must_not_link | ((species[:, None] != species) & (species[:, None] != "") & (species != ""))
 
 
-def of_other_species(summary, species):
-    """Which tracks are of films of two species: those are surely different birds.
-
-    Args:
-        summary: of the tracks.
-        species: {recording_id: species}, ``""`` where it is not known.
-
-    Returns:
-        (tracks, tracks) bool.
-    """
-    names = np.array([species.get(film, "") for film in summary["recording_id"]], dtype=object)
-    return (names[:, None] != names) & (names[:, None] != "") & (names != "")
+def track_rows(summary, crops):
+    """(crops,) int: the row of ``summary`` that each crop belongs to; ValueError where there is none."""
+    keys = ["recording_id", "track"]
+    rows = summary.set_index(keys).index.get_indexer(crops.set_index(keys).index)
+    if (rows < 0).any():
+        raise ValueError(f"crop {crops['path'].iloc[int(np.argmin(rows))]} belongs to no track")
+    return rows
 
 
-def annotate(films, root, found, summary, identities, folder, n_films):
-    """Write films anew with a numbered box around every bird; those that lie there already go.
+def annotate(films, root, tracks, summary, identities, folder, n_films):
+    """Write films with a numbered box around every bird; films of an earlier run are deleted.
 
     Args:
-        films: from ``films_of``.
-        found, summary: of ``tracks``.
+        films: from ``select_films``.
         identities: (tracks,) int, as of ``counts.identify``.
         folder: of the new films.
         n_films: at most.
 
     Returns:
-        paths of the films, those with the most birds first; one whose sound cannot be decoded is left out, with a warning.
+        paths of the films, those with the most birds first; one that cannot be decoded is left out, with a warning.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     birds = pd.Series(identities, index=pd.MultiIndex.from_frame(summary[["recording_id", "track"]]), dtype=int)
-    birds = birds[birds != counts.ABSENT] + 1  # as figures name them
+    birds = birds[birds != UNKNOWN] + 1  # figures count from 1 too
     fullest = birds.groupby(level=0).nunique().sort_values(ascending=False, kind="stable").index[:n_films]
     paths = dict(zip(films["recording_id"], films["video_path"], strict=True))
     written = []
     for name in runtime.progress([name for name in fullest if name in paths], desc="annotated films"):
         path = folder / f"{name}.mp4"
         try:
-            annotations.annotate_film(root / paths[name], path, found[found["recording_id"] == name], birds[name].to_dict())
+            annotations.annotate_film(root / paths[name], path, tracks[tracks["recording_id"] == name], birds[name].to_dict())
         except video_io.VideoError as error:
             warnings.warn(f"{error}: it is not annotated", video_io.VideoWarning, stacklevel=2)
         else:
@@ -153,44 +136,22 @@ def annotate(films, root, found, summary, identities, folder, n_films):
 
 
 def show(path):
-    """A film to be played in a notebook and its report; its name alone where it is too large to be carried in them."""
+    """A film as an output of a notebook; only its name where it is too large to embed."""
     from IPython.display import Markdown, Video
 
-    if path.stat().st_size > LARGEST_SHOWN:
+    if path.stat().st_size > _MAX_EMBEDDED_BYTES:
         return Markdown(f"`{path}`")
     return Video(str(path), embed=True, html_attributes="controls loop muted", width=640)
 
 
-def true_individuals(found, summary, truth, least_iou=0.5):
-    """Which bird each track truly is: the one whose boxes it meets most often.
+# Scores
 
-    Args:
-        found: of ``tracks.COLUMNS``.
-        summary: of its tracks.
-        truth: DataFrame of ``recording_id, individual_id, time_s, x, y, width, height``.
-        least_iou: intersection over union of boxes that meet.
+
+def load_truth(root):
+    """The true boxes of films, where there are any, as of the sample: for scores only; else None.
 
     Returns:
-        (individuals, purity): (tracks,) str, ``""`` for a track that meets no bird, and (tracks,) the share of its meetings with that bird.
-    """
-    truth = truth.assign(picture=(truth["time_s"] * 1000).round().astype(int))
-    both = found.assign(picture=(found["time_s"] * 1000).round().astype(int)).merge(truth, on=["recording_id", "picture"], suffixes=("", "_true"))
-    across = np.minimum(both["x"] + both["width"], both["x_true"] + both["width_true"]) - np.maximum(both["x"], both["x_true"])
-    down = np.minimum(both["y"] + both["height"], both["y_true"] + both["height_true"]) - np.maximum(both["y"], both["y_true"])
-    overlap = across.clip(lower=0) * down.clip(lower=0)
-    union = both["width"] * both["height"] + both["width_true"] * both["height_true"] - overlap
-    met = both[overlap >= least_iou * union].groupby(["recording_id", "track", "individual_id"]).size().reset_index(name="n")
-    met["share"] = met["n"] / met.groupby(["recording_id", "track"])["n"].transform("sum")
-    best = met.sort_values("n", ascending=False, kind="stable").drop_duplicates(["recording_id", "track"])
-    told = summary[["recording_id", "track"]].merge(best, on=["recording_id", "track"], how="left")
-    return told["individual_id"].fillna("").to_numpy(), told["share"].to_numpy()
-
-
-def truth_of(root):
-    """The true boxes of films, where they are known, as of the sample: for scores only; else None.
-
-    Returns:
-        DataFrame of ``recording_id, individual_id, time_s, x, y, width, height``, a row a bird and picture.
+        DataFrame of ``recording_id, individual_id, time_s, x, y, width, height``, a row a bird and frame.
     """
     path = Path(root) / "truth" / "video_tracks.csv"
     if not path.is_file():
@@ -200,69 +161,85 @@ def truth_of(root):
     return table
 
 
-def score(table, found, summary, identities, truth, rate_hz):
-    """Counts and identities beside the truth: for scores only.
+def evaluate(table, tracks, summary, identities, truth, rate_hz):
+    """Scores of counts and identities.
 
     Args:
-        table: of ``counts.of_films``.
-        found, summary, identities: tracks, and who they are said to be.
-        truth: from ``truth_of``.
-        rate_hz: pictures per second that were looked at.
+        table: from ``counts.per_film``.
+        identities: (tracks,) int.
+        truth: from ``load_truth``.
+        rate_hz: sampled frames per second.
 
     Returns:
-        (figures, table): {figure: value}; the table with the true ``birds`` of each film.
+        (figures, table): {figure: value}; the table with the true number of ``birds`` of each film.
     """
-    true = truth.groupby("recording_id")["individual_id"].nunique()
-    table = table.assign(birds=[int(true.get(name, 0)) for name in table["recording_id"]])
-    names, _ = true_individuals(found, summary, truth)
-    is_meant = (names != "") & (identities != counts.ABSENT)
-    within = names[is_meant], identities[is_meant]
-    films = summary["recording_id"].to_numpy()[is_meant]
-    across = identity_metrics.pairwise_precision_recall_f1(*within, groups=films)
-    rows = pd.MultiIndex.from_frame(summary[["recording_id", "track"]]).get_indexer(pd.MultiIndex.from_frame(found[["recording_id", "track"]]))
-    said = found.assign(track=identities[rows])
-    at = truth["time_s"] * rate_hz
-    boxes = truth[(at - at.round()).abs() < 0.01].rename(columns={"individual_id": "track"})
+    n_true = truth.groupby("recording_id")["individual_id"].nunique()
+    table = table.assign(birds=[int(n_true.get(name, 0)) for name in table["recording_id"]])
+    names, _ = _true_individuals(tracks, summary, truth)
+    is_counted = identities != UNKNOWN
+    is_scored = (names != "") & is_counted
+    scored = names[is_scored], identities[is_scored]
+    films = summary["recording_id"].to_numpy()[is_scored]
+    across = identity_metrics.pairwise_precision_recall_f1(*scored, groups=films)
+    keys = ["recording_id", "track"]
+    rows = pd.MultiIndex.from_frame(summary[keys]).get_indexer(pd.MultiIndex.from_frame(tracks[keys]))
+    predicted = tracks.assign(track=identities[rows])
+    frames = truth["time_s"] * rate_hz
+    true_boxes = truth[(frames - frames.round()).abs() < 0.01].rename(columns={"individual_id": "track"})
     figures = {
         "films counted right": f"{int((table['n'] == table['birds']).sum())} of {len(table)}",
         "mean absolute error of counts": identity_metrics.count_mae(table["birds"], table["n"]),
-        "ARI of tracks": identity_metrics.ari(*within),
-        "NMI of tracks": identity_metrics.nmi(*within),
-        "pairwise F1 of tracks": identity_metrics.pairwise_precision_recall_f1(*within)["f1"],
+        "ARI of tracks": identity_metrics.ari(*scored),
+        "NMI of tracks": identity_metrics.nmi(*scored),
+        "pairwise F1 of tracks": identity_metrics.pairwise_precision_recall_f1(*scored)["f1"],
         "pairwise F1 across films": across["f1"],
-        "IDF1": identity_metrics.idf1(boxes, said[said["track"] != counts.ABSENT])["idf1"],
-        "false tracks": int(((names == "") & (identities != counts.ABSENT)).sum()),
+        "IDF1": identity_metrics.idf1(true_boxes, predicted[predicted["track"] != UNKNOWN])["idf1"],
+        "false tracks": int(((names == "") & is_counted).sum()),
     }
     return figures, table
 
 
+def _true_individuals(tracks, summary, truth, min_iou=0.5):
+    """The true individual of each track: the one whose boxes it matches most often.
+
+    Returns:
+        (individuals, purity): (tracks,) str, ``""`` for a track that matches no bird, and (tracks,) the share of its matches with that bird.
+    """
+    both = _by_millisecond(tracks).merge(_by_millisecond(truth), on=["recording_id", "millisecond"], suffixes=("", "_true"))
+    ious = boxes.iou(*(both[[side + end for side in ("x", "y", "width", "height")]].to_numpy(float) for end in ("", "_true")))
+    matched = both[ious >= min_iou].groupby(["recording_id", "track", "individual_id"]).size().reset_index(name="n")
+    matched["share"] = matched["n"] / matched.groupby(["recording_id", "track"])["n"].transform("sum")
+    best = matched.sort_values("n", ascending=False, kind="stable").drop_duplicates(["recording_id", "track"])
+    found = summary[["recording_id", "track"]].merge(best, on=["recording_id", "track"], how="left")
+    return found["individual_id"].fillna("").to_numpy(), found["share"].to_numpy()
+
+
+def _by_millisecond(table):
+    return table.assign(millisecond=(table["time_s"] * 1000).round().astype(int))
+
+
 def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, **_):
-    with video_io.noting(root / path) as notes:
+    with video_io.collect_warnings(root / path) as notes:
         detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
-        found, crops = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
-    for table, file in zip((found, crops), _files(folder, recording_id), strict=True):
+        tables = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
+    for table, file in zip(tables, _files(folder, recording_id), strict=True):
         runtime.write_table(table, file)
-    tracking.write_mot(found, folder / "tracks" / f"{recording_id}.txt", rate_hz)
+    tracking.write_mot(tables[0], folder / "tracks" / f"{recording_id}.txt", rate_hz)
     sizes = {file.name: file.stat().st_size for file in _files(folder, recording_id)}
-    return {"notes": notes, "sizes": sizes, "crops": crops["path"].tolist()}
+    return {"notes": notes, "sizes": sizes, "crops": tables[1]["path"].tolist()}
 
 
 def _files(folder, recording_id):
-    return [folder / "tracks" / f"{recording_id}.{what}.parquet" for what in ("tracks", "crops")]
+    return [folder / "tracks" / f"{recording_id}.{kind}.parquet" for kind in ("tracks", "crops")]
 
 
 def _is_whole(folder, row):
-    """Whether nothing of what a film gave was taken away or cut short since."""
+    """Whether all files of a film are still there, of the same size."""
     sizes = {folder / "tracks" / name: size for name, size in row["sizes"].items()}
     return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items()) and all(
         (folder / path).is_file() for path in row["crops"]
     )
 
 
-def _number(value, otherwise):
-    return otherwise if pd.isna(value) else float(value)
-
-
-def _joined(tables):
-    some = [table for table in tables if len(table)] or tables[:1]
-    return pd.concat(some, ignore_index=True)
+def _concatenate(tables):
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

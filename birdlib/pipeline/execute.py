@@ -1,4 +1,4 @@
-"""Notebooks executed headless by papermill, one at a time, and the bars that show how far they are."""
+"""Headless execution of notebooks by papermill, with progress bars."""
 
 import contextlib
 import os
@@ -11,20 +11,20 @@ from birdlib.models import weights
 
 
 class ChainError(runtime.BirdlibError):
-    """A notebook failed, or the run was asked for something that no notebook offers."""
+    """A notebook failed, or the request cannot be met."""
 
 
 class WeightsError(ChainError):
-    """A notebook could not go on for want of pretrained weights."""
+    """A notebook needs pretrained weights that are missing."""
 
 
 def executed_path(outputs, notebook):
-    """Where the executed copy of a notebook lies."""
+    """Path of the executed copy of a notebook."""
     return Path(outputs) / "notebooks" / notebook.name
 
 
 def code(notebook):
-    """The code of a notebook, without the parameters that papermill put in."""
+    """Code cells of a notebook, without the one that papermill injects."""
     cells = runtime.read_json(notebook)["cells"]
     given = "injected-parameters"
     return [
@@ -33,9 +33,9 @@ def code(notebook):
 
 
 def execute(notebook, parameters, outputs, progress_file):
-    """Execute one notebook; the executed copy takes its name only when it ran to the end, else ``.failed.ipynb``.
+    """Execute one notebook; the executed copy is called ``.failed.ipynb`` until it ran to the end.
 
-    What the libraries tell on the kernel's own stderr (TensorFlow says much when it starts) goes to a ``.log`` beside it.
+    The output of libraries on the kernel's stderr goes to a ``.log`` beside it.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -46,7 +46,7 @@ def execute(notebook, parameters, outputs, progress_file):
     target.unlink(missing_ok=True)
     environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
     options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
-    with _environment(environment), runtime.telling_full_disk(unfinished), open(log, "wb") as kernel_log:
+    with _environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
         try:
             papermill.execute_notebook(str(notebook), str(unfinished), parameters, kernel_log=kernel_log, **options)
         except papermill.PapermillExecutionError as error:
@@ -58,8 +58,8 @@ def execute(notebook, parameters, outputs, progress_file):
             ) from error
         except DeadKernelError as error:
             raise ChainError(
-                f"{notebook.stem}: its kernel died, perhaps for want of memory or of disk; the same command goes on from here.\n"
-                f"Its last words: {log}\nThe notebook up to there: {unfinished}"
+                f"{notebook.stem}: its kernel died, perhaps because memory or disk ran out; the same command goes on from here.\n"
+                f"Its log: {log}\nThe notebook up to there: {unfinished}"
             ) from error
         except KeyboardInterrupt:
             unfinished.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def execute(notebook, parameters, outputs, progress_file):
 
 
 def _logging_engine():
-    """Name of a papermill engine like its own, that sends what the kernel process prints to the file ``kernel_log``."""
+    """Name of a papermill engine that writes the kernel's output to the file ``kernel_log``."""
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
 
@@ -95,9 +95,9 @@ def _environment(values):
 
 @contextmanager
 def progress_bars(n_stages):
-    """A bar over the stages, and below it one that follows the long work inside the running notebook.
+    """A bar over the stages, and below it one for the work inside the running notebook.
 
-    The notebook's kernel is another process: ``runtime.progress`` writes to a small file there, and a thread reads it here.
+    ``runtime.progress`` in the notebook's kernel writes to a small file, which a thread reads here.
     """
     import tempfile
 
@@ -106,7 +106,7 @@ def progress_bars(n_stages):
     ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "progress.json"
-        options = {"disable": None, "dynamic_ncols": True}  # None: no bars where nobody looks
+        options = {"disable": None, "dynamic_ncols": True}  # None: no bars where the output is not a terminal
         with (
             tqdm(total=n_stages, unit="stage", position=0, **options) as bar,
             tqdm(total=1, position=1, leave=False, **options) as inner,
@@ -115,7 +115,7 @@ def progress_bars(n_stages):
             def follow():
                 shown = None
                 while not ended.wait(0.5):
-                    now = {"desc": "at work", "n": 0, "total": None}  # nothing long under way
+                    now = {"desc": "running", "n": 0, "total": None}
                     with contextlib.suppress(FileNotFoundError):
                         now = runtime.read_json(file)
                     if (now["desc"], now["total"]) != shown or now["n"] < inner.n:

@@ -5,8 +5,8 @@
     birdlib-wheels/      *.whl  birdlib-wheels.txt
     birdlib-submission/  notebook 08, which finds the three, and kernel-metadata.json
 
-``contents.json`` in each names the size and sha256 of every other file. A folder appears under its name only when it is whole, and one
-that is already right stays as it is.
+``contents.json`` in each lists the size and sha256 of every other file. A folder is renamed into place when complete; one that is up to date
+is left unchanged.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from birdlib.species import classifiers
 
 _CONTENTS = "contents.json"
 NOTEBOOK = "08_submit.ipynb"
-_KAGGLE_LICENCES = {  # what Kaggle calls a licence; the strictest first, and stricter than all is one that it does not know
+_KAGGLE_LICENCES = {  # Kaggle's names, the strictest first; a licence not listed counts as stricter than all
     "CC BY-NC-SA 4.0": "CC-BY-NC-SA-4.0",
     "CC BY 4.0": "CC-BY-4.0",
     "Apache-2.0": "apache-2.0",
@@ -37,28 +37,28 @@ _KAGGLE_LICENCES = {  # what Kaggle calls a licence; the strictest first, and st
 }
 # What notebook 08 imports and Kaggle's image lacks. The image is Colab's with https://github.com/Kaggle/docker-python on top of it: numpy, pandas,
 # pyarrow, scipy, scikit-learn, joblib, matplotlib, tqdm, soundfile, soxr, librosa, tensorflow, keras and kagglehub are there.
-ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # the second is wanted by the first
+ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # ai-edge-litert needs backports.strenum
 _PYTHONS = ("3.11", "3.12")  # of Kaggle's images
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
-_ATTACHED_CELL = """# What is attached to this notebook on Kaggle; written by `python -m birdlib package`
-classifier_dir = str(kernels.attached("classifier.keras"))
-data_dir = str(kernels.attached("sample_submission.csv"))"""
+_ATTACHED_CELL = """# The datasets attached to this notebook on Kaggle; written by `python -m birdlib package`
+classifier_dir = str(notebook_setup.attached("classifier.keras"))
+data_dir = str(notebook_setup.attached("sample_submission.csv"))"""
 
 
 class PackageError(runtime.BirdlibError):
-    """A folder for Kaggle that cannot be made."""
+    """A folder for Kaggle cannot be made."""
 
 
 def write(outputs_dir, to, user="", competition="", with_wheels=True, weights_dir=""):
-    """Write the folders, or what has changed of them.
+    """Write the folders, or those that have changed.
 
     Args:
         outputs_dir: where stage 07 has written.
         to: folder of the folders.
-        user: of Kaggle; empty: the one already named there, else INSERT_USER.
-        competition: its name in addresses of Kaggle; empty: the one already named there, else birdclef-2025.
-        with_wheels: False leaves the wheels as they are, or away.
-        weights_dir: where pretrained weights are, see ``weights.find``; what is nowhere is fetched.
+        user: Kaggle user name; empty: that of the last call, else INSERT_USER.
+        competition: its name in Kaggle's addresses; empty: that of the last call, else birdclef-2025.
+        with_wheels: False neither downloads nor changes wheels.
+        weights_dir: see ``weights.find``; missing weights are fetched.
 
     Returns:
         DataFrame: ``folder, files, mb, licence, state``; the state is "written" or "already right".
@@ -78,8 +78,8 @@ def write(outputs_dir, to, user="", competition="", with_wheels=True, weights_di
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         if with_wheels:
-            told = f"Wheels of {', '.join(ABSENT)}, each under the licence inside it."
-            folders["birdlib-wheels"] = _wheels(to / "birdlib-wheels", Path(scratch)), "other", told
+            description = f"Wheels of {', '.join(ABSENT)}, each under the licence inside it."
+            folders["birdlib-wheels"] = _wheels(to / "birdlib-wheels", Path(scratch)), "other", description
         for name, (files, licence, description) in folders.items():
             files["dataset-metadata.json"] = _json(
                 {"title": name, "id": f"{user}/{name}", "licenses": [{"name": licence}], "description": description}
@@ -100,7 +100,7 @@ def _code():
 
 
 def _models(outputs, weights_dir):
-    """(files, licences): the classifier, its members, and the weights of the embedders they hear through."""
+    """(files, licences): the classifier, its members, and the weights of their embedders."""
     receipt = stages.receipt(outputs, "07_classify")
     licences = {record["licence"] for record in receipt["weights"].values()} | _licences_of_teachers(outputs, receipt)
     home = outputs / "07_classify"
@@ -124,7 +124,7 @@ def _models(outputs, weights_dir):
 
 
 def _licences_of_teachers(outputs, receipt):
-    """Licences of those whose labels of soundscapes, as 06 kept them, the classifier learnt."""
+    """Licences of the teachers whose pseudo-labels the classifier was trained on."""
     if "06_pseudolabel" not in receipt["inputs"] or "soundscapes" not in receipt["results"]["components"]:
         return set()
     labels = pd.read_parquet(outputs / "06_pseudolabel" / "labels.parquet", columns=["teacher"])
@@ -134,7 +134,7 @@ def _licences_of_teachers(outputs, receipt):
 
 
 def _files_of(source):
-    """{name: path} of weights that were found."""
+    """{name: path} of the files of weights."""
     if source.path.is_file():
         return {source.path.name: source.path}
     if source.format != "savedmodel":
@@ -150,9 +150,9 @@ def _kaggle_licence(licences):
 
 
 def _wheels(folder, scratch):
-    """Wheels of what the image lacks; those in ``folder`` where they are whole and were made of the same requirements."""
-    told = (runtime.repository() / "requirements.txt").read_text(encoding="utf-8")
-    lines = [re.split(r"\s*[;#]", line)[0].strip() for line in told.splitlines()]
+    """Wheels of what the image lacks: those in ``folder`` if they are complete and of the same requirements."""
+    text = (runtime.repository() / "requirements.txt").read_text(encoding="utf-8")
+    lines = [re.split(r"\s*[;#]", line)[0].strip() for line in text.splitlines()]
     ranges = {re.split(r"[<>=!~\[ ]", line)[0]: line for line in lines if line}
     wanted = [ranges.get(name, name) for name in ABSENT]
     listing = "\n".join([f"# for Python {', '.join(_PYTHONS)}", *wanted, ""]).encode()
@@ -175,13 +175,13 @@ def _download(requirements, python, folder):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise PackageError(
             f"the wheels of {', '.join(ABSENT)} for Python {python} could not be downloaded: {last}\n"
-            f"Run this again where there is a network, or leave them out by --no-wheels: notebook 08 then hears in TensorFlow, at half the "
-            f"speed, and a classifier that was trained with a denoiser cannot be used"
+            "Run this again where there is a network, or use --no-wheels: notebook 08 then runs in TensorFlow at half the speed, "
+            "and a classifier trained with a denoiser cannot be used"
         )
 
 
 def _submission(user, competition, datasets):
-    """Notebook 08 that finds what is attached, and what Kaggle is to attach."""
+    """Notebook 08 that finds the attached datasets, and its metadata for Kaggle."""
     notebook = runtime.read_json(runtime.repository() / "notebooks" / NOTEBOOK)
     tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"]]
     cell = {"cell_type": "code", "id": "attached", "metadata": {}, "outputs": [], "execution_count": None, "source": _ATTACHED_CELL}
@@ -207,7 +207,7 @@ def _submission(user, competition, datasets):
 
 
 def _named_before(to):
-    """(user, competition) that an earlier call named."""
+    """(user, competition) of an earlier call."""
     path = to / "birdlib-submission" / "kernel-metadata.json"
     if not path.is_file():
         return "INSERT_USER", "birdclef-2025"
@@ -225,7 +225,7 @@ def _put(folder, files):
     if _is_whole(folder) and runtime.read_json(folder / _CONTENTS) == contents:
         return {**row, "state": "already right"}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with runtime.telling_full_disk(folder), tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+    with runtime.full_disk_errors(folder), tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
         for name, source in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +241,7 @@ def _put(folder, files):
 
 
 def _is_whole(folder):
-    """Whether a folder holds what its ``contents.json`` says, and nothing else."""
+    """Whether a folder holds exactly the files of its ``contents.json``."""
     try:
         records = runtime.read_json(folder / _CONTENTS)["files"]
     except (OSError, ValueError, KeyError):

@@ -68,7 +68,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
 
     Raises:
-        executions.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
+        execute.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
         resume.LockError: if another run writes into the same folder, or it is not writable.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})

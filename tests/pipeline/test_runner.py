@@ -11,7 +11,7 @@ import time
 import pytest
 from made_notebooks import notebook
 
-from birdlib import __main__, locks, runtime, stages
+from birdlib import __main__, resume, runtime, stages
 from birdlib.pipeline import execute, report, runner
 
 SPLIT = """from birdlib import stages
@@ -149,7 +149,7 @@ def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repos
 
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(locks.HeldError, match="file/outputs cannot be written into: Not a directory"):
+    with pytest.raises(resume.LockError, match="file/outputs cannot be written into: Not a directory"):
         runner.run(tmp_path / "file" / "outputs")
 
 
@@ -158,7 +158,7 @@ def test_a_second_run_into_the_same_outputs_is_refused(chain):
     chain.mkdir()
     with open(chain / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(locks.HeldError, match=f"another run writes into {chain}"):
+        with pytest.raises(resume.LockError, match=f"another run writes into {chain}"):
             runner.run(chain)
     assert runner.run(chain, only="1") == {"01_split": "ran"}
 

@@ -1,4 +1,4 @@
-"""Facts about journals: what was done is not done again, what was not is."""
+"""Resumable work: finished tasks are not repeated, unfinished ones are; locks."""
 
 import signal
 import subprocess
@@ -7,30 +7,30 @@ import time
 
 import pytest
 
-from birdlib import journals, runtime
+from birdlib import resume, runtime
 
 
 def double(n, calls):
     with open(calls, "a") as file:
         file.write(f"{n}\n")
     if n == 3:
-        raise runtime.BirdlibError("3 is no good")
+        raise runtime.BirdlibError("3 is broken")
     return {"n": 2 * n}
 
 
 def run_doubles(tmp_path, numbers, **options):
     tasks = {str(n): {"n": n, "calls": str(tmp_path / "calls")} for n in numbers}
-    return journals.map_resumable(double, tasks, tmp_path / "journal.jsonl", **options)
+    return resume.map_resumable(double, tasks, tmp_path / "journal.jsonl", **options)
 
 
-def test_done_work_is_not_done_again_and_a_bad_file_is_a_row(tmp_path):
+def test_finished_tasks_are_not_repeated_and_a_bad_file_is_a_row(tmp_path):
     rows = run_doubles(tmp_path, [1, 2, 3])
-    assert rows == {"1": {"n": 2}, "2": {"n": 4}, "3": {"skipped_reason": "3 is no good"}}
+    assert rows == {"1": {"n": 2}, "2": {"n": 4}, "3": {"skipped_reason": "3 is broken"}}
     assert run_doubles(tmp_path, [4, 3, 2, 1]) == {"4": {"n": 8}, **dict(reversed(rows.items()))}
     assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3", "4"]
 
 
-def test_a_line_cut_short_is_done_again(tmp_path):
+def test_a_truncated_line_is_repeated(tmp_path):
     whole = run_doubles(tmp_path, [1, 2])
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-5])
@@ -41,7 +41,7 @@ def test_a_line_cut_short_is_done_again(tmp_path):
 @pytest.mark.parametrize(
     "garbage", [b"#!*\n", b"\xff\xfe\n", b"3\n", b'{"name": "1"}\n', b'{"name": "1", "key": "", "row": 1}\n']
 )
-def test_a_garbled_line_in_the_journal_is_passed_over(tmp_path, garbage):
+def test_an_unreadable_line_is_skipped(tmp_path, garbage):
     whole = run_doubles(tmp_path, [1, 2])
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(garbage + journal.read_bytes())
@@ -53,28 +53,28 @@ def fill_disk(n):
     raise runtime.FullDiskError("the disk is full")
 
 
-def test_a_full_disk_stops_the_work_and_skips_nothing(tmp_path):
+def test_a_full_disk_stops_the_run(tmp_path):
     """Were it a skipped row, the journal would keep it, and the file would be missing for ever."""
     journal = tmp_path / "journal.jsonl"
     with pytest.raises(runtime.FullDiskError):
-        journals.map_resumable(fill_disk, {"a": {"n": 1}}, journal)
+        resume.map_resumable(fill_disk, {"a": {"n": 1}}, journal)
     assert journal.read_text() == ""
 
 
-def test_a_row_whose_file_is_gone_is_done_again(tmp_path):
+def test_a_row_whose_file_is_missing_is_repeated(tmp_path):
     run_doubles(tmp_path, [1, 2])
     run_doubles(tmp_path, [1, 2], is_whole=lambda row: row["n"] != 4)
     assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "2"]
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
-    """SIGKILL in the middle: what was journalled is kept, the rest is done, nothing twice but the task under way."""
+def test_a_killed_run_resumes_where_it_stopped(tmp_path):
+    """SIGKILL in the middle: journalled results are kept and only the interrupted task is repeated."""
     script = (
-        "import time; from birdlib import journals\n"
+        "import time; from birdlib import resume\n"
         "def slow(n):\n"
         "    time.sleep(0.05)\n"
         "    return {'n': n}\n"
-        f"journals.map_resumable(slow, {{str(n): {{'n': n}} for n in range(200)}}, r'{tmp_path / 'journal.jsonl'}')\n"
+        f"resume.map_resumable(slow, {{str(n): {{'n': n}} for n in range(200)}}, r'{tmp_path / 'journal.jsonl'}')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=runtime.repository(), stderr=subprocess.DEVNULL)
     journal = tmp_path / "journal.jsonl"
@@ -91,6 +91,27 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
         calls.append(n)
         return {"n": n}
 
-    rows = journals.map_resumable(quick, {str(n): {"n": n} for n in range(200)}, journal)
+    rows = resume.map_resumable(quick, {str(n): {"n": n} for n in range(200)}, journal)
     assert [row["n"] for row in rows.values()] == list(range(200))
     assert before - 1 <= 200 - len(calls) <= before
+
+
+def test_a_locked_folder_is_refused_with_a_remedy_and_free_after_the_block(tmp_path):
+    pytest.importorskip("fcntl")
+    with resume.lock_folder(tmp_path / "new"):
+        with pytest.raises(resume.LockError, match="another run writes into .*new: wait for its end, or choose another"):
+            with resume.lock_folder(tmp_path / "new", "choose another"):
+                pass
+    with resume.lock_folder(tmp_path / "new", "choose another"):
+        pass
+
+
+def test_a_drive_without_locks_is_a_warning(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning, match="cannot be locked"), resume.lock_folder(tmp_path, "choose another"):
+        pass
