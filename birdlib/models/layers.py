@@ -67,5 +67,6 @@ def to_unit_vector(x, dim, dropout, kind):
     Returns:
         (batch, dim) unit vectors, float32.
     """
-    x = keras.layers.Dense(dim, name=f"{kind}_dense")(keras.layers.Dropout(dropout)(x))
+    x = keras.layers.Dropout(dropout)(x)  # made before the dense layer: the order decides which seed each one draws
+    x = keras.layers.Dense(dim, name=f"{kind}_dense")(x)
     return UnitVector(name=f"{kind}_embedding")(x)
