@@ -44,13 +44,13 @@ def measure(long_s=_LONG_S):
         DataFrame: ``what, seconds, birds_embedded, times_real_time, times_faster``, each way below the plain one that it
         is compared with, and ``following_mb, peak_mb``, of the two lengths; NaN what does not apply.
     """
-    detector, backbone = detectors.load("efficientdet_lite2", min_score=track_embeddings.FAINT), backbones.load("resnet50")
+    detector, backbone = detectors.load("efficientdet_lite2", min_score=track_embeddings.MIN_BOX_SCORE), backbones.load("resnet50")
     with tempfile.TemporaryDirectory() as folder:
         path, clip = Path(folder) / "film.mp4", Path(folder) / "clip.mp4"
         _draw(path, clip)
         _, image = next(video_io.frames(path))
         detector.detect([image] * 2)  # both ready before the clock starts, and the network traced
-        backbones.see([image] * (2 * backbones.BATCH), backbone)
+        backbones.extract_features([image] * (2 * backbones.BATCH), backbone)
         seconds, n_seen, n_embedded = _tracked(path, Path(folder), detector, backbone)
         n_birds = n_seen / (_FILM_S * _SAMPLED_HZ)  # in a picture
         rows = [(f"{_SAMPLED_HZ} pictures/s, tracks, the best crops embedded", seconds, n_embedded)]
@@ -83,7 +83,7 @@ def _draw(path, clip):
 
 def _plain(path, rate_hz, n_birds, backbone):
     """Seconds for one picture with this many birds, from the middle of the film."""
-    one_at_a_time = detectors.load("efficientdet_lite2", min_score=track_embeddings.FAINT, n_threads=1)
+    one_at_a_time = detectors.load("efficientdet_lite2", min_score=track_embeddings.MIN_BOX_SCORE, n_threads=1)
     looked = one_at_a_time.detect_film(path, rate_hz, start_s=_FILM_S / 2)
     _, image, boxes = next(looked)  # opened and ready
     start = time.perf_counter()
@@ -94,7 +94,7 @@ def _plain(path, rate_hz, n_birds, backbone):
     box = boxes[0] if len(boxes) else (0, 0, _HEIGHT / 6, _HEIGHT / 6)
     start = time.perf_counter()
     for _ in range(_LOOKED):
-        backbones.see([track_crops.crop(image, box)], backbone)
+        backbones.extract_features([track_crops.crop(image, box)], backbone)
     return looking_s + n_birds * (time.perf_counter() - start) / _LOOKED
 
 
@@ -103,7 +103,7 @@ def _tracked(path, folder, detector, backbone):
     start = time.perf_counter()
     detections = detector.detect_film(path, _SAMPLED_HZ)
     found, crops = tracking.follow(detections, "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
-    backbones.see([video_images.read_image(folder / name) for name in crops["path"]], backbone)
+    backbones.extract_features([video_images.read_image(folder / name) for name in crops["path"]], backbone)
     return time.perf_counter() - start, len(found), len(crops)
 
 
@@ -157,7 +157,7 @@ def look_through(path, folder):
 
     It is printed after each of the two, as the network that embeds takes more than would be lost by following.
     """
-    detector, known = detectors.load("efficientdet_lite2", min_score=track_embeddings.FAINT), {}
+    detector, known = detectors.load("efficientdet_lite2", min_score=track_embeddings.MIN_BOX_SCORE), {}
 
     def detections():
         for time_s, image in video_io.frames(path, _SAMPLED_HZ):
@@ -169,7 +169,7 @@ def look_through(path, folder):
     _, crops = tracking.follow(detections(), "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
     print(_peak_mb())  # for the process that has started this one
     chosen = crops["path"].iloc[:: max(1, len(crops) // _EMBEDDED)]
-    backbones.see([video_images.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))
+    backbones.extract_features([video_images.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))
     print(_peak_mb())
 
 

@@ -1,7 +1,7 @@
-"""A process without a network: what would leave this machine is refused, and the attempt is written down.
+"""A process without a network: connections to other machines are refused and logged.
 
-It holds for the Python code of a process and of every Python process started from it; what a program in another language does is not
-seen. Nothing of birdlib is imported here: ``write_guard`` copies this file to where Python looks for it when it starts.
+This covers the Python code of a process and of every Python process started from it, not programs in other languages. Nothing of birdlib is
+imported here: ``write_guard`` copies this file to where Python looks for it when it starts.
 """
 
 import errno
@@ -11,8 +11,8 @@ import platform
 import sys
 from pathlib import Path
 
-_SENDING = ("socket.connect", "socket.sendto", "socket.sendmsg")  # audit events whose second argument is an address
-_ASKING = ("socket.getaddrinfo", "socket.gethostbyname")  # whose first is a name
+_SEND_EVENTS = ("socket.connect", "socket.sendto", "socket.sendmsg")  # audit events whose second argument is an address
+_LOOKUP_EVENTS = ("socket.getaddrinfo", "socket.gethostbyname")  # whose first is a name
 
 
 def write_guard(folder, log):
@@ -29,21 +29,18 @@ def write_guard(folder, log):
 
 
 def attempts(log):
-    """What was refused: a list of the log's objects, empty where there is no log."""
+    """The refused attempts: a list of the log's objects, empty where there is no log."""
     log = Path(log)
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
 
 
 def refuse(log):
-    """Refuse, from now on and for good, what this process would send to another machine.
-
-    The code that tries gets ``OSError`` with ``ENETUNREACH``, as on a machine without a network.
-    """
+    """Refuse all connections of this process to other machines: ``OSError`` with ``ENETUNREACH``, as without a network."""
 
     def hook(event, arguments):
-        if event not in _SENDING and event not in _ASKING:
+        if event not in _SEND_EVENTS and event not in _LOOKUP_EVENTS:
             return
-        host = _host(arguments[1] if event in _SENDING else (arguments[0],))
+        host = _host(arguments[1] if event in _SEND_EVENTS else (arguments[0],))
         if not is_here(host):
             with open(log, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event, "host": host, "program": " ".join(sys.argv[:2])}) + "\n")

@@ -25,15 +25,13 @@ def write(outputs_dir):
     import matplotlib.pyplot as plt
 
     panels = {"08_submit": _soundscape, "04_triplet": _embedding_space, "09_count": _film}
-    panels = {name: draw for name, draw in panels.items() if stages.can_be_read(outputs_dir, name)}
+    panels = [draw for name, draw in panels.items() if stages.can_be_read(outputs_dir, name)]
     if not panels:
         return None
     figure = plt.figure(figsize=(12, 8.5), layout="constrained")
     top, left, right = _axes(figure)
-    for (name, draw), ax in zip(panels.items(), (top, left, right), strict=False):
+    for draw, ax in zip([*panels, *[_blank] * 2], (top, left, right), strict=False):
         draw(Path(outputs_dir), ax)
-    for ax in (top, left, right)[len(panels) :]:
-        ax.set_axis_off()
     target = Path(outputs_dir) / FILE_NAME
     with runtime.replacing(target) as temporary:
         figure.savefig(temporary, dpi=110, pil_kwargs={"quality": 85})
@@ -44,6 +42,10 @@ def write(outputs_dir):
 def _axes(figure):
     grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.3])
     return figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+
+
+def _blank(outputs_dir, ax):
+    ax.set_axis_off()
 
 
 def _soundscape(outputs_dir, ax):

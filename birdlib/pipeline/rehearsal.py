@@ -1,4 +1,4 @@
-"""The submission, rehearsed: notebook 08 from the packaged folders on a made hidden test set, network off, clock on."""
+"""Rehearsal of a submission: notebook 08 from the packaged folders on a synthetic hidden test set, offline and timed."""
 
 import contextlib
 import os
@@ -17,36 +17,34 @@ from birdlib.data.synthetic import hidden_test
 from birdlib.pipeline import execute, kaggle, network_guard
 from birdlib.species import soundscape_predictions
 
-_LOOK_S = 0.5  # between two looks at the memory
-_OF_THIS_MACHINE = ("BIRDLIB_", "KAGGLE_", "XDG_", "JUPYTER_", "IPYTHONDIR", "MPLCONFIGDIR", "PYTHON")  # variables that the notebook must not see
+_SAMPLING_S = 0.5  # between two measurements of the memory
+_HIDDEN_VARIABLES = ("BIRDLIB_", "KAGGLE_", "XDG_", "JUPYTER_", "IPYTHONDIR", "MPLCONFIGDIR", "PYTHON")  # variables that the notebook must not see
 
 
 class RehearsalError(runtime.BirdlibError):
-    """A submission that failed in rehearsal."""
+    """The rehearsed submission failed."""
 
 
 def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_min=soundscape_predictions.BUDGET_MIN, data_dir="", odd=None, keep=False, seed=0):
     """Rehearse the submission.
 
-    Nothing of this machine helps but the installed packages: the code is that of ``birdlib-code``, the classifier and weights are those of
-    ``birdlib-models``, the home and cache folders are empty, and connections are refused.
+    Code, classifier and weights are those of the packaged folders, home and cache are empty, and connections are refused.
 
     Args:
-        outputs_dir: where stage 07 has written. The folders for Kaggle are those in its ``kaggle/``, brought up to date; the report goes to its
-            ``rehearsal/rehearsal.json``, the executed notebook and its log beside it.
-        n_files: of the made test set.
-        budget_min: what the notebook is told that it has, and when it is stopped.
-        data_dir: whose soundscapes the test set is made of; empty: those of stage 01.
-        odd: see ``hidden_sets.make``; None: one corrupt, one empty, one of 10 s and one of 61 s.
-        keep: whether the test set and what the notebook wrote stay, in its folder ``work``.
+        outputs_dir: where stage 07 has written. The folders for Kaggle in its ``kaggle/`` are brought up to date; the report, the executed
+            notebook and its log go to its ``rehearsal/``.
+        n_files: size of the test set.
+        budget_min: time limit of the notebook.
+        data_dir: source of the soundscapes; empty: that of stage 01.
+        odd: see ``hidden_test.make``; None: one corrupt, one empty, one of 10 s and one of 61 s.
+        keep: whether the test set and the notebook's outputs stay, in ``rehearsal/work``.
 
     Returns:
         the report, as a dict.
 
     Raises:
         RehearsalError: the notebook failed, did not end in time, or could not load a member.
-        birdclef.SubmissionError: its submission is not valid.
-        and what ``kaggle_packages.write`` and ``hidden_sets.make`` raise.
+        birdclef.SubmissionError: its submission is not valid; and what ``kaggle.write`` and ``hidden_test.make`` raise.
     """
     outputs = Path(outputs_dir).resolve()
     data_dir = Path(data_dir) if data_dir else stages.recordings_root(outputs)
@@ -71,23 +69,23 @@ def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_mi
 
 
 def lines(report):
-    """The report for people, as text."""
+    """The report as text."""
     kinds = ", ".join(f"{n} {kind}" for kind, n in report["kinds"].items())
     fits = report["projected_min"] <= report["budget_min"]
     hosts = sorted({each["host"] for each in report["refused"]})
-    told = {
+    rows = {
         "files": f"{report['files']} ({kinds}), of {report['distinct']} different soundscapes",
         "submission": f"valid: {report['rows']} rows, {report['columns']} species",
-        "wall time": f"{report['wall_s'] / 60:.1f} min, of which {report['start_up_s']:.0f} s were not spent on files",
+        "wall time": f"{report['wall_s'] / 60:.1f} min, of which {report['start_up_s']:.0f} s were spent outside the files",
         f"{report['competition_files']} files": f"{report['projected_min']:.1f} min of {report['budget_min']:g}{'' if fits else ': TOO LONG'}",
         "processor time": f"{report['cpu_s'] / 60:.1f} min on {report['n_cores']} cores",
         "peak memory": f"{report['peak_memory_gb']:.2f} GB, of all its processes together",
         "network": f"off; attempts refused: {len(report['refused'])}{', of ' if hosts else ''}{', '.join(hosts)}",
     }
-    told |= {"members": ", ".join(report["members"]), "left away for time": "; ".join(report["plan"]) or "nothing"}
-    told |= {"files not heard": f"{report['skipped']}, which have the prior"}
-    width = max(map(len, told))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in told.items())
+    rows |= {"members": ", ".join(report["members"]), "steps dropped": "; ".join(report["plan"]) or "none"}
+    rows |= {"files skipped": f"{report['skipped']}, which get the prior"}
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
 def _execute(folder, packages, budget_min, progress_file):
@@ -95,7 +93,7 @@ def _execute(folder, packages, budget_min, progress_file):
     work, code = folder / "work", packages / "birdlib-code"
     network_guard.write_guard(work / "guard", work / "refused.jsonl")
     (work / "home").mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_MACHINE)} | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_VARIABLES)} | {
         "HOME": str(work / "home"),
         "PYTHONPATH": os.pathsep.join([str(work / "guard"), str(code)]),
         "PYTHONDONTWRITEBYTECODE": "1",  # Kaggle mounts what is attached read-only
@@ -106,25 +104,25 @@ def _execute(folder, packages, budget_min, progress_file):
     executed = folder / kaggle.NOTEBOOK
     command = [sys.executable, "-m", "papermill", str(code / "notebooks" / kaggle.NOTEBOOK), str(executed), "--no-progress-bar"]
     models = packages / "birdlib-models"
-    places = {"outputs_dir": work / "outputs", "data_dir": work / "data", "classifier_dir": models / "07_classify", "weights_dir": models / "weights"}
-    for name, path in places.items():
+    folders = {"outputs_dir": work / "outputs", "data_dir": work / "data", "classifier_dir": models / "07_classify", "weights_dir": models / "weights"}
+    for name, path in folders.items():
         command += ["--parameters_raw", name, str(path)]
     command += ["--parameters", "budget_min", str(float(budget_min))]
     log = folder / "notebook.log"
-    with open(log, "wb") as told:
+    with open(log, "wb") as output:
         began = time.monotonic()
-        process = subprocess.Popen(command, env=environment, cwd=work, stdout=told, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, cwd=work, stdout=output, stderr=subprocess.STDOUT)
         cpu_s, peak = _watch(process, limit_s=60 * budget_min)
     wall_s = time.monotonic() - began
     if process.returncode:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:])
         what = f"did not end within {budget_min:g} minutes" if wall_s > 60 * budget_min else "failed"
-        raise RehearsalError(f"notebook 08 {what}:\n{last}\n\nThe notebook up to there: {executed}\nAll it said: {log}")
+        raise RehearsalError(f"notebook 08 {what}:\n{last}\n\nThe notebook up to there: {executed}\nIts output: {log}")
     return wall_s, cpu_s, peak
 
 
 def _watch(process, limit_s):
-    """(processor seconds, peak bytes) of a process and all below it, until it ends or the time is up; none outlives this call."""
+    """(processor seconds, peak bytes) of a process and its children until it ends or the time is up; then all are killed."""
     import psutil
 
     root, cpu_s, peak = psutil.Process(process.pid), {}, 0
@@ -132,19 +130,19 @@ def _watch(process, limit_s):
     try:
         while process.poll() is None and time.monotonic() < ends:
             now = 0
-            for each in _family(root):
+            for member in _family(root):
                 with contextlib.suppress(psutil.Error):
-                    now += each.memory_info().rss
-                    times = each.cpu_times()
-                    cpu_s[each.pid] = times.user + times.system
+                    now += member.memory_info().rss
+                    times = member.cpu_times()
+                    cpu_s[member.pid] = times.user + times.system
             peak = max(peak, now)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_S)
+                process.wait(_SAMPLING_S)
     finally:
         family = _family(root)
-        for each in family:
+        for member in family:
             with contextlib.suppress(psutil.Error):
-                each.kill()
+                member.kill()
         process.wait()
         psutil.wait_procs(family[1:], timeout=3)
     return sum(cpu_s.values()), peak
@@ -170,9 +168,9 @@ def _report(folder, packages, files, measured, budget_min):
     if results["members left out"]:
         raise RehearsalError(
             f"the submission is valid, but these members of the ensemble could not be loaded: {', '.join(results['members left out'])}. "
-            f"The reason is in {folder / kaggle.NOTEBOOK}; mend it, or run notebooks/07_classify.ipynb again"
+            f"The reason is in {folder / kaggle.NOTEBOOK}; remove it, or run notebooks/07_classify.ipynb again"
         )
-    timings = pd.read_csv(written / "timings.csv").dropna(subset="seconds")  # of files that were heard
+    timings = pd.read_csv(written / "timings.csv").dropna(subset="seconds")  # files that were predicted
     start_up_s = wall_s - timings["seconds"].sum()
     seconds_per_minute = timings["seconds"].sum() / timings["minutes"].sum()
     projected_s = start_up_s + soundscape_predictions.COMPETITION_FILES * soundscape_predictions.COMPETITION_S / 60 * seconds_per_minute

@@ -290,7 +290,8 @@ def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
     cells = runtime.read_json(outputs / "kaggle" / "birdlib-submission" / "08_submit.ipynb")["cells"]
     ids = [cell["id"] for cell in cells]
     assert ids.index("attached") == ids.index("parameters") + 1
-    found = {"kernels": notebook_setup}
+    found = {}
+    exec(next(line for line in cells[ids.index("set-up")]["source"] if line.startswith("from birdlib import")), found)
     exec(cells[ids.index("attached")]["source"], found)
     assert found["classifier_dir"] == str(attached / "birdlib-models" / "07_classify")
     assert found["data_dir"] == str(competition)

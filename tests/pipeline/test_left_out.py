@@ -26,7 +26,7 @@ def split_table(folder, **columns):
 def test_stages_without_anything_to_do_are_left_out(tmp_path, columns, left_out):
     """One film cannot be told from others, sound without names of birds cannot be counted; nobody laid soundscapes beside them."""
     split_table(tmp_path, **columns)
-    assert {name for name in stages.READS if runner._lacks(name, tmp_path)} == left_out
+    assert {name for name in stages.READS if runner._missing_input(name, tmp_path)} == left_out
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ REPORT = {
 def test_the_report_says_whether_there_is_time_and_who_wanted_the_network():
     told = rehearsal.lines(REPORT)
     assert "12 (1 corrupt, 11 whole), of 4 different soundscapes" in told and "off; attempts refused: 0" in told
-    assert "35.4 min of 90" in told and "TOO LONG" not in told and "left away for time  nothing" in told
+    assert "35.4 min of 90" in told and "TOO LONG" not in told and "steps dropped   none" in told
     told = rehearsal.lines(REPORT | {"projected_min": 90.1, "refused": [{"host": "birds.example.org"}], "plan": ["without mel_cnn: after 9 files"]})
     assert "90.1 min of 90: TOO LONG" in told and "refused: 1, of birds.example.org" in told and "without mel_cnn: after 9 files" in told
 
