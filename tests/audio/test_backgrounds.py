@@ -10,7 +10,7 @@ from birdlib.audio import io as audio_io
 
 
 def ramp(duration_s, rate_hz=RATE_HZ):
-    """A waveform that tells the time: at second t it is t / 100."""
+    """A waveform whose value at second t is t / 100."""
     return (np.arange(round(duration_s * rate_hz)) / rate_hz / 100).astype(np.float32)
 
 
@@ -22,21 +22,21 @@ def drawn_s(sounds, n_s=1.0, n=25, seed=0):
     return np.array([(crop[0], crop[-1]) for crop in crops]) * 100
 
 
-def test_crops_come_from_everywhere_in_a_soundscape(tmp_path):
+def test_parts_are_drawn_from_the_whole_soundscape(tmp_path):
     audio_io.write(tmp_path / "night.flac", ramp(20), RATE_HZ)
     spans = drawn_s(backgrounds.Sounds(backgrounds.from_files([tmp_path / "night.flac"]), RATE_HZ))
     assert np.allclose(spans[:, 1] - spans[:, 0], 1.0, atol=0.01)
     assert spans.min() < 3 and spans.max() > 17
 
 
-def test_crops_keep_to_the_stretch_they_may_come_from(tmp_path):
+def test_parts_are_drawn_from_the_given_stretch(tmp_path):
     audio_io.write(tmp_path / "night.flac", ramp(20), RATE_HZ)
     table = pd.DataFrame({"path": [tmp_path / "night.flac"], "start_s": [5.0], "end_s": [8.0]})
     spans = drawn_s(backgrounds.Sounds(table, RATE_HZ))
     assert spans.min() >= 5 - 0.01 and spans.max() <= 8 + 0.01 and np.ptp(spans[:, 0]) > 1
 
 
-def test_a_sound_shorter_than_wanted_is_repeated(tmp_path):
+def test_a_short_sound_is_repeated(tmp_path):
     audio_io.write(tmp_path / "hm.flac", ramp(0.5), RATE_HZ)
     crop = backgrounds.Sounds(backgrounds.from_files([tmp_path / "hm.flac"]), RATE_HZ).draw(
         2 * RATE_HZ, rng=np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_a_sound_shorter_than_wanted_is_repeated(tmp_path):
     assert np.array_equal(crop, np.tile(crop[: RATE_HZ // 2], 4)) and crop.any()
 
 
-def test_crops_have_the_rate_that_is_wanted(tmp_path):
+def test_parts_are_resampled(tmp_path):
     """Half of 16,000 samples are half a second; the ends of a crop ring a little from resampling."""
     audio_io.write(tmp_path / "night.wav", ramp(10, 8000), 8000)
     sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "night.wav"]), 16000)
@@ -53,7 +53,7 @@ def test_crops_have_the_rate_that_is_wanted(tmp_path):
         assert 100 * (crop[12000] - crop[4000]) == pytest.approx(0.5, abs=0.02)
 
 
-def test_the_same_seed_draws_the_same(tmp_path):
+def test_drawing_is_reproducible_by_seed(tmp_path):
     for name in "abc":
         audio_io.write(tmp_path / f"{name}.flac", hiss(3, level=0.1, seed=ord(name)), RATE_HZ)
     sounds = backgrounds.Sounds(backgrounds.from_files(sorted(tmp_path.iterdir())), RATE_HZ)
@@ -61,19 +61,19 @@ def test_the_same_seed_draws_the_same(tmp_path):
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
-def test_a_broken_file_is_left_out_and_told_once_and_the_others_go_on(tmp_path):
+def test_an_unreadable_file_is_reported_once_and_left_out(tmp_path):
     (tmp_path / "broken.ogg").write_bytes(b"OggS not really")
     audio_io.write(tmp_path / "night.flac", ramp(5), RATE_HZ)
     sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "broken.ogg", tmp_path / "night.flac"]), RATE_HZ)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         drawn_s(sounds, n=30)
-    assert [str(warning.message) for warning in told if "broken.ogg" in str(warning.message)] == [str(told[0].message)]
+    assert [str(warning.message) for warning in caught if "broken.ogg" in str(warning.message)] == [str(caught[0].message)]
     assert [path for path, _ in sounds.skipped] == [str(tmp_path / "broken.ogg")]
 
 
 @pytest.mark.filterwarnings("ignore:background left out")
-def test_where_nothing_can_be_read_the_error_names_a_file_and_the_remedy(tmp_path):
+def test_the_error_for_no_readable_file_names_one_and_the_remedy(tmp_path):
     sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "gone.flac"]), RATE_HZ)
     with pytest.raises(backgrounds.BackgroundError, match="gone.flac: there is no such file; leave background out"):
         sounds.draw(100, rng=np.random.default_rng(0))
@@ -89,7 +89,7 @@ def test_a_stretch_beyond_the_end_of_its_file_is_left_out(tmp_path):
         backgrounds.Sounds(table, RATE_HZ).draw(100, rng=np.random.default_rng(0))
 
 
-def test_voices_are_where_stage_02_heard_them_in_the_file(tmp_path):
+def test_voices_are_located_in_the_source_file(tmp_path):
     """Its times count from where the part of the recording began that it cleaned."""
     recordings = pd.DataFrame(
         {"recording_id": ["a", "b", "c"], "audio_path": ["a.ogg", "b.ogg", ""], "start_s": [np.nan, 10.0, np.nan]}
@@ -106,7 +106,7 @@ def test_voices_are_where_stage_02_heard_them_in_the_file(tmp_path):
     assert table[["start_s", "end_s"]].to_numpy().tolist() == [[11.0, 13.0], [2.0, 4.5]]
 
 
-def test_what_has_labels_is_left_out_and_so_is_what_is_too_short(tmp_path):
+def test_excluded_and_too_short_stretches_are_left_out(tmp_path):
     """Of 10 s, 0 to 5 and 5.5 to 8 have labels: 8 to 10 are left, for half a second is too short. A file without labels is there as a whole."""
     for name in ("night", "dawn"):
         audio_io.write(tmp_path / f"{name}.flac", ramp(10), RATE_HZ)

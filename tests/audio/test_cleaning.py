@@ -37,7 +37,7 @@ def clean(source, target, seed=0, **parameters):
 # Speech
 
 
-def test_the_announcement_is_found_and_the_song_is_not(announced):
+def test_speech_is_detected_and_song_is_not(announced):
     waveform, begin_s, end_s = announced
     spans = vad.speech_spans(audio_io.resample(waveform, RATE_HZ, 16000))
     assert spans[0, 0] == pytest.approx(begin_s, abs=0.4)
@@ -47,14 +47,14 @@ def test_the_announcement_is_found_and_the_song_is_not(announced):
     assert len(vad.speech_spans(np.zeros(640, np.float32))) == 0  # 0.04 s
 
 
-def test_the_cuts_between_blocks_do_not_change_what_is_heard(announced):
+def test_speech_probabilities_do_not_depend_on_blocks(announced):
     waveform = np.tile(audio_io.resample(announced[0], RATE_HZ, 16000), 3)
     pieces = np.split(waveform, [1, 5000, 5001, 200000])
     assert np.array_equal(vad.speech_probabilities(pieces), vad.speech_probabilities([waveform]))
 
 
 @pytest.mark.slow
-def test_the_rules_for_spans_are_those_of_silero(announced):
+def test_spans_equal_those_of_silero(announced):
     """With its own figures, get_speech_timestamps gives the same spans from Silero's TorchScript model."""
     import torch
 
@@ -72,7 +72,7 @@ def test_the_rules_for_spans_are_those_of_silero(announced):
     assert np.abs(ours.reshape(-1) - edges).max() < 0.04
 
 
-def test_a_version_without_sequence_mode_hears_the_same(announced, monkeypatch):
+def test_silero_without_sequence_mode_gives_the_same(announced, monkeypatch):
     import onnxruntime
 
     waveform = audio_io.resample(announced[0], RATE_HZ, 16000)
@@ -85,7 +85,7 @@ def test_a_version_without_sequence_mode_hears_the_same(announced, monkeypatch):
     assert np.abs(vad.speech_probabilities([waveform]) - expected).max() < 1e-3
 
 
-def test_torch_is_not_needed_to_listen():
+def test_speech_detection_does_not_import_torch():
     code = "import numpy as np, sys; from birdlib.audio import cleaning, vad; vad.speech_spans(np.zeros(16000, 'f4'));"
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
 
@@ -95,7 +95,7 @@ def test_torch_is_not_needed_to_listen():
 SPANS = np.array([[0.5, 1.25], [2.0, 2.6]])
 
 
-def test_removed_and_kept_are_the_recording():
+def test_removed_and_kept_parts_make_up_the_recording():
     waveform = hiss(3.0)
     pieces = cleaning.split_at(SPANS, waveform, RATE_HZ)
     assert [is_inside for _, is_inside in pieces] == [False, True, False, True, False]
@@ -106,7 +106,7 @@ def test_removed_and_kept_are_the_recording():
 
 
 @pytest.mark.parametrize("policy", cleaning.POLICIES)
-def test_a_policy_in_blocks_is_the_policy_on_the_whole(policy):
+def test_policies_do_not_depend_on_blocks(policy):
     waveform = hiss(3.0)
     starts = [0, 7, 20000, 70000, 90000]
     blocks = zip(starts, np.split(waveform, starts[1:]), strict=True)
@@ -125,14 +125,14 @@ def test_softened_speech_is_20_db_lower_and_the_rest_untouched():
         cleaning.apply_policy(waveform, RATE_HZ, SPANS, "delete")
 
 
-def test_what_is_kept_lies_between_the_spans():
+def test_kept_spans_are_the_gaps_between_spans():
     kept = cleaning.kept_spans(SPANS, 3.0)
     assert kept.tolist() == [[0.0, 0.5], [1.25, 2.0], [2.6, 3.0]]
     assert cleaning.kept_spans([[0.0, 3.0]], 3.0).shape == (0, 2)
     assert cleaning.kept_spans([], 3.0).tolist() == [[0.0, 3.0]]
 
 
-def test_bird_loss_is_the_share_of_song_under_the_speech():
+def test_bird_loss_is_the_share_of_song_during_speech():
     """The song lasts 4 of 8 s and speech covers the second half of it; one of three bird patches is inside."""
     waveform = np.concatenate([song(4), np.zeros(4 * RATE_HZ, np.float32)])
     loss = cleaning.bird_loss(waveform, RATE_HZ, [[2, 5]], [0.9, 0.9, 0.9, 0.0], [0, 1, 2, 6], 1.0)
@@ -177,7 +177,7 @@ def test_the_same_recording_gives_the_same_bytes(recording, tmp_path, denoise):
     assert others == [row, row]
 
 
-def test_a_segment_of_a_high_rate_stereo_file(tmp_path):
+def test_a_segment_of_a_high_rate_stereo_file_is_cleaned(tmp_path):
     high_hz = 96000
     waveform = np.concatenate([hiss(2, sample_rate_hz=high_hz), song(2, high_hz)])
     soundfile.write(tmp_path / "high.wav", np.stack([waveform, waveform], axis=1), high_hz)
@@ -191,7 +191,7 @@ def test_low_rates_are_kept(tmp_path):
     assert clean(tmp_path / "low.wav", tmp_path / "low.flac", denoise="stationary")["sample_rate_hz"] == 8000
 
 
-def test_a_short_clip_is_filled_up_to_one_patch(tmp_path):
+def test_a_short_clip_is_padded_to_one_patch(tmp_path):
     audio_io.write(tmp_path / "short.wav", song(0.04), RATE_HZ)
     row = clean(tmp_path / "short.wav", tmp_path / "short.flac", denoise="stationary")
     padded, _ = audio_io.read(tmp_path / "short.flac")
@@ -202,7 +202,7 @@ def test_a_short_clip_is_filled_up_to_one_patch(tmp_path):
     assert again["digest"] == row["digest"] != other["digest"]
 
 
-def test_silence_is_flagged_and_the_unreadable_refused(tmp_path):
+def test_silence_is_flagged_and_unreadable_files_are_refused(tmp_path):
     audio_io.write(tmp_path / "silent.wav", np.zeros(3 * RATE_HZ, np.float32), RATE_HZ)
     for denoise in noise.DENOISERS:
         row = clean(tmp_path / "silent.wav", tmp_path / "silent.flac", denoise=denoise)
@@ -213,7 +213,7 @@ def test_silence_is_flagged_and_the_unreadable_refused(tmp_path):
     assert not (tmp_path / "page.flac").exists()
 
 
-def test_a_recording_of_nothing_but_speech_is_softened_not_lost(tmp_path, announced):
+def test_a_recording_of_speech_only_is_softened(tmp_path, announced):
     waveform, begin_s, end_s = announced
     audio_io.write(tmp_path / "talk.flac", waveform[round(begin_s * RATE_HZ) : round(end_s * RATE_HZ)], RATE_HZ)
     row = clean(tmp_path / "talk.flac", tmp_path / "out.flac", policy="remove")
@@ -221,7 +221,7 @@ def test_a_recording_of_nothing_but_speech_is_softened_not_lost(tmp_path, announ
     assert row["policy"] == "soften" and row["cleaned_s"] == pytest.approx(row["duration_s"])
 
 
-def test_the_random_generator_belongs_to_the_recording():
+def test_the_random_generator_depends_on_the_recording():
     first, again = (cleaning.recording_rng("ab" * 32, seed=1).random() for _ in range(2))
     assert first == again != cleaning.recording_rng("cd" * 32, seed=1).random()
 
@@ -239,7 +239,7 @@ def test_random_clips_are_the_recording_or_noise():
 
 
 @pytest.mark.slow
-def test_the_benchmark_compares_the_plain_way_with_ours(announced):
+def test_the_benchmark_compares_plain_and_own_speech_detection(announced):
     table = cleaning.benchmark(announced[0], RATE_HZ, n_repeats=1)
     assert table.step.tolist() == ["resample to 16 kHz", "find speech", "both"]
     assert (table.ratio > 1).all()
@@ -248,7 +248,7 @@ def test_the_benchmark_compares_the_plain_way_with_ours(announced):
 PEAK_MEMORY = """
 import resource, sys
 import numpy as np
-from birdlib import cleaning
+from birdlib.audio import cleaning
 cleaning.clean_recording(sys.argv[1], sys.argv[2], np.random.default_rng(0), denoise=sys.argv[3], block_s=60.0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

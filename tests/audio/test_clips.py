@@ -53,7 +53,7 @@ def stage(field, tmp_path_factory):
 # Cleaning a folder
 
 
-def test_every_recording_has_one_row_or_one_reason(field, stage):
+def test_every_recording_is_cleaned_or_skipped_with_a_reason(field, stage):
     folder, cleaned, skipped = stage
     assert cleaned["recording_id"].tolist() == ["song", "stereo", "short", "silence"]
     assert skipped.to_numpy().tolist() == [
@@ -66,7 +66,7 @@ def test_every_recording_has_one_row_or_one_reason(field, stage):
         assert runtime.digest_file(folder / row.audio_path) == row.digest
 
 
-def test_a_very_short_recording_is_filled_up_and_silence_is_flagged(stage):
+def test_a_very_short_recording_is_padded_and_silence_is_flagged(stage):
     rows = stage[1].set_index("recording_id")
     assert rows.loc["short", "is_padded"] and rows.loc["short", "cleaned_s"] >= 0.96
     assert rows["is_silent"].to_dict() == {"song": False, "stereo": False, "short": False, "silence": True}
@@ -89,7 +89,7 @@ def test_a_second_run_writes_no_file_and_gives_the_same_tables(field, stage):
     pd.testing.assert_frame_equal(skipped, stage[2])
 
 
-def test_a_killed_run_goes_on_where_it_stopped_and_another_policy_cleans_all_again(field, tmp_path):
+def test_a_killed_run_continues_and_another_policy_starts_over(field, tmp_path):
     """The first recordings, then all of them: what was there is not done again, and the result is that of one run."""
     clips.clean_recordings(field[1][:2], field[0], tmp_path, **OPTIONS)
     (tmp_path / "audio" / "stereo.flac").unlink()
@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_another_policy_cleans_all_aga
     assert written == {"song", "stereo"} and set(cleaned["policy"]) == {"keep"}
 
 
-def test_a_source_that_changed_is_cleaned_again_and_one_that_came_back_is_no_more_skipped(tmp_path):
+def test_changed_and_new_sources_are_cleaned(tmp_path):
     root, folder = tmp_path / "field", tmp_path / "02_clean"
     root.mkdir()
     soundfile.write(root / "a.wav", song(1), RATE_HZ)
@@ -116,7 +116,7 @@ def test_a_source_that_changed_is_cleaned_again_and_one_that_came_back_is_no_mor
     assert cleaned["duration_s"].tolist() == [1, 2, 1]
 
 
-def test_a_part_of_a_recording_is_what_its_row_says(field, tmp_path):
+def test_only_the_part_of_a_row_is_cleaned(field, tmp_path):
     table = field[1][:1].assign(start_s=1.0, end_s=2.5)
     cleaned, _ = clips.clean_recordings(table, field[0], tmp_path, **OPTIONS)
     assert cleaned.loc[0, ["start_s", "end_s", "duration_s"]].tolist() == [1, 2.5, 1.5]
@@ -124,12 +124,12 @@ def test_a_part_of_a_recording_is_what_its_row_says(field, tmp_path):
     assert np.allclose(waveform, song(4)[RATE_HZ : round(2.5 * RATE_HZ)], atol=1e-4)
 
 
-def test_when_nothing_can_be_used_the_error_gives_an_example(field, tmp_path):
+def test_the_error_for_no_usable_recording_gives_an_example(field, tmp_path):
     with pytest.raises(runtime.BirdlibError, match="none of 2 recordings.*empty.wav: is empty"):
         clips.clean_recordings(field[1][4:6], field[0], tmp_path, **OPTIONS)
 
 
-def test_speech_is_one_row_a_span():
+def test_speech_segments_has_a_row_per_span():
     said = [[[0.5, 1.0], [2.0, 3.0]], [], [[0.0, 0.2]]]
     cleaned = pd.DataFrame({"recording_id": ["a", "b", "c"], "policy": "remove", "speech_spans": said})
     spans = clips.speech_segments(cleaned)
@@ -138,8 +138,8 @@ def test_speech_is_one_row_a_span():
     assert clips.speech_segments(cleaned[1:2]).columns.tolist() == spans.columns.tolist()
 
 
-class Listener:
-    """Stands in for an embedder: loudness and pitch of each patch; counts what it is asked."""
+class FakeEmbedder:
+    """Replaces an embedder: loudness and pitch of each patch; counts its calls."""
 
     name, key, sample_rate_hz, patch_s, hop_s, dim = "fake", "f" * 64, 8000, 0.96, 0.48, 3
     weights = {"yamnet": {"source": "made for the test", "sha256": "aa", "licence": "none"}}
@@ -162,18 +162,18 @@ class Listener:
         return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
 
 
-def test_bird_loss_looks_at_the_part_that_was_cleaned(field, monkeypatch):
-    """Speech is told in seconds of the part, here the second of its 2 s: it holds half of the energy."""
-    heard = []
-    listener = Listener()
-    monkeypatch.setattr(listener, "embed", lambda waveform: heard.append(waveform) or (None, np.ones(3, np.float32)))
-    monkeypatch.setattr(clips.embedders, "load", lambda *_, **__: listener)
-    talkative = pd.DataFrame({"recording_id": ["song"], "start_s": 1.0, "end_s": 3.0, "speech_spans": [[[1.0, 2.0]]]})
-    loss, weights = clips.bird_losses(talkative, {"song": "song.wav"}, field[0])
-    assert len(heard[0]) == 2 * listener.sample_rate_hz
+def test_bird_loss_is_measured_on_the_cleaned_part(field, monkeypatch):
+    """Spans of speech are in seconds of the part, here the second of its 2 s: it holds half of the energy."""
+    embedded = []
+    embedder = FakeEmbedder()
+    monkeypatch.setattr(embedder, "embed", lambda waveform: embedded.append(waveform) or (None, np.ones(3, np.float32)))
+    monkeypatch.setattr(clips.embedders, "load", lambda *_, **__: embedder)
+    with_speech = pd.DataFrame({"recording_id": ["song"], "start_s": 1.0, "end_s": 3.0, "speech_spans": [[[1.0, 2.0]]]})
+    loss, weights = clips.bird_losses(with_speech, {"song": "song.wav"}, field[0])
+    assert len(embedded[0]) == 2 * embedder.sample_rate_hz
     assert loss.loc[0, "speech_s"] == 1.0 and loss.loc[0, "energy_share"] == pytest.approx(0.5, abs=0.05)
-    assert weights == listener.weights
-    nothing, weights = clips.bird_losses(talkative[:0], {}, field[0])
+    assert weights == embedder.weights
+    nothing, weights = clips.bird_losses(with_speech[:0], {}, field[0])
     assert nothing.columns.tolist() == list(loss) and weights == {}
 
 
@@ -208,13 +208,13 @@ def test_an_unknown_recipe_is_refused_and_no_recordings_give_no_clips(stage):
 # Embeddings
 
 
-def embed(chosen, folder, tmp_path, listener=None):
+def embed(chosen, folder, tmp_path, embedder=None):
     """(embeddings, patches, skipped, calls of the embedder)"""
-    listener = listener or Listener()
-    store = EmbeddingStore(tmp_path / "store", listener.key)
-    skipped = clips.embed_clips(chosen, folder, listener, store)
-    patches = clips.assemble(chosen, store, listener, tmp_path / "embeddings.npy")
-    return np.load(tmp_path / "embeddings.npy"), patches, skipped, listener.n_calls
+    embedder = embedder or FakeEmbedder()
+    store = EmbeddingStore(tmp_path / "store", embedder.key)
+    skipped = clips.embed_clips(chosen, folder, embedder, store)
+    patches = clips.assemble(chosen, store, embedder, tmp_path / "embeddings.npy")
+    return np.load(tmp_path / "embeddings.npy"), patches, skipped, embedder.n_calls
 
 
 @pytest.mark.parametrize("recipe", clips.RECIPES)
@@ -227,7 +227,7 @@ def test_each_row_of_the_table_is_the_patch_of_its_embedding(stage, tmp_path, re
     assert patches["clip_id"].drop_duplicates().tolist() == chosen["clip_id"].tolist()
     for clip in chosen[~chosen["is_noise"]].itertuples():
         waveform, _ = audio_io.read(folder / clip.audio_path, 8000, clip.start_s, clip.end_s)
-        expected, scores = Listener().embed(waveform)
+        expected, scores = FakeEmbedder().embed(waveform)
         mine = (patches["clip_id"] == clip.clip_id).to_numpy()
         assert np.allclose(embeddings[mine], expected, atol=1e-5)
         assert np.allclose(patches.loc[mine, "bird_score"], scores, atol=1e-5)
@@ -235,7 +235,7 @@ def test_each_row_of_the_table_is_the_patch_of_its_embedding(stage, tmp_path, re
         assert patches.loc[mine, "start_s"].to_numpy() == pytest.approx(clip.start_s + 0.48 * np.arange(len(expected)))
 
 
-def test_a_second_call_computes_other_parts_only_and_gives_the_same(stage, tmp_path):
+def test_a_second_call_embeds_only_new_clips(stage, tmp_path):
     chosen = clips.cut_clips(stage[1], "random", seed=0)
     first = embed(chosen, stage[0], tmp_path)
     again = embed(chosen, stage[0], tmp_path)
@@ -254,7 +254,7 @@ def test_the_order_of_clips_does_not_change_an_embedding(stage, tmp_path):
         assert np.array_equal(*(run[0][(run[1]["clip_id"] == clip_id).to_numpy()] for run in (forward, backward)))
 
 
-def test_a_clip_that_cannot_be_read_any_more_is_skipped(stage, tmp_path):
+def test_an_unreadable_clip_is_skipped(stage, tmp_path):
     chosen = clips.cut_clips(stage[1], "whole", seed=0)
     chosen.loc[1, "audio_path"] = "audio/gone.flac"
     embeddings, patches, skipped, _ = embed(chosen, stage[0], tmp_path)
@@ -265,17 +265,17 @@ def test_a_clip_that_cannot_be_read_any_more_is_skipped(stage, tmp_path):
 def test_many_clips_do_not_need_many_open_files(tmp_path):
     """28,000 recordings are more than a process may have open at once."""
     resource = pytest.importorskip("resource")
-    listener, names = Listener(), [f"r{i}" for i in range(300)]
+    embedder, names = FakeEmbedder(), [f"r{i}" for i in range(300)]
     chosen = pd.DataFrame({"clip_id": names, "recording_id": names, "audio_path": "", "digest": names})
     chosen = chosen.assign(start_s=0.0, end_s=1.0, is_noise=False)
-    store = EmbeddingStore(tmp_path / "store", listener.key)
+    store = EmbeddingStore(tmp_path / "store", embedder.key)
     with store:
         for clip in chosen.itertuples():
             store.put(clips._clip_key(clip), np.full((2, 3), clip.Index, np.float32), np.ones(2, np.float32))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 50, limits[1]))
     try:
-        patches = clips.assemble(chosen, store, listener, tmp_path / "embeddings.npy")
+        patches = clips.assemble(chosen, store, embedder, tmp_path / "embeddings.npy")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(patches) == 600
@@ -295,7 +295,7 @@ def test_every_recording_has_a_point_on_the_map(n, is_alike):
     assert set(names) == set(patches["recording_id"])
 
 
-def test_a_map_of_very_many_recordings_shows_some():
+def test_a_map_is_limited_to_a_number_of_recordings():
     patches = pd.DataFrame({"recording_id": [f"r{i:03}" for i in range(300)]})
     points, names = clips.recording_map(np.random.default_rng(0).random((300, 4)), patches, seed=0, max_recordings=5)
     assert len(points) == len(set(names)) == 5

@@ -37,12 +37,12 @@ def level_db(waveform):
     return 20 * np.log10(distortions.rms(waveform))
 
 
-# What every distortion owes
+# All distortions
 
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("n_samples", [5 * RATE_HZ, 12345, 300, 1])
-def test_a_clip_keeps_its_length_and_stays_within_full_scale(name, n_samples):
+def test_distortions_keep_length_and_full_scale(name, n_samples):
     waveform = np.resize(song(1) / 0.2 + hiss(1), n_samples).clip(-1, 1).astype(np.float32)
     before = waveform.copy()
     distorted = EVERY[name](waveform)
@@ -57,7 +57,7 @@ def test_silence_stays_silence(name):
     assert not EVERY[name](np.zeros(RATE_HZ, np.float32)).any()
 
 
-def test_what_is_laid_below_silence_or_is_silent_itself_changes_nothing():
+def test_adding_to_silence_or_adding_silence_changes_nothing():
     silence = np.zeros(RATE_HZ, np.float32)
     assert not distortions.add(silence, hiss(1), 10.0).any()
     assert np.array_equal(distortions.add(song(1), silence, 10.0), song(1))
@@ -66,19 +66,19 @@ def test_what_is_laid_below_silence_or_is_silent_itself_changes_nothing():
 # Reverb
 
 
-def test_the_echo_of_a_click_follows_it_and_dies_away_by_60_db_in_the_decay_time():
+def test_the_echo_of_a_click_decays_by_60_db_in_the_decay_time():
     """Straight line through the level of 50 ms pieces: -60 dB in 0.5 s."""
     at = round(0.1 * RATE_HZ)
-    heard = distortions.reverb(click(0.1), RATE_HZ, decay_s=0.5, wet=0.3, rng=np.random.default_rng(1))
-    assert np.abs(heard[:at]).max() < 1e-6  # FFTs round
-    assert np.abs(heard).argmax() == at
-    pieces = heard[at + 1 : at + 1 + 9 * 1600].reshape(9, 1600)
+    distorted = distortions.reverb(click(0.1), RATE_HZ, decay_s=0.5, wet=0.3, rng=np.random.default_rng(1))
+    assert np.abs(distorted[:at]).max() < 1e-6  # FFTs round
+    assert np.abs(distorted).argmax() == at
+    pieces = distorted[at + 1 : at + 1 + 9 * 1600].reshape(9, 1600)
     slope = np.polyfit(np.arange(9) * 0.05, [level_db(piece) for piece in pieces], 1)[0]
     assert slope == pytest.approx(-60 / 0.5, rel=0.1)
-    assert np.abs(heard[at + RATE_HZ // 2 + 2 :]).max() < 1e-6
+    assert np.abs(distorted[at + RATE_HZ // 2 + 2 :]).max() < 1e-6
 
 
-def test_a_room_is_as_loud_as_the_open_and_no_two_rooms_are_alike():
+def test_reverb_keeps_the_loudness_and_differs_by_seed():
     rooms = [
         distortions.reverb(song(2), RATE_HZ, decay_s=0.5, wet=0.3, rng=np.random.default_rng(i)) for i in (0, 1, 0)
     ]
@@ -91,16 +91,16 @@ def test_a_room_is_as_loud_as_the_open_and_no_two_rooms_are_alike():
 # Compression
 
 
-def test_compression_brings_loud_and_quiet_nearer_by_its_ratio():
+def test_compression_reduces_level_differences_by_its_ratio():
     """Whistles at 0, -12 and -40 dB of the loudest, threshold at -20: 0 stays, -12 becomes -3, -40 becomes -40 + 15."""
     levels = 0.5 * 10 ** (np.array([0, -12, -40]) / 20)
     waveform = np.concatenate([whistle(3000, 1.0, level) for level in levels])
-    heard = distortions.compress(waveform, RATE_HZ, ratio=4.0).reshape(3, RATE_HZ)[:, 2000:-2000]
-    relative = [level_db(part) - level_db(0.5 * whistle(3000, 1.0, 1.0)) for part in heard]
+    distorted = distortions.compress(waveform, RATE_HZ, ratio=4.0).reshape(3, RATE_HZ)[:, 2000:-2000]
+    relative = [level_db(part) - level_db(0.5 * whistle(3000, 1.0, 1.0)) for part in distorted]
     assert relative == pytest.approx([0, -3, -25], abs=0.1)
 
 
-def test_compression_does_not_depend_on_how_loud_the_recording_is_and_a_ratio_of_1_is_none():
+def test_compression_is_independent_of_gain_and_a_ratio_of_1_changes_nothing():
     waveform = song(1) + hiss(1)
     assert np.allclose(
         distortions.compress(0.1 * waveform, RATE_HZ, ratio=3.0),
@@ -113,13 +113,13 @@ def test_compression_does_not_depend_on_how_loud_the_recording_is_and_a_ratio_of
 # Shift, clipping, volume
 
 
-def test_a_quarter_of_a_second_later_and_back_again_is_nothing():
+def test_shifting_forth_and_back_changes_nothing():
     later = distortions.shift(click(0.5), RATE_HZ // 4)
     assert later.argmax() == round(0.75 * RATE_HZ)
     assert np.array_equal(distortions.shift(later, -RATE_HZ // 4), click(0.5))
 
 
-def test_clipping_cuts_the_share_it_is_told_and_nothing_else():
+def test_clipping_affects_the_given_share_of_samples():
     """Half a clip of padding does not count."""
     waveform = np.concatenate([hiss(2, level=0.1), np.zeros(2 * RATE_HZ, np.float32)])
     clipped = distortions.clip(waveform, 0.1)
@@ -130,7 +130,7 @@ def test_clipping_cuts_the_share_it_is_told_and_nothing_else():
     assert (np.sign(clipped) == np.sign(waveform)).all()
 
 
-def test_volume_is_a_factor_until_full_scale():
+def test_volume_is_a_factor_up_to_full_scale():
     assert np.allclose(distortions.volume(song(1), 0.5), 0.5 * song(1))
     loud = 4.5 * song(1)  # up to 0.9: only 1.11 times as loud is possible
     assert np.allclose(distortions.volume(loud, 1.3), loud / np.abs(loud).max())
@@ -140,7 +140,7 @@ def test_volume_is_a_factor_until_full_scale():
 
 
 @pytest.mark.parametrize("semitones", [-0.5, 0.5])
-def test_half_a_semitone_is_three_percent_of_every_frequency(semitones):
+def test_half_a_semitone_changes_every_frequency_by_three_percent(semitones):
     """2 ** (0.5 / 12) = 1.0293."""
     for hz in (2000.0, 6000.0):
         moved = distortions.pitch(whistle(hz), RATE_HZ, semitones)
@@ -148,20 +148,20 @@ def test_half_a_semitone_is_three_percent_of_every_frequency(semitones):
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.2])
-def test_a_faster_bird_sings_more_notes_at_the_same_pitch(rate):
+def test_stretching_changes_the_tempo_and_keeps_the_pitch(rate):
     """Ten notes a second become 8 or 12; both are at 4 kHz."""
-    sung = distortions.stretch(song(4), rate)
-    envelope = np.abs(sung).reshape(-1, 160).mean(axis=1)  # 200 a second
+    stretched = distortions.stretch(song(4), rate)
+    envelope = np.abs(stretched).reshape(-1, 160).mean(axis=1)  # 200 a second
     spectrum = np.abs(np.fft.rfft(envelope - envelope.mean(), 8 * len(envelope)))
     notes_hz = spectrum.argmax() * 200 / (8 * len(envelope))
     assert notes_hz == pytest.approx(10 * rate, rel=0.02)
     assert loudest_hz(distortions.stretch(whistle(4000), rate)) == pytest.approx(4000, rel=0.002)
 
 
-def test_where_a_faster_song_is_over_it_begins_anew():
+def test_a_shortened_song_is_repeated():
     """2 s at 1.25 times the tempo end after 1.6 s."""
-    sung = distortions.stretch(np.concatenate([hiss(1, level=0.1), np.zeros(RATE_HZ, np.float32)]), 1.25)
-    is_loud = sung.reshape(-1, 1600).std(axis=1) > 0.03
+    stretched = distortions.stretch(np.concatenate([hiss(1, level=0.1), np.zeros(RATE_HZ, np.float32)]), 1.25)
+    is_loud = stretched.reshape(-1, 1600).std(axis=1) > 0.03
     assert is_loud[:15].all() and not is_loud[17:31].any() and is_loud[33:].all()
 
 
@@ -170,7 +170,7 @@ def test_where_a_faster_song_is_over_it_begins_anew():
 
 @pytest.mark.parametrize("snr_db", [3.0, 10.0, 30.0])
 @pytest.mark.parametrize("noise_s", [0.5, 2.0, 7.0])
-def test_noise_lies_so_far_below_the_song_as_it_was_told(snr_db, noise_s):
+def test_noise_is_added_at_the_given_snr(snr_db, noise_s):
     """Whatever its own level and length."""
     waveform = song(2)
     below = distortions.add(waveform, hiss(noise_s, level=0.05), snr_db) - waveform
@@ -178,7 +178,7 @@ def test_noise_lies_so_far_below_the_song_as_it_was_told(snr_db, noise_s):
     assert below[-1000:].any()
 
 
-def test_what_overshoots_is_turned_down_as_a_whole():
+def test_a_sum_beyond_full_scale_is_turned_down_as_a_whole():
     waveform, noise = whistle(3000, 1.0, 0.95), whistle(5000, 1.0, 0.95)
     mixed = distortions.add(waveform, noise, 0.0)
     assert np.abs(mixed).max() == pytest.approx(1.0)

@@ -11,7 +11,7 @@ def tone(hz=1000.0, duration_s=2.0, sample_rate_hz=32000):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_every_format_gives_back_what_was_written(tmp_path, suffix):
+def test_every_format_preserves_the_waveform(tmp_path, suffix):
     path = tmp_path / f"song{suffix}"
     audio_io.write(path, tone(), 32000)
     waveform, sample_rate_hz = audio_io.read(path)
@@ -76,7 +76,7 @@ def test_stereo_is_mixed_down(tmp_path):
     assert audio_io.describe(path) == {"duration_s": 2.0, "sample_rate_hz": 32000, "n_channels": 2}
 
 
-def test_very_short_clips_and_silence_are_sound(tmp_path):
+def test_very_short_clips_and_silence_are_read(tmp_path):
     for name, waveform in {"short": tone(duration_s=0.04), "silent": np.zeros(64000, np.float32)}.items():
         path = tmp_path / f"{name}.wav"
         audio_io.write(path, waveform, 32000)
@@ -87,7 +87,7 @@ def test_very_short_clips_and_silence_are_sound(tmp_path):
     assert sum(map(len, audio_io.stream(tmp_path / "one.wav", sample_rate_hz=16000))) == 1
 
 
-def test_what_could_be_decoded_of_a_broken_file_is_used(tmp_path):
+def test_the_decodable_part_of_a_damaged_file_is_used(tmp_path):
     for suffix in (".ogg", ".flac"):
         path = tmp_path / f"cut{suffix}"
         audio_io.write(path, 0.1 * np.random.default_rng(0).standard_normal(320000).astype(np.float32), 32000)
@@ -122,7 +122,7 @@ def unusable(folder):
     }
 
 
-def test_an_unusable_file_is_named_with_its_reason(tmp_path):
+def test_an_unusable_file_is_reported_with_its_reason(tmp_path):
     for name, reason in unusable(tmp_path).items():
         for attempt in (audio_io.read, lambda path: list(audio_io.stream(path))):
             with pytest.raises(audio_io.AudioError, match=reason) as caught:
@@ -130,7 +130,7 @@ def test_an_unusable_file_is_named_with_its_reason(tmp_path):
             assert name in str(caught.value)
 
 
-def test_the_error_travels_between_processes():
+def test_the_error_can_be_pickled():
     import pickle
 
     error = pickle.loads(pickle.dumps(audio_io.AudioError("a.wav", "is empty")))

@@ -26,7 +26,7 @@ def clips(mixer, n=8, n_species=4, seed=0):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_partners_have_no_species_in_common_and_nobody_is_his_own_unless_nobody_fits(seed):
+def test_partners_have_no_species_in_common(seed):
     rng = np.random.default_rng(seed)
     labels = (rng.random((12, 6)) < 0.4) * rng.uniform(0.5, 1.0, (12, 6))
     partner = mixing.partners(labels, rng=rng)
@@ -35,7 +35,7 @@ def test_partners_have_no_species_in_common_and_nobody_is_his_own_unless_nobody_
         assert other in (fitting or [row])
 
 
-def test_soft_labels_below_a_half_keep_nobody_from_being_a_partner():
+def test_soft_labels_below_a_half_do_not_exclude_partners():
     """As a model guesses: a little of all, and at most one that is there."""
     guesses = np.full((6, 30), 0.2, np.float32)
     guesses[[0, 1, 2, 3], [0, 0, 1, 2]] = 0.5, 0.9, 1.0, 0.8
@@ -43,18 +43,18 @@ def test_soft_labels_below_a_half_keep_nobody_from_being_a_partner():
     assert [set(column.tolist()) for column in np.transpose(others)][:3] == [{2, 3, 4, 5}, {2, 3, 4, 5}, {0, 1, 3, 4, 5}]
 
 
-def test_every_fitting_partner_has_its_turn():
+def test_every_possible_partner_is_drawn():
     labels = np.array([[1, 0], [0, 1], [0, 1], [0, 0]])
     drawn = [mixing.partners(labels, rng=np.random.default_rng(i))[0] for i in range(60)]
     assert set(drawn) == {1, 2, 3} and min(np.bincount(drawn)[1:]) > 8
 
 
-# What all mixers owe
+# All mixers
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
 @pytest.mark.parametrize("rule", mixing.RULES)
-def test_shapes_stay_and_labels_stay_within_0_and_1(mixer, rule):
+def test_mixing_keeps_shapes_and_ranges(mixer, rule):
     x, y = clips(mixer)
     before = x.copy(), y.copy()
     mixed, labels = MIXERS[mixer](x, y, rule=rule)
@@ -64,7 +64,7 @@ def test_shapes_stay_and_labels_stay_within_0_and_1(mixer, rule):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_a_union_names_two_birds_in_full_and_weights_sum_to_one_bird(mixer):
+def test_union_labels_are_full_and_weighted_labels_sum_to_one(mixer):
     x, y = clips(mixer)
     assert (np.sort(MIXERS[mixer](x, y, rule="union")[1], axis=1)[:, -2:] == 1).all()
     weighted = MIXERS[mixer](x, y, rule="weighted")[1]
@@ -72,7 +72,7 @@ def test_a_union_names_two_birds_in_full_and_weights_sum_to_one_bird(mixer):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_rows_that_are_not_chosen_and_rows_without_a_partner_stay_as_they_are(mixer):
+def test_unchosen_rows_and_rows_without_partner_are_unchanged(mixer):
     x, y = clips(mixer)
     chosen = np.arange(8) < 3
     mixed, labels = MIXERS[mixer](x, y, chosen, rule="weighted")
@@ -84,7 +84,7 @@ def test_rows_that_are_not_chosen_and_rows_without_a_partner_stay_as_they_are(mi
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_a_clip_without_a_bird_may_be_mixed_with_any(mixer):
+def test_a_clip_without_species_may_be_mixed_with_any(mixer):
     x, y = clips(mixer, n=2)
     y[1] = 0
     labels = MIXERS[mixer](x, y, rule="union")[1]
@@ -92,14 +92,14 @@ def test_a_clip_without_a_bird_may_be_mixed_with_any(mixer):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_the_same_seed_mixes_the_same(mixer):
+def test_mixing_is_reproducible_by_seed(mixer):
     x, y = clips(mixer)
     once, again, other = (MIXERS[mixer](x, y, seed=seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_unknown_rules_and_rows_that_do_not_match_are_refused(mixer):
+def test_unknown_rules_and_unequal_lengths_are_refused(mixer):
     x, y = clips(mixer)
     with pytest.raises(mixing.MixingError, match="'both' is unknown: use union or weighted"):
         MIXERS[mixer](x, y, rule="both")
@@ -110,7 +110,7 @@ def test_unknown_rules_and_rows_that_do_not_match_are_refused(mixer):
 # Mixup
 
 
-def test_mixup_mixes_labels_as_it_mixes_spectrograms():
+def test_mixup_mixes_labels_and_spectrograms_alike():
     """A spectrogram that is its own label in every place shows it."""
     labels = np.eye(6, dtype=np.float32)
     images = np.tile(labels[:, None], (1, 10, 1))
@@ -118,7 +118,7 @@ def test_mixup_mixes_labels_as_it_mixes_spectrograms():
     assert np.allclose(mixed, weighted[:, None], atol=1e-6)
 
 
-def test_the_larger_alpha_the_more_equal_the_parts():
+def test_a_larger_alpha_gives_more_equal_weights():
     labels, images = np.eye(200, dtype=np.float32), np.zeros((200, 1, 1), np.float32)
 
     def mean_share(alpha):
@@ -130,7 +130,7 @@ def test_the_larger_alpha_the_more_equal_the_parts():
 # Weighted audio mixing
 
 
-def test_one_bird_begins_and_the_other_ends_and_in_between_both_sing():
+def test_audio_mix_joins_a_beginning_and_an_end_that_overlap():
     """5 s, overlap 2 s: the first from 0 to 3.5 s, the second from 1.5 to 5 s; .3 of one and .7 of the other, all the time."""
     waveforms = np.array([np.full(5 * RATE_HZ, 0.5), np.full(5 * RATE_HZ, -1.0)], np.float32)
     mixed, labels = mixing.audio_mix(waveforms, np.eye(2), RATE_HZ, rule="weighted", rng=np.random.default_rng(0))
@@ -145,14 +145,14 @@ def test_one_bird_begins_and_the_other_ends_and_in_between_both_sing():
         assert np.abs(np.diff(mixed[row])).max() < 0.11  # no click: the ends fade in 10 samples
 
 
-def test_each_weight_goes_to_the_first_bird_half_of_the_time():
+def test_each_weight_goes_to_the_first_clip_half_of_the_time():
     labels = mixing.audio_mix(np.zeros((300, 5)), np.eye(300), 1, rule="weighted", rng=np.random.default_rng(0))[1]
     own = np.diag(labels)
     assert np.isclose(own, 0.3).sum() + np.isclose(own, 0.7).sum() == 300
     assert abs(np.isclose(own, 0.7).mean() - 0.5) < 0.1
 
 
-def test_clips_that_overlap_altogether_are_simply_added():
+def test_clips_that_overlap_completely_are_added():
     waveforms = np.array([[0.5] * 8, [-1.0] * 8], np.float32)
     mixed, labels = mixing.audio_mix(
         waveforms, np.eye(2), 4, overlap_s=2.0, rule="weighted", rng=np.random.default_rng(0)
@@ -161,22 +161,22 @@ def test_clips_that_overlap_altogether_are_simply_added():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"overlap_s": 6.0}, "clips of 5 s cannot overlap by 6 s"),
         ({"overlap_s": -1.0}, "cannot overlap"),
         ({"weights": (0.7, 0.7)}, "above 1 together"),
     ],
 )
-def test_impossible_mixtures_are_refused(options, told):
-    with pytest.raises(mixing.MixingError, match=told):
+def test_impossible_mixtures_are_refused(options, message):
+    with pytest.raises(mixing.MixingError, match=message):
         mixing.audio_mix(np.zeros((2, 5)), np.eye(2), 1, rng=np.random.default_rng(0), **options)
 
 
 # Cutmix
 
 
-def test_cutmix_joins_two_spectrograms_with_a_blend_between_frames_204_and_307():
+def test_cutmix_blends_between_frames_204_and_307():
     images = np.stack([np.full((512, 4), 1.0), np.full((512, 4), 3.0)])
     mixed, labels = mixing.cutmix(images, np.eye(2), rng=np.random.default_rng(0))
     assert (mixed[0, :204] == 1).all() and (mixed[0, 204:307] == 2).all() and (mixed[0, 307:] == 3).all()
@@ -184,13 +184,13 @@ def test_cutmix_joins_two_spectrograms_with_a_blend_between_frames_204_and_307()
     assert (labels == 1).all()
 
 
-def test_cutmix_can_count_each_bird_by_its_frames():
+def test_weighted_cutmix_labels_count_frames():
     """(204 + 0.25 * 103) / 512 = 0.4487 of the row."""
     images = np.zeros((2, 512, 4), np.float32)
     labels = mixing.cutmix(images, np.eye(2), alpha=0.25, rule="weighted", rng=np.random.default_rng(0))[1]
     assert np.diag(labels) == pytest.approx([(204 + 0.25 * 103) / 512] * 2)
 
 
-def test_edges_beyond_the_frames_are_refused():
+def test_cutmix_edges_beyond_the_frames_are_refused():
     with pytest.raises(mixing.MixingError, match=r"\(204, 307\) do not fit into spectrograms of 300 frames"):
         mixing.cutmix(np.zeros((2, 300, 4)), np.eye(2), rng=np.random.default_rng(0))

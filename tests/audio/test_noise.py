@@ -11,7 +11,7 @@ def denoise(waveform, sample_rate_hz, method):
 
 
 @pytest.mark.parametrize(("method", "quiet_s"), [("stationary", 12), ("nonstationary", 40)])
-def test_noise_goes_and_song_stays_and_blocks_equal_the_whole(method, quiet_s):
+def test_denoising_keeps_the_song_and_does_not_depend_on_blocks(method, quiet_s):
     """More than one block: they are of 4 and of 33 s."""
     import noisereduce
 
@@ -29,14 +29,14 @@ def test_noise_goes_and_song_stays_and_blocks_equal_the_whole(method, quiet_s):
 
 @pytest.mark.parametrize("method", noise.DENOISERS)
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_short_clips_and_silence_survive_noise_reduction(method):
+def test_short_clips_and_silence_can_be_denoised(method):
     half_silent = np.concatenate([np.zeros(2 * RATE_HZ, np.float32), hiss(2), np.zeros(50 * RATE_HZ, np.float32)])
     for waveform in (np.zeros(RATE_HZ, np.float32), hiss(0.04), hiss(0.04)[:1], half_silent):
         reduced = denoise(waveform, RATE_HZ, method)
         assert len(reduced) == len(waveform) and np.isfinite(reduced).all()
 
 
-def test_the_measures_say_what_the_recording_is_made_of():
+def test_measures_of_noise_song_silence_and_clipping():
     """White noise of RMS 0.003 is -50.5 dB over 16 kHz; of these 8.5 kHz are in the band: -53.2 dB."""
     measures = noise.Measures.of(hiss(20), RATE_HZ).summary()
     assert measures["noise_floor_db"] == pytest.approx(-53.2, abs=1.0)

@@ -21,11 +21,11 @@ def masks(**numbers):
     return apply(spec_augment.SpecAugment(seed=0, **numbers), x) != x
 
 
-def test_a_model_that_listens_is_not_masked():
+def test_nothing_is_masked_at_inference():
     assert np.array_equal(apply(spec_augment.SpecAugment(seed=0), images(), training=False), images())
 
 
-def test_what_is_masked_is_whole_moments_and_whole_bands_and_becomes_the_mean():
+def test_masks_cover_whole_frames_or_bands_and_become_the_mean():
     x = images()
     y = apply(spec_augment.SpecAugment(n_time_masks=1, n_band_masks=1, longest_share=0.5, widest_share=0.5, seed=1), x)
     masked = x != y
@@ -35,7 +35,7 @@ def test_what_is_masked_is_whole_moments_and_whole_bands_and_becomes_the_mean():
 
 
 @pytest.mark.parametrize(("kind", "axis", "length"), [("time", 2, 100), ("band", 1, 40)])
-def test_one_mask_is_one_stretch_no_longer_than_its_share(kind, axis, length):
+def test_a_mask_is_contiguous_and_not_longer_than_its_share(kind, axis, length):
     """Of a tenth at most, uniformly: a twentieth in the mean."""
     off = {"n_band_masks": 0, "longest_share": 0.1} if kind == "time" else {"n_time_masks": 0, "widest_share": 0.1}
     stretches = masks(**{f"n_{kind}_masks": 1}, **off).all(axis=axis)  # (batch, length)
@@ -45,11 +45,11 @@ def test_one_mask_is_one_stretch_no_longer_than_its_share(kind, axis, length):
     assert stretches.mean() == pytest.approx(0.05, rel=0.15)
 
 
-def test_every_moment_and_every_band_is_masked_once_in_a_while():
+def test_masks_reach_every_frame_and_band():
     assert masks(n_time_masks=2, longest_share=0.2).any(axis=0).all()
 
 
-def test_no_masks_are_no_change_and_masks_differ_from_row_to_row_and_batch_to_batch():
+def test_masks_differ_between_rows_and_batches_and_may_be_none():
     assert not masks(n_time_masks=0, n_band_masks=0).any()
     layer = spec_augment.SpecAugment(seed=0)
     x = np.repeat(images(1), 2, axis=0)
@@ -58,13 +58,13 @@ def test_no_masks_are_no_change_and_masks_differ_from_row_to_row_and_batch_to_ba
     assert np.array_equal(apply(spec_augment.SpecAugment(seed=0), x), first)
 
 
-def test_all_channels_are_masked_alike():
+def test_all_channels_have_the_same_masks():
     x = images(channels=3)
     masked = apply(spec_augment.SpecAugment(seed=0), x) != x
     assert masked.any() and (masked == masked[..., :1]).all()
 
 
-def test_it_stands_in_a_model_that_is_trained_and_saved(tmp_path):
+def test_a_model_with_the_layer_is_trained_and_saved(tmp_path):
     import keras
 
     x = images(8)

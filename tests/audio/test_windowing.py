@@ -24,7 +24,7 @@ def pitch_of(waveform):
 
 
 @pytest.fixture(scope="module")
-def aviary(tmp_path_factory):
+def recordings(tmp_path_factory):
     """Three recordings, each a whistle of its own pitch: (folder, table of parts, truth, pitches)."""
     folder, pitches, lengths_s = tmp_path_factory.mktemp("audio"), [500, 1000, 2000], [4.0, 0.3, 2.0]
     for i, (hz, length_s) in enumerate(zip(pitches, lengths_s, strict=True)):
@@ -36,15 +36,15 @@ def aviary(tmp_path_factory):
     return folder, table, np.eye(3, dtype=np.float32), pitches
 
 
-def batches(aviary, **options):
-    folder, table, truth, _ = aviary
+def batches(recordings, **options):
+    folder, table, truth, _ = recordings
     return RandomWindows(table, folder, truth, **OPTIONS | {"batch_size": 8, "n_steps": 3, "rng": rng()} | options)
 
 
 # Parts
 
 
-def test_white_noise_and_the_clips_of_others_are_no_parts():
+def test_parts_exclude_noise_and_other_recordings():
     clips = pd.DataFrame({
         "recording_id": ["b", "a", "a", "c"], "audio_path": "x.flac", "start_s": 0.0, "end_s": 1.0, "is_noise": [False, False, True, False],
     })  # fmt: skip
@@ -55,13 +55,13 @@ def test_white_noise_and_the_clips_of_others_are_no_parts():
 
 
 @pytest.mark.parametrize(("power", "share"), [(0.0, 0.2), (0.5, 1 / 3), (1.0, 0.5)])
-def test_the_rare_species_is_drawn_more_often(power, share):
+def test_oversampling_raises_the_share_of_rare_species(power, share):
     """Eight recordings of one species, two of another: 2 : 8, 2 * sqrt 4 : 8 = 1 : 2, and 1 : 1."""
     shares = windowing.oversampling([0] * 8 + [1] * 2, power)
     assert shares.sum() == pytest.approx(1.0) and shares[8:].sum() == pytest.approx(share)
 
 
-def test_a_detector_hears_its_bird_half_of_the_time():
+def test_half_of_a_detectors_samples_are_positive():
     truth, shares = windowing.one_against_rest(np.array([[1, 0], [0, 1], [0.0, 1], [1, 1]]), 0)
     assert truth.tolist() == [[1], [0], [0], [1]] and shares.tolist() == [0.25] * 4
     _, shares = windowing.one_against_rest(np.array([[1, 0], [0, 1], [0, 1]]), 0)
@@ -73,20 +73,20 @@ def test_a_detector_hears_its_bird_half_of_the_time():
 # Batches
 
 
-def test_a_crop_has_the_label_of_the_bird_that_is_heard_in_it(aviary):
-    sounds, truth, weight = batches(aviary, batch_size=32)[0]
+def test_a_window_has_the_label_of_its_recording(recordings):
+    sounds, truth, weight = batches(recordings, batch_size=32)[0]
     assert sounds.shape == (32, RATE_HZ) and sounds.dtype == truth.dtype == np.float32 and (weight == 1).all()
     assert truth.any(axis=0).all()
-    assert all(pitch_of(sound) == aviary[3][row.argmax()] for sound, row in zip(sounds, truth, strict=True))
+    assert all(pitch_of(sound) == recordings[3][row.argmax()] for sound, row in zip(sounds, truth, strict=True))
 
 
-def test_a_short_song_is_repeated_and_not_followed_by_silence(aviary):
-    found = windowing.read_window(aviary[0] / "1.flac", 0.0, 0.3, RATE_HZ, 1.0)
+def test_a_short_part_is_repeated(recordings):
+    found = windowing.read_window(recordings[0] / "1.flac", 0.0, 0.3, RATE_HZ, 1.0)
     n = round(0.3 * RATE_HZ)
     assert len(found) == RATE_HZ and np.array_equal(found[:n], found[n : 2 * n]) and found[-n:].any()
 
 
-def test_a_crop_stays_within_its_part(tmp_path):
+def test_a_window_lies_within_its_part(tmp_path):
     """Hiss, a second of whistle, hiss: the part is the whistle."""
     audio_io.write(
         tmp_path / "x.flac",
@@ -102,22 +102,22 @@ def test_a_crop_stays_within_its_part(tmp_path):
     assert len({sound.tobytes() for sound in sounds}) > 8  # they begin at different moments
 
 
-def test_another_rate_is_brought_to_that_of_the_model(tmp_path):
+def test_windows_are_resampled_to_the_models_rate(tmp_path):
     audio_io.write(tmp_path / "x.flac", tone(700, 2.0), RATE_HZ)
     found = windowing.read_window(tmp_path / "x.flac", 0.5, 2.0, 11_025, 1.0)
     assert len(found) == 11_025 and np.abs(np.fft.rfft(found)).argmax() == 700
 
 
-def test_shares_say_how_often_recordings_are_drawn(aviary):
+def test_recordings_are_drawn_by_their_shares(recordings):
     """However long they are; 0 is never."""
-    _, truth, _ = batches(aviary, batch_size=400, shares=[0.75, 0.25, 0.0], window_s=0.01)[0]
+    _, truth, _ = batches(recordings, batch_size=400, shares=[0.75, 0.25, 0.0], window_s=0.01)[0]
     assert truth.mean(axis=0) == pytest.approx([0.75, 0.25, 0.0], abs=0.06)
     with pytest.raises(windowing.WindowError, match="share 0"):
-        batches(aviary, shares=[0.0, 0.0, 0.0])
+        batches(recordings, shares=[0.0, 0.0, 0.0])
 
 
-def test_parts_of_one_recording_share_its_draws_by_their_length(aviary):
-    folder, table, _, _ = aviary
+def test_parts_of_a_recording_are_drawn_by_their_length(recordings):
+    folder, table, _, _ = recordings
     table = table.iloc[[0, 2]].assign(row=[0, 0])  # 4 and 2 seconds
     both = RandomWindows(
         table, folder, np.ones((1, 1)), rate_hz=RATE_HZ, window_s=0.1, batch_size=300, n_steps=1, rng=rng()
@@ -126,47 +126,47 @@ def test_parts_of_one_recording_share_its_draws_by_their_length(aviary):
     assert low == pytest.approx(2 / 3, abs=0.08)
 
 
-def test_a_batch_depends_on_its_number_and_not_on_those_before_it(aviary):
+def test_a_batch_depends_only_on_its_number(recordings):
     """So a training that was cut off goes on with the batches it would have had."""
-    one, two = batches(aviary), batches(aviary)
+    one, two = batches(recordings), batches(recordings)
     first = [one[step][0] for step in range(3)]
     assert np.array_equal(two[2][0], first[2]) and np.array_equal(two[0][0], first[0])
     assert not np.array_equal(first[0], first[1])
     two.epoch = 1
     assert not np.array_equal(two[0][0], first[0])
-    assert not np.array_equal(batches(aviary, rng=rng(1))[0][0], first[0])
+    assert not np.array_equal(batches(recordings, rng=rng(1))[0][0], first[0])
 
 
-def test_the_key_tells_trainings_apart_that_hear_other_things(aviary):
+def test_the_key_depends_on_everything_that_is_drawn(recordings):
     keys = {
-        batches(aviary, **options).key
+        batches(recordings, **options).key
         for options in ({}, {"rng": rng(1)}, {"batch_size": 4}, {"shares": [1, 2, 3]}, {"sample_weight": [1, 1, 2]})
     }
-    assert len(keys) == 5 and batches(aviary).key in keys
+    assert len(keys) == 5 and batches(recordings).key in keys
 
 
-def test_weights_and_mixing_come_with_the_rows(aviary):
+def test_batches_are_weighted_and_augmented(recordings):
     def louder(sounds, truth, rng):
         return 2.0 * sounds, 0.5 * truth
 
-    sounds, truth, weight = batches(aviary, sample_weight=[1.0, 2.0, 3.0], augment_batch=louder)[0]
+    sounds, truth, weight = batches(recordings, sample_weight=[1.0, 2.0, 3.0], augment_batch=louder)[0]
     assert (weight == truth.argmax(axis=1) + 1).all() and (truth.sum(axis=1) == 0.5).all()
     assert np.abs(sounds).max() == pytest.approx(1.0, abs=0.01)
 
 
-def test_spectrograms_are_those_of_the_front_end_and_may_be_tampered_with(aviary):
+def test_spectrograms_come_from_the_front_end_and_are_augmented(recordings):
     def front_end(sounds, training):
         return sounds.reshape(len(sounds), 10, -1)
 
-    assert np.array_equal(batches(aviary, front_end=front_end)[0][0].reshape(8, -1), batches(aviary)[0][0])
-    dark = batches(aviary, front_end=front_end, augment_spectrograms=lambda images, truth, rng: (0 * images, truth))
+    assert np.array_equal(batches(recordings, front_end=front_end)[0][0].reshape(8, -1), batches(recordings)[0][0])
+    dark = batches(recordings, front_end=front_end, augment_spectrograms=lambda images, truth, rng: (0 * images, truth))
     assert dark[0][0].shape == (8, 10, RATE_HZ // 10) and not dark[0][0].any()
     with pytest.raises(windowing.WindowError, match="front_end"):
-        batches(aviary, augment_spectrograms=lambda images, truth, rng: (images, truth))
+        batches(recordings, augment_spectrograms=lambda images, truth, rng: (images, truth))
 
 
-def test_a_file_that_broke_is_told_and_another_is_heard_in_its_place(aviary, tmp_path):
-    folder, table, truth, _ = aviary
+def test_an_unreadable_file_is_reported_and_replaced(recordings, tmp_path):
+    folder, table, truth, _ = recordings
     table = table.assign(audio_path=[str(folder / "0.flac"), str(tmp_path / "gone.flac"), str(folder / "2.flac")])
     found = RandomWindows(table, tmp_path, truth, batch_size=32, n_steps=1, rng=rng(), **OPTIONS)
     assert not found[0][1][:, 1].any() and list(found.skipped) == [str(tmp_path / "gone.flac")]
@@ -183,19 +183,19 @@ def cut(lengths_s, n_windows=0, window_s=5.0):
 
 
 @pytest.mark.parametrize(("length_s", "starts_s"), [(2, [0]), (5, [0]), (5.4, [0]), (8, [0, 3]), (15, [0, 5, 10])])
-def test_windows_cover_a_recording_and_do_not_reach_beyond_it(length_s, starts_s):
+def test_windows_cover_a_recording_and_end_within_it(length_s, starts_s):
     """All of it, but for half a second that is no window of its own."""
     found = cut([length_s])["start_s"].to_numpy()
     assert np.allclose(found, starts_s) and found[-1] + 5 <= max(5, length_s) + 1e-9
 
 
-def test_of_a_long_recording_some_windows_are_heard_all_over_it():
+def test_windows_of_a_long_recording_are_spread_over_it():
     found = cut([100.0, 4.0], n_windows=4)
     assert found[found["row"] == 0]["start_s"].tolist() == [0, 25, 50, 75] and (found["row"] == 1).sum() == 1
 
 
-def test_windows_come_in_their_order_and_are_always_the_same(aviary):
-    folder, table, _, pitches = aviary
+def test_consecutive_windows_are_ordered_and_deterministic(recordings):
+    folder, table, _, pitches = recordings
     found = ConsecutiveWindows(table, folder, n_windows=0, batch_size=3, **OPTIONS)
     sounds = np.concatenate([found[i] for i in range(len(found))])
     assert sounds.shape == (7, RATE_HZ) and [len(found[i]) for i in range(3)] == [3, 3, 1]
@@ -207,7 +207,7 @@ def test_windows_come_in_their_order_and_are_always_the_same(aviary):
     assert np.array_equal(sounds[:3], found[0])
 
 
-def test_a_recording_is_the_mean_of_its_windows_and_none_without():
+def test_recording_scores_are_means_of_windows():
     scores = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
     found = windowing.mean_of_windows(scores, pd.DataFrame({"row": [0, 0, 2]}), 3)
     assert found[[0, 2]].tolist() == [[0.5, 0.5], [0.5, 0.5]] and np.isnan(found[1]).all()

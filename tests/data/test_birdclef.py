@@ -31,7 +31,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_layout_becomes_a_sound_manifest(folder):
+def test_the_layout_becomes_a_valid_manifest(folder):
     table, root = birdclef.read(folder)
     manifest.check(table, root)
     assert list(table["recording_id"]) == [
@@ -52,7 +52,7 @@ def test_a_group_is_an_author_at_a_place(folder):
     assert group["amekes-iNat_7"] == "amekes-iNat_7"
 
 
-def test_a_label_absent_from_the_taxonomy_is_warned_about(folder):
+def test_a_label_missing_in_the_taxonomy_gives_a_warning(folder):
     (folder / "taxonomy.csv").write_text("primary_label\namekes\n")
     with pytest.warns(UserWarning, match="lacks 1 labels: 1139490"):
         table, _ = birdclef.read(folder)
@@ -77,7 +77,7 @@ def test_submission_classes_are_in_string_order(folder):
     assert birdclef.submission_classes(folder) == ["1139490", "amekes"]
 
 
-def test_a_species_without_data_has_its_column_with_the_least_prior(folder, recwarn):
+def test_a_species_without_data_gets_a_column_with_the_fill_value(folder, recwarn):
     """The taxonomy lists a quail that nobody has recorded. A blank line in it, a space, and a row that is there twice are no more species."""
     (folder / "sample_submission.csv").unlink()
     (folder / "taxonomy.csv").write_text("primary_label,common_name\namekes,Kestrel\n,\nquail1 ,Quail\n1139490,Cicada\namekes,Kestrel\n")
@@ -114,18 +114,18 @@ def test_windows_cover_any_duration(duration_s, n_windows):
 
 
 @pytest.mark.parametrize("duration_s", [-1, float("nan"), float("inf")])
-def test_impossible_durations_are_refused(duration_s):
+def test_invalid_durations_are_refused(duration_s):
     with pytest.raises(ValueError, match="cannot last"):
         birdclef.windows(duration_s)
 
 
-def test_row_ids_name_the_end_second():
+def test_row_ids_contain_the_end_second():
     end_s = [end_s for _, end_s in birdclef.windows(60)]
     assert birdclef.row_id("/data/H02_20230420_074000.ogg", end_s[0]) == "H02_20230420_074000_5"
     assert birdclef.row_id("soundscape_1.v2.ogg", end_s[-1]) == "soundscape_1.v2_60"
 
 
-def test_a_submission_has_the_labels_wanted_and_passes(tmp_path):
+def test_a_submission_has_the_required_labels(tmp_path):
     """The classifier knows a label that is not wanted (owl) and lacks one that is (10)."""
     table = birdclef.submission(
         ["s_5", "s_10"], np.array([[0.1, 0.2], [0.3, 0.4]]), ["owl", "crow"], ["crow", "10"], 0.01
@@ -143,7 +143,7 @@ def test_a_submission_without_rows_is_valid():
     assert birdclef.check_submission(table, ["a", "b"], []) == []
 
 
-def test_every_fault_of_a_submission_is_named():
+def test_every_fault_of_a_submission_is_reported():
     table = pd.DataFrame(
         {
             "row_id": ["s_5", "s_10", "s_10", "x_5"],
@@ -168,7 +168,7 @@ def test_every_fault_of_a_submission_is_named():
         birdclef.require_valid_submission(table, ["a", "b", "c", "d"], ["s_5", "s_10", "s_15"])
 
 
-def test_column_order_and_doubles_are_faults():
+def test_column_order_and_duplicates_are_faults():
     table = pd.DataFrame([["s_5", 0.1, 0.2]], columns=["row_id", "b", "a"])
     assert birdclef.check_submission(table, ["a", "b"], ["s_5"]) == ["columns are out of order: column 2 is b, not a"]
     table.columns = ["row_id", "a", "a"]
@@ -177,7 +177,7 @@ def test_column_order_and_doubles_are_faults():
     assert "1 columns are missing: row_id" in birdclef.check_submission(table[["a"]], ["a"], ["s_5"])
 
 
-def test_a_sample_submission_of_other_species_is_refused_before_hours_are_spent():
+def test_a_sample_submission_of_other_species_is_refused():
     assert birdclef.require_shared_species(["crow", "tit"], ["owl", "tit"]) == (["owl"], ["crow"])
     with pytest.raises(birdclef.SubmissionError, match="(?s)1 columns are missing: owl.*2 columns are not wanted: crow, tit"):
         birdclef.require_shared_species(["crow", "tit"], ["owl"])

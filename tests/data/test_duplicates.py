@@ -1,4 +1,4 @@
-"""The same sound under two names is found, however it was coded; different songs are not."""
+"""Duplicate detection: copies are found in any format; different songs are not."""
 
 import warnings
 
@@ -37,7 +37,7 @@ def pairs_among(paths):
     return {(first, second): kind for first, second, kind in found[["first", "second", "kind"]].itertuples(index=False)}
 
 
-def test_copies_are_found_and_others_are_not(tmp_path):
+def test_copies_are_found_and_other_songs_are_not(tmp_path):
     """Twenty songs, and the first of them again in five ways."""
     paths = [save(tmp_path / f"{seed}.flac", song(seed)) for seed in range(20)]
     copy = tmp_path / "other_name.flac"
@@ -59,7 +59,7 @@ def test_copies_are_found_and_others_are_not(tmp_path):
     assert all((0, copy) in found for copy in same - {0})
 
 
-def test_what_has_no_sound_is_only_compared_by_its_bytes(tmp_path):
+def test_files_without_sound_are_compared_by_bytes_only(tmp_path):
     """Two silences, two clips of 0.04 s, a text file and a photo without sound."""
     html = tmp_path / "page.mp3"
     html.write_text("<html>not found</html>")
@@ -75,7 +75,7 @@ def test_what_has_no_sound_is_only_compared_by_its_bytes(tmp_path):
     assert duplicates.find_duplicates([], prints[:0]).empty
 
 
-def test_a_fingerprint_covers_the_part_named(tmp_path):
+def test_a_fingerprint_covers_the_given_part(tmp_path):
     whole = song(5)
     paths = [save(tmp_path / "whole.flac", whole), save(tmp_path / "part.flac", whole[2 * RATE_HZ : 9 * RATE_HZ])]
     prints = duplicates.fingerprints(paths, [2.0, np.nan], [9.0, np.nan], n_jobs=1)
@@ -97,16 +97,16 @@ def made_features(rng, group_effect):
     return features + rng.normal(size=(144, 30)), species.astype(str), groups.astype(str)
 
 
-@pytest.mark.parametrize(("group_effect", "flatters"), [(1.5, True), (0.0, False)])
-def test_a_random_split_flatters_where_groups_sound_alike(group_effect, flatters):
+@pytest.mark.parametrize(("group_effect", "is_biased"), [(1.5, True), (0.0, False)])
+def test_a_random_split_is_biased_if_groups_sound_alike(group_effect, is_biased):
     features, species, groups = made_features(np.random.default_rng(0), group_effect)
     result = duplicates.random_split_bias(features, species, groups, np.random.default_rng(1))
-    assert (result["low"] > 0.05) == flatters
+    assert (result["low"] > 0.05) == is_biased
     assert result["low"] <= result["bias"] <= result["high"]
     assert result["bias"] == pytest.approx(result["random"] - result["grouped"])
     assert result["sentence"].startswith("A random split would overestimate accuracy by")
 
 
-def test_flattery_cannot_be_told_from_single_groups():
+def test_bias_cannot_be_estimated_from_single_groups():
     result = duplicates.random_split_bias(np.zeros((4, 2)), list("aabb"), list("wwxy"), np.random.default_rng(0))
     assert np.isnan(result["bias"]) and "cannot be estimated" in result["sentence"]

@@ -1,4 +1,4 @@
-"""The recordings table: what is refused, and what labels become."""
+"""The manifest: faults that are refused, and labels."""
 
 import time
 
@@ -30,7 +30,7 @@ def test_labels_stay_text(tmp_path):
     assert root == tmp_path.resolve()
 
 
-def test_a_sound_manifest_passes(tmp_path):
+def test_a_valid_manifest_passes(tmp_path):
     touch(tmp_path, "sounds/a.ogg", "films/b.mp4")
     table = pd.DataFrame(
         {
@@ -77,7 +77,7 @@ def test_all_faults_are_listed_at_once(tmp_path):
     assert len(raised.value.faults) == 14
 
 
-def test_missing_columns_are_named_together(tmp_path):
+def test_missing_columns_are_reported_together(tmp_path):
     with pytest.raises(manifest.ManifestError, match="(?s)missing column .*recording_id, species, one of audio_path"):
         manifest.check(pd.DataFrame({"bird": ["robin"]}), tmp_path)
 
@@ -89,12 +89,12 @@ def test_many_faults_of_a_kind_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", 'recording_id,species\n"a,b\nc,d,e,f\n'])
-def test_what_is_no_table_is_refused(tmp_path, text):
+def test_files_that_are_not_tables_are_refused(tmp_path, text):
     with pytest.raises(manifest.ManifestError, match=r"broken\.csv"):
         manifest.read(write(tmp_path, text, "broken.csv"))
 
 
-def test_a_missing_manifest_is_named(tmp_path):
+def test_a_missing_manifest_is_reported(tmp_path):
     with pytest.raises(manifest.ManifestError, match=r"gone\.csv cannot be opened"):
         manifest.read(tmp_path / "gone.csv")
 

@@ -1,4 +1,4 @@
-"""Splits: no group is cut, no species is missing, and what is repeated is marked."""
+"""Splits: no group is divided, no species is missing, and repeated rows are marked."""
 
 import warnings
 
@@ -30,7 +30,7 @@ def random_manifest(rng):
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_groups_stay_whole_and_species_are_everywhere(seed):
+def test_groups_stay_whole_and_species_are_in_all_splits(seed):
     rng = np.random.default_rng(seed)
     table = random_manifest(rng)
     result = splits.assign(table, rng)
@@ -63,7 +63,7 @@ def test_rare_species_rule(n_groups, own):
         assert repeated.empty
 
 
-def test_the_rule_counts_sound_and_photos_apart():
+def test_sound_and_photos_are_split_separately():
     """One recording and nine photos of a species: the recording is in all splits, the photos are shared out."""
     table = recordings(["wren"] * 10, [f"g{i}" for i in range(10)])
     table.loc[1:, "image_path"] = table["recording_id"] + ".jpg"
@@ -103,7 +103,7 @@ def test_rows_of_one_file_are_one_group():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_without_a_test_share_there_is_no_test(seed):
+def test_a_share_of_0_omits_the_split(seed):
     rng = np.random.default_rng(seed)
     table = random_manifest(rng)
     for lacking in ("test", "validation"):
@@ -113,12 +113,12 @@ def test_without_a_test_share_there_is_no_test(seed):
 
 
 @pytest.mark.parametrize("share", [0.5, -0.1, float("nan")])
-def test_senseless_shares_are_refused(share):
+def test_invalid_shares_are_refused(share):
     with pytest.raises(splits.SplitError, match="nothing to train on"):
         splits.assign(recordings(["wren"], ["g"]), np.random.default_rng(0), validation_share=0.5, test_share=share)
 
 
-def test_leaks_are_named():
+def test_leaks_are_reported():
     table = recordings(["wren"] * 6, ["a", "a", "b", "b", "c", "c"])
     table["split"] = ["train", "test", "train", "train", "validation", "holdout"]
     table["is_repeated"] = [False, False, True, False, False, True]
@@ -133,7 +133,7 @@ def test_leaks_are_named():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_folds_hold_out_every_recording_once_and_cut_no_group(seed):
+def test_folds_hold_out_every_recording_once_by_whole_groups(seed):
     rng = np.random.default_rng(seed)
     table = recordings(rng.choice(list("abc"), 90), [f"g{i}" for i in rng.integers(0, 30, 90)])
     with warnings.catch_warnings():
@@ -159,7 +159,7 @@ def test_more_folds_than_groups_are_refused():
         splits.folds(recordings(["wren"] * 4, ["a", "a", "b", "b"]), 3, np.random.default_rng(0))
 
 
-def test_a_split_of_repeated_rows_only_is_better_than_none():
+def test_own_rows_are_all_rows_if_all_are_repeated():
     table = pd.DataFrame({"split": ["train", "test", "test"], "is_repeated": [False, True, False]})
     assert splits.own_rows(table, "test").tolist() == [False, False, True]
     assert splits.own_rows(table.iloc[:2], "test").tolist() == [False, True]
@@ -181,7 +181,7 @@ def complete(n_species, columns=("species",), without=()):
 
 @pytest.mark.parametrize("n_species", range(9))
 @pytest.mark.parametrize(("n_least", "n_kept"), [(1, 3), (2, 2)])
-def test_so_many_species_are_left_out_and_so_many_stay(n_species, n_least, n_kept):
+def test_the_number_of_species_left_out(n_species, n_least, n_kept):
     for share in (0, 0.01, 0.25, 0.5, 0.9, 1):
         left_out = splits.leave_out(complete(n_species), share, rng(), min_left_out=n_least, min_kept=n_kept)
         expected = min(max(n_least, round(share * n_species)), n_species - n_kept)
@@ -189,7 +189,7 @@ def test_so_many_species_are_left_out_and_so_many_stay(n_species, n_least, n_kep
         assert left_out == sorted(left_out)
 
 
-def test_the_same_draw_leaves_out_the_same():
+def test_leaving_out_is_reproducible_by_seed():
     first, again, *others = (splits.leave_out(complete(8), 0.25, rng(seed)) for seed in (1, 1, 2, 3, 4, 5))
     assert first == again and any(first != other for other in others)
 
@@ -203,13 +203,13 @@ def test_only_species_with_all_media_in_train_and_test_are_left_out():
         assert len(found) == 2 and set(found) < {"s0", "s1", "s2", "s3"}
 
 
-def test_without_anything_nothing_is_left_out():
+def test_without_candidates_nothing_is_left_out():
     photos, sounds = complete(8)
     assert splits.leave_out([], 0.5, rng()) == splits.leave_out([photos, sounds[:0]], 0.5, rng()) == []
     assert splits.leave_out([photos], 0.25, rng())  # with one kind of media that alone counts
 
 
-def test_rows_of_a_split_are_its_own_less_those_left_out():
+def test_rows_of_a_split_exclude_repeated_rows_and_species():
     table = pd.DataFrame({"species": list("aabb"), "split": ["train", "test", "train", "train"], "is_repeated": [False, False, True, False]})
     assert [list(one.index) for one in splits.rows_of([table, table[:0]], "train")] == [[0, 3], []]
     assert [list(one.index) for one in splits.rows_of([table], "train", ["a"])] == [[3]]

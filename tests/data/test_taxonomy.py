@@ -23,7 +23,7 @@ def competition(tmp_path):
     return tmp_path
 
 
-def test_labels_get_their_names_from_the_competition_s_tables(competition):
+def test_names_come_from_the_competitions_tables(competition):
     table = taxonomy.names(["carcro1", "eurbla", "somebody"], competition)
     assert table.values.tolist() == [
         ["carcro1", "Corvus corone", "Carrion Crow"],  # taxonomy.csv lacks it, train.csv has it
@@ -45,7 +45,7 @@ def test_species_are_found_by_scientific_name_even_where_the_common_name_differs
 
 
 @pytest.mark.parametrize("label", ["Grey Wagtail", "gray wagtail", "GREY WAGTAIL"])
-def test_a_label_that_is_a_common_name_is_found_however_it_is_spelt(label):
+def test_common_names_are_matched_in_any_spelling(label):
     matched = taxonomy.match(taxonomy.names([label]), BIRDNET)
     assert matched["column"].tolist() == [1] and matched["matched_by"].tolist() == ["common"]
 
@@ -62,7 +62,7 @@ def test_an_ebird_code_is_matched_before_any_name():
     assert matched["column"].tolist() == [1, -1] and matched["matched_by"].tolist() == ["ebird", ""]
 
 
-def test_a_name_that_two_classes_bear_says_nothing():
+def test_ambiguous_names_are_ignored():
     known = pd.DataFrame({"species": ["Pica pica", "Pica hudsonia"], "common_name": ["Magpie", "Magpie"]})
     assert taxonomy.match(taxonomy.names(["Magpie"]), known)["column"].tolist() == [-1]
 
@@ -79,6 +79,6 @@ def test_a_match_does_not_depend_on_the_order_of_the_labels(competition):
     assert dict(zip(backwards["label"], backwards["column"], strict=True)) == {"eurbla": 0, "1139490": -1, "grywag": 1}
 
 
-def test_coverage_shows_the_labels_that_nobody_knows():
+def test_coverage_shows_labels_without_a_teacher():
     table = taxonomy.coverage({"birdnet": ["a"], "detectors": ["b"]}, ["a", "b", "c"])
     assert table.loc["a"].tolist() == [True, False] and not table.loc["c"].any()
