@@ -71,17 +71,18 @@ class BatchedEmbedder(PatchwiseEmbedder):
     (embeddings, scores) of (patches, samples).
     """
 
-    def __init__(self, name, receipt, dim, class_names, is_bird):
+    def __init__(self, source, network, backend, class_column="species"):
         """
         Args:
-            name: of the embedder.
-            receipt: of its weights, with their ``sha256``; see ``weights.Source.receipt``.
-            dim: of an embedding.
-            class_names, is_bird: list of str, and (classes,) bool.
+            source: ``weights.Source``, whose name is that of the embedder.
+            network: ``Network``.
+            backend: for the receipt.
+            class_column: of ``network.species``, which names the classes.
         """
-        self.name, self.dim, self.class_names, self._is_bird = name, dim, class_names, is_bird
-        self.key = runtime.digest({"name": name, "sha256": receipt["sha256"], "hop_s": self.hop_s, "recipe": 1})
-        self.weights = {name: receipt}
+        self.name, self.dim, self.species, self._network = source.name, network.dim, network.species, network.predict
+        self.class_names, self._is_bird = network.species[class_column].tolist(), network.species["is_wild"].to_numpy()
+        self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "hop_s": self.hop_s, "recipe": 1})
+        self.weights = {self.name: {**source.receipt(), "backend": backend}}
 
     def _predict_stream(self, blocks):
         patches = streaming.frames(blocks, self.patch_samples, self.hop_samples)

@@ -92,10 +92,8 @@ class BirdnetEmbedder(base.BatchedEmbedder):
     patch_s, hop_s = PATCH_S, HOP_S
     patch_samples, hop_samples, batch_size = PATCH_SAMPLES, HOP_SAMPLES, 16
 
-    def __init__(self, source, model):
-        is_wild = model.species["is_wild"].to_numpy()
-        super().__init__("birdnet", {**source.receipt(), "backend": "litert"}, model.dim, model.species["species"].tolist(), is_wild)
-        self.species, self._network = model.species, model.predict
+    def __init__(self, source, network):
+        super().__init__(source, network, "litert")
 
     def _predict(self, patches):
         logits, embeddings = self._network(patches)

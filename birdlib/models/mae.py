@@ -20,7 +20,7 @@ _MASKED = 0.75  # share of the patches
 
 
 class MaeError(runtime.BirdlibError):
-    """A transformer that cannot be built or loaded as asked."""
+    """A transformer that cannot be built as configured."""
 
 
 def build_encoder(size="base", n_frames=fbanks.N_FRAMES, n_mels=fbanks.N_MELS, patch=_PATCH):

@@ -17,7 +17,7 @@ _INITIAL_BIAS = -2.0  # of a species: most are absent
 
 
 class HeadError(runtime.BirdlibError):
-    """A head that cannot be built as asked."""
+    """A head that cannot be built as configured."""
 
 
 def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, orthogonality=0.01, attention_heads=None):

@@ -103,11 +103,8 @@ class PerchEmbedder(base.BatchedEmbedder):
     patch_s, hop_s = PATCH_S, HOP_S
     patch_samples, hop_samples, batch_size = PATCH_SAMPLES, HOP_SAMPLES, 8
 
-    def __init__(self, source, model):
-        class_names = model.species["ebird" if source.name == "perch" else "species"].tolist()
-        is_wild = model.species["is_wild"].to_numpy()
-        super().__init__(source.name, {**source.receipt(), "backend": "tensorflow"}, model.dim, class_names, is_wild)
-        self.species, self._network = model.species, model.predict
+    def __init__(self, source, network):
+        super().__init__(source, network, "tensorflow", "ebird" if source.name == "perch" else "species")
         _, self._activation = VERSIONS[source.name]
 
     def _predict(self, patches):

@@ -1,4 +1,4 @@
-"""What tests of networks need: what a model says, how steeply it depends on its weights, and what a saved copy says."""
+"""For tests of networks: outputs of a model, its gradients, and outputs of a saved copy in another process."""
 
 import os
 import subprocess
@@ -17,9 +17,9 @@ module = importlib.import_module(sys.argv[1])
 load = getattr(module, "load", None) or keras.saving.load_model
 keras.utils.set_random_seed(99)
 with np.load(sys.argv[2]) as arrays:
-    for model, said in zip(sys.argv[3::2], sys.argv[4::2]):
+    for model, path in zip(sys.argv[3::2], sys.argv[4::2]):
         model = load(model)
-        np.save(said, keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False)))
+        np.save(path, keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False)))
 """
 
 
@@ -31,8 +31,8 @@ def run(model, arrays):
     return keras.ops.convert_to_numpy(model(arrays, training=False))
 
 
-def slopes(model, arrays, value, unconnected="none"):
-    """Path of each trainable variable → slope of ``value(outputs)``; "zero" lets it depend on some variables only."""
+def gradients(model, arrays, value, unconnected="none"):
+    """Path of each trainable variable → gradient of ``value(outputs)``; "zero" lets it depend on some variables only."""
     import keras
 
     arrays = {name: keras.ops.convert_to_tensor(arrays[name], "float32") for name in model.input}
@@ -56,19 +56,19 @@ def slopes(model, arrays, value, unconnected="none"):
     else:
         pytest.skip("gradients are taken on TensorFlow and JAX only")
     paths = [variable.path for variable in model.trainable_variables]
-    return {path: keras.ops.convert_to_numpy(slope) for path, slope in zip(paths, found, strict=True)}
+    return {path: keras.ops.convert_to_numpy(gradient) for path, gradient in zip(paths, found, strict=True)}
 
 
 def aimed(vectors):
-    """A cost that some of the vectors' numbers raise and others lower."""
+    """A loss that some of the vectors' numbers raise and others lower."""
     import keras
 
     aim = np.random.default_rng(5).normal(size=vectors.shape[-1]).astype(np.float32)
     return keras.ops.sum(vectors * aim)
 
 
-def said_in_another_process(module, models, arrays, folder):
-    """What copies of the models say that are saved into ``folder`` and loaded by the module's ``load``, or by Keras' own, where only this module is imported."""
+def outputs_in_another_process(module, models, arrays, folder):
+    """Outputs of copies of the models that are saved into ``folder`` and loaded by the module's ``load``, or by Keras' own, where only this module is imported."""
     import keras
 
     arguments = [module.__name__, str(folder / "arrays.npz")]
@@ -85,4 +85,4 @@ def said_in_another_process(module, models, arrays, folder):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return [np.load(said) for said in arguments[3::2]]
+    return [np.load(path) for path in arguments[3::2]]

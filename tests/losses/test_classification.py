@@ -193,8 +193,8 @@ def test_huge_logits_do_not_overflow_and_have_gradients(name):
     wrong = (200.0 * (1 - 2 * labels)).astype(np.float32)
     loss = classification_losses.get(name, from_logits=True)
     assert math.isfinite(cost(loss, labels, wrong))
-    slopes = gradient(loss, labels, wrong)
-    assert np.isfinite(slopes).all() and (slopes[labels == 1] <= 0).all() and slopes[labels == 1].min() < 0
+    gradients = gradient(loss, labels, wrong)
+    assert np.isfinite(gradients).all() and (gradients[labels == 1] <= 0).all() and gradients[labels == 1].min() < 0
 
 
 @pytest.mark.parametrize("name", classification_losses.LOSSES)

@@ -70,8 +70,8 @@ def test_a_single_pair_has_no_loss():
 def test_a_batch_without_matches_has_no_gradient_of_vectors(name):
     targets, outputs = pairs([0, 1, 2], [3, 4, 5], at_degrees(0, 10, 20), at_degrees(5, 15, 25), np.zeros(3))
     assert cost(matching_losses.get(name), targets, outputs) == pytest.approx(math.log(2))
-    slopes = gradient(matching_losses.get(name), targets, outputs)
-    assert (slopes[:, :-1] == 0.0).all() and (slopes[:, -1] > 0).all()
+    gradients = gradient(matching_losses.get(name), targets, outputs)
+    assert (gradients[:, :-1] == 0.0).all() and (gradients[:, -1] > 0).all()
 
 
 # What each costs
@@ -225,10 +225,10 @@ def test_gradients_are_finite(name, vectors):
 def test_a_gradient_step_lowers_the_loss_and_moves_both_modalities(name):
     targets, outputs = crowd()
     loss = matching_losses.get(name)
-    slopes = gradient(loss, targets, outputs)
-    assert cost(loss, targets, outputs - 0.003 * slopes) < cost(loss, targets, outputs)
+    gradients = gradient(loss, targets, outputs)
+    assert cost(loss, targets, outputs - 0.003 * gradients) < cost(loss, targets, outputs)
     if name in WITH_VECTOR_TERM:
-        audio, video, _ = matching_losses.parts(slopes)
+        audio, video, _ = matching_losses.parts(gradients)
         assert np.abs(audio).max() > 1e-3 and np.abs(video).max() > 1e-3
 
 

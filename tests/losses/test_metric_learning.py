@@ -186,8 +186,8 @@ def test_gradients_are_finite(name, embeddings):
 def test_the_gradient_of_arcface_is_finite_at_cosines_of_1_and_of_minus_1(beyond):
     """Where arccos has an infinite slope; rounding may even give a cosine above 1."""
     cosines = (1.0 + beyond) * np.array([[1, -1], [-1, 1], [1, 1], [-1, -1]], np.float32)
-    slopes = gradient(metric_learning.get("arcface"), np.array([0, 0, 1, 1]), cosines)
-    assert np.isfinite(slopes).all() and slopes[1, 0] < 0  # the bird that is furthest from its centre is still pulled
+    gradients = gradient(metric_learning.get("arcface"), np.array([0, 0, 1, 1]), cosines)
+    assert np.isfinite(gradients).all() and gradients[1, 0] < 0  # the bird that is furthest from its centre is still pulled
 
 
 @pytest.mark.parametrize("name", IN_BATCH[1:])

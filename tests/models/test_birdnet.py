@@ -60,35 +60,35 @@ def test_there_is_a_patch_every_second_and_a_half_and_no_sample_is_lost(embedder
     assert len(embedder.embed(noise(504_001))[0]) == 7  # one sample beyond 10.5 s
 
 
-def test_a_patch_is_what_is_heard_in_its_three_seconds(embedder):
+def test_an_embedding_depends_on_its_three_seconds_only(embedder):
     waveform = noise(480_000)
     embeddings, _ = embedder.embed(waveform)
     alone, _ = embedder.embed(waveform[2 * 72_000 : 2 * 72_000 + 144_000])
     assert np.array_equal(embeddings[2], alone[0])
 
 
-def test_any_blocks_give_what_the_whole_waveform_gives(embedder):
+def test_streaming_equals_the_whole_waveform(embedder):
     waveform = noise(20 * 72_000 + 5)
     pieces = zip(*embedder.embed_stream(np.split(waveform, [1, 7, 50_000, 50_001, 700_000])), strict=True)
     for parts, expected in zip(pieces, embedder.embed(waveform), strict=True):
         assert np.array_equal(np.concatenate(parts), expected)
 
 
-def test_the_embedding_is_what_the_last_layer_sees_not_the_scores(embedder, small):
+def test_the_embedding_is_the_input_of_the_last_layer(embedder, small):
     """Its ReLU makes it non-negative; twice as loud is twice the embedding in this network without biases."""
     waveform = noise(144_000)
     one, two = embedder.embed(waveform)[0], embedder.embed(2 * waveform)[0]
     assert one.min() >= 0.0 and one.max() > 0.0 and np.allclose(two, 2 * one, rtol=1e-4)
 
 
-def test_the_bird_score_is_that_of_the_likeliest_wild_species(embedder):
+def test_the_bird_score_is_the_highest_of_a_wild_species(embedder):
     waveform = noise(300_000)
     scores = embedder.scores(waveform)
     assert scores.shape == (4, 4) and embedder.class_names[0] == "Turdus merula"
     assert np.array_equal(embedder.embed(waveform)[1], scores[:, [0, 2]].max(axis=1))
 
 
-def test_the_key_changes_with_the_weights_and_the_receipt_tells_their_licence(embedder, small):
+def test_the_key_changes_with_the_weights_and_the_receipt_has_their_licence(embedder, small):
     import dataclasses
 
     other = dataclasses.replace(small, sha256="cd" * 32)
@@ -125,7 +125,7 @@ def test_labels_of_another_version_are_refused(small, tmp_path):
         birdnet.load(dataclasses.replace(small, path=tmp_path))
 
 
-def test_stage_03_takes_it_by_name(small, monkeypatch):
+def test_birdnet_is_an_embedder_by_name(small, monkeypatch):
     monkeypatch.setattr(weights, "fetch", lambda name, folder: {"birdnet": small}[name])
     assert embedders.load("birdnet").name == "birdnet"
     with pytest.raises(embedders.EmbedderError, match="LiteRT only"):
@@ -133,7 +133,7 @@ def test_stage_03_takes_it_by_name(small, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_real_birdnet_knows_engines_from_birds_and_thousands_of_species(real):
+def test_the_real_birdnet_has_6522_classes_and_a_low_bird_score_for_silence(real):
     assert real.dim == 1024 and len(real.species) == 6522 and real.species["is_wild"].sum() == 6522 - 11
     assert {"Turdus merula", "Melospiza melodia"} <= set(real.class_names)
     embeddings, bird_score = real.embed(np.zeros(144_000, np.float32))
@@ -141,14 +141,14 @@ def test_the_real_birdnet_knows_engines_from_birds_and_thousands_of_species(real
 
 
 @pytest.mark.slow
-def test_the_real_birdnet_does_not_care_how_loud_a_recording_is(real):
+def test_embeddings_of_the_real_birdnet_do_not_depend_on_loudness(real):
     waveform = noise(144_000)
     loud, faint = real.embed(waveform)[0][0], real.embed(0.1 * waveform)[0][0]
     assert np.dot(loud, faint) / np.linalg.norm(loud) / np.linalg.norm(faint) > 0.999
 
 
 @pytest.mark.slow
-def test_the_real_birdnet_hears_a_bird_of_the_sample(real):
+def test_the_real_birdnet_scores_a_bird_of_the_sample_above_noise(real):
     """Drawn birds are no species, but more like birds than noise is."""
     from birdlib.data.synthetic import sample
 

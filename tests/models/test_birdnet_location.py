@@ -36,12 +36,12 @@ def test_the_swift_is_expected_in_june_and_the_blackbird_always(expect):
 
 
 @pytest.mark.parametrize("place", [(91, 0, 1), (0, 181, 1), (0, 0, 0), (0, 0, 49), (float("nan"), 0, 1)])
-def test_places_and_weeks_that_cannot_be_are_refused(expect, place):
+def test_locations_and_weeks_out_of_range_are_refused(expect, place):
     with pytest.raises(birdnet_location.LocationError):
         expect(*place)
 
 
-def test_a_list_of_other_classes_is_refused(tmp_path):
+def test_labels_of_another_version_are_refused(tmp_path):
     with pytest.raises(birdnet_location.LocationError, match="3 labels for 2 classes"):
         birdnet_location.load(make(tmp_path, n_classes=2))
 
@@ -61,11 +61,11 @@ def test_a_year_has_forty_eight_weeks():
         ("S01_20251399_061000.ogg", None),
     ],
 )
-def test_the_day_is_read_from_a_soundscape_s_name(name, day):
+def test_the_date_is_read_from_a_soundscape_file_name(name, day):
     assert birdnet_location.day_in_name(name) == day
 
 
-def test_the_place_is_read_from_the_competition_s_text(tmp_path):
+def test_the_location_is_read_from_recording_location_txt(tmp_path):
     assert birdnet_location.read_location(tmp_path) is None
     (tmp_path / "recording_location.txt").write_text("El Silencio\n\nCoordinates:\n\nLatitude: 6.76\nLongitude: -74.21\n")
     assert birdnet_location.read_location(tmp_path) == (6.76, -74.21)
@@ -74,7 +74,7 @@ def test_the_place_is_read_from_the_competition_s_text(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_real_model_knows_where_cardinals_and_blackbirds_live():
+def test_the_real_model_separates_species_of_berlin_and_ithaca():
     source = weights.fetch("birdnet_location")
     expect = birdnet_location.load(source)
     berlin, ithaca = expect(52.5, 13.4, 20), expect(42.4, -76.5, 20)

@@ -30,7 +30,7 @@ def test_a_model_of_kaggle_is_copied_out_of_its_cache(tmp_path, kagglehub, new):
     assert (new / "saved_model.pb").read_bytes() == b"graph"
 
 
-def test_what_kaggle_refuses_is_told(kagglehub, new):
+def test_the_error_of_kaggle_is_reported(kagglehub, new):
     class BackendError(Exception):
         pass
 

@@ -7,7 +7,7 @@ from birdlib.models import litert as models_litert
 
 @pytest.fixture(scope="module", params=["tensorflow", "litert"])
 def embedder(request, tmp_path_factory):
-    """An embedder around a small random network, by either way to compute."""
+    """An embedder around a small random network, by either backend."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIRDLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
         return small_embedder(backend=request.param)
@@ -26,12 +26,12 @@ def small_embedder(octave_down=True, backend="tensorflow", sha256="ab" * 32, n_t
     layers = [("conv", 2, kernel, np.zeros(8)), ("conv", 1, wide, np.zeros(1024)), ("dense", 1, dense, np.zeros(521))]
     model = yamnet.build_model(layers)
 
-    def hear(waveform):
-        heard = model(yamnet.pad(waveform)[None])
-        return tuple(np.asarray(heard[name])[0] for name in ("scores", "embeddings", "log_mel"))
+    def predict(waveform):
+        outputs = model(yamnet.pad(waveform)[None])
+        return tuple(np.asarray(outputs[name])[0] for name in ("scores", "embeddings", "log_mel"))
 
     names = [*yamnet.BIRD_CLASSES, *(f"Class {i}" for i in range(len(yamnet.BIRD_CLASSES), 521))]
-    whole = yamnet.Yamnet(names, hear, model.get_layer("front_end"), model.get_layer("body"))
+    whole = yamnet.Yamnet(names, predict, model.get_layer("front_end"), model.get_layer("body"))
     source = weights.Source("yamnet", None, "test", sha256, "none", "tflite")
     return yamnet_embedder.YamnetEmbedder(source, whole, octave_down, backend, n_threads)
 
@@ -64,7 +64,7 @@ def test_padding_and_neighbours_do_not_change_an_embedding(embedder):
     assert np.abs(alone[:whole] - before[:whole]).max() < 1e-5
 
 
-def test_any_blocks_give_what_the_whole_waveform_gives(embedder):
+def test_streaming_equals_the_whole_waveform(embedder):
     waveform = noise(900_001)
     cuts = [1, 7, 50_000, 50_001, 700_000]
     streamed = zip(*embedder.embed_stream(np.split(waveform, cuts)), strict=True)
@@ -103,21 +103,21 @@ def test_the_octave_down_view_is_the_mean_of_the_three_slow_patches(embedder):
     assert np.allclose(embeddings[:5, 1024:], expected, atol=1e-4)
 
 
-def test_the_bird_score_is_that_of_the_likeliest_bird_class(embedder):
+def test_the_bird_score_is_the_highest_of_a_bird_class(embedder):
     waveform = noise(100_000)
     scores = embedder.scores(waveform)
     assert scores.shape[1] == len(embedder.class_names) == 521
     assert np.array_equal(embedder.embed(waveform)[1], scores[:, : len(yamnet.BIRD_CLASSES)].max(axis=1))
 
 
-def test_the_key_changes_with_all_that_changes_the_numbers():
-    """But not with the way to compute, which agrees within rounding."""
+def test_the_key_changes_with_weights_and_views_but_not_with_threads():
+    """The backends agree within rounding."""
     keys = [small_embedder(), small_embedder(octave_down=False), small_embedder(sha256="cd" * 32)]
     assert len({one.key for one in keys}) == 3
     assert small_embedder(n_threads=1).key == keys[0].key
 
 
-def test_litert_is_compared_with_tensorflow_before_it_is_trusted(tmp_path, monkeypatch):
+def test_litert_is_used_only_where_it_agrees_with_tensorflow(tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path))
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
     monkeypatch.setattr(models_litert.importlib.util, "find_spec", lambda name: name)
@@ -143,15 +143,15 @@ def test_the_number_of_threads_does_not_change_an_embedding(tmp_path, monkeypatc
     assert np.abs(one - two).max() < 1e-5
 
 
-def test_the_official_saved_model_embeds_too():
-    """It comes in one piece, so each view is heard as a whole."""
+def test_the_official_saved_model_is_an_embedder_too():
+    """It comes in one piece, so each view is outputs as a whole."""
 
-    def hear(waveform):
+    def predict(waveform):
         patches = np.lib.stride_tricks.sliding_window_view(waveform, 15_600)[::7_680]
         level = np.abs(patches).mean(axis=1, keepdims=True)
         return np.repeat(level, 521, axis=1), np.repeat(level, 1024, axis=1), None
 
-    official = yamnet.Yamnet(["Bird", *map(str, range(520))], hear)
+    official = yamnet.Yamnet(["Bird", *map(str, range(520))], predict)
     source = weights.Source("yamnet", None, "test", "ef" * 32, "none", "savedmodel")
     embedder = yamnet_embedder.YamnetEmbedder(source, official)
     embeddings, bird_score = embedder.embed(np.full(900_000, 0.5, np.float32))
@@ -168,7 +168,7 @@ def test_an_unknown_choice_is_an_error_that_lists_the_known(wrong):
 
 
 @pytest.mark.slow
-def test_the_real_yamnet_computes_the_same_in_both_ways(real):
+def test_the_real_yamnet_is_the_same_in_both_backends(real):
     """Against a recording rather than the patches that the parity check makes."""
     waveform = noise(320_000)
     other = embedders.load("yamnet", backend="tensorflow")

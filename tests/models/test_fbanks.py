@@ -26,18 +26,18 @@ def tone(hz, seconds=1.0, level=0.1):
     return (level * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE_HZ)) / RATE_HZ)).astype(np.float32)
 
 
-def test_numbers_are_those_of_kaldi():
+def test_log_mel_values_equal_kaldi():
     rng = np.random.default_rng(0)
     waveform = np.float32(0.05 * rng.normal(size=RATE_HZ)) + tone(3_000.0)
-    heard = fbanks.spectrograms(waveform[None])[0] * 2 * fbanks.STD + fbanks.MEAN
-    assert np.allclose(heard[:98], kaldi(waveform), atol=2e-3)
+    log_mel = fbanks.spectrograms(waveform[None])[0] * 2 * fbanks.STD + fbanks.MEAN
+    assert np.allclose(log_mel[:98], kaldi(waveform), atol=2e-3)
 
 
-def test_five_seconds_are_498_frames_and_the_rest_is_as_quiet_as_the_quietest():
+def test_five_seconds_are_498_frames_padded_with_the_lowest_value():
     """1 + (160,000 - 800) / 320 = 498.5, and frames are whole."""
-    heard = fbanks.spectrograms(np.random.default_rng(1).normal(size=(2, fbanks.CLIP_SAMPLES)) * [[0.1], [0.01]])
-    assert heard.shape == (2, 512, 128)
-    for clip in heard:
+    log_mel = fbanks.spectrograms(np.random.default_rng(1).normal(size=(2, fbanks.CLIP_SAMPLES)) * [[0.1], [0.01]])
+    assert log_mel.shape == (2, 512, 128)
+    for clip in log_mel:
         assert (clip[498:] == clip[:498].min()).all() and clip[497].std() > 0
 
 
@@ -54,12 +54,12 @@ def test_ten_times_louder_adds_the_logarithm_of_a_hundred():
     assert loud[50, band] - quiet[50, band] == pytest.approx(np.log(100.0) / (2 * fbanks.STD), abs=1e-3)
 
 
-def test_silence_is_the_least_there_is():
+def test_silence_is_the_lowest_value():
     """(ln 1.19e-7 + 7.2) / 8.86 = -0.987, everywhere."""
     assert np.allclose(fbanks.spectrograms(np.zeros((1, RATE_HZ))), -0.987, atol=1e-3)
 
 
-def test_what_is_heard_does_not_depend_on_the_other_clips():
+def test_a_spectrogram_does_not_depend_on_the_other_clips():
     clips = np.stack([tone(1_000.0), tone(4_000.0, level=0.001)])
     assert np.allclose(fbanks.spectrograms(clips)[1], fbanks.spectrograms(clips[1:])[0], atol=1e-5)
 

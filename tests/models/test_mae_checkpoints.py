@@ -31,8 +31,8 @@ def published(rng):
     return {name: np.float32(0.3 * rng.normal(size=shape)) for name, shape in shapes.items()}
 
 
-def listened(tensors, spectrogram):
-    """What the published network makes of a spectrogram (frames, mels), in double precision: (embedding, tokens)."""
+def published_outputs(tensors, spectrogram):
+    """Outputs of the published network for a spectrogram (frames, mels), in double precision: (embedding, tokens)."""
     t = {name: tensor.astype(float) for name, tensor in tensors.items()}
 
     def norm(x, name):
@@ -75,15 +75,15 @@ def tensors():
     return published(np.random.default_rng(0))
 
 
-def test_a_published_checkpoint_says_what_its_own_network_says(tensors, tmp_path):
+def test_outputs_equal_those_of_the_published_network(tensors, tmp_path):
     clips = spectrograms(2, np.random.default_rng(1))
     outputs = arrays(mae_checkpoints.load(write(tmp_path, tensors), N_MELS)(clips))
     for clip, embedding, tokens in zip(clips, outputs["embedding"], outputs["tokens"], strict=True):
-        expected = listened(tensors, clip)
+        expected = published_outputs(tensors, clip)
         assert np.allclose(embedding, expected[0], atol=1e-4) and np.allclose(tokens, expected[1], atol=1e-4)
 
 
-def test_names_may_have_a_prefix_and_decoders_and_heads_stay_behind(tensors, tmp_path):
+def test_prefixes_decoders_and_heads_are_ignored(tensors, tmp_path):
     clips = spectrograms(1, np.random.default_rng(1))
     plain = arrays(mae_checkpoints.load(write(tmp_path, tensors), N_MELS)(clips))
     wrapped = {f"model.encoder.{name}": tensor for name, tensor in tensors.items()}
@@ -92,19 +92,19 @@ def test_names_may_have_a_prefix_and_decoders_and_heads_stay_behind(tensors, tmp
     assert np.array_equal(plain["tokens"], other["tokens"])
 
 
-def test_numbers_of_16_bits_are_read(tensors, tmp_path):
+def test_float16_tensors_are_read_as_float32(tensors, tmp_path):
     read = mae_checkpoints.read(write(tmp_path, {name: tensor.astype(np.float16) for name, tensor in tensors.items()}))
     assert all(read[name].dtype == np.float32 and np.allclose(read[name], tensors[name], atol=1e-3) for name in tensors)
 
 
-def test_right_after_pretraining_there_is_no_second_norm(tensors, tmp_path):
+def test_a_checkpoint_of_pretraining_has_no_second_norm(tensors, tmp_path):
     del tensors["fc_norm.weight"], tensors["fc_norm.bias"]
     norm = mae_checkpoints.load(write(tmp_path, tensors), N_MELS).get_layer("embedding_norm")
     assert [weight.tolist() for weight in norm.get_weights()] == [[1.0] * DIM, [0.0] * DIM]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.pop("blocks.1.mlp.fc2.bias"), "lacks the tensor blocks.1.mlp.fc2.bias"),
         (lambda t: t.pop("pos_embed"), "is no Bird-MAE"),
@@ -113,15 +113,15 @@ def test_right_after_pretraining_there_is_no_second_norm(tensors, tmp_path):
         (lambda t: t.update({"norm.bias": np.full(DIM, np.nan, np.float32)}), "norm.bias holds NaN"),
     ],
 )
-def test_another_network_is_refused_by_the_name_of_what_differs(tensors, tmp_path, change, told):
+def test_another_network_is_an_error_that_names_the_tensor(tensors, tmp_path, change, message):
     change(tensors)
     path = write(tmp_path, tensors)
-    with pytest.raises(mae_checkpoints.CheckpointError, match=told) as caught:
+    with pytest.raises(mae_checkpoints.CheckpointError, match=message) as caught:
         mae_checkpoints.load(path, N_MELS)
     assert str(path) in str(caught.value)
 
 
-def test_a_checkpoint_that_is_not_whole_is_refused(tensors, tmp_path):
+def test_a_truncated_or_missing_checkpoint_is_an_error(tensors, tmp_path):
     path = write(tmp_path, tensors)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(mae_checkpoints.CheckpointError, match="no whole safetensors file"):
@@ -130,10 +130,10 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tensors, tmp_path):
         mae_checkpoints.read(tmp_path / "nowhere.safetensors")
 
 
-def test_of_an_unknown_size_the_heads_must_be_told(tensors, tmp_path):
+def test_an_unknown_size_needs_the_number_of_heads(tensors, tmp_path):
     path = write(tmp_path, tensors, config=False)
     with pytest.raises(mae_checkpoints.CheckpointError, match="name heads"):
         mae_checkpoints.load(path, N_MELS)
     clips = spectrograms(1, np.random.default_rng(1))
-    told = arrays(mae_checkpoints.load(path, N_MELS, heads=HEADS)(clips))["embedding"][0]
-    assert np.allclose(told, listened(tensors, clips[0])[0], atol=1e-4)
+    embedding = arrays(mae_checkpoints.load(path, N_MELS, heads=HEADS)(clips))["embedding"][0]
+    assert np.allclose(embedding, published_outputs(tensors, clips[0])[0], atol=1e-4)

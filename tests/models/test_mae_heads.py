@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from models import run, said_in_another_process
+from models import outputs_in_another_process, run
 from tiny_mae import SIZE, arrays, encoder, spectrograms
 
 from birdlib.models import mae, mae_heads
@@ -9,34 +9,34 @@ DIM, TOKENS = 16, 9
 
 
 @pytest.fixture(scope="module")
-def listener():
+def tiny_encoder():
     return encoder()
 
 
-def test_the_deep_head_has_the_layers_of_the_recipe(listener):
+def test_the_deep_head_has_the_layers_of_the_recipe(tiny_encoder):
     """768 → dropout .3 → 512 GELU → .2 → 256 GELU → .1 → classes, after the encoder's own dim."""
-    head = mae_heads.build_head("mlp", listener, 5)
-    told = [
+    head = mae_heads.build_head("mlp", tiny_encoder, 5)
+    layers = [
         layer.rate if "dropout" in layer.name else (layer.units, layer.activation.__name__)
         for layer in head.layers
         if hasattr(layer, "rate") or hasattr(layer, "units")
     ]
-    assert told == [0.3, (512, "gelu"), 0.2, (256, "gelu"), 0.1, (5, "linear")]
+    assert layers == [0.3, (512, "gelu"), 0.2, (256, "gelu"), 0.1, (5, "linear")]
 
 
 @pytest.mark.parametrize("kind", mae_heads.HEADS)
 @pytest.mark.parametrize("mode", mae_heads.ACTIVATIONS)
-def test_heads_tell_probabilities(listener, kind, mode):
-    said = run(
-        mae_heads.build_head(kind, listener, 3, mode=mode), arrays(listener(spectrograms(4, np.random.default_rng(0))))
+def test_heads_output_probabilities(tiny_encoder, kind, mode):
+    scores = run(
+        mae_heads.build_head(kind, tiny_encoder, 3, mode=mode), arrays(tiny_encoder(spectrograms(4, np.random.default_rng(0))))
     )
-    assert said.shape == (4, 3) and (said > 0).all() and (said < 1).all()
-    assert np.allclose(said.sum(axis=1), 1, atol=1e-5) == (mode == "single")
+    assert scores.shape == (4, 3) and (scores > 0).all() and (scores < 1).all()
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-5) == (mode == "single")
 
 
-def test_a_prototype_is_found_in_whichever_patch_it_sounds(listener):
+def test_a_prototype_matches_in_any_patch(tiny_encoder):
     """Its cosine is then 1, so the logit is at least w * 1 - 2; where all patches point the other way it is -w - 2."""
-    head = mae_heads.build_head("prototypical", listener, 2, n_prototypes=1)
+    head = mae_heads.build_head("prototypical", tiny_encoder, 2, n_prototypes=1)
     prototypes = np.zeros((2, 1, DIM), np.float32)
     prototypes[0, 0, 0] = prototypes[1, 0, 1] = 3.0
     head.get_layer("prototypes").set_weights([prototypes])
@@ -44,23 +44,23 @@ def test_a_prototype_is_found_in_whichever_patch_it_sounds(listener):
     tokens = np.tile(class_token, (2, TOKENS, 1)).astype(np.float32)
     tokens[:, 1:, 0] -= 1.0
     tokens[1, 5] = class_token + 7.0 * np.eye(DIM)[0]
-    said = run(head, {"tokens": tokens})
-    logits = np.log(said / (1 - said))
+    scores = run(head, {"tokens": tokens})
+    logits = np.log(scores / (1 - scores))
     assert np.allclose(logits, [[-3.0, -2.0], [-1.0, -2.0]], atol=1e-4)
 
 
-def test_prototypes_of_a_species_shall_differ(listener):
+def test_similar_prototypes_of_a_species_are_penalised(tiny_encoder):
     """Three alike cost 3 * 2 products of 1, orthogonal ones nothing; half of the species alike, half of it."""
-    head = mae_heads.build_head("prototypical", listener, 2, n_prototypes=3, orthogonality=0.01)
+    head = mae_heads.build_head("prototypical", tiny_encoder, 2, n_prototypes=3, orthogonality=0.01)
     alike, apart = np.ones((3, DIM)), np.eye(3, DIM)
     for prototypes, cost in (([alike, alike], 0.06), ([apart, 5 * apart], 0.0), ([apart, alike], 0.03)):
         head.get_layer("prototypes").set_weights([np.array(prototypes)])
         assert float(sum(head.losses)) == pytest.approx(cost, abs=1e-6)
 
 
-def test_no_prototype_ever_speaks_against_its_species(listener):
+def test_weights_of_prototypes_stay_non_negative(tiny_encoder):
     """Trained on what it likes being absent, its weight ends at 0, not below."""
-    head = mae_heads.build_head("prototypical", listener, 1, n_prototypes=2)
+    head = mae_heads.build_head("prototypical", tiny_encoder, 1, n_prototypes=2)
     tokens = np.random.default_rng(0).normal(size=(8, TOKENS, DIM)).astype(np.float32)
     head.compile("sgd", "binary_crossentropy")
     head.optimizer.learning_rate = 50.0
@@ -68,8 +68,8 @@ def test_no_prototype_ever_speaks_against_its_species(listener):
     assert (head.get_layer("evidence").get_weights()[0] >= 0).all()
 
 
-def test_attention_does_not_care_for_the_order_of_tokens(listener):
-    head = mae_heads.build_head("attentive", listener, 3)
+def test_attention_does_not_depend_on_the_order_of_tokens(tiny_encoder):
+    head = mae_heads.build_head("attentive", tiny_encoder, 3)
     tokens = np.random.default_rng(0).normal(size=(4, TOKENS, DIM)).astype(np.float32)
     assert np.allclose(run(head, {"tokens": tokens}), run(head, {"tokens": tokens[:, ::-1]}), atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_attention_does_not_care_for_the_order_of_tokens(listener):
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "prototypical")) for kind in mae_heads.HEADS]
 )
-def test_each_head_learns_which_of_two_birds_sings(listener, kind):
+def test_each_head_learns_to_separate_two_species(tiny_encoder, kind):
     """A bird is a direction in which one patch, and so the mean, is moved."""
     import keras
 
@@ -85,44 +85,44 @@ def test_each_head_learns_which_of_two_birds_sings(listener, kind):
     labels = rng.integers(2, size=64)
     tokens = rng.normal(size=(64, TOKENS, DIM)).astype(np.float32)
     tokens[np.arange(64), rng.integers(1, TOKENS, 64), labels] += 12.0
-    given = {"tokens": tokens, "embedding": tokens[:, 1:].mean(axis=1)}
+    inputs = {"tokens": tokens, "embedding": tokens[:, 1:].mean(axis=1)}
     keras.utils.set_random_seed(0)
-    head = mae_heads.build_head(kind, listener, 2, mode="single", n_prototypes=3)
+    head = mae_heads.build_head(kind, tiny_encoder, 2, mode="single", n_prototypes=3)
     head.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
-    head.fit({name: given[name] for name in head.input}, labels, epochs=25, batch_size=32, verbose=0)
-    assert (run(head, given).argmax(axis=1) == labels).mean() > 0.9
+    head.fit({name: inputs[name] for name in head.input}, labels, epochs=25, batch_size=32, verbose=0)
+    assert (run(head, inputs).argmax(axis=1) == labels).mean() > 0.9
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_probing_trains_the_head_alone(freeze):
-    listener = mae.build_encoder(SIZE, 512, 128)
-    head = mae_heads.build_head("linear", listener, 3)
-    model = mae_heads.classifier(listener, head, freeze)
+    tiny_encoder = mae.build_encoder(SIZE, 512, 128)
+    head = mae_heads.build_head("linear", tiny_encoder, 3)
+    model = mae_heads.classifier(tiny_encoder, head, freeze)
     assert len(model.trainable_variables) == len(head.trainable_variables) + (
-        0 if freeze else len(listener.trainable_variables)
+        0 if freeze else len(tiny_encoder.trainable_variables)
     )
     assert {"front_end", "body"} <= {layer.name for layer in model.layers}
 
 
 @pytest.mark.slow
-def test_a_saved_classifier_says_the_same_where_nothing_else_is_known(tmp_path):
+def test_a_saved_classifier_has_the_same_outputs_in_another_process(tmp_path):
     import keras
 
-    listener = mae.build_encoder(SIZE, 512, 128)
+    tiny_encoder = mae.build_encoder(SIZE, 512, 128)
     waveforms = np.float32(0.1 * np.random.default_rng(0).normal(size=(2, 160_000)))
     models = []
     for kind in ("prototypical", "attentive"):
-        model = mae_heads.classifier(listener, mae_heads.build_head(kind, listener, 3))
+        model = mae_heads.classifier(tiny_encoder, mae_heads.build_head(kind, tiny_encoder, 3))
         waveform = keras.Input((160_000,), name="waveform")
         models.append(keras.Model({"waveform": waveform}, model(waveform)))
-    said = said_in_another_process(mae_heads, models, {"waveform": waveforms}, tmp_path)
+    scores = outputs_in_another_process(mae_heads, models, {"waveform": waveforms}, tmp_path)
     assert all(
-        np.allclose(a, run(model, {"waveform": waveforms}), atol=1e-5) for a, model in zip(said, models, strict=True)
+        np.allclose(a, run(model, {"waveform": waveforms}), atol=1e-5) for a, model in zip(scores, models, strict=True)
     )
 
 
-def test_what_does_not_exist_is_refused_by_name(listener):
+def test_unknown_kinds_and_modes_are_errors_that_list_the_known(tiny_encoder):
     with pytest.raises(mae_heads.HeadError, match="kind is 'knn': choose one of linear, mlp, attentive, prototypical"):
-        mae_heads.build_head("knn", listener, 3)
+        mae_heads.build_head("knn", tiny_encoder, 3)
     with pytest.raises(mae_heads.HeadError, match="mode is 'both': choose one of single, multi"):
-        mae_heads.build_head("mlp", listener, 3, mode="both")
+        mae_heads.build_head("mlp", tiny_encoder, 3, mode="both")

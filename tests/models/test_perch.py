@@ -83,14 +83,14 @@ def test_up_to_five_seconds_are_one_patch(embedder, n_samples):
     assert len(embedder.embed(tone(n_samples))[0]) == 1
 
 
-def test_a_faint_and_a_loud_recording_sound_alike_and_an_offset_is_not_heard(embedder):
+def test_loudness_and_an_offset_do_not_change_an_embedding(embedder):
     """The first number of the test's embedding is the loudest sample: 0.25, whatever came in; the third is the mean."""
     loud, faint = embedder.embed(tone(160_000)), embedder.embed(0.01 * tone(160_000) + 0.3)
     assert np.allclose(loud[0], faint[0], atol=1e-3) and loud[0][0, 0] == pytest.approx(0.25, abs=1e-4)
     assert np.isfinite(embedder.embed(np.zeros(160_000, np.float32))[0]).all()  # silence has no peak to scale
 
 
-def test_version_1_scores_each_bird_by_itself_and_version_2_shares_out_one(sources):
+def test_version_1_scores_are_sigmoids_and_version_2_a_softmax(sources):
     """At a sign change in each sample, logits are 2k + 0 or so: sigmoids do not add up to 1, a softmax does."""
     one, two = (perch.PerchEmbedder(sources[form], perch.load(sources[form])) for form in ("dict", "signature"))
     assert one.scores(tone(160_000)).sum() > 1.5
@@ -104,13 +104,13 @@ def test_the_classes_of_version_1_are_ebird_codes_and_those_of_version_2_names(s
     assert second["is_wild"].tolist() == [True, True, True, False]  # people who speak are not wildlife
 
 
-def test_people_who_speak_are_no_bird(sources):
+def test_speech_does_not_count_as_a_bird(sources):
     two = perch.PerchEmbedder(sources["signature"], perch.load(sources["signature"]))
     scores, (_, bird_score) = two.scores(tone(160_000)), two.embed(tone(160_000))
     assert scores[0].argmax() == 3 and bird_score[0] == scores[0, :3].max()
 
 
-def test_a_list_of_other_classes_is_refused(sources, tmp_path):
+def test_labels_of_another_version_are_refused(sources, tmp_path):
     import shutil
 
     folder = shutil.copytree(sources["dict"].path, tmp_path / "model")
@@ -123,7 +123,7 @@ def test_a_list_of_other_classes_is_refused(sources, tmp_path):
         perch.load(source)
 
 
-def test_it_is_an_embedder_by_name(sources, monkeypatch):
+def test_perch_is_an_embedder_by_name(sources, monkeypatch):
     monkeypatch.setattr(weights, "fetch", lambda name, folder: sources["dict"])
     assert embedders.load("perch").name == "perch"
     with pytest.raises(embedders.EmbedderError, match="TensorFlow only"):

@@ -33,13 +33,13 @@ def test_mean_pooling_of_one_view_points_where_the_plain_average_points():
     assert np.allclose(feature, average / np.linalg.norm(average), atol=1e-6)
 
 
-def test_only_the_ratio_of_weights_counts():
+def test_only_the_ratio_of_weights_matters():
     patch_pooling = pooling.build_pooling(DIM)
     embeddings, weights = heard(6)
     assert np.allclose(patch_pooling(embeddings, weights), patch_pooling(embeddings, 7.0 * weights), atol=1e-6)
 
 
-def test_the_order_of_patches_does_not_count():
+def test_the_order_of_patches_does_not_matter():
     patch_pooling = pooling.build_pooling(DIM)
     embeddings, weights = heard(6)
     assert np.allclose(
@@ -66,7 +66,7 @@ def test_pool_gives_each_slice_the_feature_of_its_patches():
     assert np.allclose(pooled[1], patch_pooling(embeddings[:, 3:9], weights[:, 3:9]), atol=1e-6)
 
 
-def test_silence_has_some_weight():
+def test_silence_has_the_minimum_weight():
     assert pooling.patch_weights(np.array([0.0, 0.6])).tolist() == pytest.approx([pooling.MIN_WEIGHT, 0.6])
 
 

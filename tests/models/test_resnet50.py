@@ -33,7 +33,7 @@ def clock():
     return image
 
 
-def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path):
+def test_hdf5_and_tfjs_give_the_same_weights(tmp_path):
     """The HDF5 file is laid out as Keras' own is, layers without weights among the others."""
     import h5py
 
@@ -62,7 +62,7 @@ def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_drawn_clock_is_a_clock():
+def test_a_synthetic_clock_is_classified_as_a_clock():
     """By the top that the network for TensorFlow.js came with, whose other 318 tensors are all used."""
     import keras
 

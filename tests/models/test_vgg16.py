@@ -19,7 +19,7 @@ def convolutions(model):
     return [layer.get_weights() for layer in model.layers if layer.weights]
 
 
-def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path, monkeypatch):
+def test_hdf5_and_onnx_give_the_same_weights(tmp_path, monkeypatch):
     """The HDF5 file is laid out as Keras' own is, layers without weights among the others."""
     import h5py
 
@@ -43,7 +43,7 @@ def test_both_formats_put_the_same_numbers_into_the_same_places(tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_the_weights_are_oxfords(real):
+def test_the_weights_equal_oxfords_release(real):
     """First number of each kernel and bias in Oxford's own release for MatConvNet, where red comes first; here it is last."""
     expected = [
         (0.4800154, 0.73429835), (0.16621928, -0.30912212), (-0.008902963, -0.04577766), (-0.0023012366, -0.06418542),

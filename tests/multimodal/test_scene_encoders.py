@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from models import aimed, run, said_in_another_process, slopes
+from models import aimed, gradients, outputs_in_another_process, run
 
 from birdlib import runtime
 from birdlib.losses import matching as matching_losses
@@ -142,7 +142,7 @@ def test_pixels_may_be_integers_or_floats():
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)
 def test_gradients_of_silence_and_darkness_are_finite(kind, name):
     dark = {key: np.zeros_like(array[:1]) for key, array in scenes().items()}
-    assert all(np.isfinite(slope).all() for slope in slopes(encoder(kind, name), dark, aimed).values())
+    assert all(np.isfinite(slope).all() for slope in gradients(encoder(kind, name), dark, aimed).values())
 
 
 @pytest.mark.parametrize("make", [scene_encoders.audio_encoder, scene_encoders.video_encoder])
@@ -172,7 +172,7 @@ def test_any_audio_encoder_combines_with_any_video_encoder(audio, video):
 @pytest.mark.parametrize("joint", [True, False])
 def test_logit_trains_the_encoders_only_if_joint(joint):
     model = matcher("bilstm", "cnn_average", joint=joint)
-    found = slopes(model, scenes(), lambda outputs: total(matching_losses.parts(outputs)[2]), "zero")
+    found = gradients(model, scenes(), lambda outputs: total(matching_losses.parts(outputs)[2]), "zero")
     steepest = {path: np.abs(slope).max() for path, slope in found.items()}
     of_head = {path for path in steepest if path.startswith(("head/", "said/", "slope/"))}
     assert len(of_head) == 5 and all(steepest[path] > 0 for path in of_head)
@@ -184,7 +184,7 @@ def test_vectors_train_the_encoders_by_every_loss_but_bce():
     model = matcher("bilstm", "cnn_average", joint=False)
     targets = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 1]], np.float32)
     for name in matching_losses.LOSSES:
-        found = slopes(model, scenes(), functools.partial(matching_losses.get(name), targets), "zero")
+        found = gradients(model, scenes(), functools.partial(matching_losses.get(name), targets), "zero")
         for end in ("audio_dense/kernel", "video_dense/kernel"):
             (slope,) = (slope for path, slope in found.items() if path.endswith(end))
             assert (np.abs(slope).max() > 0) == (name != "bce"), name
@@ -236,7 +236,7 @@ def test_saved_matchers_predict_the_same_in_another_process(tmp_path):
     pairings = [("cnn", "cnn3d"), ("bilstm", "cnn_lstm"), ("transformer", "transformer")]
     models = [matcher(audio, video, joint=audio == "cnn") for audio, video in pairings]
     arrays = scenes(2)
-    for said, model in zip(said_in_another_process(scene_encoders, models, arrays, tmp_path), models, strict=True):
+    for said, model in zip(outputs_in_another_process(scene_encoders, models, arrays, tmp_path), models, strict=True):
         assert np.allclose(said, run(model, arrays), atol=1e-5)
 
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from models import run, said_in_another_process, slopes
+from models import gradients, outputs_in_another_process, run
 from sounds import RATE_HZ, hiss, song
 
 from birdlib.audio import spec_augment
@@ -106,7 +106,7 @@ def test_output_depends_on_every_weight(head):
     images = np.random.default_rng(0).random((4, *inner.input_shape[1:]), dtype=np.float32)
     inputs = keras.Input(inner.input_shape[1:], name="spectrograms")
     wrapped = keras.Model({"spectrograms": inputs}, inner(inputs))
-    assert all(np.abs(slope).max() > 0 for slope in slopes(wrapped, {"spectrograms": images}, lambda outputs: keras.ops.sum(keras.ops.square(outputs))).values())
+    assert all(np.abs(slope).max() > 0 for slope in gradients(wrapped, {"spectrograms": images}, lambda outputs: keras.ops.sum(keras.ops.square(outputs))).values())
 
 
 # Frames
@@ -173,7 +173,7 @@ def test_saved_model_gives_the_same_scores_in_another_process(tmp_path, sed):
     arrays = {"waveforms": np.stack([song(WINDOW_S), hiss(WINDOW_S)])}
     inputs = keras.Input(sed.input_shape[1:], name="waveforms")
     named = keras.Model({"waveforms": inputs}, sed(inputs))
-    [said] = said_in_another_process(mel_models, [named], arrays, tmp_path)
+    [said] = outputs_in_another_process(mel_models, [named], arrays, tmp_path)
     assert np.allclose(said, run(named, arrays), atol=1e-5)
 
 
