@@ -1,4 +1,4 @@
-"""Films with boxes: what is drawn, where, and that a browser plays it."""
+"""Annotated films: boxes, labels, sound, and that a browser plays them."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def edge_colours(image, x, y, width, height):
     return [strip.astype(float).mean(axis=0) for strip in strips]
 
 
-def test_a_box_is_drawn_where_the_bird_is_in_its_colour_and_the_picture_is_left_alone():
+def test_a_box_is_drawn_in_its_colour_on_a_copy_of_the_image():
     image = dark()[0]
     drawn = annotations._draw(image, [(50, 40, 60, 30)], [3])
     for colour in edge_colours(drawn, 50, 40, 60, 30):
@@ -37,7 +37,7 @@ def test_a_box_is_drawn_where_the_bird_is_in_its_colour_and_the_picture_is_left_
     assert (drawn[45:69, 55:105] == 40).all() and (image == 40).all()
 
 
-def test_an_individual_keeps_its_colour_and_no_two_of_a_dozen_look_alike():
+def test_colours_are_constant_and_differ_between_a_dozen_individuals():
     colours = {number: annotations.colour(number) for number in [*range(12), annotations.UNKNOWN]}
     assert all(annotations.colour(number) == colours[number] for number in reversed(range(12)))
     for a, b in itertools.combinations(colours.values(), 2):
@@ -45,13 +45,13 @@ def test_an_individual_keeps_its_colour_and_no_two_of_a_dozen_look_alike():
     assert annotations.colour("Fred") == annotations.colour("Fred") != annotations.colour("Ginger")
 
 
-def test_labels_differ_and_stay_in_the_picture():
+def test_labels_stay_inside_the_image():
     first, second = (annotations._draw(dark()[0], [(150, 0, 9, 9)], [label]) for label in (1, 12))
     assert first.shape == second.shape and not np.array_equal(first != 40, second != 40)
     assert len(np.unique(second[:, 130:])) > 2  # ink on colour on grey
 
 
-def test_between_two_detections_the_box_moves_evenly_and_elsewhere_there_is_none():
+def test_boxes_are_interpolated_between_detections_and_nowhere_else():
     times_s, boxes = np.array([1.0, 1.4, 5.0]), np.array([[0, 0, 10, 10], [40, 20, 10, 20], [80, 0, 10, 10.0]])
     assert np.allclose(annotations._box_at(1.1, times_s, boxes), [10, 5, 10, 12.5])
     assert np.allclose(annotations._box_at(1.4, times_s, boxes), boxes[1])
@@ -81,19 +81,19 @@ def test_a_browser_plays_it(annotated):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_boxes_go_with_the_birds_that_have_a_label(annotated):
+def test_boxes_follow_the_tracks_that_have_a_label(annotated):
     shown = list(video_io.frames(annotated))
     assert len(shown) == 20
     for time_s, image in shown:
         there = 0.95 < time_s < 1.85
         assert (np.abs(image.astype(int) - 40).max() > 60) == there
-        if there:  # video is soft: its colour is that which is nearest
+        if there:  # compression changes colours
             left, right, below = edge_colours(image, round(100 * (time_s - 1)), 60, 30, 40)
             assert np.dot(below - below.mean(), np.subtract(annotations.colour(2), 128)) > 0
             assert below.max() - below.min() > 60
 
 
-def test_the_sound_stays_with_the_pictures(annotated):
+def test_sound_stays_synchronous(annotated):
     waveform, rate_hz = heard(annotated)
     for time_s in (0.5, 1.5):
         near = slice(round((time_s - 0.2) * rate_hz), round((time_s + 0.2) * rate_hz))
@@ -101,7 +101,7 @@ def test_the_sound_stays_with_the_pictures(annotated):
 
 
 @pytest.mark.parametrize(("width", "height"), [(161, 121), (90, 160), (3840, 2160), (401, 4001)])
-def test_any_size_becomes_one_that_plays(tmp_path, width, height):
+def test_any_size_is_scaled_to_a_playable_one(tmp_path, width, height):
     """Even, and at most 1280; the box is scaled along."""
     image = np.full((height, width, 3), 40, np.uint8)
     box = (0.3 * width, 0.3 * height, 0.4 * width, 0.4 * height)
@@ -115,14 +115,14 @@ def test_any_size_becomes_one_that_plays(tmp_path, width, height):
     assert not lit[:, : found.width // 8].any() and not lit[round(0.8 * found.height) :].any()
 
 
-def test_a_film_without_birds_or_sound_is_written_all_the_same(tmp_path):
+def test_a_film_without_birds_or_sound_is_written(tmp_path):
     source = film(tmp_path / "a.mp4", dark(5), range(0, 500, 100))
     annotations.annotate_film(source, tmp_path / "b.mp4", tracks(), {}, rate_hz=10)
     assert [image.mean() for _, image in video_io.frames(tmp_path / "b.mp4")] == pytest.approx([40] * 5, abs=2)
     assert not video_io.probe(tmp_path / "b.mp4").has_sound
 
 
-def test_what_breaks_leaves_the_old_film_and_nothing_half_written(tmp_path):
+def test_errors_keep_the_old_film_and_leave_no_partial_file(tmp_path):
     path = tmp_path / "b.mp4"
     path.write_bytes(b"the old one")
     with pytest.raises(video_io.VideoError, match="a.mp4"):
@@ -139,7 +139,7 @@ def test_what_breaks_leaves_the_old_film_and_nothing_half_written(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["b.mp4"] and path.read_bytes() == b"the old one"
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path):
+def test_writing_is_deterministic(tmp_path):
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 255, (30, 48, 64, 3), np.uint8))
     sound = [rng.normal(0, 0.1, 48_000).astype(np.float32)]
@@ -148,8 +148,8 @@ def test_the_same_pictures_give_the_same_bytes(tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-def test_pictures_and_sound_lie_beside_each_other_in_the_file(tmp_path):
-    """So that a long film can be streamed, and written without keeping the one or the other."""
+def test_images_and_sound_are_interleaved(tmp_path):
+    """So a long film can be streamed, and written in constant memory."""
     n_taken = {"pictures": 0, "sound": 0}
 
     def counted(items, name):

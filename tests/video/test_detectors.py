@@ -1,4 +1,4 @@
-"""Detectors, with a network that sees what is red; the real ones are slow."""
+"""Detectors, with a network that finds red regions; tests of the real ones are slow."""
 
 import struct
 import threading
@@ -61,7 +61,7 @@ def near(boxes, expected, within=4):
     return len(boxes) == len(expected) and np.abs(boxes[:, :4] - expected).max(initial=0) <= within
 
 
-def test_a_film_gives_times_pictures_and_boxes(red, tmp_path):
+def test_a_film_gives_times_images_and_boxes(red, tmp_path):
     path = flight(tmp_path / "a.mp4")
     found = list(red().detect_film(path, rate_hz=5))
     assert [time_s for time_s, _, _ in found] == pytest.approx(np.arange(10) / 5)
@@ -73,8 +73,7 @@ def test_a_film_gives_times_pictures_and_boxes(red, tmp_path):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("n_tiles", [1, 2])
-def test_a_film_is_its_pictures_one_by_one(red, tmp_path, n_threads, n_tiles):
-    """Neither the threads nor the neighbours change a box."""
+def test_boxes_do_not_depend_on_threads_or_other_images(red, tmp_path, n_threads, n_tiles):
     path = flight(tmp_path / "a.mp4", 9)
     streamed = list(red(n_threads=n_threads, n_tiles=n_tiles).detect_film(path, rate_hz=10))
     assert len(streamed) == 9
@@ -83,14 +82,14 @@ def test_a_film_is_its_pictures_one_by_one(red, tmp_path, n_threads, n_tiles):
         assert np.array_equal(boxes, alone)
 
 
-def test_pictures_of_several_sizes(red):
+def test_images_may_differ_in_size(red):
     small, large = scene((10, 20)), scene((300, 100), (20, 30), width=640, height=200)
     first, second = red().detect([small, large])
     assert near(first, [[10, 20, 24, 24]]) and len(second) == 2
     assert red().detect([]) == []
 
 
-def test_without_a_bird_there_is_no_box(red, tmp_path):
+def test_no_bird_gives_no_box(red, tmp_path):
     found = list(red().detect_film(steady(tmp_path / "a.mp4"), rate_hz=5))
     assert len(found) == 10 and all(boxes.shape == (0, 5) and boxes.dtype == np.float32 for _, _, boxes in found)
 
@@ -101,19 +100,18 @@ def test_a_part_of_a_film(red, tmp_path):
     assert near(found[0][2], [[60, 40, 24, 24]])
 
 
-def test_faint_boxes_are_left_out(red):
+def test_boxes_below_the_minimum_score_are_dropped(red):
     image = scene((10, 20), (100, 20))
     image[60:70, 60:70] = (230, 30, 20)  # of 100 pixels: .325
     assert len(red(min_score=0.3).detect([image])[0]) == 3
     assert len(red(min_score=0.4).detect([image])[0]) == 2
 
 
-def test_a_film_is_read_no_further_than_needed(red, monkeypatch):
-    """Nor are pictures kept: memory does not depend on the length."""
+def test_films_are_streamed_in_constant_memory(red, monkeypatch):
     alive = weakref.WeakSet()
 
     class Picture(np.ndarray):
-        """One that can be counted."""
+        """An image that can be counted."""
 
         __hash__ = object.__hash__
 
@@ -135,7 +133,7 @@ def test_a_film_is_read_no_further_than_needed(red, monkeypatch):
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 
-# Films as people have them
+# Odd films
 
 
 @pytest.mark.parametrize("name", ["robin.png", "robin.jpg", "robin.mp4"])
@@ -150,8 +148,8 @@ def test_a_film_of_one_picture(red, tmp_path):
     assert near(boxes, [[0, 40, 24, 24]])
 
 
-def test_in_a_film_held_upright_boxes_are_upright(red, tmp_path):
-    """The file says: turn by 90 degrees (ISO 14496-12)."""
+def test_boxes_are_upright_in_a_rotated_film(red, tmp_path):
+    """The header has a rotation by 90 degrees (ISO 14496-12)."""
     upright = scene((30, 130), width=120, height=160)
     path = film(tmp_path / "a.mp4", [np.ascontiguousarray(np.rot90(upright))] * 3, (0, 100, 200))
     data = bytearray(path.read_bytes())
@@ -162,13 +160,13 @@ def test_in_a_film_held_upright_boxes_are_upright(red, tmp_path):
         assert image.shape == (160, 120, 3) and near(boxes, [[30, 130, 24, 24]])
 
 
-def test_small_birds_in_4k_are_told_in_pixels_of_the_film(red, tmp_path):
+def test_boxes_in_4k_are_in_pixels_of_the_film(red, tmp_path):
     path = film(tmp_path / "a.mp4", [scene((3000, 1900), width=3840, height=2160)], (0,))
     for _, _, boxes in red(n_tiles=2).detect_film(path, rate_hz=10):
         assert near(boxes, [[3000, 1900, 24, 24]])
 
 
-def test_damage_in_the_middle_is_told_and_the_rest_is_seen(red, tmp_path):
+def test_damage_is_reported_and_the_rest_is_processed(red, tmp_path):
     rng = np.random.default_rng(0)
     images = [np.maximum(scene((6 * k, 40)), rng.integers(0, 60, (HEIGHT, WIDTH, 1), np.uint8)) for k in range(20)]
     path = film(tmp_path / "a.mp4", images, range(0, 2000, 100), g="5")
@@ -181,7 +179,7 @@ def test_damage_in_the_middle_is_told_and_the_rest_is_seen(red, tmp_path):
     assert len(found) >= 18 and near(found[-1][2], [[114, 40, 24, 24]])
 
 
-def test_a_film_that_breaks_off_is_seen_up_to_there(red, tmp_path):
+def test_a_truncated_film_is_processed_up_to_there(red, tmp_path):
     path = flight(tmp_path / "a.ts", 40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with warnings.catch_warnings():
@@ -193,7 +191,7 @@ def test_a_film_that_breaks_off_is_seen_up_to_there(red, tmp_path):
 
 @pytest.mark.parametrize("name", ["efficientdet_lite2", "motion"])
 @pytest.mark.parametrize("content", [None, b"", b"the quick brown fox"], ids=["missing", "empty", "no film"])
-def test_what_is_no_film_is_an_error_that_names_it(red, tmp_path, name, content):
+def test_unreadable_films_raise_an_error_with_their_name(red, tmp_path, name, content):
     path = tmp_path / "robin.mp4"
     if content is not None:
         path.write_bytes(content)
@@ -201,29 +199,29 @@ def test_what_is_no_film_is_an_error_that_names_it(red, tmp_path, name, content)
         list(detectors.load(name).detect_film(path))
 
 
-def test_a_film_without_its_index_is_an_error(red, tmp_path):
+def test_a_film_without_its_index_raises_an_error(red, tmp_path):
     path = flight(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(video_io.VideoError, match="broken off before its index"):
         list(red().detect_film(path))
 
 
-# Which detector
+# Choice of a detector
 
 
-def test_what_changes_the_boxes_changes_the_key(red):
+def test_the_key_depends_on_everything_that_changes_boxes(red):
     keys = [detectors.load(name).key for name in detectors.NAMES]
     keys += [red(n_tiles=2).key, red(min_score=0.1).key, detectors.load("motion", min_score=0.1).key]
     assert len(set(keys)) == len(keys)
     assert red(n_threads=1).key == red(n_threads=4).key == detectors.load("auto").key
 
 
-def test_weights_are_told_for_the_receipt(red):
+def test_weights_are_listed_for_the_receipt(red):
     assert red().weights == {"efficientdet_lite2": {"source": "a test", "sha256": "0" * 64, "licence": "CC0"}}
     assert detectors.load("motion").weights == {}
 
 
-def test_without_weights_auto_looks_at_what_moves_and_says_so(monkeypatch):
+def test_auto_without_weights_falls_back_to_motion_with_a_warning(monkeypatch):
     def refuse(name, folder=""):
         raise weights.MissingWeightsError(f"the weights of {name} are not on this machine")
 
@@ -235,23 +233,28 @@ def test_without_weights_auto_looks_at_what_moves_and_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(("options", "reason"), [({"name": "yolo"}, "choose auto"), ({"n_tiles": 0}, "n_tiles is 0")])
-def test_a_detector_that_does_not_exist_is_an_error(options, reason):
+def test_invalid_options_raise_an_error(options, reason):
     with pytest.raises(detectors.DetectorError, match=reason):
         detectors.load(**options)
 
 
-def test_motion_tells_nothing_of_photos():
+def test_motion_does_not_support_photos():
     with pytest.raises(detectors.DetectorError, match="films only"):
         detectors.load("motion").detect([scene((10, 10))])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "n_tiles", "least"),
-    [("efficientdet_lite2", 1, 0.8), ("efficientdet_lite2", 2, 0.8), ("efficientdet_lite0", 1, 0.6), ("ssd_mobilenet_v2", 1, 0.3)],
+    ("name", "n_tiles", "min_recall"),
+    [
+        ("efficientdet_lite2", 1, 0.8),
+        ("efficientdet_lite2", 2, 0.8),
+        ("efficientdet_lite0", 1, 0.6),
+        ("ssd_mobilenet_v2", 1, 0.3),
+    ],
 )
-def test_the_real_networks_see_drawn_birds(tmp_path, name, n_tiles, least):
-    """A synthetic photo: the network's bird is where the bird was drawn, as far as it is one in more than ``least``."""
+def test_the_networks_detect_drawn_birds(tmp_path, name, n_tiles, min_recall):
+    """A share of at least ``min_recall`` has a box with IoU > 0.5."""
     detector = detectors.load(name, n_tiles=n_tiles)
     rng = np.random.default_rng(3)
     n_seen = n_birds = 0
@@ -264,11 +267,11 @@ def test_the_real_networks_see_drawn_birds(tmp_path, name, n_tiles, least):
             [boxes] = detector.detect([np.ascontiguousarray(image[..., ::-1])])
             n_birds += 1
             n_seen += (geometry.iou(boxes, np.float32(drawn)) > 0.5).any()
-    assert n_seen >= least * n_birds
+    assert n_seen >= min_recall * n_birds
 
 
 @pytest.mark.slow
-def test_the_networks_see_no_bird_in_an_empty_scene():
+def test_the_networks_detect_no_bird_in_an_empty_scene():
     rng = np.random.default_rng(0)
     images = [films.scenery(kind, width=640, height=480, rng=rng)[..., ::-1] for kind in films.SCENES]
     assert [len(boxes) for boxes in detectors.load("efficientdet_lite2").detect(images)] == [0] * 4

@@ -40,12 +40,12 @@ def largest_difference(image, expected):
         ("misnamed.txt", "RGB", {"format": "PNG"}, 0),
     ],
 )
-def test_colours_come_as_red_green_blue(tmp_path, name, mode, options, tolerance):
+def test_colours_are_rgb(tmp_path, name, mode, options, tolerance):
     path = save(tmp_path / name, picture(), mode, **options)
     assert largest_difference(images.read_image(str(path)), picture()) <= tolerance
 
 
-def test_inks_are_inverted_with_or_without_adobes_marker(tmp_path):
+def test_cmyk_is_inverted_with_or_without_adobes_marker(tmp_path):
     """Pillow writes CMYK as Adobe does: a marker APP14, and 255 for no ink."""
     path = save(tmp_path / "inks.jpg", picture(), "CMYK", quality=95, subsampling=0)
     data = path.read_bytes()
@@ -65,7 +65,7 @@ def test_grey_has_three_equal_channels(tmp_path, name):
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 @pytest.mark.parametrize("channels", [(0,), (0, 1, 2)])
-def test_16_bits_are_scaled_to_8_not_clipped(tmp_path, suffix, channels):
+def test_16_bits_are_scaled_to_8(tmp_path, suffix, channels):
     """65,535 = 257 * 255, so the levels 0, 257, 514 ... 65,535 are 0, 1, 2 ... 255."""
     image = picture()[..., channels]
     path = tmp_path / f"deep{suffix}"
@@ -80,8 +80,8 @@ def test_transparency_is_ignored(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_picture_is_turned_as_its_exif_says(tmp_path, name, orientation):
-    """EXIF's orientation says where the first row and column of the file are in the picture: 6 is the right and the top."""
+def test_exif_orientation_is_applied(tmp_path, name, orientation):
+    """The orientation is the side of the first row and column of the file: 6 is right and top."""
     upright = picture()
     stored = {
         1: upright,
@@ -105,7 +105,7 @@ def test_the_picture_is_turned_as_its_exif_says(tmp_path, name, orientation):
     ("name", "options"),
     [("a.jpg", {}), ("a.jpg", {"progressive": True}), ("a.png", {}), ("a.webp", {}), ("a.tiff", {}), ("a.bmp", {})],
 )
-def test_half_a_file_is_never_half_a_picture(tmp_path, name, options):
+def test_truncated_files_raise_an_error(tmp_path, name, options):
     whole = save(tmp_path / name, picture(), **options).read_bytes()
     path = tmp_path / "half"
     for n_bytes in [*range(1, len(whole), 41), len(whole) - 20]:
@@ -123,7 +123,7 @@ def test_half_a_file_is_never_half_a_picture(tmp_path, name, options):
         (bytes(4096), "no picture"),
     ],
 )
-def test_what_is_no_picture_is_an_error_that_names_file_and_reason(tmp_path, content, reason, capfd):
+def test_unreadable_files_raise_an_error_with_path_and_reason(tmp_path, content, reason, capfd):
     path = tmp_path / "robin.jpg"
     path.write_bytes(content)
     with pytest.raises(images.ImageError, match=reason) as caught:
@@ -137,7 +137,7 @@ def test_what_is_no_picture_is_an_error_that_names_file_and_reason(tmp_path, con
 
 
 @pytest.mark.parametrize(("name", "share"), [("a.jpg", 0.5), ("a.jpg", 0.95), ("a.png", 0.3), ("a.png", 0.6)])
-def test_a_broken_off_download_is_told_without_noise(tmp_path, name, share, capfd):
+def test_truncated_downloads_print_nothing(tmp_path, name, share, capfd):
     path = save(tmp_path / name, picture())
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(images.ImageError, match="truncated"):
@@ -145,7 +145,7 @@ def test_a_broken_off_download_is_told_without_noise(tmp_path, name, share, capf
     assert capfd.readouterr().err == ""
 
 
-def test_a_byte_changed_in_a_png_is_found(tmp_path):
+def test_a_changed_byte_in_a_png_raises_an_error(tmp_path):
     path = save(tmp_path / "a.png", picture())
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
@@ -155,7 +155,7 @@ def test_a_byte_changed_in_a_png_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(11_000, 11_000), (40_000, 40_000)])
-def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path, size):
+def test_too_large_images_are_refused_before_decoding(tmp_path, size):
     """A file of some hundred bytes may claim gigabytes."""
     header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
@@ -168,7 +168,7 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path, size):
         images.read_image(path)
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path):
+def test_missing_files_and_folders_raise_an_error(tmp_path):
     for path in (tmp_path / "no.jpg", tmp_path):
         with pytest.raises(images.ImageError, match="could not be opened"):
             images.read_image(path)

@@ -17,7 +17,7 @@ from birdlib.video import io as video_io
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "ts"])
-def test_every_picture_comes_once_with_its_time(tmp_path, suffix):
+def test_every_image_is_read_once_with_its_time(tmp_path, suffix):
     path = steady(tmp_path / f"pájaro 鸟 %d.{suffix}", 12)
     shown = list(video_io.frames(str(path)))
     assert levels(shown) == list(range(12))
@@ -28,8 +28,8 @@ def test_every_picture_comes_once_with_its_time(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
-def test_avi_has_no_times_of_its_own(tmp_path, codec):
-    """Of H.264 with B-frames FFmpeg then guesses wrong ones; no picture is lost by it."""
+def test_avi_without_times_is_read(tmp_path, codec):
+    """FFmpeg guesses wrong times for H.264 with B-frames, but no image is lost."""
     path = film(tmp_path / "a.avi", grey(12), range(0, 1200, 100), codecs=(codec,), tick_ms=100, preset="medium")
     shown = list(video_io.frames(path))
     assert levels(shown) == list(range(12)) and (np.diff(times(shown)) > 0.05).all()
@@ -37,20 +37,20 @@ def test_avi_has_no_times_of_its_own(tmp_path, codec):
         assert times(shown) == pytest.approx(np.arange(12) / 10)
 
 
-def test_colours_come_as_red_green_blue(tmp_path):
+def test_colours_are_rgb(tmp_path):
     orange = np.full((48, 64, 3), (250, 120, 20), np.uint8)
     [(_, image), *_] = video_io.frames(film(tmp_path / "a.mp4", [orange] * 2, (0, 100)))
     assert np.abs(image.astype(int) - orange).max() < 10
 
 
 @pytest.mark.parametrize(("rate_hz", "expected"), [(5, range(0, 20, 2)), (10, range(20)), (1, (0, 10)), (0.3, (0,))])
-def test_fewer_pictures_are_those_shown_at_their_times(tmp_path, rate_hz, expected):
+def test_a_lower_rate_samples_the_images_shown_at_its_times(tmp_path, rate_hz, expected):
     shown = list(video_io.frames(steady(tmp_path / "a.mp4"), rate_hz))
     assert times(shown) == pytest.approx(np.arange(len(expected)) / rate_hz)
     assert levels(shown) == [k % 12 for k in expected]
 
 
-def test_more_pictures_than_there_are_repeat_them_and_may_be_drawn_on(tmp_path):
+def test_a_higher_rate_repeats_images_as_independent_copies(tmp_path):
     shown = []
     for time_s, image in video_io.frames(steady(tmp_path / "a.mp4", 3), rate_hz=20):
         shown.append((time_s, image.copy()))
@@ -59,7 +59,7 @@ def test_more_pictures_than_there_are_repeat_them_and_may_be_drawn_on(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_where_the_rate_varies_the_last_picture_shown_counts(tmp_path, suffix):
+def test_a_varying_rate_is_sampled_by_the_last_image_shown(tmp_path, suffix):
     """Shown: 0 from 0 s, 1 from .25 s, 2 from .3 s, 3 from 1 s, 4 from 1.05 s on."""
     path = film(tmp_path / f"a.{suffix}", grey(5), (0, 250, 300, 1000, 1050))
     shown = list(video_io.frames(path, rate_hz=5))
@@ -67,7 +67,7 @@ def test_where_the_rate_varies_the_last_picture_shown_counts(tmp_path, suffix):
     assert times(video_io.frames(path)) == pytest.approx([0, 0.25, 0.3, 1, 1.05], abs=0.002)
 
 
-def test_times_rounded_to_milliseconds_lose_no_picture(tmp_path):
+def test_times_rounded_to_milliseconds_lose_no_image(tmp_path):
     """At 30 a second Matroska says 33, 67, 100 ... ms."""
     path = film(tmp_path / "a.mkv", grey(12), np.round(np.arange(12) * 1000 / 30).astype(int))
     assert levels(video_io.frames(path, rate_hz=30))[:12] == list(range(12))
@@ -75,7 +75,7 @@ def test_times_rounded_to_milliseconds_lose_no_picture(tmp_path):
 
 @pytest.mark.parametrize("name", ["keys.mp4", "b-frames.mp4", "keys.ts", "b-frames.ts", "keys.mkv"])
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.5, 1.2), (1.3, None), (1.95, 99), (0.0, 0.05)])
-def test_a_part_of_a_film_is_what_the_whole_has_there(tmp_path, name, start_s, end_s):
+def test_a_part_equals_that_part_of_the_whole(tmp_path, name, start_s, end_s):
     """Key frames are half a second apart, or there is but the first."""
     encoder = {"g": "5"} if "keys" in name else {"preset": "medium", "bf": "3", "g": "250"}
     path = steady(tmp_path / name, **encoder)
@@ -89,14 +89,14 @@ def test_a_part_of_a_film_is_what_the_whole_has_there(tmp_path, name, start_s, e
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(2.5, None), (-1, None), (1, 1), (2, 1)])
-def test_a_part_that_is_not_there_is_an_error(tmp_path, start_s, end_s):
+def test_an_empty_part_raises_an_error(tmp_path, start_s, end_s):
     with pytest.raises(video_io.VideoError):
         list(video_io.frames(steady(tmp_path / "a.mp4"), 5, start_s, end_s))
 
 
 @pytest.mark.parametrize("turn_deg", [0, 90, 180, 270])
-def test_a_telephones_film_is_upright(tmp_path, turn_deg):
-    """ISO 14496-12: (p, q) of the file is shown at (a p + c q, b p + d q); here turned clockwise. Red marks a corner."""
+def test_rotated_films_are_upright(tmp_path, turn_deg):
+    """ISO 14496-12: (p, q) of the file is shown at (a p + c q, b p + d q); here rotated clockwise. Red marks a corner."""
     upright = np.full((96, 48, 3), 128, np.uint8)
     upright[:24, :24] = (255, 0, 0)
     stored = np.ascontiguousarray(np.rot90(upright, turn_deg // 90))
@@ -114,7 +114,7 @@ def test_a_telephones_film_is_upright(tmp_path, turn_deg):
         assert np.abs(image[4:20, 4:20].astype(int) - (255, 0, 0)).mean() < 10 and abs(image[40:].mean() - 128) < 4
 
 
-def test_what_is_known_of_a_film(tmp_path):
+def test_probe_reads_size_rate_and_sound(tmp_path):
     path = steady(tmp_path / "a.mp4", sound=clicks(1.0), codecs=("libx264", "aac"))
     found = video_io.probe(path)
     assert found == video_io.Film(2.0, 64, 48, 10.0, 20, RATE_HZ) and found.has_sound
@@ -122,7 +122,7 @@ def test_what_is_known_of_a_film(tmp_path):
     assert silent == video_io.Film(2.0, 64, 48, 10.0, 20, 0) and not silent.has_sound
 
 
-def test_a_film_without_a_duration_in_its_header_is_read_through(tmp_path):
+def test_probe_measures_the_duration_if_the_header_has_none(tmp_path):
     """As browsers record it."""
     path = steady(tmp_path / "a.mkv", live="1")
     with av.open(str(path)) as container:
@@ -132,7 +132,7 @@ def test_a_film_without_a_duration_in_its_header_is_read_through(tmp_path):
     assert len(list(video_io.frames(path))) == 20
 
 
-def test_pictures_without_times_follow_each_other(tmp_path):
+def test_images_without_times_are_consecutive(tmp_path):
     """A bare H.264 stream."""
     path = steady(tmp_path / "a.h264")
     shown = list(video_io.frames(path))
@@ -165,7 +165,9 @@ def test_a_photo_is_a_film_of_one_picture(tmp_path, name):
 # Damage
 
 
-@pytest.mark.parametrize("function", [video_io.probe, lambda path: list(video_io.soundtrack(path)), lambda path: list(video_io.frames(path))])
+@pytest.mark.parametrize(
+    "function", [video_io.probe, lambda path: list(video_io.soundtrack(path)), lambda path: list(video_io.frames(path))]
+)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -177,7 +179,7 @@ def test_a_photo_is_a_film_of_one_picture(tmp_path, name):
         (b"ffconcat version 1.0\nfile other.mp4\n", "no film"),
     ],
 )
-def test_what_is_no_film_is_an_error_that_names_file_and_reason(tmp_path, content, reason, function, capfd):
+def test_unreadable_files_raise_an_error_with_path_and_reason(tmp_path, content, reason, function, capfd):
     """The last is a list that would have FFmpeg open another file."""
     steady(tmp_path / "other.mp4", 3)
     path = tmp_path / "robin.mp4"
@@ -192,26 +194,26 @@ def test_what_is_no_film_is_an_error_that_names_file_and_reason(tmp_path, conten
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
-def test_a_sound_file_has_no_pictures(tmp_path, name):
+def test_sound_files_raise_an_error(tmp_path, name):
     audio_io.write(tmp_path / name, np.zeros(8000, np.float32), 8000)
     with pytest.raises(video_io.VideoError, match="sound file"):
         list(video_io.frames(tmp_path / name))
 
 
-def test_too_large_pictures_are_refused(tmp_path, monkeypatch):
+def test_too_large_images_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(video_images, "MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(video_io.VideoError, match="64 x 48"):
         list(video_io.frames(steady(tmp_path / "a.mp4")))
 
 
 def noisy(path, **options):
-    """Pictures that take some bytes, forty of them with a key frame every ten."""
+    """Forty images of random noise, with a key frame every ten."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(40)]
     return film(path, images, range(0, 4000, 100), g="10", **options)
 
 
-def test_a_film_broken_off_before_its_index_cannot_be_opened(tmp_path, capfd):
+def test_a_film_truncated_before_its_index_raises_an_error(tmp_path, capfd):
     path = noisy(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(video_io.VideoError, match="broken off before its index"):
@@ -220,23 +222,23 @@ def test_a_film_broken_off_before_its_index_cannot_be_opened(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(("suffix", "options"), [("mp4", {"movflags": "faststart"}), ("mkv", {}), ("ts", {})])
-def test_a_film_broken_off_after_its_index_gives_what_is_there(tmp_path, suffix, options, capfd):
+def test_a_film_truncated_after_its_index_is_read_up_to_there(tmp_path, suffix, options, capfd):
     whole = noisy(tmp_path / f"whole.{suffix}", **options)
     path = tmp_path / f"half.{suffix}"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     expected = list(itertools.islice(video_io.frames(whole), 17))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         shown = list(video_io.frames(path))
     if suffix == "mp4":  # the others need no index
-        assert re.search(r"half.mp4: .*it ends [12]\.\d s before its header says", str(told[0].message))
+        assert re.search(r"half.mp4: .*it ends [12]\.\d s before its header says", str(caught[0].message))
     assert 17 <= len(shown) <= 22 and times(shown)[:17] == times(expected)
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(shown, expected, strict=False))
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("rate_hz", [None, 5])
-def test_damage_in_the_middle_is_left_out_and_counted(tmp_path, rate_hz, capfd):
+def test_damaged_images_are_skipped_and_counted(tmp_path, rate_hz, capfd):
     whole = noisy(tmp_path / "whole.mp4")
     data = bytearray(whole.read_bytes())
     middle = data.index(b"mdat") + round(0.4 * len(data))
@@ -253,7 +255,7 @@ def test_damage_in_the_middle_is_left_out_and_counted(tmp_path, rate_hz, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_damage_that_leaves_no_picture_is_an_error(tmp_path):
+def test_a_film_without_undamaged_image_raises_an_error(tmp_path):
     path = noisy(tmp_path / "a.mp4")
     data = bytearray(path.read_bytes())
     at = data.index(b"mdat") + 4
@@ -261,5 +263,8 @@ def test_damage_that_leaves_no_picture_is_an_error(tmp_path):
     path.write_bytes(data)
     with pytest.raises(video_io.VideoError, match="no picture that can be decoded"):
         video_io.probe(path)
-    with pytest.warns(video_io.VideoWarning), pytest.raises(video_io.VideoError, match="no picture that can be decoded"):
+    with (
+        pytest.warns(video_io.VideoWarning),
+        pytest.raises(video_io.VideoError, match="no picture that can be decoded"),
+    ):
         list(video_io.frames(path))

@@ -1,4 +1,4 @@
-"""What moves before a fixed camera."""
+"""Motion detection before a fixed camera."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def with_bird(image, x, y, width=SIZE, height=SIZE):
     return image
 
 
-def test_a_bird_that_moves_is_followed(watch, scenery):
+def test_a_moving_bird_is_detected(watch, scenery):
     found = watch(lambda t: with_bird(scenery, 8 * t, 50))
     assert len(found) == 60
     for time_s, boxes in found:
@@ -50,12 +50,12 @@ def test_a_bird_that_moves_is_followed(watch, scenery):
         assert boxes[0, 4] > 0.5  # four times what the grain of the picture is allowed
 
 
-def test_a_bird_that_rests_a_while_is_seen_meanwhile(watch, scenery):
+def test_a_bird_that_rests_a_while_is_detected_meanwhile(watch, scenery):
     found = watch(lambda t: with_bird(scenery, 60, 50) if 3 <= t < 7 else scenery)
     assert [len(boxes) for _, boxes in found] == [int(3 <= time_s < 7) for time_s, _ in found]
 
 
-def test_two_birds_are_two(watch, scenery):
+def test_two_birds_give_two_boxes(watch, scenery):
     found = watch(lambda t: with_bird(with_bird(scenery, 8 * t, 8), 100 - 8 * t, 60))
     assert {len(boxes) for _, boxes in found} == {2}
 
@@ -70,33 +70,33 @@ def test_two_birds_are_two(watch, scenery):
     ],
     ids=["nothing moves", "clouds", "the camera pans", "a leaf in the wind"],
 )
-def test_what_is_no_bird_is_none(watch, scenery, change):
+def test_other_changes_give_no_box(watch, scenery, change):
     found = watch(lambda t: change(scenery, t))
     assert max(len(boxes) for _, boxes in found) == 0
 
 
-def test_boxes_are_inside_the_picture_and_scaled_to_it(watch):
-    """Looked at small, told in pixels of the film; a bird half out of the picture ends at its edge."""
+def test_boxes_are_in_pixels_of_the_film_and_inside_it(watch):
+    """Detection is at a smaller size; the box of a bird half outside ends at the edge of the image."""
     found = watch(lambda t: with_bird(np.full((HEIGHT, WIDTH, 3), 120), WIDTH - 8 if 5 < t < 7 else -99, 50))
     [boxes] = {tuple(np.round(boxes[0, :4])) for time_s, boxes in found if 5.1 < time_s < 6.9}
     x, y, width, height = boxes
     assert abs(x - (WIDTH - 8)) <= 2 and x + width == WIDTH and abs(y - 50) <= 2 and abs(height - SIZE) <= 3
 
 
-def test_one_picture_tells_nothing(watch, scenery):
+def test_a_single_image_gives_no_box(watch, scenery):
     [(time_s, boxes)] = watch(lambda t: with_bird(scenery, 60, 50), duration_s=0.1)
     assert time_s == 0.0 and boxes.shape == (0, 5) and boxes.dtype == np.float32
 
 
-def test_the_background_keeps_up_with_the_day(watch, scenery):
+def test_the_background_is_updated(watch, scenery):
     """A branch that falls at 40 s is background for most of the time that the window shows."""
     found = watch(lambda t: with_bird(scenery, 90, 20, 12, 60) if t >= 40 else scenery, 130, rate_hz=1)
     late = [len(boxes) for time_s, boxes in found if time_s >= 40 + motion.WINDOW_S / 2 + motion.REFRESH_S]
     assert len(late) >= 50 and max(late) == 0
 
 
-def test_long_films_take_no_more_memory(watch, scenery, monkeypatch):
-    """The pictures that the background is made of are those of one window, however long the film."""
+def test_memory_does_not_grow_with_the_film(watch, scenery, monkeypatch):
+    """The background is computed from one window, however long the film."""
     sizes = []
     background = motion._background
     monkeypatch.setattr(motion, "_background", lambda window: sizes.append(len(window)) or background(window))

@@ -15,7 +15,7 @@ def clicks_heard(waveform, rate_hz):
     ("picture_starts_s", "sound_starts_s", "expected"),
     [(0.0, 0.0, [0.5, 1.5]), (0.0, 0.7, [1.2, 2.2]), (0.6, 0.0, [0.9]), (1.0, 0.7, [0.2, 1.2]), (0.2, 0.7, [1.0, 2.0])],
 )
-def test_sound_and_picture_keep_time(tmp_path, picture_starts_s, sound_starts_s, expected):
+def test_sound_is_synchronous_with_the_first_image(tmp_path, picture_starts_s, sound_starts_s, expected):
     """Clicks half a second and a second and a half after the sound begins; time is counted from the first picture."""
     starts_ms = round(1000 * picture_starts_s)
     images = [starts_ms + t for t in range(0, 2000, 100)]
@@ -27,7 +27,7 @@ def test_sound_and_picture_keep_time(tmp_path, picture_starts_s, sound_starts_s,
     assert times(video_io.frames(path))[0] == 0.0
 
 
-def test_what_the_encoder_puts_before_the_sound_does_not_shift_it(tmp_path):
+def test_encoder_delay_does_not_shift_the_sound(tmp_path):
     """AAC begins with 1024 samples of its own, 128 ms here."""
     path = steady(tmp_path / "a.mp4", sound=clicks(0.5, 1.5), codecs=("libx264", "aac"))
     waveform, rate_hz = heard(path)
@@ -36,7 +36,7 @@ def test_what_the_encoder_puts_before_the_sound_does_not_shift_it(tmp_path):
         assert near.start + np.abs(waveform[near]).argmax() == pytest.approx(time_s * rate_hz, abs=8)
 
 
-def test_missing_sound_is_silence_and_what_follows_stays_in_its_place(tmp_path):
+def test_gaps_are_filled_with_silence(tmp_path):
     """Of two seconds in parts of a tenth, those from .5 to .9 s are taken out."""
     whole = steady(tmp_path / "a.mkv", sound=clicks(0.25, 0.75, 1.25))
     path = tmp_path / "b.mkv"
@@ -54,7 +54,7 @@ def test_missing_sound_is_silence_and_what_follows_stays_in_its_place(tmp_path):
     assert not waveform[4000:7200].any()
 
 
-def test_streaming_is_the_same_as_the_whole(tmp_path):
+def test_streaming_equals_whole_file(tmp_path):
     sound = 0.3 * np.random.default_rng(0).standard_normal((1, 2 * RATE_HZ))
     path = steady(tmp_path / "a.mkv", sound=sound)
     waveform, _ = heard(path)
@@ -66,7 +66,7 @@ def test_streaming_is_the_same_as_the_whole(tmp_path):
     assert np.abs(joined - np.clip(audio_io.resample(waveform, RATE_HZ, 16_000), -1, 1)).max() < 1e-4
 
 
-def test_sound_may_change_its_rate_and_channels(tmp_path):
+def test_rate_and_channels_may_change(tmp_path):
     """In a transport stream, say, after two and four seconds."""
     path = tmp_path / "both.ts"
     with path.open("wb") as both:
@@ -90,7 +90,7 @@ def test_channels_are_mixed(tmp_path):
     assert waveform.shape == (RATE_HZ,) and np.allclose(waveform, 0.2, atol=1e-3)
 
 
-def test_no_sound_is_no_block_and_a_silent_one_is_zeros(tmp_path):
+def test_no_sound_gives_no_block_and_silence_gives_zeros(tmp_path):
     none = steady(tmp_path / "a.mp4")
     assert list(video_io.soundtrack(none, 16_000)) == list(video_io.soundtrack(none)) == []
     waveform, rate_hz = heard(steady(tmp_path / "b.mkv", sound=np.zeros((1, RATE_HZ))))

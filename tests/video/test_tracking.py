@@ -1,4 +1,4 @@
-"""Boxes that are one bird: followed while it is sure, and never two birds in one track."""
+"""Tracking: a track goes on while the bird is unambiguous, and holds one bird."""
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,7 @@ def test_a_track_holds_one_bird(seed, tmp_path):
     assert len(found) > 0.8 * sum(box is not None for path in paths for box in path)
 
 
-def test_every_detection_of_a_bird_that_sits_is_in_its_track_also_the_first(tmp_path):
+def test_a_track_includes_the_first_detection(tmp_path):
     found, _ = follow(film([None] * 3 + perched(10)), tmp_path)
     assert list(found.columns) == tracking.COLUMNS
     np.testing.assert_allclose(found["time_s"], np.arange(3, 13) / RATE_HZ)
@@ -76,24 +76,24 @@ def test_every_detection_of_a_bird_that_sits_is_in_its_track_also_the_first(tmp_
 
 
 @pytest.mark.parametrize("unseen, expected", [(1, 1), (4, 1), (6, 2), (20, 2)])
-def test_a_gap_of_a_second_is_bridged_and_a_longer_one_is_not(unseen, expected, tmp_path):
-    """5 pictures a second and max_gap_s=1: seen again after 5 pictures is in time."""
+def test_gaps_up_to_the_maximum_are_bridged(unseen, expected, tmp_path):
+    """5 images a second and max_gap_s=1: detected again after 5 images is in time."""
     path = perched(5) + [None] * unseen + perched(5)
     assert n_tracks(film(path), tmp_path, max_gap_s=1.0) == expected
 
 
-def test_a_bird_of_other_colours_on_the_same_perch_is_another(tmp_path):
+def test_other_colours_on_the_same_perch_begin_a_new_track(tmp_path):
     path = perched(5) + [None] * 3 + perched(5, colour=BLUE)
     assert n_tracks(film(path), tmp_path) == 2
 
 
-def test_what_appears_between_two_that_vanished_is_neither_for_sure(tmp_path):
+def test_ambiguous_reassociations_are_not_made(tmp_path):
     left, right, between = perched(5, x=90), perched(5, x=140), [None] * 7 + perched(5, x=115)
     assert n_tracks(film(left, right, between), tmp_path) == 3
 
 
-def test_one_that_leaves_over_the_edge_is_not_the_next_that_comes(tmp_path):
-    """At a place that it could have reached; away from the edge it would be bridged."""
+def test_birds_at_the_edge_are_not_reassociated(tmp_path):
+    """The same displacement away from the edge is bridged."""
 
     def came_back(x):
         return perched(5, x=x) + [None] * 3 + perched(5, x=x + 34)
@@ -102,21 +102,21 @@ def test_one_that_leaves_over_the_edge_is_not_the_next_that_comes(tmp_path):
     assert n_tracks(film(came_back(100)), tmp_path) == 1
 
 
-def test_a_box_around_two_birds_is_in_the_track_of_neither(tmp_path):
-    """The detector takes two birds that sit close for one, wide as both: then each is followed anew."""
+def test_a_box_around_two_birds_is_in_neither_track(tmp_path):
+    """The detector gives one box for two close birds: afterwards each begins a new track."""
     both = [(100, 100, 82, 40, RED)] * 2
     found, _ = follow(film(perched(5) + both + perched(5, x=142)), tmp_path)
     assert found["track"].nunique() == 2
     assert found["width"].max() < 50
 
 
-def test_a_track_does_not_go_over_to_a_bird_that_comes_out_from_behind(tmp_path):
+def test_a_track_does_not_switch_to_a_bird_that_was_hidden(tmp_path):
     """One is hidden by another as large, whose box overlaps the last of the first."""
     found, _ = follow(film(perched(6) + perched(6, x=118, colour=BLUE)), tmp_path)
     assert found.groupby("track")["time_s"].agg(["min", "max"]).to_numpy().tolist() == [[0.0, 1.0], [1.2, 2.2]]
 
 
-def test_faint_boxes_go_on_with_a_track_and_are_none_by_themselves(tmp_path):
+def test_low_scores_extend_tracks_but_do_not_begin_them(tmp_path):
     sure, faint = list(film(perched(6))), list(film(perched(12), score=0.3))[6:]
     found, _ = follow([*sure, *faint], tmp_path)
     assert len(found) == 12 and found["track"].nunique() == 1
@@ -124,11 +124,11 @@ def test_faint_boxes_go_on_with_a_track_and_are_none_by_themselves(tmp_path):
 
 
 @pytest.mark.parametrize("n, expected", [(2, 0), (3, 1)])
-def test_a_glimpse_is_no_track(n, expected, tmp_path):
+def test_tracks_of_few_detections_are_dropped(n, expected, tmp_path):
     assert n_tracks(film([None] + perched(n) + [None] * 3), tmp_path, min_detections=3) == expected
 
 
-def test_no_bird_is_two_empty_tables(tmp_path):
+def test_no_bird_gives_empty_tables(tmp_path):
     found, crops = follow(film([None] * 5), tmp_path)
     assert list(found.columns) == tracking.COLUMNS and list(crops.columns) == tracking.CROP_COLUMNS
     assert len(found) == len(crops) == 0
@@ -136,13 +136,13 @@ def test_no_bird_is_two_empty_tables(tmp_path):
     assert tracking.must_not_link(found).shape == (0, 0)
 
 
-def test_a_film_of_one_picture_has_a_track_only_if_one_is_enough(tmp_path):
+def test_a_single_image_can_be_a_track(tmp_path):
     found, crops = follow(film(perched(1)), tmp_path, min_detections=1)
     assert len(found) == len(crops) == 1
     assert n_tracks(film(perched(1)), tmp_path) == 0
 
 
-def test_crops_are_few_spread_over_the_track_and_show_the_bird(tmp_path):
+def test_crops_are_few_and_spread_over_the_track(tmp_path):
     path = perched(20) + [None] * 20 + perched(40, x=30, y=30, colour=BLUE)
     _, crops = follow(film(path), tmp_path, n_crops=4)
     assert (crops.groupby("track").size() == 4).all()
@@ -155,13 +155,13 @@ def test_crops_are_few_spread_over_the_track_and_show_the_bird(tmp_path):
         assert mine["time_s"].max() - mine["time_s"].min() > 2.0
 
 
-def test_crops_of_an_earlier_run_go(tmp_path):
+def test_crops_of_an_earlier_run_are_deleted(tmp_path):
     follow(film(perched(20)), tmp_path, n_crops=8)
     _, crops = follow(film(perched(20)), tmp_path, n_crops=2)
     assert sorted(crops["path"]) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
 
 
-def test_a_long_track_holds_no_more_crops_than_a_short_one():
+def test_crops_in_memory_do_not_grow_with_the_track():
     best = track_crops.BestCrops(n_crops=4)
     for k in range(2000):
         best.add(k / RATE_HZ, np.zeros((2, 2, 3), np.uint8), 1.0 if k in (300, 1700) else 0.5)
@@ -171,7 +171,7 @@ def test_a_long_track_holds_no_more_crops_than_a_short_one():
     assert {time_s for worth, time_s, _ in chosen if worth == 1.0} == {300 / RATE_HZ, 1700 / RATE_HZ}
 
 
-def test_a_sharp_large_and_whole_crop_is_better(rng):
+def test_sharp_large_and_whole_crops_have_higher_quality(rng):
     sharp = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
     blurred = np.full_like(sharp, 128)
     size, box = (HEIGHT, WIDTH), (100, 100, 96, 96)
@@ -189,7 +189,7 @@ def test_crops_have_a_margin_and_stay_inside():
     assert max(track_crops.crop(np.zeros((2000, 3000, 3), np.uint8), (0, 0, 3000, 2000)).shape) == 320
 
 
-def test_birds_seen_at_once_are_two_birds(tmp_path):
+def test_simultaneous_tracks_must_not_link(tmp_path):
     """The third comes when both have gone."""
     first, second, third = perched(6, x=20), perched(6, x=200), [None] * 20 + perched(6, x=200, colour=BLUE)
     found, _ = follow(film(first, second, third), tmp_path)
@@ -200,7 +200,7 @@ def test_birds_seen_at_once_are_two_birds(tmp_path):
     assert not both[:3, 3:].any() and (both[3:, 3:] == apart).all()
 
 
-def test_the_sound_of_a_bird_is_of_the_time_when_it_is_alone():
+def test_the_summary_has_the_longest_span_alone():
     """From 0 to 6 s, others at 1 to 2 and 4.5 to 5.5: alone from 2 to 4.5. They are never alone, nor is half a second."""
     spans = {1: (0.0, 6.0), 2: (1.0, 2.0), 3: (4.5, 5.5), 4: (5.9, 6.5)}
     rows = [("film", track, time_s, 0, 0, 9, 9, 0.5) for track, span in spans.items() for time_s in span]
@@ -210,26 +210,26 @@ def test_the_sound_of_a_bird_is_of_the_time_when_it_is_alone():
     assert (summary["n_detections"] == 2).all()
 
 
-def test_mot_text_is_read_as_it_was_written(tmp_path):
+def test_mot_files_are_read_back_equal(tmp_path):
     found, _ = follow(film(perched(6), [None] * 2 + perched(6, x=200)), tmp_path)
     tracking.write_mot(found, tmp_path / "film.txt", RATE_HZ)
     assert (tmp_path / "film.txt").read_text().startswith("1,1,100.000,100.000,40.000,40.000,0.900,-1,-1,-1\n")
     pd.testing.assert_frame_equal(read_mot(tmp_path / "film.txt", RATE_HZ), found, atol=1e-3, check_dtype=False)
 
 
-def test_a_film_without_birds_is_an_empty_mot_file(tmp_path):
+def test_no_bird_gives_an_empty_mot_file(tmp_path):
     nobody, _ = follow([], tmp_path)
     tracking.write_mot(nobody, tmp_path / "film.txt", RATE_HZ)
     assert (tmp_path / "film.txt").read_text() == ""
 
 
 @pytest.mark.parametrize("wrong", [{"n_crops": 0}, {"min_detections": 0}, {"max_gap_s": -1.0}])
-def test_numbers_without_sense_are_told(wrong, tmp_path):
+def test_invalid_numbers_raise_an_error(wrong, tmp_path):
     with pytest.raises(ValueError, match="positive"):
         follow(film(perched(3)), tmp_path, **wrong)
 
 
-def test_a_bird_looks_like_itself_and_not_like_another():
+def test_colour_distance_is_0_for_one_bird_and_1_for_other_colours():
     red, blue = (
         reassociation.colour_histogram(picture(perched(1, colour=colour)), (100, 100, 40, 40)) for colour in (RED, BLUE)
     )
@@ -258,7 +258,7 @@ def test_tracks_of_the_sample_are_pure(tmp_path):
     assert wrong <= total / 50
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
+def test_a_full_disk_raises_an_error(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

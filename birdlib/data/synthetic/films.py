@@ -248,7 +248,7 @@ def _pose(stops, now_s, length_px, sings, number):
 
 
 def write_film(frames, soundtrack, path, *, fps):
-    """Encode frames (BGR) and sound as H.264 and AAC; the same frames give the same bytes. Errors as ``writer.write``."""
+    """Encode BGR frames and sound as H.264 and AAC, with the same bytes each time; errors as ``writer.write``."""
     encoder = {"crf": 27, "preset": "medium", "pixel_format": "bgr24", "interleave": False}
     rate_hz = acoustics.SAMPLE_RATE_HZ
     writer.write(path, frames, rate_hz=fps, sound=[soundtrack], sample_rate_hz=rate_hz, **encoder)

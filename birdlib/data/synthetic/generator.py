@@ -67,7 +67,7 @@ class SampleBuilder:
         return world.individual(label, place, seed=self.seed)
 
     def _record(self, label, outing, number, is_announced):
-        """One training recording: a singer near by, perhaps others in the background, weather, recorder, an announcement."""
+        """One training recording: a singer, perhaps others in the background, weather, recorder, announcement."""
         outing = self.outings[outing]
         singer = self._individual(label, outing.place)
         collection = ("XCsyn", "iNatsyn")[number % 2]

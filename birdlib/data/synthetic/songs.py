@@ -74,8 +74,8 @@ _GRAMMARS = {  # the phrases of a song, in order
     ),
     "redcha1": (
         _Phrase(_CHAT, (5, 12), 0.055),
-        _Phrase(_Syllable(0.24, (1500, 1700, 1400), (0.6, 1.0, 0.6, 0.4), flutter_hz=55, flutter_share=0.06), (1, 2), 0.06,
-                chance=0.6),
+        _Phrase(_Syllable(0.24, (1500, 1700, 1400), (0.6, 1.0, 0.6, 0.4), flutter_hz=55, flutter_share=0.06), (1, 2),
+                0.06, chance=0.6),
         _Phrase(_CHAT, (1, 4), 0.09),
     ),
     "12050063": (  # a frog

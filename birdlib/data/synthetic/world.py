@@ -82,7 +82,7 @@ def individual(label, place, *, seed):
 
 
 def outings(n_outings, *, seed):
-    """List of at most 88 ``_Outing``, each a different pair of recordist and place; both recur, and so do individuals."""
+    """List of at most 88 ``_Outing``, each a different pair of recordist and place; individuals recur."""
     rng, made = rng_for(seed, "outings"), []
     for k in range(n_outings):
         place = 3 * k % len(acoustics.PLACES)

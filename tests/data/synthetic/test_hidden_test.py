@@ -1,4 +1,4 @@
-"""A made hidden test set: named as a competition would, whole where it should be, odd where it is asked to be."""
+"""The simulated hidden test set: names, readable and odd files, tables."""
 
 import collections
 
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
     return folder, hidden_test.make(folder, data, 12, ODD, np.random.default_rng(0))
 
 
-def test_there_are_as_many_files_as_asked_under_names_of_their_own(made):
+def test_the_number_and_kinds_of_files_are_as_requested_under_new_names(made):
     folder, table = made
     paths = birdclef.soundscapes(folder, "test")
     assert paths == list(table["path"]) and len({path.stem for path in paths}) == 12
@@ -36,17 +36,16 @@ def test_there_are_as_many_files_as_asked_under_names_of_their_own(made):
     assert collections.Counter(table["kind"]) == {**ODD, "whole": 7}
 
 
-def test_every_file_that_is_meant_to_can_be_read_and_lasts_as_long_as_told(made):
+def test_readable_files_have_the_listed_duration(made):
     for path, kind, seconds in made[1][["path", "kind", "seconds"]].itertuples(index=False):
         if kind in ("corrupt", "empty"):
             with pytest.raises(audio_io.AudioError):
                 audio_io.read(path)
         else:
-            told = audio_io.describe(path)
-            assert told == {"duration_s": seconds, "sample_rate_hz": 32_000, "n_channels": 1}
+            assert audio_io.describe(path) == {"duration_s": seconds, "sample_rate_hz": 32_000, "n_channels": 1}
 
 
-def test_a_short_soundscape_is_repeated_to_a_minute(made):
+def test_short_soundscapes_are_repeated_to_a_minute(made):
     """Seven seconds that grow louder: so do seconds 7 to 14, and the last four."""
     _, table = made
     waveform, rate_hz = audio_io.read(table.loc[table["kind"] == "whole", "path"].iloc[0])
@@ -55,7 +54,7 @@ def test_a_short_soundscape_is_repeated_to_a_minute(made):
     assert (np.diff(loudness[:7]) > 0).all()
 
 
-def test_the_rows_expected_are_those_of_the_sound_and_of_a_minute_where_there_is_none(made):
+def test_expected_rows_are_those_of_the_sound_or_of_a_minute_if_unreadable(made):
     """A minute has 12 windows, 10 s have 2, 61 s have 13."""
     _, table = made
     ids = hidden_test.expected_row_ids(table)
@@ -64,14 +63,14 @@ def test_the_rows_expected_are_those_of_the_sound_and_of_a_minute_where_there_is
     assert n_rows == {path.stem: expected[kind] for path, kind in zip(table["path"], table["kind"], strict=True)}
 
 
-def test_the_tables_of_the_competition_lie_beside_the_sounds(made):
+def test_the_tables_of_the_competition_are_written(made):
     folder, table = made
     assert birdclef.is_layout(folder) and birdclef.submission_classes(folder) == ["1139490", "crow"]
     example = pd.read_csv(folder / "sample_submission.csv")
     assert birdclef.check_submission(example, ["crow", "1139490"], hidden_test.expected_row_ids(table.head(1))) == []
 
 
-def test_what_cannot_be_made_is_refused(tmp_path):
+def test_impossible_sets_raise_an_error(tmp_path):
     rng = np.random.default_rng(0)
     with pytest.raises(hidden_test.HiddenSetError, match="2 files cannot hold 3 odd ones"):
         hidden_test.make(tmp_path / "new", tmp_path, 2, {"short": 3}, rng)

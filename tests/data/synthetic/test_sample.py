@@ -1,4 +1,4 @@
-"""The synthetic aviary: laid out as the competition ships its data, the same for the same seed, true to its truth."""
+"""The synthetic sample: the competition's layout, deterministic by seed, consistent with its truth."""
 
 import ast
 import filecmp
@@ -28,7 +28,7 @@ def files(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes(small, tmp_path):
-    """Ogg serial numbers and x264's moods included."""
+    """Ogg serial numbers and x264 included."""
     again = sample.generate(tmp_path / "again", **SMALL)
     assert files(small) == files(again)
     _, differing, missing = filecmp.cmpfiles(small, again, files(small), shallow=False)
@@ -40,7 +40,7 @@ def test_another_seed_gives_other_songs():
     assert voices[0] != voices[1]
 
 
-def test_a_whole_sample_is_used_again_and_anything_else_is_left_alone(small, tmp_path):
+def test_a_complete_sample_is_reused_and_other_folders_are_refused(small, tmp_path):
     before = (small / "train.csv").stat().st_mtime_ns
     assert sample.ensure(small, **SMALL) == small
     assert (small / "train.csv").stat().st_mtime_ns == before
@@ -93,7 +93,7 @@ def test_the_submission_lists_every_window_of_the_test_soundscapes(small):
     assert "" in heard and heard - {""} <= set(world.LABELS)
 
 
-def test_announcements_are_heard_as_speech_where_the_truth_says(small):
+def test_announcements_are_detected_as_speech(small):
     """Silero's own threshold is 0.5; pauses fall below it, and so may words that a bird sings over."""
     import soundfile
     import soxr
@@ -115,12 +115,12 @@ def test_announcements_are_heard_as_speech_where_the_truth_says(small):
     assert min(shares) > 0.25 and np.mean(shares) > 0.7
 
 
-def test_the_same_words_are_the_same_samples():
+def test_speech_synthesis_is_deterministic():
     says = [acoustics.speak("Grey Wagfinch.", voice="Storm", pitch=50, words_per_minute=150) for _ in range(2)]
     assert np.array_equal(*says)
 
 
-def test_an_individual_keeps_its_pitch_and_its_signature():
+def test_pitch_identifies_an_individual():
     """Two birds of one species, ten songs each: their mean pitches differ by more than their songs do."""
 
     def pitches(voice):
@@ -142,7 +142,7 @@ def test_an_individual_keeps_its_pitch_and_its_signature():
 
 
 @pytest.mark.parametrize("label", world.LABELS)
-def test_songs_are_loud_where_the_notes_say_and_silent_elsewhere(label):
+def test_songs_are_silent_outside_their_notes(label):
     rng = np.random.default_rng(0)
     waveform, notes = songs.sing(label, songs.voice(label, rng), duration_s=6, sample_rate_hz=32_000, rng=rng)
     sounding = np.zeros(len(waveform), bool)
@@ -171,7 +171,7 @@ def test_boxes_lie_inside_the_frame_and_on_frames_that_exist(small):
         assert not rows.duplicated(["frame", "individual_id"]).any()
 
 
-def test_a_bird_sings_only_while_it_is_seen():
+def test_a_bird_sings_only_while_it_is_visible():
     rng = np.random.default_rng(4)
     bird = world.individual("cobflu1", 2, seed=0)
     cast = [films.Bird(bird.label, bird.individual_id, bird.voice, bird.marks, visits=2)]
@@ -190,7 +190,7 @@ def test_files_of_known_individuals_are_listed(small):
     assert (in_films.enter_s.astype(float) < in_films.exit_s.astype(float)).all()
 
 
-def test_an_animal_outside_the_picture_is_not_drawn():
+def test_an_animal_outside_the_image_is_not_drawn():
     image = np.full((60, 80, 3), 128, np.uint8)
     looks, marks = drawing.PLUMAGES["cobflu1"], drawing.marks(np.random.default_rng(0))
     assert drawing.draw(image, looks, marks, drawing.Pose(500, 30, 30)) is None
@@ -200,7 +200,7 @@ def test_an_animal_outside_the_picture_is_not_drawn():
 
 
 @pytest.mark.slow
-def test_the_whole_sample_is_small_and_made_within_a_minute(tmp_path):
+def test_the_default_sample_is_small_and_generated_within_a_minute(tmp_path):
     import time
 
     start = time.process_time()
