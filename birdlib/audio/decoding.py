@@ -1,0 +1,276 @@
+"""Sound files, decoded: one way into every container, and the true number of samples of each.
+
+libsndfile decodes files whose headers can be trusted (wav, flac, ogg, aiff, caf, ...). FFmpeg, through PyAV, decodes what libsndfile does
+not know (m4a, aac, webm, wma, amr, 3gp, mka, ...) and what it would cut: mp3, whose length is often an estimate, and files whose header
+states no length, as recorders that lost power and programs that write to a pipe leave them. Joined Ogg files are decoded part by part.
+
+Decoders get an open file, never its name: a name need not be text that they can encode, and its suffix may be wrong.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from birdlib import runtime
+
+_SOUND_CONTAINERS = set(  # FFmpeg's names; text, pictures and playlists are not among them
+    "aac ac3 aiff amr ape asf au avi caf dts eac3 flac flv m4a matroska mov mp3 mp4 mpc mpc8 mpeg mpegts mxf ogg oma rm tak truehd tta voc w64 wav webm wv".split()
+)
+_MIN_RATE_HZ, _MAX_RATE_HZ = 50, 1_600_000  # bat detectors record up to 500 kHz
+_UNKNOWN_SAMPLES = 2**40  # libsndfile states about 2**63 where a header has no length
+_PROBED_S = 10.0  # of each of several sound tracks, to find one that is not silent
+_SILENT_PEAK = 1e-4
+
+
+class AudioError(runtime.FileError):
+    """A recording that cannot be used."""
+
+
+class AudioWarning(UserWarning):
+    """A recording is used, but not as it stands: a part is missing, or its channels cancel each other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """A sound file, or one of several joined in a file."""
+
+    sample_rate_hz: int
+    n_samples: int | None  # None: known when all is decoded
+    pieces: Callable  # pieces(start) yields (samples, channels) float32 of about a second from sample ``start`` on
+    damage: list  # what could not be decoded, filled by ``pieces``
+
+
+@contextlib.contextmanager
+def opened(path):
+    """The decoders of a file, one behind the other: a list of one, but for joined files.
+
+    Raises:
+        AudioError: if the file is missing, empty or not sound, or its header states an impossible sample rate.
+    """
+    with open_file(path) as file, contextlib.ExitStack() as stack:
+        trusted, fallback, reason = _libsndfile(file, stack)
+        decoders = trusted or _ffmpeg(file) or fallback
+        if not decoders:
+            raise AudioError(path, reason)
+        for decoder in decoders:
+            if not _MIN_RATE_HZ <= decoder.sample_rate_hz <= _MAX_RATE_HZ:
+                raise AudioError(path, f"states a sample rate of {decoder.sample_rate_hz} Hz, which no recorder has: its header is damaged")
+        yield decoders
+
+
+def open_file(path, error=AudioError, kind="sound"):
+    """A file opened for a decoder, unbuffered, without a name.
+
+    Raises:
+        error: if it cannot be opened, is a folder, is empty, or is a web page.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise error(path, "is a folder, not a file: name the files in it")
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb", buffering=0)
+    except FileNotFoundError as missing:
+        raise error(path, "there is no such file") from missing
+    except (OSError, ValueError) as refused:
+        raise error(path, f"could not be opened ({getattr(refused, 'strerror', None) or refused})") from refused
+    head = file.read(256)
+    file.seek(0)
+    if not head or is_web_page(head):
+        file.close()
+        raise error(path, f"is a web page, not {kind} (a failed download?)" if head else "is empty (0 bytes)")
+    return file
+
+
+def is_web_page(head):
+    """Whether the first bytes of a file are those of HTML or XML, as of a failed download."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml"))
+
+
+def sound_stream(container):
+    """(sound track of an FFmpeg container, note): the default one, unless it is silent and another is not; (None, "") without sound.
+
+    Raises:
+        av.FFmpegError: if the container cannot be read.
+    """
+    import av
+
+    streams = [stream for stream in container.streams.audio if getattr(stream, "codec_context", None)]
+    streams.sort(key=lambda stream: not stream.disposition & av.stream.Disposition.default)  # stable
+    if len(streams) < 2:
+        return (streams[0] if streams else None), ""
+    chosen = next((stream for stream in streams if not _is_silent(container, stream)), streams[0])
+    container.seek(0)
+    return chosen, f"of {len(streams)} sound tracks number {container.streams.audio.index(chosen) + 1} is used"
+
+
+def decoded_frames(container, stream, damage):
+    """The whole frames of a stream in order; ``damage`` gets a line for each that could not be decoded."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:  # broken from here on
+            damage.append(error.strerror)
+            return
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, ValueError) as error:
+            damage.append(getattr(error, "strerror", None) or str(error))
+            continue
+        damage.extend("corrupt" for frame in frames if frame.is_corrupt)
+        yield from (frame for frame in frames if not frame.is_corrupt)
+
+
+def _is_silent(container, stream):
+    container.seek(0)
+    seconds = 0.0
+    for frame in decoded_frames(container, stream, []):
+        samples = frame.to_ndarray()
+        scale = 1.0 if samples.dtype.kind == "f" else np.iinfo(samples.dtype).max
+        if np.ptp(samples.astype(np.float64)) > _SILENT_PEAK * scale:
+            return False
+        seconds += frame.samples / frame.sample_rate
+        if seconds > _PROBED_S:
+            break
+    return True
+
+
+# libsndfile
+
+
+def _libsndfile(file, stack):
+    """(decoders that can be trusted, decoders that are better than none, why there are none)."""
+    import soundfile
+
+    parts = _ogg_parts(file)
+    sources = [io.BytesIO(part) for part in parts] or [file.fileno() if os.name != "nt" else file]
+    file.seek(0)
+    try:
+        sounds = [stack.enter_context(soundfile.SoundFile(source, closefd=False)) for source in sources]
+    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+        return [], [], f"is not audio that can be read ({_reason(error)}): save it again as WAV or FLAC"
+    if parts:
+        return [_decoder(sound) for sound in sounds], [], ""
+    sound = sounds[0]
+    if sound.frames == 0:
+        return [], [], "holds no samples"
+    decoder = _decoder(sound)
+    is_estimate = sound.frames > _UNKNOWN_SAMPLES or "MP3" in sound.format or "MPEG" in sound.subtype
+    return ([], [decoder], "") if is_estimate else ([decoder], [], "")
+
+
+def _decoder(sound):
+    import soundfile
+
+    damage = []
+
+    def pieces(start=0):
+        length = sound.samplerate
+        while length:
+            try:
+                sound.seek(start)
+                while len(piece := sound.read(length, dtype="float32", always_2d=True)):
+                    start += len(piece)
+                    yield piece
+                return
+            except soundfile.LibsndfileError as failure:  # what can be decoded before the damage is kept
+                error, length = failure, length // 8
+        damage.append(_reason(error))
+
+    return Decoder(sound.samplerate, sound.frames, pieces, damage)
+
+
+def _reason(error):
+    return getattr(error, "error_string", str(error)).strip().rstrip(".")
+
+
+def _ogg_parts(file):
+    """The bytes of each of several Ogg files that were joined; [] of an ordinary one (layout of a page: RFC 3533)."""
+    starts, at, was_first = [0], 0, True
+    file.seek(0)
+    while (head := file.read(27)).startswith(b"OggS") and len(head) == 27:
+        is_first = bool(head[5] & 2)  # a page that begins a stream; several may lie at the beginning of a file
+        if is_first and not was_first:
+            starts.append(at)
+        sizes = file.read(head[26])
+        at, was_first = at + 27 + len(sizes) + sum(sizes), is_first
+        file.seek(at)
+    if len(starts) == 1:
+        return []
+    parts = []
+    for start, end in zip(starts, [*starts[1:], at], strict=True):
+        file.seek(start)
+        parts.append(file.read(end - start))
+    return parts
+
+
+# FFmpeg
+
+
+def _ffmpeg(file):
+    """[decoder], or [] where FFmpeg finds no sound."""
+    import av
+
+    file.seek(0)
+    try:
+        with _container(file) as container:
+            stream, note = sound_stream(container)
+            first = stream and next(decoded_frames(container, stream, damage := []), None)
+            if first is None or len(damage) > 2:
+                return []
+            rate_hz = first.sample_rate
+    except (av.FFmpegError, ValueError):
+        return []
+    damage = [note] if note else []
+
+    def pieces(start=0):
+        file.seek(0)
+        with _container(file) as container:
+            stream, _ = sound_stream(container)
+            n_done = 0
+            for piece in _as_float(decoded_frames(container, stream, damage), rate_hz):
+                n_done += len(piece)
+                if n_done > start:
+                    yield piece[max(0, len(piece) - (n_done - start)) :]
+
+    return [Decoder(rate_hz, None, pieces, damage)]
+
+
+def _container(file):
+    import av
+
+    container = av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore")  # a playlist must not open other files
+    if not _SOUND_CONTAINERS & set(container.format.name.split(",")):
+        container.close()
+        raise ValueError(f"{container.format.name} holds no sound")
+    return container
+
+
+def _as_float(frames, rate_hz):
+    """(samples, channels) float32 of about a second at ``rate_hz``, whatever format, layout and rate the frames have."""
+    import av
+
+    converters, waiting = {}, []
+    for frame in frames:
+        kind = frame.format.name, frame.layout.name, frame.sample_rate  # joined files and broadcasts change theirs
+        converter = converters.setdefault(kind, av.AudioResampler(format="fltp", rate=rate_hz))
+        for part in converter.resample(frame):
+            piece = part.to_ndarray().T
+            if waiting and waiting[0].shape[1] != piece.shape[1]:
+                yield np.concatenate(waiting)
+                waiting = []
+            waiting.append(piece)
+        if sum(map(len, waiting)) >= rate_hz:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
