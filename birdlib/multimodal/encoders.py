@@ -2,7 +2,7 @@
 
 A sound is its YAMNet patches, (patches, patch_dim), with a weight for each; weight 0 is padding and changes nothing. A photo
 is RGB 0-255, (224, 224, 3), or, in training, its features from the frozen part of VGG16, which are computed once.
-``presence`` (2,) says whether there is a photo and whether there is a sound: an absent one has no influence.
+``presence`` (2,) flags whether there is a photo and whether there is a sound: an absent one has no influence.
 Every model is Functional and holds its preprocessing; layers of ``keras.ops`` run on TensorFlow, JAX and torch.
 """
 
@@ -54,8 +54,6 @@ def image_encoder(vgg, train_from="block5_conv1", dim=_EMBEDDING_DIM, dropout=0.
 
     Args:
         vgg, train_from: as in ``frozen_vgg16``.
-        dim: of the vector.
-        dropout: before the dense layer.
 
     Returns:
         keras.Model, {"image_features"} → (batch, dim) unit vectors.
@@ -75,11 +73,8 @@ def audio_encoder(patch_dim, dim=_EMBEDDING_DIM, view_dim=1024, units=64, dropou
     """A sequence of patches to a vector: bidirectional LSTM over time, beside the pooled patches, which ignore their order.
 
     Args:
-        patch_dim: size of a patch embedding.
-        dim: of the vector.
-        view_dim: see ``layers.PatchPooling``.
+        patch_dim: size of a patch embedding; ``view_dim``: see ``layers.PatchPooling``.
         units: of the LSTM, each way.
-        dropout: before the last dense layer.
 
     Returns:
         keras.Model, {"embeddings": (batch, patches, patch_dim), "weights": (batch, patches)} → (batch, dim) unit vectors.
@@ -121,10 +116,6 @@ def fused_encoder(image=None, audio=None):
 
 def with_images(frozen, encoder):
     """The whole encoder for use, which takes pictures in place of their frozen features.
-
-    Args:
-        frozen: from ``frozen_vgg16``.
-        encoder: from ``fused_encoder`` or ``image_encoder``.
 
     Returns:
         keras.Model, {"image": (batch, 224, 224, 3) RGB 0-255, ...} → (batch, dim).

@@ -22,10 +22,6 @@ _FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", 
 def query_sets(library, left_out, rng):
     """The pairs of the gallery and of the queries.
 
-    Args:
-        left_out: species kept out of training.
-        rng: of the pairing.
-
     Returns:
         (gallery, {"validation", "known species", "unseen species"}): tables as ``pairs.pair`` makes them. Of the species left out,
         validation is used too, as nothing was chosen on it. Repeated rows are left out.
@@ -44,13 +40,8 @@ def query_sets(library, left_out, rng):
 def table(encoder, library, gallery, queries, rng):
     """Sound only, photo only, early fusion and late fusion side by side, each figure with its 90 % interval.
 
-    Late fusion is calibrated and gated on the queries of ``"validation"``. Intervals are bootstrapped by connected pairs, which share a
-    group of recordings or of photos.
-
-    Args:
-        encoder: from ``encoders``.
-        gallery, queries: from ``query_sets``.
-        rng: of the bootstrap and of k-means.
+    Gallery and queries are those of ``query_sets``. Late fusion is calibrated and gated on the queries of ``"validation"``.
+    Intervals are bootstrapped by connected pairs, which share a group of recordings or of photos.
 
     Returns:
         DataFrame: ``set, modality, n`` and the figures, each [value, low, high]. Without photos there is one row a set.

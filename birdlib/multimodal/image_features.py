@@ -30,19 +30,12 @@ def as_input(image):
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """VGG16, split where training begins.
+    """VGG16, split where training begins."""
 
-    Attributes:
-        vgg: the whole network, with the layers that ``encoders.image_encoder`` trains.
-        frozen: from ``encoders.frozen_vgg16``.
-        key: of all that changes the features of a photo.
-        weights: for the receipt.
-    """
-
-    vgg: Any
-    frozen: Any
-    key: str
-    weights: dict
+    vgg: Any  # the whole network, with the layers that ``encoders.image_encoder`` trains
+    frozen: Any  # from ``encoders.frozen_vgg16``
+    key: str  # digest of all that changes the features of a photo
+    weights: dict  # for the receipt
 
 
 def load_backbone(train_from="block5_conv1", weights_dir=""):
@@ -76,13 +69,13 @@ def embed(table, root, backbone, folder, stage):
 
     Args:
         table: rows with ``image_path``; may be empty.
-        root: folder of the paths.
+        root, folder: of the paths, and of the store.
         backbone: from ``load_backbone``; None where the table is empty.
-        folder: of the store.
         stage: its name, for the table of skipped files.
 
     Returns:
-        (photos, features, skipped): the rows whose picture could be read, with its ``digest``, from 0; their ``Features``; the skipped files.
+        (photos, features, skipped): the rows whose picture could be read, numbered from 0, with its ``digest``; their ``Features``; the
+        skipped files.
     """
     if not len(table):
         return table.assign(digest=""), None, stages.skipped_table([], stage)

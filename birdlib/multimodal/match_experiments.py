@@ -1,4 +1,4 @@
-"""Every audio encoder with every video encoder and loss: one table of all combinations, which later runs extend, and the best of them."""
+"""Every audio encoder with every video encoder and loss: a table of all combinations, which later runs extend, and the best one."""
 
 import time
 from pathlib import Path
@@ -41,13 +41,7 @@ def grid(audio, video, loss, n_seeds):
 
 
 def key(inputs, backbone, unseen_share, precision, **options):
-    """Digest of all that changes the figures of a combination.
-
-    Args:
-        inputs: digests of the stages that are read.
-        backbone: of the picture features; None where there are no pictures.
-        options: of ``run``.
-    """
+    """Digest of all that changes the figures of a combination: digests of the input stages, backbone or None, options of ``run``."""
     config = {"unseen": unseen_share, "precision": precision, **options}
     return runtime.digest({**config, **inputs, "scenes": scenes.STORE_KEY, "seen with": backbone.key if backbone else ""})
 
@@ -103,15 +97,13 @@ def query_sets(library, left_out):
 
     No set shares a recording, photo or film with another or with train. Unseen media and unseen species are photos and recordings; unseen
     films are those that have no species, or are of test: neither these matchers nor that of ``train_for_use`` are trained on them.
-
-    Args:
-        left_out: species kept out of training.
     """
     nameless = scene_pairs.nameless_films(library)
     validation, sets = scene_pairs.training_rows(library, "validation", left_out), []
     for table in (library.pictures, library.sounds):
         table = table[~table["is_repeated"]]
-        is_film, is_left_out, is_nameless = table["kind"] == "film", table["category"].isin(left_out), table["category"].isin(nameless)
+        is_film, category = table["kind"] == "film", table["category"]
+        is_left_out, is_nameless = category.isin(left_out), category.isin(nameless)
         media = table[~is_film & ~is_left_out & ~is_nameless & (table["split"] == "test")]
         species = table[~is_film & is_left_out & table["split"].isin(["validation", "test"])]
         films = table[is_film & (is_nameless | (table["split"] == "test"))]
@@ -141,12 +133,7 @@ def train_one(config, library, train, validation, *, seed, **options):
 def train_for_use(config, library, folder, **options):
     """Train a combination once more, with no species left out, and save it as ``matcher.keras``, which ``match_files.match`` uses.
 
-    Args:
-        config: from ``best``.
-        options: ``epochs, patience, pairs_an_epoch, learning_rate, seed``, as in ``run``.
-
-    Returns:
-        the matcher.
+    ``config`` is that of ``best``; ``options`` are those of ``run``.
     """
     train, validation = (scene_pairs.training_rows(library, split) for split in ("train", "validation"))
     model, _, _ = train_one(config, library, train, validation, **options)

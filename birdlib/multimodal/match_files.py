@@ -19,8 +19,7 @@ def match(picture_path, sound_path, outputs_dir, weights_dir=""):
     Args:
         picture_path: a film or a picture.
         sound_path: a sound, or a film, whose soundtrack is used.
-        outputs_dir: where stage 05 is.
-        weights_dir: as in ``weights.find``.
+        outputs_dir, weights_dir: where stage 05 is; as in ``weights.find``.
 
     Returns:
         (probability, table, basis): the probability, if matches and mismatches are equally frequent; a DataFrame, a row for each pair of
@@ -53,13 +52,8 @@ def match(picture_path, sound_path, outputs_dir, weights_dir=""):
 def examples(model, library, rows, rng, n=2):
     """Pairs to show: the most confident true matches, false matches and missed matches.
 
-    Args:
-        model: a trained matcher.
-        rows: (pictures, sounds), rows of the library.
-        n: of each kind.
-
     Returns:
-        DataFrame: ``picture, sound, match, probability, is_right``; no picture twice.
+        DataFrame, ``n`` rows of each: ``picture, sound, match, probability, is_right``; no picture twice.
     """
     from birdlib.multimodal import match_training
 
@@ -79,7 +73,7 @@ def card(library, row):
     """The card of a pair, for ``result_sheets.match_cards``: frames, spectrogram, title and whether the prediction is right."""
     picture, sound = library.pictures.loc[row.picture], library.sounds.loc[row.sound]
     return {
-        "title": f"{picture['category']} seen, {sound['category']} heard: {row.probability:.0%}",
+        "title": f"picture of {picture['category']}, sound of {sound['category']}: {row.probability:.0%}",
         "frames": library.picture_arrays["pixels"](row.picture),
         "spectrogram": library.sound_arrays["spectrogram"](row.sound),
         "is_right": bool(row.is_right),

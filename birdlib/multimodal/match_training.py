@@ -16,9 +16,8 @@ _PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
 BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
 
 
-def fit(
-    model, library, train, validation, loss, *, epochs=30, patience=6, pairs_an_epoch=1024, batch_size=32, learning_rate=1e-3, seed=0
-):
+def fit(model, library, train, validation, loss, *, epochs=30, patience=6, pairs_an_epoch=1024, batch_size=32,
+        learning_rate=1e-3, seed=0):  # fmt: skip
     """Train a matcher; keep the epoch with the best ROC-AUC of the probability on validation.
 
     Args:
@@ -80,10 +79,7 @@ class _PairBatches(keras.utils.PyDataset):
 
 
 def scores(model, library, table):
-    """(probability, cosine) of pairs, each (pairs,) float64. A scene is encoded once, however many pairs it is in.
-
-    Args:
-        table: ``picture, sound``, rows of the library.
+    """(probability, cosine) of pairs, each (pairs,) float64. Each scene is encoded once.
     """
     vectors = []
     for side, scenes_of in (("sound", library.sounds), ("picture", library.pictures)):
@@ -141,9 +137,7 @@ def best_threshold(model, library, validation, rng):
 def embed(model, library, table, side):
     """Unit vectors of pictures (or sounds), (rows, dim) float32.
 
-    Args:
-        table: rows of the library's pictures (or sounds).
-        side: ``sound`` or ``picture``.
+    ``table`` has rows of the library's pictures (or sounds); ``side`` is "sound" or "picture".
     """
     encoder = model.get_layer({"sound": "audio_encoder", "picture": "video_encoder"}[side])
     vectors = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
@@ -155,9 +149,6 @@ def embed(model, library, table, side):
 
 def film_pairs(model, library, rows):
     """Every film with the sound of every film.
-
-    Args:
-        rows: (pictures, sounds), rows of the library; only those of films are used.
 
     Returns:
         DataFrame: ``film, sound_film, is_own`` (0 or 1), ``probability``, the mean over their scenes.

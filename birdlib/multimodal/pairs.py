@@ -20,31 +20,18 @@ KINDS = ("photo", "sound")  # of media, in the order of ``presence``
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """Photos and sounds that can be paired.
-
-    Attributes:
-        photos, sounds: DataFrames with ``recording_id, species, individual_id, group_id, split, is_repeated``, rows numbered from 0;
-            sounds also have ``first, last``, their rows in ``embeddings``.
-        photo_features: ``image_features.Features``: called with (row of photos, view) it returns the features of a photo; view 1 is mirrored.
-        embeddings: (patches, dim), may be memory-mapped.
-        weights: (patches,) of the patches.
-        n_patches: length of the window of a sound that is embedded.
-    """
+    """Photos and sounds that can be paired: ``recording_id, species, individual_id, group_id, split, is_repeated``, rows from 0."""
 
     photos: pd.DataFrame
-    sounds: pd.DataFrame
-    photo_features: Callable
-    embeddings: np.ndarray
-    weights: np.ndarray
-    n_patches: int
+    sounds: pd.DataFrame  # also with ``first, last``, their rows in ``embeddings``
+    photo_features: Callable  # ``image_features.Features``: (row of photos, view) → features; view 1 is mirrored
+    embeddings: np.ndarray  # (patches, dim), may be memory-mapped
+    weights: np.ndarray  # (patches,)
+    n_patches: int  # length of the window of a sound that is embedded
 
 
 def pair(photos, sounds, rng):
-    """Pair photos and sounds at random, every one at least once.
-
-    Args:
-        photos, sounds: rows of a library's tables, of one split.
-        rng: of the pairing.
+    """Pair the photos and sounds of one split at random, every one at least once.
 
     Returns:
         DataFrame: ``photo, sound`` (rows of the library, or -1), ``species``.
@@ -79,12 +66,7 @@ def each(pairs, kind):
 
 
 def inputs(library, pairs, rng=None):
-    """The inputs of an encoder.
-
-    Args:
-        pairs: from ``pair``.
-        rng: None takes the window of each sound with the highest bird scores, and photos unmirrored; else window and mirroring are
-            random.
+    """The inputs of an encoder; with ``rng``, windows of sounds and mirroring of photos are random, else by bird score and none.
 
     Returns:
         dict of float32 arrays: ``image_features`` (pairs, ...) where there are photos, ``embeddings`` (pairs, patches, dim) and
@@ -114,12 +96,7 @@ def inputs(library, pairs, rng=None):
 def window(weights, first, last, n_patches, rng=None):
     """The window of a sound: all patches, or ``n_patches`` in a row, those of the greatest weight or, with ``rng``, at random.
 
-    Args:
-        weights: (patches,) of all sounds.
-        first, last: the rows of this one.
-
-    Returns:
-        (first, last) row of the window.
+    ``weights`` are those of all sounds, ``first`` and ``last`` the rows of this one; returns those of the window.
     """
     n_spare = last - first - n_patches
     if n_spare <= 0:
@@ -155,9 +132,7 @@ def library(splits, photos, photo_features, patches, embeddings, n_patches):
     """Build a ``Library`` from the tables of stages 01 and 03.
 
     Args:
-        splits: the table of stage 01.
-        photos: its rows with a picture that could be read; may be empty.
-        photo_features: see ``Library``.
+        splits, photos: the table of stage 01, and its rows with a picture that could be read; may be empty.
         patches, embeddings: of stage 03.
         n_patches: maximum length of a window of a sound.
     """

@@ -1,7 +1,8 @@
 """Figures of photos with sounds. A card is one sample: its photo above the spectrogram of its sound.
 
 A card is a dict with ``title`` (text), ``image`` ((height, width, 3) uint8, or None), ``waveform`` ((samples,) float32, or None) and
-``sample_rate_hz`` (None without a waveform). Every function makes a new figure and returns its axes, shape (rows, columns, 2): the photo and the sound of each card.
+``sample_rate_hz`` (None without a waveform). Every function makes a new figure and returns its axes, shape (rows, columns, 2):
+the photo and the sound of each card.
 """
 
 import textwrap
@@ -46,8 +47,7 @@ def card(library, pair, root, cosine=None, is_right=None):
 def triplet_cards(triplets):
     """Training triplets: one row each, with the columns anchor, positive and negative.
 
-    Args:
-        triplets: rows of three cards; the role is put before the title.
+    ``triplets`` are rows of three cards; the role is put before the title.
     """
     titled = [[_titled(role, item) for role, item in zip(_ROLES, row, strict=True)] for row in triplets]
     return _grid(titled, [list(_ROLES.values())] * len(triplets), card_width=3.2)
@@ -57,9 +57,7 @@ def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5
     """The rows of ``retrieval_gallery``: queries, each with the nearest of the gallery.
 
     Args:
-        library, root: as of ``card``.
-        queries, gallery: tables of ``pairs.pair``.
-        scores: (queries, gallery) cosines.
+        queries, gallery: tables of ``pairs.pair``; ``scores``: their cosines (queries, gallery).
         examples: which queries.
     """
     rows = []

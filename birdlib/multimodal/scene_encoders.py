@@ -37,7 +37,6 @@ def audio_encoder(name, dim=_EMBEDDING_DIM):
             ``cnn``: 2-D convolutions; pitch is kept, time is pooled by mean and maximum.
             ``bilstm``: tokens of 160 ms, an LSTM each way, mean over time.
             ``transformer``: the same tokens with their positions, blocks of attention, mean over time.
-        dim: of the vector.
 
     Returns:
         keras.Model, {"spectrogram": (batch, N_STEPS, N_BANDS)} → (batch, dim) unit vectors, float32. The spectrogram is scaled to
@@ -62,7 +61,6 @@ def video_encoder(name, dim=_EMBEDDING_DIM):
             ``cnn_lstm``: an LSTM over the ``features`` of the frames, its last state.
             ``cnn_average``: the mean of the ``features``, whatever their order.
             ``transformer``: ``features`` with their positions, blocks of attention, mean over time.
-        dim: of the vector.
 
     Returns:
         keras.Model, {"pixels": (batch, N_FRAMES, SIZE, SIZE, 3)} or {"features": (batch, N_FRAMES, FEATURE_DIM)} →

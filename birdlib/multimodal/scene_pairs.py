@@ -24,26 +24,19 @@ class CorrespondenceError(runtime.BirdlibError):
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """Scenes and their arrays.
-
-    Attributes:
-        pictures, sounds: tables of ``scenes``, rows numbered from 0.
-        picture_arrays: {"pixels", "features"}: functions of a row of pictures.
-        sound_arrays: {"spectrogram"}: functions of a row of sounds.
-    """
+    """Scenes and their arrays; the tables are those of ``scenes``, rows numbered from 0."""
 
     pictures: pd.DataFrame
     sounds: pd.DataFrame
-    picture_arrays: dict
-    sound_arrays: dict
+    picture_arrays: dict  # {"pixels", "features"}: functions of a row of pictures
+    sound_arrays: dict  # {"spectrogram"}: function of a row of sounds
 
 
 def library(pictures, sounds, store):
     """A library of the scenes of a store, with a cache of the arrays read last."""
-    picture_arrays, sound_arrays = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds)
-    cached = functools.lru_cache(maxsize=_CACHE_SIZE)
-    pixels, features, spectrogram = (cached(read) for read in (picture_arrays.pixels, picture_arrays.features, sound_arrays.spectrogram))
-    return Library(pictures, sounds, {"pixels": pixels, "features": features}, {"spectrogram": spectrogram})
+    of_pictures, of_sounds, cached = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds), functools.lru_cache(_CACHE_SIZE)
+    picture_arrays = {"pixels": cached(of_pictures.pixels), "features": cached(of_pictures.features)}
+    return Library(pictures, sounds, picture_arrays, {"spectrogram": cached(of_sounds.spectrogram)})
 
 
 def has_pairs(splits):
@@ -68,16 +61,11 @@ def pair(pictures, sounds, rng, n_each=1):
 
     A film's moment takes its own sound. A picture whose category has no sound is in no pair; a sound without pictures is in mismatches.
 
-    Args:
-        pictures, sounds: rows of a library's tables.
-        rng: samples the partners.
-
     Returns:
         DataFrame: ``picture, sound`` (rows of the library), ``match`` (0 or 1).
     """
-    of, moments = pictures["category"].to_numpy(), sounds["moment"].to_numpy()
-    categories, found = sounds["category"].to_numpy(), []
-    for row, category, moment in zip(pictures.index, of, pictures["moment"], strict=True):
+    categories, moments, found = sounds["category"].to_numpy(), sounds["moment"].to_numpy(), []
+    for row, category, moment in zip(pictures.index, pictures["category"], pictures["moment"], strict=True):
         same = np.flatnonzero(categories == category)
         own = np.flatnonzero(moments == moment) if moment else np.zeros(0, int)
         matches = own if len(own) else same
@@ -103,16 +91,16 @@ def false_negatives(pictures, sounds):
     n_films = max(table.loc[table["category"].str.startswith(_NAMELESS), "category"].nunique() for table in (pictures, sounds))
     if not n_films:
         return ""
-    return f"{n_films} films without species are in training: with the sound of another they count as mismatches, but may show the same birds"
+    return f"{n_films} films without species are in training: with sounds of others they are mismatches, but may show the same birds"
 
 
 def inputs(library, table, names):
     """The inputs of a matcher: {"pixels" or "features", "spectrogram"} float32, row-aligned with the pairs."""
-    sides = {"spectrogram": ("sound", library.sound_arrays), **{n: ("picture", library.picture_arrays) for n in ("pixels", "features")}}
     arrays = {}
     for name in names:
-        column, source = sides[name]
-        arrays[name] = np.stack([np.asarray(source[name](row), np.float32) for row in table[column]])
+        is_sound = name in library.sound_arrays
+        read = (library.sound_arrays if is_sound else library.picture_arrays)[name]
+        arrays[name] = np.stack([np.asarray(read(row), np.float32) for row in table["sound" if is_sound else "picture"]])
     return arrays
 
 

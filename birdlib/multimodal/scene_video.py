@@ -27,17 +27,11 @@ _MIN_SIDE = 48  # pixels
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """ResNet50, frozen.
+    """ResNet50, frozen."""
 
-    Attributes:
-        network: keras.Model, (batch, 224, 224, 3) RGB in [0, 255] → (batch, 2048).
-        key: of all that changes the features of a picture.
-        weights: for the receipt.
-    """
-
-    network: Any
-    key: str
-    weights: dict
+    network: Any  # keras.Model, (batch, 224, 224, 3) RGB in [0, 255] → (batch, 2048)
+    key: str  # digest of all that changes the features of a picture
+    weights: dict  # for the receipt
 
 
 def load_backbone(weights_dir=""):
@@ -113,12 +107,7 @@ def _background(path, start_s, end_s):
 def crop_motion(image, background):
     """The square around the largest moving area: with a fixed camera, a bird is a few pixels of the picture.
 
-    Args:
-        image: (height, width, 3) uint8 RGB.
-        background: (120, 160, 3), of the fixed camera.
-
-    Returns:
-        (side, side, 3) uint8 RGB; the whole picture where nothing moves, or nearly everything (the camera does).
+    ``background`` is (120, 160, 3). The whole picture is returned where nothing moves, or nearly everything (the camera moves).
     """
     import cv2
 

@@ -110,7 +110,7 @@ def sound_scenes(table, root, store, stage="05_match"):
     """The sound scenes of films and recordings; silent ones are left out.
 
     Scenes of a film begin where those of ``picture_scenes`` do; those of a recording are consecutive, and at most
-    ``scene_audio.MAX_SCENES`` are taken, those with the greatest energy above ``scene_audio.MIN_HZ``. Shorter ones are padded with silence.
+    ``scene_audio.MAX_SCENES`` are taken, those with the greatest energy above ``scene_audio.MIN_HZ``. Short ones are padded.
 
     Args:
         table, root, store, stage: as in ``picture_scenes``; rows without ``video_path`` and ``audio_path`` are ignored.

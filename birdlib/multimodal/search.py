@@ -62,9 +62,8 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
 
     Args:
         queries: one path of a picture or a sound, or one of each.
-        outputs_dir: where stage 04 is.
+        outputs_dir, weights_dir: where stage 04 is; as in ``weights.find``.
         n: rows to list.
-        weights_dir: as in ``weights.find``.
 
     Returns:
         DataFrame: ``cosine, kind, species, recording_id, path``, nearest first; paths as in the manifest.
@@ -105,7 +104,8 @@ def _inputs(encoder, kinds, preprocessing, weights_dir):
         if "photo" in kinds:
             arrays["image"][0] = image_features.as_input(images.read_image(kinds["photo"]))
     if is_trained["sound"]:
-        arrays["embeddings"], arrays["weights"] = np.zeros((1, 1, wanted["embeddings"][2]), np.float32), np.ones((1, 1), np.float32)
+        arrays["embeddings"] = np.zeros((1, 1, wanted["embeddings"][2]), np.float32)
+        arrays["weights"] = np.ones((1, 1), np.float32)
         if "sound" in kinds:
             embedder = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"])
             if embedder.key != preprocessing["key"]:

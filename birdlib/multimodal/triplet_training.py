@@ -1,7 +1,7 @@
 """Training with triplets: an anchor, a positive of its species and a negative of another; and a guard against collapse.
 
-A network that maps every sample to one point has a loss of exactly the margin and no gradient; hard negatives too early cause that. So
-after each epoch the training is monitored: the spread of the embeddings, the share of active triplets, and whether the loss equals the margin.
+A network that maps every sample to one point has a loss of exactly the margin and no gradient; hard negatives too early cause
+that. So each epoch is monitored: the spread of the embeddings, the share of active triplets, and whether the loss equals the margin.
 """
 
 import warnings
@@ -49,10 +49,8 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         modality_dropout: share of pairs that lose their photo or their sound, half of them each.
         epochs: at most; an epoch has as many pairs as there are.
         patience: epochs without a better validation.
-        learning_rate, weight_decay: of AdamW.
         remine_every: epochs after which offline triplets are mined anew.
         min_spread: see ``CollapseGuard``; 0 leaves the training unguarded.
-        seed: of batches.
 
     Returns:
         DataFrame, a row an epoch: ``epoch, mining, loss, spread, active_share, validation_map_at_r, is_kept``. No epoch is kept,
@@ -133,14 +131,13 @@ def _map_at_r(encoder, library, queries, gallery):
 class CollapseGuard(keras.callbacks.Callback):
     """Detects a collapse, warns, restores the last healthy weights and stops, to go on with softer mining.
 
-    It adds ``spread`` and ``active_share`` (of anchors with their hardest triplet) to the logs. A training has collapsed if, for ``patience``
-    epochs in a row, the spread is below ``min_spread`` and not growing, or the loss is within a twentieth of the margin with nearly every
-    triplet active.
+    It adds ``spread`` and ``active_share`` (of anchors with their hardest triplet) to the logs. A training has collapsed if, for
+    ``patience`` epochs in a row, the spread is below ``min_spread`` and not growing, or the loss is within a twentieth of the margin
+    with nearly every triplet active.
 
     Args:
         measure: function without arguments → (labels, embeddings) of some training pairs.
         encoder: whose weights are kept while they are healthy.
-        margin, objective: of the training.
     """
 
     def __init__(self, measure, encoder, margin, objective, min_spread=0.05, patience=2):
@@ -230,11 +227,10 @@ class _SpeciesBatches(keras.utils.PyDataset):
     def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed):
         super().__init__()
         self.library, self.classes, self.names, self.seed = library, classes, names, seed
-        self.n_species, self.n_samples, self.modality_dropout = n_species, n_samples, modality_dropout
-        self.n_replicas = n_replicas
+        self.n_species, self.n_samples, self.n_replicas = n_species, n_samples, n_replicas
+        self.modality_dropout, self.epoch = modality_dropout, 0
         self.members = [[table[table["species"] == label] for table in train] for label in classes]
         self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples * n_replicas))
-        self.epoch = 0
 
     def __len__(self):
         return self.n_steps
