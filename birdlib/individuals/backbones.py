@@ -1,7 +1,7 @@
-"""What a frozen network sees of a crop: at its end, where species are told, and early, where small marks are in their places.
+"""Features of crops from a frozen network: its last ones, which separate species, and an early map, which keeps small local features.
 
-A crop is (height, width, 3) uint8 RGB of any size. "Seen" is (features, maps): (crops, dim) float32, pooled over the picture, and (crops,
-height, width, channels) float16, not pooled.
+A crop is (height, width, 3) uint8 RGB of any size. ``crop_features`` is (features, maps): (crops, dim) float32, pooled over the crop, and
+(crops, height, width, channels) float16, not pooled.
 """
 
 import dataclasses
@@ -14,30 +14,26 @@ from birdlib import runtime
 from birdlib.models import resnet50, weights
 from birdlib.video import images as video_images
 
-SIZE = 128  # of the square that is looked at: crops are small, and 224 takes three times as long
-BATCH = 16  # crops at once
-RECIPE = 2  # of what is seen of a crop
-EARLY = {
-    "resnet50": "conv2_block3_2_relu",
-    "densenet121": "pool2_conv",
-    "efficientnetb0": "block2b_add",
-}  # where maps are taken
+SIZE = 128  # pixels of a side of the network's input: crops are small, and 224 takes three times as long
+BATCH = 16  # crops
+_RECIPE = 2  # version of the preprocessing
+EARLY_LAYERS = {"resnet50": "conv2_block3_2_relu", "densenet121": "pool2_conv", "efficientnetb0": "block2b_add"}
 
 
 class BackboneError(runtime.BirdlibError):
-    """A network that cannot be had as asked."""
+    """An unknown backbone, or one whose weights cannot be downloaded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network that is not trained.
+    """A frozen network.
 
     Attributes:
-        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)], or without
-            end the latter alone.
-        dim: of its last features, pooled over the picture; 0: it is not asked at its end, which takes five times as long.
+        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)], or the
+            latter alone.
+        dim: of the last features, pooled over the crop; 0 without them, which is five times as fast.
         map_shape: (height, width, channels) of the early map.
-        key: of all that changes them.
+        key: of all that changes the features.
         weights: for the receipt.
     """
 
@@ -49,13 +45,13 @@ class Backbone:
 
 
 def load(name="resnet50", weights_dir="", is_trained=True, has_end=True):
-    """A frozen network that is asked at its end and early.
+    """A frozen network with its last features and an early map.
 
     Args:
-        name: one of ``EARLY``. "resnet50" comes by ``birdlib.models.weights``, the others as ``keras.applications`` downloads them.
+        name: one of ``EARLY_LAYERS``. "resnet50" comes by ``birdlib.models.weights``, the others as ``keras.applications`` downloads them.
         weights_dir: as in ``weights.find``.
-        is_trained: False leaves it with random weights, for tests.
-        has_end: False asks it early only.
+        is_trained: False keeps random weights, for tests.
+        has_end: False leaves the last features out.
 
     Raises:
         BackboneError: another name, or a download that failed.
@@ -63,8 +59,8 @@ def load(name="resnet50", weights_dir="", is_trained=True, has_end=True):
     """
     import keras
 
-    if name not in EARLY:
-        raise BackboneError(f"backbone is {name!r}: choose {', '.join(EARLY)}")
+    if name not in EARLY_LAYERS:
+        raise BackboneError(f"backbone is {name!r}: choose {', '.join(EARLY_LAYERS)}")
     inputs = keras.Input((SIZE, SIZE, 3), name="crop")
     options = {"include_top": False, "input_shape": (SIZE, SIZE, 3), "weights": None}
     receipt, x = {}, inputs
@@ -76,21 +72,21 @@ def load(name="resnet50", weights_dir="", is_trained=True, has_end=True):
             network.set_weights(resnet50.load(source).get_weights())
             receipt = source.receipt()
     else:
-        network, receipt = _of_keras(name, options, is_trained)
+        network, receipt = _from_keras(name, options, is_trained)
         if name == "densenet121":
             x = keras.applications.densenet.preprocess_input(inputs)
     network.trainable = False
-    told = {"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": RECIPE}
-    early = network.get_layer(EARLY[name]).output
+    recipe = {"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": _RECIPE}
+    early = network.get_layer(EARLY_LAYERS[name]).output
     if not has_end:
         model = keras.Model(inputs, keras.Model(network.input, early)(x), name=name)
-        return Backbone(model, 0, model.output.shape[1:], runtime.digest({**told, "has_end": False}), {name: receipt})
+        return Backbone(model, 0, model.output.shape[1:], runtime.digest({**recipe, "has_end": False}), {name: receipt})
     last, early = keras.Model(network.input, [network.output, early])(x)
     model = keras.Model(inputs, [keras.layers.GlobalAveragePooling2D()(last), early], name=name)
-    return Backbone(model, last.shape[-1], early.shape[1:], runtime.digest(told), {name: receipt})
+    return Backbone(model, last.shape[-1], early.shape[1:], runtime.digest(recipe), {name: receipt})
 
 
-def _of_keras(name, options, is_trained):
+def _from_keras(name, options, is_trained):
     import keras
 
     build = {"densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0}[name]
@@ -103,11 +99,12 @@ def _of_keras(name, options, is_trained):
     return network, {"source": "keras.applications", "keras": keras.__version__} if is_trained else {}
 
 
-def as_square(image, size=SIZE):
-    """A crop scaled into a square, its proportions kept; beside it is its mean colour.
+def as_square(image, size=SIZE, colour=None):
+    """A crop scaled into the middle of a square, its proportions kept.
 
     Args:
         image: (height, width, 3) uint8 RGB.
+        colour: of the rest of the square; None for the mean colour of the crop.
 
     Returns:
         (size, size, 3) uint8.
@@ -119,24 +116,20 @@ def as_square(image, size=SIZE):
     new = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = cv2.resize(image, new, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
     square = np.empty((size, size, 3), np.uint8)
-    square[:] = np.round(image.reshape(-1, 3).mean(axis=0))
+    square[:] = np.round(image.reshape(-1, 3).mean(axis=0)) if colour is None else colour
     top, left = (size - scaled.shape[0]) // 2, (size - scaled.shape[1]) // 2
     square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return square
 
 
-def see(images, backbone):
-    """What a backbone sees of crops.
+def extract_features(images, backbone):
+    """The features of crops: (features, maps), (crops, dim) float32 and (crops, *map_shape) float16.
 
     Args:
         images: list of (height, width, 3) uint8 RGB, of any sizes.
         backbone: from ``load``.
-
-    Returns:
-        (features, maps): (crops, dim) float32 and (crops, *map_shape) float16.
     """
-    features = np.zeros((len(images), backbone.dim), np.float32)
-    maps = np.zeros((len(images), *backbone.map_shape), np.float16)
+    features, maps = _empty(len(images), backbone)
     for first in range(0, len(images), 8 * BATCH):
         rows = slice(first, first + 8 * BATCH)
         squares = np.stack([as_square(image) for image in images[rows]]).astype(np.float32)
@@ -148,33 +141,36 @@ def see(images, backbone):
     return features, maps
 
 
-def see_crops(crops, folder, backbone, store=None):
-    """``see`` for the crops of tracks; what is in the store already is not looked at again.
+def extract_stored_features(crops, folder, backbone, store=None):
+    """``extract_features`` of the crops of tracks, or from a store where they were extracted before.
 
     Args:
-        crops: DataFrame of ``tracks.CROP_COLUMNS``.
+        crops: DataFrame of ``tracking.CROP_COLUMNS``.
         folder: of the paths.
         backbone: from ``load``.
-        store: ``EmbeddingStore(folder, backbone.key)``, or None to keep nothing.
+        store: ``EmbeddingStore(folder, backbone.key)``, or None to store nothing.
 
     Returns:
-        (features, maps) as ``see``, row-aligned with ``crops``.
+        (features, maps), row-aligned with ``crops``.
 
     Raises:
-        pictures.ImageError: a crop that cannot be read.
+        images.ImageError: a crop that cannot be read.
     """
-    features = np.zeros((len(crops), backbone.dim), np.float32)
-    maps = np.zeros((len(crops), *backbone.map_shape), np.float16)
+    features, maps = _empty(len(crops), backbone)
     tracks = list(crops.reset_index(drop=True).groupby(["recording_id", "track"]).indices.values())
     for rows in runtime.progress(tracks, desc="crops"):
         paths = [Path(folder) / path for path in crops["path"].iloc[rows]]
         key = runtime.digest([runtime.digest_file(path) for path in paths])
         found = None if store is None else store.get(key)
         if found is None:
-            features[rows], maps[rows] = see([video_images.read_image(path) for path in paths], backbone)
+            features[rows], maps[rows] = extract_features([video_images.read_image(path) for path in paths], backbone)
             if store is not None:
                 store.put(key, np.hstack([features[rows], maps[rows].reshape(len(rows), -1)]), np.ones(len(rows)))
         else:
             features[rows] = found[0][:, : backbone.dim]
             maps[rows] = found[0][:, backbone.dim :].reshape(len(rows), *backbone.map_shape)
     return features, maps
+
+
+def _empty(n, backbone):
+    return np.zeros((n, backbone.dim), np.float32), np.zeros((n, *backbone.map_shape), np.float16)

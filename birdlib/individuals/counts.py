@@ -1,9 +1,11 @@
-"""How many birds: a count is an interval.
+"""How many birds: a count with a bootstrap interval (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979).
 
-Three things could have come out otherwise, and are drawn again and again: the crops that a track's embedding is the mean of, the tracks
-themselves, and the threshold (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979). In every draw all tracks of all films are
-clustered jointly, so that |A| + |B| - shared = total holds in each. Identities are (tracks,) int as ``individuals`` gives them, row-aligned
-with the summary of the tracks, ``ABSENT`` where a track is not counted; draws are (draws, tracks) of them.
+Each draw resamples what the count rests on: the threshold (``draw_thresholds``), the crops that a track's embedding is the mean of and
+the tracks themselves (``draw_identities``). All tracks of all films are clustered jointly in every draw, so that |A| + |B| - shared =
+total holds in each. The interval is a quantile range of the draws, widened to hold the count itself (``_with_interval``).
+
+Identities are (tracks,) int as ``clustering`` returns them, row-aligned with the summary of the tracks, ``UNKNOWN`` where a track is not
+counted; draws are (draws, tracks) of them.
 """
 
 import itertools
@@ -12,21 +14,22 @@ import numpy as np
 import pandas as pd
 
 from birdlib.individuals import clustering
+from birdlib.metrics.identity import UNKNOWN
 
-ABSENT = clustering.NEW  # of a track that is not there in a draw
+MIN_EXISTENCE_PROB = 0.5  # of a track that is counted
+CONFIRMED_PROB = 0.95  # of a track that is in every draw
 _LEVEL = 0.9
-_MIN_DETECTIONS = 3  # a bird is seen so often, at least
-CREDIBLE, SURE = 0.5, 0.95  # how probable it is that a track is a bird: it is counted, it is there in every draw
+_MIN_DETECTIONS = 3  # of a bird
 FILM_COLUMNS = ["recording_id", "n", "low", "high", "at_once", "only_here", "only_here_low", "only_here_high"]
 _PAIR_COLUMNS = ["a", "b", "n_a", "n_b", "shared", "shared_low", "shared_high", "total", "total_low", "total_high"]
 
 
 def existence(summary, min_detections=_MIN_DETECTIONS):
-    """How probable it is that a track is a bird, were the film seen again.
+    """The probability that a track is a bird.
 
-    A detection with the score s is a bird with probability s, and each may come any number of times, once in the mean (the Poisson
-    bootstrap: Hanley & MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies", 2006). So a bird that was seen long
-    is never lost by chance, and one that was seen three times is about as likely to be none.
+    A detection with the score s is a bird with probability s, and occurs a Poisson number of times, once in the mean (the Poisson
+    bootstrap: Hanley & MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies", 2006). So a long track always
+    exists, and one of three detections in about half of the draws.
 
     Args:
         summary: of the tracks, with ``n_detections`` and ``score``, their mean.
@@ -40,42 +43,42 @@ def existence(summary, min_detections=_MIN_DETECTIONS):
     return poisson.sf(min_detections - 1, expected)
 
 
-def seen_at_once(tracks, summary, min_detections=_MIN_DETECTIONS):
-    """The tracks of the fullest moment of each film, which are surely that many birds.
+def simultaneous_tracks(tracks, summary, min_detections=_MIN_DETECTIONS):
+    """The tracks in the frame with the most birds of each film, which are surely that many birds.
 
     Args:
         tracks: one row a detection, with ``recording_id, track, time_s, score``.
         summary: one row a track, with ``recording_id, track, n_detections, score``.
 
     Returns:
-        (tracks,) bool, row-aligned with the summary. Only tracks that are ``SURE`` to be a bird count, lest a leaf be one of them for good;
-        of moments that are as full, the one with the highest scores.
+        (tracks,) bool, row-aligned with the summary. Only tracks that exist with ``CONFIRMED_PROB`` count; of frames with equally many,
+        the one with the highest scores.
     """
-    sure = summary.loc[existence(summary, min_detections) >= SURE, ["recording_id", "track"]]
-    seen = tracks.merge(sure, on=["recording_id", "track"])
-    moments = seen.groupby(["recording_id", "time_s"]).agg(n=("track", "nunique"), score=("score", "sum")).reset_index()
-    fullest = moments.sort_values(["n", "score", "time_s"], ascending=[False, False, True]).drop_duplicates("recording_id")
-    members = seen.merge(fullest[["recording_id", "time_s"]], on=["recording_id", "time_s"])
+    confirmed = summary.loc[existence(summary, min_detections) >= CONFIRMED_PROB, ["recording_id", "track"]]
+    detections = tracks.merge(confirmed, on=["recording_id", "track"])
+    frames = detections.groupby(["recording_id", "time_s"]).agg(n=("track", "nunique"), score=("score", "sum")).reset_index()
+    fullest = frames.sort_values(["n", "score", "time_s"], ascending=[False, False, True]).drop_duplicates("recording_id")
+    members = detections.merge(fullest[["recording_id", "time_s"]], on=["recording_id", "time_s"])
     keys = pd.MultiIndex.from_frame(summary[["recording_id", "track"]])
     return keys.isin(pd.MultiIndex.from_frame(members[["recording_id", "track"]]))
 
 
 def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
-    """Who is who among the tracks that count.
+    """Cluster the tracks that exist into individuals.
 
     Args:
         embeddings: (crops, dim).
         crop_tracks: (crops,) int, the row of the track of each.
         must_not_link: (tracks, tracks) bool.
-        threshold: as of ``individuals.cluster``.
-        exists: (tracks,) bool, ``existence(summary) >= CREDIBLE``, say. A track without crops does not count either.
+        threshold: as in ``clustering.cluster``.
+        exists: (tracks,) bool, ``existence(summary) >= MIN_EXISTENCE_PROB``, say.
 
     Returns:
-        (tracks,) int, identities; ``ABSENT`` for a track that does not count.
+        (tracks,) int, identities; ``UNKNOWN`` for a track that does not exist or has no crops.
     """
     crop_tracks, exists = np.asarray(crop_tracks, dtype=int), np.asarray(exists, dtype=bool)
     rows = np.flatnonzero(exists & (np.bincount(crop_tracks, minlength=len(exists)) > 0))
-    identities = np.full(len(exists), ABSENT)
+    identities = np.full(len(exists), UNKNOWN)
     if len(rows):
         is_used = np.isin(crop_tracks, rows)
         means = clustering.mean_embeddings(np.asarray(embeddings)[is_used], np.searchsorted(rows, crop_tracks[is_used]))
@@ -83,43 +86,43 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
     return identities
 
 
-def draw_thresholds(halves, relations, half_tracks, threshold, rng, n=300):
-    """The threshold as it would have come out with other tracks to choose it by.
+# The bootstrap
 
-    Tracks are drawn, with all their pairs, for pairs of one track are not independent.
+
+def draw_thresholds(halves, relations, half_tracks, threshold, rng, n=300):
+    """Bootstrap the equal-error threshold over tracks, each with all its pairs: pairs of one track are not independent.
 
     Args:
-        halves, relations, half_tracks: from ``individuals.validation_pairs``.
-        threshold: what was chosen; a draw without pairs of both kinds has this one.
+        halves, relations, half_tracks: from ``clustering.validation_pairs``.
+        threshold: the chosen one, for a draw that lacks one kind of pairs.
 
     Returns:
         (n,) float64.
     """
-    apart = clustering.distances(halves)
+    distances = clustering.distances(halves)
     half_tracks = np.unique(half_tracks, return_inverse=True)[1]
     n_tracks = half_tracks.max(initial=-1) + 1
-    above = np.triu_indices(len(apart), k=1)
+    above = np.triu_indices(len(distances), k=1)
     is_known = np.asarray(relations)[above] != 0
     first, second = above[0][is_known], above[1][is_known]
     is_own = half_tracks[first] == half_tracks[second]
+    pairs = distances[first, second], np.asarray(relations)[first, second]
     thresholds = np.full(n, float(threshold))
     for draw in range(n if is_known.any() else 0):
         times = np.bincount(rng.integers(n_tracks, size=n_tracks), minlength=n_tracks)[half_tracks]
         weights = times[first] * np.where(is_own, 1, times[second])
-        thresholds[draw] = clustering.choose_threshold(
-            apart[first, second], np.asarray(relations)[first, second], weights, fallback=threshold
-        )[0]
+        thresholds[draw] = clustering.choose_threshold(*pairs, weights, fallback=threshold)[0]
     return thresholds
 
 
 def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng):
-    """Who is who, again and again: crops, tracks and the threshold as they might have been.
+    """Bootstrap the identities: each draw has its threshold, resamples each track's crops, and draws which tracks exist.
 
     Args:
-        embeddings, crop_tracks, must_not_link: as of ``identify``.
+        embeddings, crop_tracks, must_not_link: as in ``identify``.
         thresholds: (draws,) from ``draw_thresholds``.
         exists: (tracks,) from ``existence``.
-        at_once: (tracks,) bool from ``seen_at_once``: these are there in every draw.
+        at_once: (tracks,) bool from ``simultaneous_tracks``: these exist in every draw.
 
     Returns:
         (draws, tracks) int, identities.
@@ -132,40 +135,39 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     sizes = np.bincount(crop_tracks, minlength=len(exists))[crop_tracks]  # (crops,) of the track of each
     starts = np.searchsorted(crop_tracks, crop_tracks)
     draws = np.empty((len(thresholds), len(exists)), dtype=int)
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):  # many small products: threads would wait for each other
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):  # threads slow down many small products
         for index, threshold in enumerate(thresholds):
             crops = starts + rng.integers(sizes) if len(sizes) else starts
-            draws[index] = identify(
-                embeddings[crops], crop_tracks, must_not_link, threshold, rng.random(len(exists)) < exists
-            )
+            drawn = rng.random(len(exists)) < exists
+            draws[index] = identify(embeddings[crops], crop_tracks, must_not_link, threshold, drawn)
     return draws
 
 
 # Tables
 
 
-def of_films(identities, draws, recording_ids, at_once, films, level=_LEVEL):
+def per_film(identities, draws, recording_ids, at_once, films, level=_LEVEL):
     """How many birds each film shows, and how many of them no other film does.
 
     Args:
         identities, draws: (tracks,) and (draws, tracks).
         recording_ids: (tracks,) str, the film of each.
-        at_once: (tracks,) bool from ``seen_at_once``.
+        at_once: (tracks,) bool from ``simultaneous_tracks``.
         films: all recording_ids; one without tracks has no bird.
         level: share of the draws in the interval.
 
     Returns:
-        DataFrame with ``FILM_COLUMNS``, one row a film, in their order: n and its interval, the largest number seen at one time, and how many
-        are seen only here. All int.
+        DataFrame with ``FILM_COLUMNS``, one row a film, in their order: n and its interval, the largest number in one frame, and the number
+        seen only here. All int.
     """
     n = _with_interval(lambda presence: presence.sum(axis=1), identities, draws, recording_ids, films, level)
     only_here = _with_interval(_n_only_here, identities, draws, recording_ids, films, level)
-    most = [int(np.sum(np.asarray(at_once) & (np.asarray(recording_ids) == film))) for film in films]
-    rows = [[film, *n[i], most[i], *only_here[i]] for i, film in enumerate(films)]
+    n_at_once = [int(np.sum(np.asarray(at_once) & (np.asarray(recording_ids) == film))) for film in films]
+    rows = [[film, *n[i], n_at_once[i], *only_here[i]] for i, film in enumerate(films)]
     return pd.DataFrame(rows, columns=FILM_COLUMNS).astype(dict.fromkeys(FILM_COLUMNS[1:], int))
 
 
-def of_pairs(identities, draws, recording_ids, films, level=_LEVEL):
+def per_film_pair(identities, draws, recording_ids, films, level=_LEVEL):
     """How many birds two films share: n_a + n_b - shared = total, in the table and in every draw.
 
     Returns:
@@ -182,7 +184,7 @@ def of_pairs(identities, draws, recording_ids, films, level=_LEVEL):
 
 
 def overall(identities, draws, recording_ids, level=_LEVEL):
-    """How many birds there are in all films together, and how many of them are in two films or more.
+    """The number of birds in all films together, and of those in two films or more.
 
     Returns:
         dict figure -> (n, low, high), int: ``total`` and ``in_several_films``.
@@ -192,35 +194,34 @@ def overall(identities, draws, recording_ids, level=_LEVEL):
     return {name: tuple(map(int, figure)) for name, figure in zip(("total", "in_several_films"), figures, strict=True)}
 
 
-def same_share(draws):
-    """How often two tracks are the same bird, of the draws in which both are there: (tracks, tracks) float64, NaN where none is."""
-    both, same = np.zeros((2, draws.shape[1], draws.shape[1]))
-    for identities in draws:
-        is_there = identities != ABSENT
-        there = is_there[:, None] & is_there
-        both += there
-        same += there & (identities[:, None] == identities)
-    return np.divide(same, both, out=np.full(same.shape, np.nan), where=both > 0)
-
-
 def matches(identities, draws, summary):
-    """Tracks of different films that are the same bird, and how sure that is.
+    """Tracks of different films that are the same bird.
 
     Args:
         summary: of the tracks, with ``recording_id`` and ``track``.
 
     Returns:
         DataFrame, one row a pair of tracks: ``identity, recording_id_a, track_a, recording_id_b, track_b, share``, the last being that of
-        the draws in which they are the same; by identity, the surest first.
+        the draws in which they are the same bird; by identity, the largest share first.
     """
-    shares = same_share(draws)
+    shares = _same_share(draws)
     films, numbers = summary["recording_id"].to_numpy(), summary["track"].to_numpy()
-    a, b = np.nonzero(np.triu((identities[:, None] == identities) & (identities != ABSENT) & (films[:, None] != films)))
+    a, b = np.nonzero(np.triu((identities[:, None] == identities) & (identities != UNKNOWN) & (films[:, None] != films)))
     table = pd.DataFrame({
         "identity": identities[a], "recording_id_a": films[a], "track_a": numbers[a],
         "recording_id_b": films[b], "track_b": numbers[b], "share": shares[a, b],
     })  # fmt: skip
     return table.sort_values(["identity", "share"], ascending=[True, False], kind="stable").reset_index(drop=True)
+
+
+def _same_share(draws):
+    """(tracks, tracks) float64: of the draws in which both tracks exist, the share in which they are one bird; NaN without such draws."""
+    both, same = np.zeros((2, draws.shape[1], draws.shape[1]))
+    for identities in draws:
+        exist = (identities != UNKNOWN)[:, None] & (identities != UNKNOWN)
+        both += exist
+        same += exist & (identities[:, None] == identities)
+    return np.divide(same, both, out=np.full(same.shape, np.nan), where=both > 0)
 
 
 def _n_only_here(presence):
@@ -233,17 +234,17 @@ def _n_in_all(presence):
 
 
 def _with_interval(figures, identities, draws, recording_ids, films, level):
-    """Figures of who is where, and the ends of their intervals over the draws, which have the figure itself in them.
+    """Figures of the identities with their intervals: quantiles of the draws, widened to hold the figure itself.
 
     Args:
-        figures: function of (films, individuals) bool, giving (n,) int.
+        figures: function of presence, (films, individuals) bool, to (n,) int.
 
     Returns:
-        (n, 3) int.
+        (n, 3) int: value, low, high.
     """
-    place = {film: i for i, film in enumerate(films)}
-    of_track = np.array([place[film] for film in recording_ids], dtype=int)
-    value, *drawn = (figures(_presence(one, of_track, len(films))) for one in (identities, *draws))
+    row_of = {film: i for i, film in enumerate(films)}
+    of_track = np.array([row_of[film] for film in recording_ids], dtype=int)
+    value, *drawn = (figures(_presence(rows, of_track, len(films))) for rows in (identities, *draws))
     if not drawn:
         return np.column_stack([value, value, value])
     low = np.quantile(drawn, (1 - level) / 2, axis=0, method="lower")
@@ -252,7 +253,7 @@ def _with_interval(figures, identities, draws, recording_ids, films, level):
 
 
 def _presence(identities, of_track, n_films):
-    presence = np.zeros((n_films, identities.max(initial=ABSENT) + 1), dtype=bool)
-    is_there = identities != ABSENT
-    presence[of_track[is_there], identities[is_there]] = True
+    presence = np.zeros((n_films, identities.max(initial=UNKNOWN) + 1), dtype=bool)
+    exists = identities != UNKNOWN
+    presence[of_track[exists], identities[exists]] = True
     return presence

@@ -1,7 +1,7 @@
 """Figures of individuals. Every function draws on the ``ax`` it is given (or a new one) and returns it.
 
-Identities are row-aligned with what they are of; ``individuals.NEW`` are left out. People count from 1: identity 0 is bird 1, in the same
-colour in every figure and film.
+Identities are row-aligned with tracks or crops; ``UNKNOWN`` ones are left out. Figures count from 1: identity 0 is bird 1, in the same colour
+in every figure and annotated film.
 """
 
 from pathlib import Path
@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import plots
-from birdlib.individuals import clustering
+from birdlib.individuals import backbones, clustering
+from birdlib.metrics.identity import UNKNOWN
 from birdlib.video import annotations, images
 
-TILE_PX = 96  # of a side, in a contact sheet
-GAP_PX = 4
+TILE_PX, GAP_PX = 96, 4  # of a contact sheet
+_TILE_COLOUR = 236  # light grey
 _ROW_INCHES = 0.34
-_TRUTH_COLOUR = "#333333"
 
 
 def name(identity):
-    """What a bird is called in figures."""
+    """The name of a bird in figures."""
     return f"bird {identity + 1}"
 
 
 def colour(identity):
-    """The colour of a bird, as its box has in an annotated film where it is numbered alike: (red, green, blue) in [0, 1]."""
+    """The colour of a bird, as of its box in annotated films: (red, green, blue) in [0, 1]."""
     return tuple(part / 255 for part in annotations.colour(identity + 1))
 
 
@@ -32,7 +32,7 @@ def history(table, ax=None):
     """Training of an encoder of individuals: loss on the left axis, average precision on validation on the right one.
 
     Args:
-        table: of ``identity_training.fit``.
+        table: of ``training.fit``.
     """
     ax = ax or plots.new_axes(8, 2.8)
     right = ax.twinx()
@@ -46,11 +46,11 @@ def history(table, ax=None):
 
 
 def pair_distances(table, threshold, ax=None):
-    """How far apart two sightings of the same bird are, and of two birds.
+    """Histograms of the distances of same and of different birds.
 
     Args:
         table: ``distance, is_same``, a row a pair.
-        threshold: drawn as a line.
+        threshold: a vertical line.
     """
     ax = ax or plots.new_axes(8, 2.8)
     bins = np.linspace(0, max(1.0, table["distance"].max() if len(table) else 1.0), 41)
@@ -65,7 +65,7 @@ def pair_distances(table, threshold, ax=None):
 
 
 def contact_sheet(crops, identities, root, n_crops=8, ax=None):
-    """A row an individual: its best crops, of as many films as there are, in the order of films and time; a film is named where it begins.
+    """A row an individual: its best crops, of as many films as possible, in the order of films and time; the first crop of a film is labelled.
 
     Args:
         crops: one row a crop, with ``recording_id, time_s, path, quality``.
@@ -77,29 +77,29 @@ def contact_sheet(crops, identities, root, n_crops=8, ax=None):
         ImageError: if a crop cannot be read.
     """
     crops = crops.assign(identity=np.asarray(identities, dtype=int))
-    crops = crops[crops["identity"] != clustering.NEW].sort_values("quality", ascending=False, kind="stable")
-    place = crops.groupby(["identity", "recording_id"]).cumcount()  # within its film, the best first
-    crops = crops.assign(place=place).sort_values(["place", "quality"], ascending=[True, False], kind="stable")
+    crops = crops[crops["identity"] != UNKNOWN].sort_values("quality", ascending=False, kind="stable")
+    rank = crops.groupby(["identity", "recording_id"]).cumcount()  # within its film, the best first
+    crops = crops.assign(rank=rank).sort_values(["rank", "quality"], ascending=[True, False], kind="stable")
     crops = crops.groupby("identity").head(n_crops).sort_values(["identity", "recording_id", "time_s"], kind="stable")
     birds = crops["identity"].unique()
     n_columns = crops.groupby("identity").size().max() if len(crops) else 1
     step = TILE_PX + GAP_PX
     sheet = np.full((max(len(birds), 1) * step, n_columns * step, 3), 255, np.uint8)
-    beginnings = []  # (left, top, film)
+    firsts = []  # (left, top, film)
     for row, bird in enumerate(birds):
         film = None
         for column, crop in enumerate(crops[crops["identity"] == bird].itertuples()):
             top, left = row * step, column * step
-            sheet[top : top + TILE_PX, left : left + TILE_PX] = _tile(images.read_image(Path(root) / crop.path))
+            sheet[top : top + TILE_PX, left : left + TILE_PX] = backbones.as_square(images.read_image(Path(root) / crop.path), TILE_PX, _TILE_COLOUR)
             if crop.recording_id != film:
                 film = crop.recording_id
-                beginnings.append((left, top, film))
+                firsts.append((left, top, film))
     ax = ax or plots.new_axes(1.5 + 0.95 * n_columns, 0.5 + 0.95 * max(len(birds), 1))
     shade = {"facecolor": "black", "alpha": 0.6, "pad": 0.8, "linewidth": 0}
-    for left, top, film in beginnings:
+    for left, top, film in firsts:
         ax.text(left + 3, top + 4, film, fontsize=6, va="top", color="white", bbox=shade)
     ax.imshow(sheet, interpolation="nearest")
-    ax.set(xticks=[], yticks=[(row + 0.5) * step for row in range(len(birds))], title="Individuals and their best pictures")
+    ax.set(xticks=[], yticks=[(row + 0.5) * step for row in range(len(birds))], title="Individuals and their best crops")
     ax.set_yticklabels(map(name, birds))
     _colour_ticks(ax.get_yticklabels(), birds)
     ax.tick_params(length=0)
@@ -108,7 +108,7 @@ def contact_sheet(crops, identities, root, n_crops=8, ax=None):
 
 
 def timeline(summary, identities, films, ax=None):
-    """Who is when in which film: a band a film, a row in it for each individual.
+    """When each individual is in which film: a band a film, a row in it for each individual.
 
     Args:
         summary: of the tracks, with ``recording_id, start_s, end_s``.
@@ -116,46 +116,48 @@ def timeline(summary, identities, films, ax=None):
         films: recording_ids, from top to bottom; one without birds has an empty row.
     """
     table = summary.assign(identity=np.asarray(identities, dtype=int))
-    table = table[table["identity"] != clustering.NEW]
-    casts = [sorted(table.loc[table["recording_id"] == film, "identity"].unique()) or [None] for film in films]
-    n_rows = sum(map(len, casts))
+    table = table[table["identity"] != UNKNOWN]
+    birds_of = [sorted(table.loc[table["recording_id"] == film, "identity"].unique()) or [None] for film in films]
+    n_rows = sum(map(len, birds_of))
     ax = ax or plots.new_axes(10, 1.0 + _ROW_INCHES * n_rows)
     end_s = table["end_s"].max() if len(table) else 1.0
     row, ticks, labels = 0, [], []
-    for film, cast in zip(films, casts, strict=True):
+    for film, birds in zip(films, birds_of, strict=True):
         if len(ticks) % 2 == 0:
-            ax.axhspan(row - 0.5, row + len(cast) - 0.5, color="#f2f2f2", linewidth=0)
-        ticks.append(row + (len(cast) - 1) / 2)
+            ax.axhspan(row - 0.5, row + len(birds) - 0.5, color="#f2f2f2", linewidth=0)
+        ticks.append(row + (len(birds) - 1) / 2)
         labels.append(film)
-        for bird in cast:
-            seen = table[(table["recording_id"] == film) & (table["identity"] == bird)]
-            spans = list(zip(seen["start_s"], (seen["end_s"] - seen["start_s"]).clip(lower=0.004 * end_s), strict=True))
+        for bird in birds:
+            tracks = table[(table["recording_id"] == film) & (table["identity"] == bird)]
+            spans = list(zip(tracks["start_s"], (tracks["end_s"] - tracks["start_s"]).clip(lower=0.004 * end_s), strict=True))
             if spans:
                 ax.broken_barh(spans, (row - 0.35, 0.7), color=colour(bird))
                 ax.text(1.01, row, name(bird), transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=_ink(bird))
             else:
                 ax.text(0.01 * end_s, row, "no bird", va="center", fontsize=8, color="#777777")
             row += 1
-    ax.set(xlabel="time, s", xlim=(0, end_s), ylim=(max(n_rows, 1) - 0.5, -0.5), title="Who is when in which film")
+    ax.set(xlabel="time, s", xlim=(0, end_s), ylim=(max(n_rows, 1) - 0.5, -0.5), title="Individuals over time")
     ax.set_yticks(ticks, labels)
     return ax
 
 
 def similarity_matrix(embeddings, identities, must_not_link=None, ax=None):
-    """Cosines of all tracks, like beside like; a frame around each individual, a dot where two were seen at once.
+    """Cosines of all tracks in clustered order; a frame around each individual, a dot where two tracks are in one frame.
 
     Args:
         embeddings: (tracks, dim) unit vectors.
         identities: (tracks,) int.
-        must_not_link: (tracks, tracks) bool; None for no such knowledge.
+        must_not_link: (tracks, tracks) bool, or None.
     """
-    kept = np.flatnonzero(np.asarray(identities) != clustering.NEW)
+    from matplotlib.patches import Rectangle
+
+    kept = np.flatnonzero(np.asarray(identities) != UNKNOWN)
     embeddings, birds = np.asarray(embeddings)[kept], np.asarray(identities)[kept]
     apart = np.zeros((len(kept), len(kept)), bool) if must_not_link is None else np.asarray(must_not_link, bool)[np.ix_(kept, kept)]
     order = clustering.clustered_order(embeddings, apart)
     birds, apart = birds[order], apart[np.ix_(order, order)]
     ax = ax or plots.new_axes(7, 6)
-    ax.set(title="Likeness of tracks, in clustered order", xticks=[])
+    ax.set(title="Similarity of tracks, in clustered order", xticks=[])
     if not len(order):
         ax.set(yticks=[])
         return ax
@@ -165,7 +167,7 @@ def similarity_matrix(embeddings, identities, must_not_link=None, ax=None):
     starts = np.flatnonzero(np.append(True, birds[1:] != birds[:-1]))
     sizes = np.diff(np.append(starts, len(birds)))
     for start, size in zip(starts, sizes, strict=True):
-        _frame(ax, start, size, colour(birds[start]))
+        ax.add_patch(Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor=colour(birds[start]), linewidth=2.5))
     ax.set_yticks(starts + (sizes - 1) / 2, map(name, birds[starts]))
     _colour_ticks(ax.get_yticklabels(), birds[starts])
     ax.set(xlim=(-0.6, len(birds) - 0.4), ylim=(len(birds) - 0.4, -0.6))
@@ -173,29 +175,27 @@ def similarity_matrix(embeddings, identities, must_not_link=None, ax=None):
 
 
 def count_intervals(table, total=None, truth=None, ax=None):
-    """How many birds each film shows: the count, its 90 % interval, and the largest number seen at one time.
+    """The birds of each film: the count, its 90 % interval, and the largest number in one frame.
 
     Args:
-        table: from ``counts.of_films``.
-        total: (n, low, high) of all films together, for a last row; None for none.
-        truth: {recording_id: number}, where it is known; None for nowhere.
+        table: from ``counts.per_film``.
+        total: (n, low, high) of all films together, for a last row, or None.
+        truth: {recording_id: number}, where known, or None.
     """
     rows = [(row.recording_id, row.n, row.low, row.high) for row in table.itertuples()]
     rows += [("all films", *total)] if total else []
     ax = ax or plots.new_axes(8, 1.2 + _ROW_INCHES * len(rows))
-    places = np.arange(len(rows))
+    y = np.arange(len(rows))
     if rows:
         n, low, high = np.array([row[1:] for row in rows], dtype=float).T
         blue = plots.SPLIT_COLOURS["train"]
-        ax.errorbar(n, places, xerr=[n - low, high - n], fmt="o", color=blue, capsize=4, zorder=3, label="count, 90 % interval")
-        ax.barh(places[: len(table)], table["at_once"], height=0.3, color=plots.BEST_COLOUR, alpha=0.6, label="seen at once")
-        known = [(truth[film], place) for place, (film, *_) in enumerate(rows) if film in (truth or {})]
+        ax.errorbar(n, y, xerr=[n - low, high - n], fmt="o", color=blue, capsize=4, zorder=3, label="count, 90 % interval")
+        ax.barh(y[: len(table)], table["at_once"], height=0.3, color=plots.BEST_COLOUR, alpha=0.6, label="in one frame")
+        known = [(truth[film], row) for row, (film, *_) in enumerate(rows) if film in (truth or {})]
         if known:
-            ax.plot(
-                *np.transpose(known), "D", markerfacecolor="none", markeredgecolor=_TRUTH_COLOUR, markersize=11, label="truth"
-            )
+            ax.plot(*np.transpose(known), "D", markerfacecolor="none", markeredgecolor="#333333", markersize=11, label="truth")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, frameon=False)
-    ax.set_yticks(places, [row[0] for row in rows])
+    ax.set_yticks(y, [row[0] for row in rows])
     ax.set(xlabel="birds", ylim=(max(len(rows), 1) - 0.5, -0.5), title="How many birds")
     ax.set_xlim(-0.3, max([row[3] for row in rows] + list((truth or {}).values()), default=1) + 0.5)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -203,28 +203,9 @@ def count_intervals(table, total=None, truth=None, ax=None):
     return ax
 
 
-def _tile(image):
-    """A picture of any shape in the middle of a square, light grey around it."""
-    import cv2
-
-    scale = TILE_PX / max(image.shape[:2])
-    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    tile = np.full((TILE_PX, TILE_PX, 3), 236, np.uint8)
-    top, left = (TILE_PX - height) // 2, (TILE_PX - width) // 2
-    tile[top : top + height, left : left + width] = small
-    return tile
-
-
 def _ink(bird):
-    """The colour of a bird, dark enough to be read."""
+    """The colour of a bird, darkened for text."""
     return tuple(0.6 * part for part in colour(bird))
-
-
-def _frame(ax, start, size, edge):
-    from matplotlib.patches import Rectangle
-
-    ax.add_patch(Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor=edge, linewidth=2.5))
 
 
 def _colour_ticks(labels, birds):

@@ -70,7 +70,7 @@ def idf1(truth, found, iou=0.5):
 
     truth, found = (_with_codes(table) for table in (truth, found))
     both = truth.merge(found, on=["film", "millisecond"], suffixes=("", "_found"))
-    first, last = {}, {}
+    first, last = {}, {}  # own overlap: metrics may not import video.boxes
     for end in ("", "_found"):
         first[end] = both[["x" + end, "y" + end]].to_numpy(np.float64)
         last[end] = first[end] + both[["width" + end, "height" + end]].to_numpy(np.float64)

@@ -36,7 +36,7 @@ def crop_table(folder, colours):
     return pd.DataFrame(rows, columns=tracking.CROP_COLUMNS)
 
 
-def test_a_bird_keeps_its_proportions_and_stands_in_the_middle():
+def test_squares_keep_proportions_and_centre_the_crop():
     image = np.zeros((10, 40, 3), np.uint8)
     image[:, :20] = 200
     square = backbones.as_square(image, 80)
@@ -44,46 +44,46 @@ def test_a_bird_keeps_its_proportions_and_stands_in_the_middle():
     assert (square[32:48, :36] == 200).all() and (square[32:48, 44:] == 0).all()
 
 
-def test_crops_are_looked_at_once(tmp_path, backbone):
+def test_stored_features_are_not_extracted_again(tmp_path, backbone):
     crops = crop_table(tmp_path, [(250, 10, 10), (10, 10, 250)])
     with embedding_store.EmbeddingStore(tmp_path / "store", backbone.key) as store:
-        first = backbones.see_crops(crops, tmp_path, backbone, store)
-        again = backbones.see_crops(crops, tmp_path, backbone, store)
+        first = backbones.extract_stored_features(crops, tmp_path, backbone, store)
+        again = backbones.extract_stored_features(crops, tmp_path, backbone, store)
     assert np.allclose(first[0], [(250, 10, 10)] * 2 + [(10, 10, 250)] * 2) and first[1].shape == (4, 2, 2, 3)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert backbone.network.n_seen == len(crops)
 
 
-def test_a_crop_that_cannot_be_read_is_named(tmp_path, backbone):
+def test_an_unreadable_crop_raises_with_its_name(tmp_path, backbone):
     crops = crop_table(tmp_path, [(250, 10, 10)])
     (tmp_path / "1_2.png").write_bytes(b"")
     with pytest.raises(images.ImageError, match="1_2.png"):
-        backbones.see_crops(crops, tmp_path, backbone)
+        backbones.extract_stored_features(crops, tmp_path, backbone)
 
 
-def test_an_unknown_backbone_is_refused_with_those_there_are():
+def test_an_unknown_backbone_raises_with_the_known_names():
     with pytest.raises(backbones.BackboneError, match="resnet50, densenet121, efficientnetb0"):
         backbones.load("vgg")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", backbones.EARLY)
-def test_every_backbone_looks_at_a_crop_early_and_late(name):
+@pytest.mark.parametrize("name", backbones.EARLY_LAYERS)
+def test_every_backbone_gives_features_and_maps(name):
     backbone = backbones.load(name, is_trained=False)
     assert not backbone.network.trainable_weights and max(backbone.map_shape[:2]) >= 16
     noise = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
-    features, maps = backbones.see([noise, noise[:, ::-1]], backbone)
+    features, maps = backbones.extract_features([noise, noise[:, ::-1]], backbone)
     assert features.shape == (2, backbone.dim) and maps.shape == (2, *backbone.map_shape)
     assert np.isfinite(features).all() and np.isfinite(maps).all()
 
 
 @pytest.mark.slow
-def test_a_backbone_that_is_not_asked_at_its_end_sees_the_same_map():
+def test_a_backbone_without_last_features_gives_the_same_map():
     import keras
 
     crop, seen = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8), []
     for has_end in (True, False):
         keras.utils.set_random_seed(0)
         backbone = backbones.load("resnet50", is_trained=False, has_end=has_end)
-        seen.append(backbones.see([crop], backbone))
+        seen.append(backbones.extract_features([crop], backbone))
     assert seen[1][0].shape == (1, 0) and np.allclose(seen[0][1], seen[1][1], atol=1e-2)

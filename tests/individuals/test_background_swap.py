@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from birdlib.audio import noise
-from birdlib.individuals import background_swap, voices
+from birdlib.individuals import voice_evaluation, voices
 
 RATE_HZ = 32_000
 SONGS_HZ = {"ann": 2500.0, "bob": 3500.0, "cyd": 5000.0}
@@ -43,19 +43,19 @@ def rms(waveform):
     return float(np.sqrt(np.mean(np.square(waveform))))
 
 
-def test_nobody_sings_in_the_quiet_stretches():
+def test_quiet_stretches_hold_no_song():
     """The song is 30 times as loud as the place."""
     waveform = recording("ann", "bob")
-    stretches = background_swap.quiet(waveform, RATE_HZ)
+    stretches = voice_evaluation._quiet(waveform, RATE_HZ)
     place = recording("ann", "bob")[: RATE_HZ // 4]
     assert sum(map(len, stretches)) > 0.3 * len(waveform)
     assert all(rms(stretch) == pytest.approx(rms(place), rel=0.1) for stretch in stretches)
 
 
-def test_a_hole_that_somebody_cut_is_no_background():
+def test_erased_stretches_are_no_background():
     waveform = recording("ann", "bob", duration_s=4.0)
     waveform[:12_800] = 0.0
-    stretches = background_swap.quiet(waveform, RATE_HZ)
+    stretches = voice_evaluation._quiet(waveform, RATE_HZ)
     assert stretches and all(stretch.any() for stretch in stretches)
     assert sum((stretch == 0).sum() for stretch in stretches) == 0
 
@@ -63,32 +63,32 @@ def test_a_hole_that_somebody_cut_is_no_background():
 @pytest.mark.parametrize(
     "waveform", [np.zeros(32_000, np.float32), tone(3000.0, 32_000, 0.1), hiss(700), np.zeros(1, np.float32)]
 )
-def test_every_recording_has_a_quietest_moment(waveform):
-    stretches = background_swap.quiet(waveform, RATE_HZ)
+def test_every_recording_has_a_quiet_stretch(waveform):
+    stretches = voice_evaluation._quiet(waveform, RATE_HZ)
     assert len(stretches) >= 1 and all(len(stretch) for stretch in stretches)
 
 
-def test_the_foreground_is_the_song_without_its_place():
+def test_the_foreground_is_the_song_without_background():
     waveform = recording("ann", "bob")
-    song = background_swap.foreground(waveform, RATE_HZ)
+    song = voice_evaluation._foreground(waveform, RATE_HZ)
     n = len(waveform)
     assert len(song) == n and rms(song[: n // 5]) < 0.2 * rms(waveform[: n // 5])
     assert rms(song[n // 3 : n // 2]) == pytest.approx(rms(waveform[n // 3 : n // 2]), rel=0.1)
 
 
 @pytest.mark.parametrize("n_samples", [1, 1000, 100_000])
-def test_a_background_is_as_long_as_is_wanted_and_as_loud_as_the_place(n_samples):
+def test_a_background_has_the_given_length_and_the_level_of_the_location(n_samples):
     waveforms = [recording("bob", "bob", seed) for seed in range(3)]
-    found = background_swap.background(waveforms, RATE_HZ, n_samples, rng=np.random.default_rng(0))
+    found = voice_evaluation._background(waveforms, RATE_HZ, n_samples, rng=np.random.default_rng(0))
     assert found.shape == (n_samples,) and found.dtype == np.float32
     if n_samples > 10_000:
         assert rms(found) == pytest.approx(rms(waveforms[0][: RATE_HZ // 4]), rel=0.15)
 
 
-def test_a_transplanted_song_is_as_loud_as_those_who_sing_there():
+def test_a_transplanted_song_has_the_level_of_the_hosts():
     hosts = [0.5 * recording("bob", "bob", seed) for seed in range(2)]
-    found = background_swap.transplant(recording("ann", "ann"), hosts, RATE_HZ, rng=np.random.default_rng(0))
-    level, expected = (background_swap.song_level(one, RATE_HZ) for one in (found, hosts[0]))
+    found = voice_evaluation._transplant(recording("ann", "ann"), hosts, RATE_HZ, rng=np.random.default_rng(0))
+    level, expected = (voice_evaluation._song_level(one, RATE_HZ) for one in (found, hosts[0]))
     assert level == pytest.approx(expected, rel=0.2) and np.abs(found).max() <= 1.0
 
 
@@ -106,7 +106,7 @@ def swap(recorded, pitches_hz, **options):
     hear = listen_for(pitches_hz)
     vectors = [hear(waveform) for waveform in waveforms]
     rng = np.random.default_rng(0)
-    return background_swap.swap(waveforms.__getitem__, hear, vectors, birds, sessions, RATE_HZ, rng=rng, **options)
+    return voice_evaluation.swap_backgrounds(waveforms.__getitem__, hear, vectors, birds, sessions, RATE_HZ, rng=rng, **options)
 
 
 @pytest.fixture(scope="module")
@@ -115,43 +115,43 @@ def judged(recorded):
 
 
 def share(swapped, kind, taken_for):
-    table = background_swap.shares(swapped, rng=np.random.default_rng(0)).set_index(["kind", "taken_for"])
+    table = voice_evaluation.background_shares(swapped, rng=np.random.default_rng(0)).set_index(["kind", "taken_for"])
     return table.loc[(kind, taken_for), "share"]
 
 
-def test_who_listens_to_the_song_follows_the_bird(judged):
+def test_predictions_from_the_song_follow_the_bird(judged):
     assert share(judged["song"], "as recorded", "the bird") == 1.0
     assert share(judged["song"], "other background", "the bird") == 1.0
     assert share(judged["song"], "other background", "the background's bird") == 0.0
 
 
-def test_who_listens_to_the_place_follows_the_background(judged):
+def test_predictions_from_the_location_follow_the_background(judged):
     """And would look just as good on the recordings as they are."""
     assert share(judged["place"], "as recorded", "the bird") == 1.0
     assert share(judged["place"], "own background", "the bird") == 1.0
     assert share(judged["place"], "other background", "the background's bird") == 1.0
 
 
-def test_each_recording_is_judged_three_times_and_the_shares_of_a_kind_add_up_to_one(judged):
+def test_each_recording_is_predicted_three_times_and_shares_of_a_kind_add_up_to_one(judged):
     for swapped in judged.values():
-        assert (swapped.groupby(level="row")["kind"].apply(list) == pd.Series([list(background_swap.KINDS)] * 12)).all()
+        assert (swapped.groupby(level="row")["kind"].apply(list) == pd.Series([list(voice_evaluation.KINDS)] * 12)).all()
         assert ((swapped["host"] == swapped["bird"]) == (swapped["kind"] != "other background")).all()
-        table = background_swap.shares(swapped, rng=np.random.default_rng(0))
+        table = voice_evaluation.background_shares(swapped, rng=np.random.default_rng(0))
         assert np.allclose(table.groupby("kind")["share"].sum(), 1.0)
 
 
-def test_a_part_of_the_recordings_can_be_judged(recorded):
-    assert swap(recorded, SONGS_HZ, n_most=5, n_hosts=1).index.nunique() == 5
+def test_a_sample_of_the_recordings_can_be_evaluated(recorded):
+    assert swap(recorded, SONGS_HZ, n_max=5, n_hosts=1).index.nunique() == 5
 
 
-def test_nothing_can_be_swapped_where_nothing_was_recorded_twice(recorded):
+def test_swapping_without_repeated_recordings_raises(recorded):
     waveforms, birds, sessions = recorded
     with pytest.raises(voices.VoicesError, match="two sessions"):
         swap((waveforms, birds, sessions.assign(fold=0)), SONGS_HZ)
 
 
-def test_the_figure_has_a_bar_a_share_and_a_line_for_guessing(judged):
-    table = background_swap.shares(judged["song"], rng=np.random.default_rng(0))
-    ax = background_swap.bars(table, n_birds=3)
+def test_the_figure_has_a_bar_for_each_share_and_a_line_for_chance(judged):
+    table = voice_evaluation.background_shares(judged["song"], rng=np.random.default_rng(0))
+    ax = voice_evaluation.plot_shares(table, n_birds=3)
     assert sorted(bar.get_height() for bar in ax.patches) == sorted(table["share"])
     assert any(np.allclose(line.get_ydata(), 1 / 3) for line in ax.lines)

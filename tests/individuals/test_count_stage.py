@@ -50,7 +50,7 @@ def run(folder, table, n_aviary=0):
     return counts, skipped
 
 
-def test_odd_films_are_counted_and_those_that_cannot_be_read_are_told(tmp_path):
+def test_unusual_films_are_counted_and_unreadable_ones_are_reported(tmp_path):
     names = make_films(tmp_path / "films")
     table = pd.DataFrame({"recording_id": [name.split(".")[0] for name in names], "species": ""})
     counts, skipped = run(tmp_path, table.assign(video_path=[f"films/{name}" for name in names]))
@@ -66,7 +66,7 @@ def test_odd_films_are_counted_and_those_that_cannot_be_read_are_told(tmp_path):
     assert receipt["films"] == len(names) and receipt["skipped"] == 3
 
 
-def test_films_in_which_nobody_is_seen_teach_nothing(tmp_path, capsys):
+def test_films_without_birds_give_no_encoder(tmp_path, capsys):
     """Nor do birds that are invented; so no bird can be compared with those of the stage."""
     (tmp_path / "films").mkdir()
     names = [f"sky{k}.mp4" for k in range(6)]
@@ -77,4 +77,4 @@ def test_films_in_which_nobody_is_seen_teach_nothing(tmp_path, capsys):
     assert (counts[["n", "low", "high"]] == 0).all(axis=None) and len(skipped) == 0
     assert "resnet50" not in stages.receipt(tmp_path / "out", "09_count")["weights"]
     assert __main__.main(["gallery", "add", "Anna", str(tmp_path / "films" / names[0]), "--outputs", str(tmp_path / "out")]) == 1
-    assert "has seen no birds" in capsys.readouterr().err
+    assert "no bird was detected" in capsys.readouterr().err

@@ -41,9 +41,9 @@ def world(request):
     return request.param, recording_ids, birds, identities, draws, at_once
 
 
-def test_clear_birds_are_counted_exactly_and_a_film_without_birds_has_none(world):
+def test_well_separated_birds_are_counted_exactly_and_an_empty_film_has_none(world):
     noise, recording_ids, birds, identities, draws, at_once = world
-    table = counts.of_films(identities, draws, recording_ids, at_once, FILMS).set_index("recording_id")
+    table = counts.per_film(identities, draws, recording_ids, at_once, FILMS).set_index("recording_id")
     assert table.loc["empty"].tolist() == [0] * 7
     if noise < 0.1:
         assert identities.tolist() == clustering.renumber(birds).tolist()
@@ -52,20 +52,20 @@ def test_clear_birds_are_counted_exactly_and_a_film_without_birds_has_none(world
         assert counts.overall(identities, draws, recording_ids) == {"total": (4, 4, 4), "in_several_films": (1, 1, 1)}
 
 
-def test_a_count_lies_in_its_interval_and_is_no_less_than_were_seen_at_once(world):
+def test_a_count_is_in_its_interval_and_at_least_the_largest_number_in_one_frame(world):
     _, recording_ids, _, identities, draws, at_once = world
-    table = counts.of_films(identities, draws, recording_ids, at_once, FILMS)
+    table = counts.per_film(identities, draws, recording_ids, at_once, FILMS)
     assert (table["at_once"] <= table["low"]).all() and table["at_once"].tolist() == [2, 2, 1, 0]
     for name in ("", "only_here_"):
         assert (table[f"{name}low"] <= table[name[:-1] or "n"]).all() and (table[name[:-1] or "n"] <= table[f"{name}high"]).all()
 
 
-def test_one_film_and_another_less_what_they_share_is_their_total_in_every_draw(world):
+def test_the_total_of_two_films_is_their_sum_minus_the_shared_birds_in_every_draw(world):
     _, recording_ids, _, identities, draws, at_once = world
     for drawn in (identities, *draws):
-        table = counts.of_pairs(drawn, draws[:0], recording_ids, FILMS)
+        table = counts.per_film_pair(drawn, draws[:0], recording_ids, FILMS)
         assert (table["n_a"] + table["n_b"] - table["shared"] == table["total"]).all()
-        n = counts.of_films(drawn, draws[:0], recording_ids, at_once, FILMS).set_index("recording_id")["n"]
+        n = counts.per_film(drawn, draws[:0], recording_ids, at_once, FILMS).set_index("recording_id")["n"]
         assert table["n_a"].tolist() == n[table["a"]].tolist() and table["n_b"].tolist() == n[table["b"]].tolist()
     assert len(table) == 6
 
@@ -74,12 +74,12 @@ def test_the_count_does_not_depend_on_the_order_of_the_tracks(world):
     _, recording_ids, _, identities, draws, at_once = world
     order = rng().permutation(len(identities))
     shuffled = identities[order], draws[:, order], np.array(recording_ids)[order]
-    told = counts.of_films(identities, draws, recording_ids, at_once, FILMS)
-    pd.testing.assert_frame_equal(counts.of_films(*shuffled, at_once[order], FILMS), told)
+    told = counts.per_film(identities, draws, recording_ids, at_once, FILMS)
+    pd.testing.assert_frame_equal(counts.per_film(*shuffled, at_once[order], FILMS), told)
     assert counts.overall(*shuffled) == counts.overall(identities, draws, recording_ids)
 
 
-def test_nothing_is_drawn_twice_the_same_way_but_the_same_rng_draws_the_same():
+def test_draws_differ_and_are_reproducible_with_the_same_rng():
     embeddings, tracks = crops_of([0, 0, 1, 1, 2, 2], noise=0.3)
     once, again, other = (
         counts.draw_identities(embeddings, tracks, np.zeros((6, 6)), [0.5] * 30, np.full(6, 0.6), np.zeros(6, bool), rng(seed))
@@ -89,7 +89,7 @@ def test_nothing_is_drawn_twice_the_same_way_but_the_same_rng_draws_the_same():
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_bird_in_any_film_is_a_count_of_none():
+def test_films_without_birds_have_counts_of_zero():
     embeddings, tracks = crops_of([], noise=0)
     apart, none = np.zeros((0, 0), bool), np.zeros(0, bool)
     halves = clustering.validation_pairs(embeddings, tracks, [], apart)
@@ -97,64 +97,64 @@ def test_no_bird_in_any_film_is_a_count_of_none():
     identities = counts.identify(embeddings, tracks, apart, 0.5, none)
     draws = counts.draw_identities(embeddings, tracks, apart, thresholds, np.zeros(0), none, rng())
     assert thresholds.tolist() == [0.5] * 7 and draws.shape == (7, 0)
-    table = counts.of_films(identities, draws, [], none, ["x", "y"])
+    table = counts.per_film(identities, draws, [], none, ["x", "y"])
     assert table.drop(columns="recording_id").to_numpy().tolist() == [[0] * 7] * 2
-    assert counts.of_pairs(identities, draws, [], ["x", "y"]).iloc[0, 2:].tolist() == [0] * 8
+    assert counts.per_film_pair(identities, draws, [], ["x", "y"]).iloc[0, 2:].tolist() == [0] * 8
     assert counts.overall(identities, draws, []) == {"total": (0, 0, 0), "in_several_films": (0, 0, 0)}
-    assert len(counts.of_pairs(identities, draws, [], ["x"])) == 0
+    assert len(counts.per_film_pair(identities, draws, [], ["x"])) == 0
     assert len(counts.matches(identities, draws, summary_of([]))) == 0
 
 
 # What counts as a bird
 
 
-def test_a_bird_seen_long_is_never_lost_by_chance_and_a_glimpse_may_be_none():
+def test_long_tracks_always_exist_and_short_ones_may_not():
     summary = summary_of([("a", 1, 60, 0.7), ("a", 2, 3, 0.9), ("a", 3, 3, 0.3), ("a", 4, 2, 0.5)])
     chance = counts.existence(summary)
     assert chance[0] > 0.9999 and 0.4 < chance[1] < 0.6 and chance[2] < 0.1
 
 
-def test_to_be_seen_oftener_or_better_never_makes_a_bird_less_sure():
+def test_existence_grows_with_detections_and_score():
     n, score = np.meshgrid(range(1, 40), np.linspace(0.05, 1, 20), indexing="ij")
     chance = counts.existence(pd.DataFrame({"n_detections": n.ravel(), "score": score.ravel()})).reshape(n.shape)
     assert (np.diff(chance, axis=0) >= 0).all() and (np.diff(chance, axis=1) >= 0).all()
 
 
-def test_the_fullest_moment_tells_how_many_there_are_at_least():
+def test_simultaneous_tracks_are_those_of_the_fullest_frame():
     """At 1 s the film has two birds and what may be a leaf, seen eight times with a low score, which does not count; at 2 s three birds."""
     rows = [(1, 1.0), (2, 1.0), (9, 1.0), (1, 2.0), (2, 2.0), (3, 2.0), (4, 3.0)]
     tracks = pd.DataFrame([("a", track, time_s, 0.9) for track, time_s in rows], columns=["recording_id", "track", "time_s", "score"])
     summary = summary_of([("a", 1, 20, 0.9), ("a", 2, 20, 0.9), ("a", 3, 20, 0.9), ("a", 4, 20, 0.9), ("a", 9, 8, 0.4)])
-    assert counts.CREDIBLE < counts.existence(summary)[4] < counts.SURE
-    assert counts.seen_at_once(tracks, summary).tolist() == [True, True, True, False, False]
-    assert counts.seen_at_once(tracks[tracks["time_s"] < 2], summary).tolist() == [True, True, False, False, False]
+    assert counts.MIN_EXISTENCE_PROB < counts.existence(summary)[4] < counts.CONFIRMED_PROB
+    assert counts.simultaneous_tracks(tracks, summary).tolist() == [True, True, True, False, False]
+    assert counts.simultaneous_tracks(tracks[tracks["time_s"] < 2], summary).tolist() == [True, True, False, False, False]
 
 
-def test_each_film_has_its_own_fullest_moment_and_track_numbers():
+def test_each_film_has_its_own_fullest_frame_and_track_numbers():
     tracks = pd.DataFrame(
         [("a", 1, 0.0, 0.9), ("b", 1, 5.0, 0.9), ("b", 2, 5.0, 0.9)], columns=["recording_id", "track", "time_s", "score"]
     )
     summary = summary_of([("a", 1, 9, 0.9), ("a", 2, 9, 0.9), ("b", 1, 9, 0.9), ("b", 2, 9, 0.9)])
-    assert counts.seen_at_once(tracks, summary).tolist() == [True, False, True, True]
+    assert counts.simultaneous_tracks(tracks, summary).tolist() == [True, False, True, True]
 
 
-def test_a_track_that_does_not_count_or_has_no_crop_is_nobody():
+def test_tracks_that_do_not_exist_or_have_no_crop_are_unknown():
     embeddings, tracks = crops_of([0, 1, 2, 3], noise=0.01)
     is_kept = tracks != 2
     identities = counts.identify(embeddings[is_kept], tracks[is_kept], np.zeros((4, 4)), 0.4, [True, False, True, True])
-    assert identities.tolist() == [0, counts.ABSENT, counts.ABSENT, 1]
+    assert identities.tolist() == [0, counts.UNKNOWN, counts.UNKNOWN, 1]
 
 
-def test_birds_seen_at_once_are_there_in_every_draw_and_others_as_often_as_is_probable():
+def test_simultaneous_tracks_are_in_every_draw_and_others_by_their_probability():
     embeddings, tracks = crops_of([0, 1, 2], noise=0.01)
     draws = counts.draw_identities(
         embeddings, tracks, np.zeros((3, 3)), [0.4] * 400, np.array([0.0, 0.0, 0.5]), np.array([True, False, False]), rng()
     )
-    is_there = (draws != counts.ABSENT).mean(axis=0)
+    is_there = (draws != counts.UNKNOWN).mean(axis=0)
     assert is_there[0] == 1 and is_there[1] == 0 and 0.4 < is_there[2] < 0.6
 
 
-def test_which_crops_there_are_decides_who_is_who_where_crops_differ():
+def test_resampled_crops_change_identities_where_crops_differ():
     """Half of the second track's crops are like the first track; all tracks are there and the threshold is fixed."""
     first, second = crops_of([0, 1], noise=0.01)[0].reshape(2, 6, -1)
     mixed = np.concatenate([first, first[:3], second[:3]])
@@ -163,15 +163,15 @@ def test_which_crops_there_are_decides_who_is_who_where_crops_differ():
 
 
 @pytest.mark.parametrize("n, drawn, interval", [([0, 1], [0, 0], (2, 1, 2)), ([0, 0], [0, 1], (1, 1, 2))])
-def test_the_interval_reaches_to_the_count_though_no_draw_does(n, drawn, interval):
-    table = counts.of_films(np.array(n), np.array([drawn] * 9), ["a", "a"], np.zeros(2, bool), ["a"])
+def test_the_interval_is_widened_to_hold_the_count(n, drawn, interval):
+    table = counts.per_film(np.array(n), np.array([drawn] * 9), ["a", "a"], np.zeros(2, bool), ["a"])
     assert tuple(table.loc[0, ["n", "low", "high"]]) == interval
 
 
 # The threshold
 
 
-def test_a_threshold_that_rests_on_little_is_uncertain():
+def test_thresholds_of_few_tracks_vary_more():
     """Twelve tracks of distinct birds, all in one frame, or three."""
 
     def spread(n_tracks):
@@ -183,7 +183,7 @@ def test_a_threshold_that_rests_on_little_is_uncertain():
     assert spread(3) > 1.3 * spread(24) > 0
 
 
-def test_a_track_that_is_drawn_twice_brings_its_pairs_twice(monkeypatch):
+def test_a_track_drawn_twice_counts_its_pairs_twice(monkeypatch):
     """The pair of its halves as often as it was drawn, pairs with another track as often as both were."""
     embeddings, tracks = crops_of([0, 1, 2], noise=0.2)
     halves, relations, of_track = clustering.validation_pairs(embeddings, tracks, np.tile(range(6), 3), ~np.eye(3, dtype=bool))
@@ -199,7 +199,7 @@ def test_a_track_that_is_drawn_twice_brings_its_pairs_twice(monkeypatch):
     assert len({tuple(weights) for _, weights in weighed}) > 3
 
 
-def test_without_pairs_to_draw_the_threshold_stays():
+def test_without_known_pairs_all_draws_have_the_chosen_threshold():
     embeddings, tracks = crops_of([0, 1], noise=0.1)
     halves = clustering.validation_pairs(embeddings, tracks, np.tile(range(6), 2), np.zeros((2, 2), bool))
     assert counts.draw_thresholds(*halves, 0.37, rng(), n=5).tolist() == [0.37] * 5
@@ -208,7 +208,7 @@ def test_without_pairs_to_draw_the_threshold_stays():
 # Matches
 
 
-def test_matches_name_the_tracks_of_other_films_and_how_sure_they_are(world):
+def test_matches_list_tracks_of_different_films_with_their_share_of_draws(world):
     noise, recording_ids, birds, identities, draws, _ = world
     summary = pd.DataFrame({"recording_id": recording_ids, "track": [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]})
     table = counts.matches(identities, draws, summary)
@@ -218,6 +218,6 @@ def test_matches_name_the_tracks_of_other_films_and_how_sure_they_are(world):
         assert set(zip(table["track_a"], table["track_b"], strict=True)) == {(3, 1), (3, 2), (4, 1), (4, 2)}
 
 
-def test_a_track_is_itself_and_tracks_that_are_never_there_together_are_not_compared():
-    shares = counts.same_share(np.array([[0, 0, -1], [0, 1, -1], [-1, 0, 1]]))
+def test_same_share_is_nan_for_tracks_that_never_exist_together():
+    shares = counts._same_share(np.array([[0, 0, -1], [0, 1, -1], [-1, 0, 1]]))
     assert shares[0, 0] == 1 and shares[0, 1] == 0.5 and np.isnan(shares[0, 2]) and shares[1, 2] == 0

@@ -50,10 +50,10 @@ def folder(tmp_path):
 
 
 def follow(folder, detector, *names, **options):
-    return film_tracks.follow_films(table(*names), folder, detector, folder / "stage", **options)
+    return film_tracks.track_films(table(*names), folder, detector, folder / "stage", **options)
 
 
-def test_a_film_without_birds_is_no_fault_and_one_that_is_none_is_told(folder):
+def test_a_film_without_birds_is_valid_and_an_unreadable_one_is_skipped_with_a_reason(folder):
     found, crops, skipped = follow(folder, Detector(), "bird.mkv", "empty.mkv", "page.mp4", "lost.mp4")
     assert set(found["recording_id"]) == set(crops["recording_id"]) == {"bird"}
     assert found["track"].nunique() == 1 and len(found) == 10
@@ -61,13 +61,13 @@ def test_a_film_without_birds_is_no_fault_and_one_that_is_none_is_told(folder):
     assert dict(skipped)["page.mp4"].startswith("is a web page") and dict(skipped)["lost.mp4"] == "No such file or directory"
 
 
-def test_films_without_a_single_bird_give_empty_tables_with_their_columns(folder):
+def test_films_without_birds_give_empty_tables_with_columns(folder):
     found, crops, _ = follow(folder, Detector(), "empty.mkv")
     assert list(found) == tracking.COLUMNS and list(crops) == tracking.CROP_COLUMNS
     assert len(tracking.summary(found)) == 0 and tracking.must_not_link(found).shape == (0, 0)
 
 
-def test_a_film_is_looked_through_again_only_if_something_changed(folder):
+def test_a_film_is_tracked_again_only_if_something_changed(folder):
     detector = Detector()
     first, crops, _ = follow(folder, detector, "bird.mkv")
     again, _, _ = follow(folder, detector, "bird.mkv")
@@ -81,7 +81,7 @@ def test_a_film_is_looked_through_again_only_if_something_changed(folder):
     assert detector.n_films == 3, "a crop was gone"
 
 
-def test_a_photo_is_a_film_of_one_picture(folder):
+def test_a_photo_is_a_film_of_one_frame(folder):
     import cv2
 
     cv2.imwrite(str(folder / "photo.jpg"), scene())
@@ -89,21 +89,32 @@ def test_a_photo_is_a_film_of_one_picture(folder):
     assert len(found) == len(crops) == 1
 
 
-def test_a_name_is_that_of_the_only_bird_of_a_film():
-    """Film a shows two birds at once: its name could be that of either."""
-    summary = pd.DataFrame({"recording_id": ["a", "a", "b", "b", "c"], "track": [1, 2, 1, 2, 1]})
-    apart = np.zeros((5, 5), bool)
-    apart[0, 1] = apart[1, 0] = True
-    assert film_tracks.labels(summary, apart, {"a": "red ring", "b": "blue ring"}).tolist() == ["", "", "blue ring", "blue ring", ""]
+def test_labels_and_constraints_come_from_the_manifest_and_shared_frames():
+    """Film a shows two birds at once, so its label is ambiguous; the species of c is unknown."""
+    spots = [("a", 1, 0.0), ("a", 2, 0.0), ("b", 1, 0.0), ("b", 2, 1.0), ("c", 1, 0.0)]
+    tracks = pd.DataFrame([(film, track, time_s, 0.0, 0.0, 9.0, 9.0, 0.9) for film, track, time_s in spots], columns=tracking.COLUMNS)
+    splits = pd.DataFrame({"recording_id": list("abc"), "individual_id": ["red ring", "blue ring", ""], "species": ["gull", "chicken", ""]})
+    names, must_not_link = film_tracks.labels_and_constraints(tracking.summary(tracks), tracks, splits)
+    assert names.tolist() == ["", "", "blue ring", "blue ring", ""]
+    assert (must_not_link == must_not_link.T).all()
+    assert np.argwhere(np.triu(must_not_link)).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3]]
 
 
-def test_a_track_is_the_bird_whose_boxes_it_meets_most():
+def test_crops_are_matched_to_tracks_in_any_order():
+    summary = pd.DataFrame({"recording_id": "film", "track": [1, 2]})
+    crops = pd.DataFrame({"recording_id": "film", "track": [2, 1, 2, 1, 1], "path": list("abcde")})
+    assert film_tracks.track_rows(summary, crops).tolist() == [1, 0, 1, 0, 0]
+    with pytest.raises(ValueError, match="crop b belongs to no track"):
+        film_tracks.track_rows(summary.iloc[1:], crops)
+
+
+def test_the_true_individual_of_a_track_has_most_matching_boxes():
     """Of five boxes three lie on the wren, one on the tit, one on nobody; a second track meets no bird."""
     at = {"recording_id": "a", "y": 0.0, "width": 10.0, "height": 10.0}
     truth = pd.DataFrame([{**at, "individual_id": name, "time_s": t / 5, "x": x} for t in range(5) for name, x in (("wren", 0.0), ("tit", 50.0))])
     found = pd.DataFrame([{**at, "track": 1, "time_s": t / 5, "x": x, "score": 0.9} for t, x in enumerate((0.0, 1.0, 0.0, 50.0, 25.0))])
     found = pd.concat([found, found[:2].assign(track=2, x=80.0)])
-    names, purity = film_tracks.true_individuals(found, tracking.summary(found), truth)
+    names, purity = film_tracks._true_individuals(found, tracking.summary(found), truth)
     assert names.tolist() == ["wren", ""]
     assert purity[0] == 0.75 and np.isnan(purity[1])
 
@@ -114,26 +125,26 @@ def rows(**columns):
     return pd.DataFrame({**text, "start_s": np.nan, "end_s": np.nan, **columns})
 
 
-def test_films_and_the_portraits_of_named_birds_are_looked_at():
+def test_films_and_photos_of_named_birds_are_selected():
     """Recording a has two rows; b is a photo of Anna, c one of nobody, d a sound; e has a photo beside its film."""
     splits = rows(
         recording_id=list("aabcde"), video_path=["a.mp4", "a.mp4", "", "", "", "e.mp4"],
         image_path=["", "", "b.jpg", "c.jpg", "", "e.jpg"], individual_id=["", "", "anna", "", "berta", "clara"],
     )  # fmt: skip
-    assert film_tracks.films_of(splits)["recording_id"].tolist() == ["a", "e"]
-    portraits = film_tracks.portraits_of(splits)
+    assert film_tracks.select_films(splits)["recording_id"].tolist() == ["a", "e"]
+    portraits = film_tracks.select_portraits(splits)
     assert portraits["recording_id"].tolist() == ["b"] and portraits["video_path"].tolist() == ["b.jpg"]
 
 
-def test_a_portrait_is_followed_as_a_film_is_and_the_films_are_not_looked_through_again(folder):
+def test_portraits_are_tracked_like_films_and_films_are_not_tracked_again(folder):
     import cv2
 
     cv2.imwrite(str(folder / "anna.jpg"), scene())
-    portraits = film_tracks.portraits_of(rows(recording_id=["anna"], image_path=["anna.jpg"], individual_id=["anna"]))
+    portraits = film_tracks.select_portraits(rows(recording_id=["anna"], image_path=["anna.jpg"], individual_id=["anna"]))
     detector = Detector()
     for _ in range(2):
         follow(folder, detector, "bird.mkv")
-        known, crops, skipped = film_tracks.follow_films(portraits, folder, detector, folder / "stage", min_detections=1)
+        known, crops, skipped = film_tracks.track_films(portraits, folder, detector, folder / "stage", min_detections=1)
     assert known["recording_id"].tolist() == crops["recording_id"].tolist() == ["anna"] and skipped == []
     assert detector.n_films == 2
 
@@ -149,12 +160,12 @@ def two_films(folder):
     return table(*[f"{name}.mkv" for name in names]), found, tracking.summary(found)
 
 
-def test_films_are_annotated_the_fullest_first_and_those_of_an_earlier_run_go(folder, two_films):
+def test_films_with_most_individuals_are_annotated_first_and_old_ones_deleted(folder, two_films):
     """By individuals, not by tracks: in "many" there is but one bird that counts, in "few" two."""
     films, found, summary = two_films
     (folder / "annotated").mkdir()
     (folder / "annotated" / "old.mp4").write_bytes(b"old")
-    identities = np.array([0, 1, 2, 2, counts.ABSENT, 2])
+    identities = np.array([0, 1, 2, 2, counts.UNKNOWN, 2])
     paths = film_tracks.annotate(films, folder, found, summary, identities, folder / "annotated", 2)
     assert [path.name for path in paths] == ["few.mp4", "many.mp4"] and set((folder / "annotated").iterdir()) == set(paths)
     assert all(list(video_io.frames(path)) for path in paths)
@@ -162,16 +173,16 @@ def test_films_are_annotated_the_fullest_first_and_those_of_an_earlier_run_go(fo
     assert list((folder / "annotated").iterdir()) == []
 
 
-def test_the_numbers_in_films_are_those_of_figures_and_absent_tracks_are_not_drawn(folder, two_films, monkeypatch):
+def test_annotations_count_from_one_and_omit_unknown_tracks(folder, two_films, monkeypatch):
     films, found, summary = two_films
     given = {}
     monkeypatch.setattr(film_tracks.annotations, "annotate_film", lambda source, path, found, labels: given.update({source.name: (found, labels)}))
-    film_tracks.annotate(films, folder, found, summary, np.array([0, 1, 2, 2, counts.ABSENT, counts.ABSENT]), folder / "annotated", 9)
+    film_tracks.annotate(films, folder, found, summary, np.array([0, 1, 2, 2, counts.UNKNOWN, counts.UNKNOWN]), folder / "annotated", 9)
     assert {name: labels for name, (_, labels) in given.items()} == {"few.mkv": {1: 1, 2: 2}, "many.mkv": {1: 3, 2: 3}}
     assert set(given["few.mkv"][0]["recording_id"]) == {"few"}
 
 
-def test_a_film_with_sound_that_is_no_sound_stops_no_other(folder, two_films):
+def test_a_film_with_undecodable_sound_is_not_annotated_and_others_are(folder, two_films):
     """Samples that are no numbers, as a broken encoder writes them."""
     films, found, summary = two_films
     codecs = "libx264", "pcm_f32le"
@@ -181,11 +192,11 @@ def test_a_film_with_sound_that_is_no_sound_stops_no_other(folder, two_films):
     assert [path.name for path in paths] == ["many.mp4", "one.mp4"] and set((folder / "annotated").iterdir()) == set(paths)
 
 
-def test_a_film_is_shown_unless_it_is_too_large_to_be_carried(folder, monkeypatch):
+def test_a_film_is_embedded_in_the_notebook_unless_it_is_too_large(folder, monkeypatch):
     from IPython.display import Video
 
     assert isinstance(film_tracks.show(folder / "bird.mkv"), Video)
-    monkeypatch.setattr(film_tracks, "LARGEST_SHOWN", 100)
+    monkeypatch.setattr(film_tracks, "_MAX_EMBEDDED_BYTES", 100)
     assert "bird.mkv" in film_tracks.show(folder / "bird.mkv").data
 
 
@@ -201,7 +212,7 @@ def made_truth(tmp_path):
     drawn = [{"video": f"videos/{film}.mp4", "individual_id": name, "label": "7", "time_s": t / 10, "x": x} for film, name, x in BIRDS for t in range(10)]
     (tmp_path / "truth").mkdir()
     pd.DataFrame(drawn).assign(y=0.0, width=10.0, height=10.0).to_csv(tmp_path / "truth" / "video_tracks.csv", index=False)
-    return film_tracks.truth_of(tmp_path)
+    return film_tracks.load_truth(tmp_path)
 
 
 def seen_tracks(birds):
@@ -214,16 +225,16 @@ def seen_tracks(birds):
 def scored(found, identities, truth):
     summary = tracking.summary(found)
     films, draws = summary["recording_id"], np.zeros((0, len(summary)), int)
-    per_film = counts.of_films(identities, draws, films, np.zeros(len(summary), bool), ["video-a", "video-b"])
-    return film_tracks.score(per_film, found, summary, identities, truth, 5.0)
+    per_film = counts.per_film(identities, draws, films, np.zeros(len(summary), bool), ["video-a", "video-b"])
+    return film_tracks.evaluate(per_film, found, summary, identities, truth, 5.0)
 
 
-def test_truth_is_there_for_drawn_films_only(made_truth, tmp_path):
-    assert film_tracks.truth_of(tmp_path / "elsewhere") is None
+def test_truth_exists_for_drawn_films_only(made_truth, tmp_path):
+    assert film_tracks.load_truth(tmp_path / "elsewhere") is None
     assert set(made_truth["recording_id"]) == {"video-a", "video-b"} and made_truth["label"].eq("7").all()
 
 
-def test_who_is_right_in_all_has_full_marks(made_truth):
+def test_perfect_identities_have_perfect_scores(made_truth):
     figures, table = scored(seen_tracks(BIRDS), np.array([0, 1, 0, 2]), made_truth)
     assert table["birds"].tolist() == table["n"].tolist() == [2, 2]
     assert figures.pop("films counted right") == "2 of 2"
@@ -232,7 +243,7 @@ def test_who_is_right_in_all_has_full_marks(made_truth):
     assert all(value == pytest.approx(1.0) for value in figures.values())
 
 
-def test_a_bird_taken_for_another_costs_and_a_leaf_taken_for_a_bird_is_told(made_truth):
+def test_a_wrong_identity_lowers_f1_and_a_false_track_is_counted(made_truth):
     """The owl of b is said to be the tit of a: nobody is counted wrongly, but of two matches across films one is wrong. Then a leaf."""
     figures, _ = scored(seen_tracks(BIRDS), np.array([0, 1, 0, 1]), made_truth)
     assert figures["films counted right"] == "2 of 2" and figures["pairwise F1 across films"] == pytest.approx(2 / 3)
@@ -240,16 +251,10 @@ def test_a_bird_taken_for_another_costs_and_a_leaf_taken_for_a_bird_is_told(made
     figures, table = scored(leaf, np.array([0, 1, 0, 2, 3]), made_truth)
     assert table["n"].tolist() == [2, 3] and figures["films counted right"] == "1 of 2" and figures["false tracks"] == 1
     assert figures["mean absolute error of counts"] == 0.5
-    absent, _ = scored(leaf, np.array([0, 1, 0, 2, counts.ABSENT]), made_truth)
+    absent, _ = scored(leaf, np.array([0, 1, 0, 2, counts.UNKNOWN]), made_truth)
     assert absent["false tracks"] == 0 and absent["IDF1"] == pytest.approx(1.0)
 
 
-def test_nothing_found_is_scored_too(made_truth):
+def test_no_tracks_are_scored_too(made_truth):
     figures, table = scored(seen_tracks(BIRDS)[:0], np.zeros(0, int), made_truth)
     assert table["n"].tolist() == [0, 0] and figures["films counted right"] == "0 of 2" and figures["IDF1"] == 0.0
-
-
-def test_birds_of_films_of_two_species_are_two_and_nothing_is_known_of_a_film_without():
-    summary = pd.DataFrame({"recording_id": ["gulls", "hens", "gulls", "some birds"], "track": [1, 1, 2, 1]})
-    found = film_tracks.of_other_species(summary, {"gulls": "gull", "hens": "chicken", "some birds": ""})
-    assert (found == found.T).all() and np.argwhere(np.triu(found)).tolist() == [[0, 1], [1, 2]]

@@ -18,7 +18,7 @@ def names(labels):
     return [label.get_text() for label in labels]
 
 
-def test_birds_have_colours_of_their_own():
+def test_birds_have_distinct_colours():
     colours = np.array([individual_plots.colour(bird) for bird in range(40)])
     apart = np.abs(colours[:, None] - colours).max(axis=2)
     assert apart[~np.eye(40, dtype=bool)].min() > 0.01 and np.diagonal(apart, 1).min() > 0.2
@@ -30,7 +30,7 @@ def test_birds_have_colours_of_their_own():
 @pytest.fixture
 def crops(tmp_path):
     """Bird 0 has six crops in film a and one, the worst, in b; bird 1 a tall one; the last is nobody's. Red tells the quality."""
-    rows = [("a", 5 - n, n / 10, 0) for n in range(6)] + [("b", 2, 0.05, 0), ("b", 1, 0.9, 1), ("b", 1, 0.8, clustering.NEW)]
+    rows = [("a", 5 - n, n / 10, 0) for n in range(6)] + [("b", 2, 0.05, 0), ("b", 1, 0.9, 1), ("b", 1, 0.8, clustering.UNKNOWN)]
     table = pd.DataFrame(rows, columns=["recording_id", "time_s", "quality", "identity"])
     table["path"] = [f"{row}.png" for row in range(len(table))]
     for row in table.itertuples():
@@ -57,14 +57,14 @@ def test_a_row_holds_the_best_crops_of_an_individual_in_order_of_films_and_time(
     assert names(ax.texts) == ["a", "b", "b"]
 
 
-def test_a_sheet_of_nobody_is_drawn(crops):
+def test_an_empty_contact_sheet_is_drawn(crops):
     table, root = crops
     for some in (table[:0], table[-1:]):
         ax = individual_plots.contact_sheet(some, some["identity"], root)
         assert names(ax.get_yticklabels()) == []
 
 
-def test_a_crop_that_is_gone_is_named(crops):
+def test_a_missing_crop_raises_with_its_name(crops):
     table, root = crops
     (root / "7.png").unlink()
     with pytest.raises(images.ImageError, match="7.png"):
@@ -83,7 +83,7 @@ def test_a_timeline_has_a_row_for_each_bird_of_each_film():
     summary = pd.DataFrame(
         [("a", 0, 4), ("a", 1, 2), ("b", 0, 1), ("b", 3, 5), ("b", 0, 5)], columns=["recording_id", "start_s", "end_s"]
     )
-    ax = individual_plots.timeline(summary, [0, 1, 0, 0, clustering.NEW], ["a", "b", "c"])
+    ax = individual_plots.timeline(summary, [0, 1, 0, 0, clustering.UNKNOWN], ["a", "b", "c"])
     assert names(ax.get_yticklabels()) == ["a", "b", "c"] and names(ax.texts) == ["bird 1", "bird 2", "bird 1", "no bird"]
     drawn = [[(x, x + width) for x, _, width, _ in row] for row in spans(ax)]
     assert drawn == [[(0, 4)], [(1, 2)], [(0, 1), (3, 5)]]
@@ -99,8 +99,8 @@ def test_films_without_any_bird_have_a_timeline():
 # Similarity
 
 
-def test_like_stands_beside_like_in_a_frame_and_birds_seen_at_once_have_a_dot():
-    identities = np.array([0, 1, 0, 1, clustering.NEW])
+def test_the_matrix_is_in_clustered_order_with_frames_and_must_not_link_dots():
+    identities = np.array([0, 1, 0, 1, clustering.UNKNOWN])
     apart = np.zeros((5, 5), bool)
     apart[0, 1] = apart[1, 0] = True
     ax = individual_plots.similarity_matrix(at_degrees(0, 90, 10, 80, 40), identities, apart)
@@ -113,7 +113,7 @@ def test_like_stands_beside_like_in_a_frame_and_birds_seen_at_once_have_a_dot():
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_the_likeness_of_next_to_nothing_is_drawn(n):
+def test_a_matrix_of_no_or_one_track_is_drawn(n):
     ax = individual_plots.similarity_matrix(at_degrees(*range(n)).reshape(n, 2), np.zeros(n, int))
     assert len(ax.get_images()) == n
 
@@ -125,7 +125,7 @@ def count_table(*rows):
     return pd.DataFrame([[*row, 0, 0, 0] for row in rows], columns=counts.FILM_COLUMNS)
 
 
-def test_counts_have_whiskers_to_the_ends_of_their_intervals_and_the_truth_beside_them():
+def test_counts_have_whiskers_and_true_counts():
     table = count_table(("a", 2, 2, 4, 2), ("b", 0, 0, 0, 0))
     ax = individual_plots.count_intervals(table, total=(3, 2, 5), truth={"a": 3})
     assert names(ax.get_yticklabels()) == ["a", "b", "all films"]
@@ -141,7 +141,7 @@ def test_no_films_have_no_counts():
     assert names(individual_plots.count_intervals(count_table()).get_yticklabels()) == []
 
 
-def test_figures_are_drawn_on_the_axes_that_are_given():
+def test_figures_are_drawn_on_given_axes():
     import matplotlib.pyplot as plt
 
     given = plt.subplots()[1]

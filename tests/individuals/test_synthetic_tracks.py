@@ -13,27 +13,27 @@ def drawn():
     return draw(0)
 
 
-def test_everyone_is_in_several_films_and_has_company_of_its_species(drawn):
+def test_every_bird_is_in_several_films_with_others_of_its_species(drawn):
     table = drawn[0]
     assert (table.groupby("individual_id")["recording_id"].nunique() == synthetic_tracks.N_FILMS).all()
-    assert (table.groupby(["recording_id", "species"])["individual_id"].nunique() >= synthetic_tracks.COMPANY).all()
+    assert (table.groupby(["recording_id", "species"])["individual_id"].nunique() >= synthetic_tracks.N_COMPANIONS).all()
     assert (table.groupby(["recording_id", "track"])["individual_id"].nunique() == 1).all()
 
 
-def test_a_crop_shows_a_bird_and_every_track_has_a_voice(drawn):
-    table, images, heard = drawn
+def test_crops_are_not_blank_and_every_track_has_a_song(drawn):
+    table, images, spectrograms = drawn
     assert len(images) == len(table) and table.groupby(["recording_id", "track"]).size().between(1, 3).all()
     assert min(image.std() for image in images) > 5  # no empty picture
-    assert heard.shape == (table.groupby(["recording_id", "track"]).ngroups, 125, 128)
-    assert (heard.max(axis=(1, 2)) > 0.4).all()
+    assert spectrograms.shape == (table.groupby(["recording_id", "track"]).ngroups, 125, 128)
+    assert (spectrograms.max(axis=(1, 2)) > 0.4).all()
 
 
-def test_they_are_other_birds_than_any_sample_has(drawn):
+def test_seeds_are_beyond_those_of_samples(drawn):
     seeds = drawn[0]["individual_id"].str.rsplit("-", n=1).str[1].astype(int)
     assert (seeds >= synthetic_tracks.MIN_SEED).all()
 
 
-def test_casts_are_of_whole_films_and_companions_change():
+def test_films_have_four_birds_and_companions_change():
     casts = synthetic_tracks._casts(36, np.random.default_rng(1))
     assert {len(cast) for cast, _ in casts} == {4}
     met = {}

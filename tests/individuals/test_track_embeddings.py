@@ -56,26 +56,26 @@ def write(path, image):
 
 
 def seen(path, threshold=0.1):
-    return track_embeddings.embed_file(path, Colours(), Detector(), threshold)
+    return track_embeddings._embed_file(path, Colours(), Detector(), threshold)
 
 
 def is_red(vectors):
     return (vectors[:, 0] > vectors[:, 2]).tolist()
 
 
-def test_birds_of_one_photo_are_two_even_if_they_look_the_same(tmp_path):
+def test_identical_birds_of_one_photo_are_two_birds(tmp_path):
     found = seen(write(tmp_path / "two.png", scene((RED, 8), (RED, 80))))
     assert found.shape == (2, 3) and np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert sorted(is_red(seen(write(tmp_path / "other.png", scene((RED, 8), (BLUE, 80)))))) == [False, True]
 
 
-def test_what_is_hardly_a_bird_is_none_in_a_photo(tmp_path):
+def test_boxes_below_the_minimum_score_are_ignored_in_photos(tmp_path):
     image = scene((RED, 8))
     image[4:10, 100:106] = BLUE
     assert is_red(seen(write(tmp_path / "photo.png", image))) == [True]
 
 
-def test_a_bird_that_comes_back_into_a_film_is_one_bird(tmp_path):
+def test_a_bird_that_returns_to_a_film_is_one_bird(tmp_path):
     """Two tracks, three seconds apart and in other places, of one colour; a third of another."""
     film(tmp_path / "film.mkv", [scene((RED, 10))] * 10 + [scene()] * 30 + [scene((RED, 80))] * 10)
     assert is_red(seen(tmp_path / "film.mkv")) == [True]
@@ -83,19 +83,19 @@ def test_a_bird_that_comes_back_into_a_film_is_one_bird(tmp_path):
     assert is_red(seen(tmp_path / "both.mkv")) == [True, False]
 
 
-def test_two_birds_at_once_are_two(tmp_path):
+def test_two_birds_in_one_frame_are_two(tmp_path):
     film(tmp_path / "film.mkv", [scene((RED, 10), (RED, 80))] * 10)
     assert seen(tmp_path / "film.mkv").shape == (2, 3)
 
 
-def test_no_bird_is_no_error(tmp_path):
+def test_files_without_birds_give_no_vectors(tmp_path):
     film(tmp_path / "film.mkv", [scene()] * 10)
     assert seen(tmp_path / "film.mkv").shape == seen(write(tmp_path / "sky.png", scene())).shape == (0, 3)
 
 
-def test_what_is_neither_film_nor_photo_is_told(tmp_path):
+def test_files_that_are_no_film_or_photo_raise(tmp_path):
     (tmp_path / "notes.txt").write_text("a robin")
-    with pytest.raises(track_embeddings.TrackEmbedderError, match="notes.txt: is neither a film nor a photo"):
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="notes.txt: its suffix is neither"):
         seen(tmp_path / "notes.txt")
     for name, error in (("page.mp4", video_io.VideoError), ("page.jpg", video_images.ImageError), ("lost.mp4", video_io.VideoError)):
         if name != "lost.mp4":
@@ -137,63 +137,63 @@ def encoder():
 
 def keep(outputs, name, encoder, **how):
     stage = stages.start("09_count", outputs)
-    track_embeddings.keep(stage.folder, name, encoder, 0.2, **HOW | how)
+    track_embeddings.save(stage.folder, name, encoder, 0.2, **HOW | how)
     stages.finish(stage, {})
 
 
-def test_other_files_are_seen_as_the_stage_saw_its_own(outputs, encoder):
+def test_other_files_are_embedded_as_by_the_stage(outputs, encoder):
     keep(outputs, "early_fusion", encoder)
-    embed, key, threshold = track_embeddings.of_stage(outputs)
+    embed, key, threshold = track_embeddings.from_stage(outputs)
     photo = write(outputs / "photo.png", scene((RED, 8)))
     crop = video_images.read_image(photo)[12:52, 4:44]  # a tenth more on each side
     direct = track_embeddings.EarlyFusion(backbones.load(), encoder).embed([crop])
     assert threshold == 0.2 and np.allclose(embed(photo), direct, atol=1e-3)
 
 
-def test_what_was_too_faint_for_the_stage_is_no_bird_elsewhere(outputs, encoder, monkeypatch):
+def test_the_minimum_score_of_the_stage_applies_to_other_files(outputs, encoder, monkeypatch):
     """A box of .7 is a bird by a least score of .6 and none by one of .8."""
     monkeypatch.setattr(Detector, "score", 0.7)
     photo = write(outputs / "photo.png", scene((RED, 8)))
     for least, n_birds in ((0.6, 1), (0.8, 0)):
         keep(outputs, "early_fusion", encoder, min_score=least)
-        assert len(track_embeddings.of_stage(outputs)[0](photo)) == n_birds
+        assert len(track_embeddings.from_stage(outputs)[0](photo)) == n_birds
 
 
-def test_what_an_older_version_left_is_to_be_made_again(outputs, encoder):
+def test_settings_of_an_older_version_raise(outputs, encoder):
     keep(outputs, "early_fusion", encoder)
-    path = outputs / "09_count" / track_embeddings.SETTINGS
+    path = outputs / "09_count" / track_embeddings._SETTINGS
     told = runtime.read_json(path)
     del told["min_score"]
     runtime.write_json(told, path)
-    with pytest.raises(stages.MissingStageError, match="nothing of min_score.*run notebooks/09_count.ipynb again"):
-        track_embeddings.of_stage(outputs)
+    with pytest.raises(stages.MissingStageError, match="has no min_score.*run notebooks/09_count.ipynb again"):
+        track_embeddings.from_stage(outputs)
 
 
-def test_the_key_is_that_of_the_weights_not_of_the_file(outputs, encoder):
+def test_the_key_depends_on_the_weights_not_on_the_file(outputs, encoder):
     """A .keras file tells when it was written."""
     keep(outputs, "early_fusion", encoder)
-    path = outputs / "09_count" / track_embeddings.ENCODER
-    key, before = track_embeddings.of_stage(outputs)[1], runtime.digest_file(path)
+    path = outputs / "09_count" / track_embeddings._ENCODER
+    key, before = track_embeddings.from_stage(outputs)[1], runtime.digest_file(path)
     keep(outputs, "early_fusion", encoder)
-    assert track_embeddings.of_stage(outputs)[1] == key
+    assert track_embeddings.from_stage(outputs)[1] == key
     old = encoder.get_weights()
     encoder.set_weights([old[0] + 1, *old[1:]])
     keep(outputs, "early_fusion", encoder)
     encoder.set_weights(old)
-    assert track_embeddings.of_stage(outputs)[1] != key and runtime.digest_file(path) != before
+    assert track_embeddings.from_stage(outputs)[1] != key and runtime.digest_file(path) != before
 
 
-def test_a_stage_that_saw_nobody_knows_nobody(outputs, encoder):
+def test_a_stage_without_birds_has_no_encoder(outputs, encoder):
     keep(outputs, "early_fusion", encoder)
     keep(outputs, "early_fusion", None)
-    assert not (outputs / "09_count" / track_embeddings.ENCODER).exists()
-    with pytest.raises(track_embeddings.TrackEmbedderError, match="no birds to learn from"):
-        track_embeddings.of_stage(outputs)
+    assert not (outputs / "09_count" / track_embeddings._ENCODER).exists()
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="no bird was detected"):
+        track_embeddings.from_stage(outputs)
 
 
-def test_an_unfinished_stage_is_named(outputs):
+def test_an_unfinished_stage_raises_with_its_name(outputs):
     with pytest.raises(stages.MissingStageError, match="09_count"):
-        track_embeddings.of_stage(outputs)
+        track_embeddings.from_stage(outputs)
 
 
 def fused(has_sound=True):
@@ -210,7 +210,7 @@ def fused(has_sound=True):
 
 
 @pytest.mark.parametrize("has_sound", [True, False])
-def test_stage_04_looks_and_does_not_listen(has_sound):
+def test_stage_04_embeds_the_image_with_absent_sound(has_sound):
     embedder = track_embeddings.Stage04(fused(has_sound), "key")
     crops = [np.full((30, 50, 3), colour, np.uint8) for colour in (RED, BLUE) * 9]  # more than one batch
     found = embedder.embed(crops)
@@ -219,7 +219,7 @@ def test_stage_04_looks_and_does_not_listen(has_sound):
     assert embedder.embed([]).shape == (0, 3)
 
 
-def test_stage_04_without_photos_sees_nothing():
+def test_stage_04_without_photos_raises():
     import keras
 
     inputs = {"embeddings": keras.Input((None, 5), name="embeddings")}
@@ -228,6 +228,6 @@ def test_stage_04_without_photos_sees_nothing():
 
 
 @pytest.mark.parametrize("name, told", [("vgg", "choose early_fusion or stage04"), ("stage04", "04_triplet"), ("early_fusion", "09_count")])
-def test_an_encoder_that_is_not_there_is_told_with_where_it_is_made(tmp_path, name, told):
+def test_a_missing_encoder_raises_with_the_notebook_to_run(tmp_path, name, told):
     with pytest.raises(track_embeddings.TrackEmbedderError, match=told):
         track_embeddings.load(name, tmp_path / "encoder.keras")

@@ -16,11 +16,11 @@ def together(n, *pairs):
     return table
 
 
-def test_birds_in_one_picture_are_two_and_all_else_is_not_known():
+def test_tracks_in_one_frame_are_different_and_all_others_unknown():
     assert relations(together(3, (0, 1))).tolist() == [[1, -1, 0], [-1, 1, 0], [0, 0, 1]]
 
 
-def test_labels_say_the_same_and_the_other_and_no_label_says_nothing():
+def test_labels_give_same_and_different_and_missing_labels_unknown():
     assert relations(together(4), ["anna", "anna", "berta", ""]).tolist() == [
         [1, 1, -1, 0],
         [1, 1, -1, 0],
@@ -29,17 +29,17 @@ def test_labels_say_the_same_and_the_other_and_no_label_says_nothing():
     ]
 
 
-def test_one_bird_cannot_be_in_two_places_of_a_picture():
+def test_one_label_twice_in_a_frame_raises():
     with pytest.raises(RelationError, match="'anna'"):
         relations(together(2, (0, 1)), ["anna", "anna"])
 
 
-def test_invented_birds_are_never_those_of_a_film():
-    found = constraints.joined(relations(together(2)), relations(together(1)))
+def test_birds_of_two_sets_are_different():
+    found = constraints.concatenate(relations(together(2)), relations(together(1)))
     assert found.tolist() == [[1, 0, -1], [0, 1, -1], [-1, -1, 1]]
 
 
-def test_a_bird_is_held_out_with_all_its_tracks():
+def test_birds_are_held_out_with_all_their_tracks():
     names = [f"bird {k % 7}" for k in range(30)]
     out = constraints.hold_out(relations(together(30), names), 0.3, np.random.default_rng(0))
     birds_out, birds_in = (
@@ -48,8 +48,8 @@ def test_a_bird_is_held_out_with_all_its_tracks():
     assert not birds_out & birds_in and len(birds_out) == 3  # 0.3 of 7, rounded up
 
 
-def test_halves_of_a_track_are_its_crops_before_and_after():
-    assert identity_training.halves([0, 0, 0, 0, 1, 2, 2]).tolist() == [0, 0, 1, 1, -1, 4, 5]
+def test_tracks_are_split_into_halves_in_time():
+    assert identity_training._halves([0, 0, 0, 0, 1, 2, 2]).tolist() == [0, 0, 1, 1, -1, 4, 5]
 
 
 def loss_of(known, rows, embeddings):
@@ -62,7 +62,7 @@ def loss_of(known, rows, embeddings):
     )
 
 
-def test_what_is_not_known_costs_nothing():
+def test_unknown_relations_do_not_change_the_loss():
     """Tracks 0 and 1 are known to be two; track 2 may be either, so where it lies does not matter."""
     known = relations(together(3, (0, 1)))
     pair = [[1, 0], [0.8, 0.6], [0.5, 0.8], [0, 1]]
@@ -71,14 +71,14 @@ def test_what_is_not_known_costs_nothing():
     assert loss_of(relations(together(2)), [0, 1], [[1, 0], [1, 0]]) == 0.0
 
 
-def test_birds_that_lie_apart_cost_less_than_birds_that_lie_together():
+def test_the_loss_is_lower_for_separated_birds():
     known = relations(together(2, (0, 1)))
     apart = loss_of(known, [0, 0, 1, 1], [[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
     mixed = loss_of(known, [0, 0, 1, 1], [[1, 0], [0, 1], [1, 0.1], [0.1, 1]])
     assert apart < 0.5 * mixed
 
 
-def test_crops_of_a_track_stand_for_it_together():
+def test_the_loss_averages_the_crops_of_a_track():
     """A crop that says little costs nothing where the mean of the track is right."""
     import keras
 
@@ -92,12 +92,12 @@ def test_crops_of_a_track_stand_for_it_together():
     assert together_ < 0.1 * alone
 
 
-def test_companions_of_a_batch_look_alike():
+def test_birds_of_a_batch_are_similar():
     """Red birds are told from red birds, and yellow ones from yellow ones: the colours of the map say which those are."""
     maps = np.zeros((60, 2, 2, 3), np.float16)
     maps[::2, ..., 0] = maps[1::2, ..., 1] = 1
     known = relations(np.zeros((60, 60), bool), [f"bird {k % 30}" for k in range(60)])
-    batches = identity_training._classes()["RelationBatches"](
+    batches = identity_training.RelationBatches(
         {"features": np.zeros((60, 1)), "map": maps},
         np.arange(60),
         known,
@@ -114,7 +114,7 @@ def test_companions_of_a_batch_look_alike():
     assert len({track % 30 for track in tracks}) == 4 and len({track % 2 for track in tracks}) == 1
 
 
-def test_sightings_are_ranked_right_or_by_chance():
+def test_average_precision_is_one_for_separated_and_chance_for_equal_vectors():
     of_track, known = np.repeat([0, 1], 4), relations(together(2, (0, 1)))
     right = np.repeat(np.eye(2, dtype=np.float32), 4, axis=0)
     assert identity_training.average_precision(right, of_track, known) == 1.0
@@ -154,7 +154,7 @@ def trained():
     return encoder, features, of_track, known, held_out, history
 
 
-def test_birds_that_were_never_learnt_are_told_apart_by_what_was_learnt(trained):
+def test_training_improves_average_precision_on_held_out_birds(trained):
     encoder, features, of_track, known, held_out, history = trained
     rows = held_out[of_track]
     unlearnt = features[rows] / np.linalg.norm(features[rows], axis=1, keepdims=True)
@@ -164,7 +164,7 @@ def test_birds_that_were_never_learnt_are_told_apart_by_what_was_learnt(trained)
     assert after > max(0.8, before + 0.2)
 
 
-def test_the_encoder_is_that_of_the_epoch_that_is_kept(trained):
+def test_the_encoder_has_the_weights_of_the_best_epoch(trained):
     encoder, features, of_track, known, held_out, history = trained
     rows = held_out[of_track]
     vectors = track_encoder.embed_crops(encoder, (features[rows], no_map(rows.sum())))
@@ -174,13 +174,13 @@ def test_the_encoder_is_that_of_the_epoch_that_is_kept(trained):
     assert found == pytest.approx(kept["validation"].iloc[0], abs=1e-3)
 
 
-def test_sounds_are_learnt_from_too_and_without_validation_the_last_epoch_is_kept():
+def test_the_sound_encoder_is_trained_and_without_validation_the_last_epoch_is_kept():
     rng = np.random.default_rng(0)
     features, of_track, names = birds(rng, 3)
     arrays = {
         "features": features,
         "map": no_map(len(features)),
-        "heard": rng.random((6, 125, 128), dtype=np.float32),
+        "spectrogram": rng.random((6, 125, 128), dtype=np.float32),
         "has_sound": np.arange(6) % 2 == 0,
     }
     encoder = track_encoder.encoder(DIM, MAP, out_dim=8)
@@ -192,9 +192,9 @@ def test_sounds_are_learnt_from_too_and_without_validation_the_last_epoch_is_kep
     assert any((a != b).any() for a, b in zip(before, encoder.get_layer("audio_encoder").get_weights(), strict=True))
 
 
-def test_where_nothing_tells_birds_apart_the_remedy_is_named():
+def test_training_without_different_birds_raises_with_a_remedy():
     encoder = track_encoder.encoder(DIM, MAP, out_dim=8, has_sound=False)
-    with pytest.raises(IdentityTrainingError, match="seen together"):
+    with pytest.raises(IdentityTrainingError, match="in one frame"):
         identity_training.fit(
             encoder,
             {"features": np.zeros((4, 12), np.float32), "map": no_map(4)},

@@ -4,7 +4,7 @@ import pytest
 import soundfile
 
 from birdlib import stages
-from birdlib.individuals import background_swap, voice_evaluation
+from birdlib.individuals import voice_evaluation
 from birdlib.models import embedders
 
 RATE_HZ = 16_000
@@ -20,33 +20,33 @@ def splits(*rows):
 WRENS = [("wren", f"wren {number}", 4) for number in range(5)]
 
 
-def test_they_are_the_species_with_the_most_named_birds():
+def test_the_species_with_most_named_birds_is_selected():
     """More recordings of fewer tits do not count; nor do birds without a name."""
-    found = voice_evaluation.singers_of(splits(*[("tit", f"tit {number}", 9) for number in range(4)], *WRENS, ("owl", "", 50)))
+    found = voice_evaluation.select_singers(splits(*[("tit", f"tit {number}", 9) for number in range(4)], *WRENS, ("owl", "", 50)))
     assert set(found["species"]) == {"wren"} and len(found) == 20 and found.index.tolist() == list(range(20))
 
 
-def test_a_bird_that_was_recorded_once_is_left_out():
-    assert "once" not in set(voice_evaluation.singers_of(splits(*WRENS, ("wren", "once", 1)))["individual_id"])
+def test_birds_with_one_recording_are_left_out():
+    assert "once" not in set(voice_evaluation.select_singers(splits(*WRENS, ("wren", "once", 1)))["individual_id"])
 
 
-def test_birds_of_two_species_with_one_name_are_two_birds():
+def test_a_name_in_two_species_is_two_birds():
     """As where birds are numbered: wren 7 and tit 7 were recorded once each."""
-    found = voice_evaluation.singers_of(splits(*WRENS, ("wren", "7", 1), ("tit", "7", 1)))
+    found = voice_evaluation.select_singers(splits(*WRENS, ("wren", "7", 1), ("tit", "7", 1)))
     assert "7" not in set(found["individual_id"])
 
 
 @pytest.mark.parametrize("rows", [[], WRENS[:3], [("wren", "", 20)], [("wren", f"wren {number}", 1) for number in range(9)]])
-def test_too_few_are_nobody(rows):
-    found = voice_evaluation.singers_of(splits(*rows))
+def test_too_few_birds_give_an_empty_table(rows):
+    found = voice_evaluation.select_singers(splits(*rows))
     assert len(found) == 0 and "individual_id" in found
 
 
-def test_what_is_silent_or_a_repetition_is_no_recording():
+def test_recordings_without_sound_and_repeated_ones_are_left_out():
     table = splits(*WRENS[:4])
-    assert len(voice_evaluation.singers_of(table)) == 16
-    assert len(voice_evaluation.singers_of(table.assign(is_repeated=table["individual_id"] == "wren 0"))) == 0
-    assert len(voice_evaluation.singers_of(table.assign(audio_path=np.where(table["individual_id"] == "wren 0", "", "x.wav")))) == 0
+    assert len(voice_evaluation.select_singers(table)) == 16
+    assert len(voice_evaluation.select_singers(table.assign(is_repeated=table["individual_id"] == "wren 0"))) == 0
+    assert len(voice_evaluation.select_singers(table.assign(audio_path=np.where(table["individual_id"] == "wren 0", "", "x.wav")))) == 0
 
 
 # judge
@@ -74,7 +74,7 @@ class Listener:
 def outputs(tmp_path, monkeypatch):
     """Stages 02 and 03 of five wrens, whose notes differ: (folder, singers)."""
     monkeypatch.setattr(embedders, "load", lambda *_: Listener())
-    singers, rng = voice_evaluation.singers_of(splits(*WRENS)), np.random.default_rng(0)
+    singers, rng = voice_evaluation.select_singers(splits(*WRENS)), np.random.default_rng(0)
     stages.finish(stages.start("01_split", tmp_path), {"root": "."})
     cleaned, found = stages.start("02_clean", tmp_path), []
     for number, row in singers.iterrows():
@@ -92,10 +92,10 @@ def outputs(tmp_path, monkeypatch):
 
 
 def judge(outputs, singers, n_swapped=0, seed=0):
-    return voice_evaluation.judge(singers, outputs, false_accept=0.2, n_swapped=n_swapped, rng=np.random.default_rng(seed))
+    return voice_evaluation.evaluate(singers, outputs, false_accept=0.2, n_swapped=n_swapped, rng=np.random.default_rng(seed))
 
 
-def test_birds_with_notes_of_their_own_are_known_by_them(outputs):
+def test_birds_with_distinct_notes_are_identified(outputs):
     folder, singers = outputs
     figures, shares, is_confounded = judge(folder, singers)
     values = figures.set_index("figure")["value"]
@@ -105,16 +105,16 @@ def test_birds_with_notes_of_their_own_are_known_by_them(outputs):
     assert not judge(folder, singers.assign(group_id=[f"day {number % 4}" for number in range(20)]))[2]
 
 
-def test_a_note_is_still_its_bird_s_over_another_background(outputs):
+def test_predictions_follow_the_note_over_another_background(outputs):
     """All backgrounds are one hiss, so nobody is lured by it."""
     folder, singers = outputs
     _, shares, _ = judge(folder, singers, n_swapped=6)
-    assert set(shares["kind"]) == set(background_swap.KINDS) and (shares["n"] == 6).all()
+    assert set(shares["kind"]) == set(voice_evaluation.KINDS) and (shares["n"] == 6).all()
     own = shares[shares["taken_for"] == "the bird"].set_index("kind")["share"]
     assert own["as recorded"] == 1.0 and own["other background"] > 0.6
 
 
-def test_recordings_that_could_not_be_used_are_left_out(outputs):
+def test_recordings_skipped_by_earlier_stages_are_left_out(outputs):
     """Stages 02 and 03 skip what they cannot read: a bird is judged by the rest, and too few birds are not judged."""
     folder, singers = outputs
     more = pd.concat([singers, singers[:1].assign(recording_id="lost")], ignore_index=True)
@@ -124,11 +124,11 @@ def test_recordings_that_could_not_be_used_are_left_out(outputs):
     assert len(figures) == len(shares) == 0 and "figure" in figures
 
 
-def test_without_stage_03_nothing_is_judged(tmp_path):
+def test_evaluation_needs_stage_03(tmp_path):
     with pytest.raises(stages.MissingStageError, match="03_embed"):
         judge(tmp_path, splits(*WRENS))
 
 
 def test_bars_are_drawn(outputs, drawn):
     folder, singers = outputs
-    voice_evaluation.bars(judge(folder, singers, n_swapped=3)[1], singers)
+    voice_evaluation.plot_shares(judge(folder, singers, n_swapped=3)[1], 5)
