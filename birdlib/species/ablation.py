@@ -30,7 +30,7 @@ class UntrainableError(AblationError):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of the table: ``part`` and ``name`` are its labels, ``training`` the configuration, ``against`` the name of the row it is compared with."""
+    """A row of the table: its labels ``part`` and ``name``, its configuration, and the name of the row that it is compared with."""
 
     part: str
     name: str
@@ -191,8 +191,10 @@ def components(text, results, truth, is_validation):
         chosen = {}
         for step in known:
             own = by_name.get(_STEPS[step])
-            is_trained = own is not None and own.scores is not None
-            chosen[step] = is_trained and (step == "soundscapes" or _gain(own, by_name[own.row.against], truth, is_validation) > 0)
+            chosen[step] = own is not None and own.scores is not None
+            if chosen[step] and step != "soundscapes":
+                arrays = (truth, own.scores, by_name[own.row.against].scores)
+                chosen[step] = classification.macro_roc_auc_gain(*(array[is_validation] for array in arrays)) > 0
     else:
         names = _parse_names("" if text == "none" else text, known, "component")
         chosen = {step: step in names for step in known}
@@ -216,16 +218,9 @@ def as_text(table):
 
 
 def _figures(truth, scores, cut, groups, rng):
-    found = {
-        "f1_samples": lambda t, s: classification.f1(t, s, cut)["samples"],
-        "f1_micro": lambda t, s: classification.f1(t, s, cut)["micro"],
-        "macro_auc": classification.macro_roc_auc,
-    }
-    return {name: _interval(figure, truth, scores, groups=groups, rng=rng) for name, figure in found.items()}
-
-
-def _gain(own, before, truth, is_validation):
-    return classification.macro_roc_auc_gain(*(some[is_validation] for some in (truth, own.scores, before.scores)))
+    f1_samples, f1_micro = (lambda t, s, mean=mean: classification.f1(t, s, cut)[mean] for mean in ("samples", "micro"))
+    functions = zip(FIGURES, (f1_samples, f1_micro, classification.macro_roc_auc), strict=True)
+    return {name: _interval(function, truth, scores, groups=groups, rng=rng) for name, function in functions}
 
 
 def _interval(figure, *arrays, groups, rng):

@@ -1,7 +1,7 @@
 """Which species: classifiers on the patch embeddings of a frozen embedder.
 
-A recording, or a window of a soundscape, is pooled into one feature vector (``pooling``), from which a small network computes probabilities (``fit_heads``
-trains it). The saved Keras model contains the pooling: embeddings and weights in, probabilities out.
+A recording, or a window of a soundscape, is pooled into one feature vector (``pooling``), from which a small network computes
+probabilities (``fit_heads`` trains it). The saved Keras model contains the pooling: embeddings and weights in, probabilities out.
 """
 
 from pathlib import Path
@@ -31,7 +31,8 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
     """
     import keras
 
-    check_mode(mode)
+    if mode not in ACTIVATIONS:
+        raise ClassifierError(f"label mode {mode!r} is unknown: use {' or '.join(ACTIVATIONS)}")
     features = keras.Input((n_features,), name="features")
     x = keras.layers.Rescaling(n_features**0.5 / 2)(features)  # the values of unit-length vectors are tiny
     for i, units in enumerate(hidden):
@@ -39,12 +40,6 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
         x = keras.layers.Dropout(dropout)(x)
     probabilities = keras.layers.Dense(n_classes, activation=ACTIVATIONS[mode], dtype="float32", name="probabilities")(x)
     return keras.Model(features, probabilities)
-
-
-def check_mode(mode):
-    """Raise ClassifierError for a label mode that is not one of ``ACTIVATIONS``."""
-    if mode not in ACTIVATIONS:
-        raise ClassifierError(f"label mode {mode!r} is unknown: use {' or '.join(ACTIVATIONS)}")
 
 
 def join(patch_pooling, head, dim):

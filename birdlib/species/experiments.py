@@ -1,7 +1,7 @@
 """Experiments: trainings of one encoder with one loss, with soundscapes and mixup or without, kept as members of an ensemble.
 
-A configuration is a dict: ``encoder`` (one of ``ENCODERS``), ``loss`` (a name of ``losses.classification``), ``soundscapes`` and ``mixup`` (bool). All are
-trained and evaluated on the same recordings, so their scores can be compared row by row.
+A configuration is a dict: ``encoder`` (one of ``ENCODERS``), ``loss`` (a name of ``losses.classification``), ``soundscapes`` and
+``mixup`` (bool). All are trained and evaluated on the same recordings, so their scores can be compared row by row.
 """
 
 import dataclasses
@@ -51,15 +51,15 @@ def key(config, data, inputs, seed, precision, **options):
 
 
 def run(config, data, folder, inputs, *, seed, **options):
-    """Train a configuration and keep it in a folder: what ``classifiers.save`` writes, ``scores.npy`` (rows of the splits, classes) and last ``training.json``.
+    """Train a configuration and save it in a folder, as a member with ``scores.npy`` (rows of the splits, classes).
 
     Args:
         inputs: as of ``key``; they are recorded.
         options: of ``train_heads.Options`` and ``train_waveforms.Options``, whose defaults are used otherwise.
 
     Returns:
-        dict, the contents of ``training.json``: ``training_s``, and beside it ``embedding_s``, which is almost 0 for the embedder of stage 03, or if the
-        store has the recordings; ``note``, how many recordings without scores get the prior; ``weights, inputs, history``.
+        dict, the contents of ``training.json``, which is written last: ``training_s``; ``embedding_s``, almost 0 if stage 03 or the store has
+        the embeddings; ``note``, how many recordings without scores get the prior; ``weights, inputs, history``.
 
     Raises:
         ablation.UntrainableError: see ``train_heads.pool_recordings``.

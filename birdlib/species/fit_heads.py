@@ -6,7 +6,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import mixing
-from birdlib.losses import classification as classification_losses
+from birdlib.losses import classification as losses
 from birdlib.metrics import classification
 from birdlib.models import pooling
 from birdlib.species import classifiers
@@ -78,7 +78,7 @@ def fit_networks(n_networks, build, train, validation, **options):
     return classifiers.average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
 
 
-def _fit_head(head, train, validation, *, mode, epochs, patience, learning_rate, weight_decay, batch_size=0, loss="", mixup=0.0, rng=None):  # fmt: skip
+def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate, weight_decay, batch_size=0, mixup=0.0, rng=None):  # fmt: skip
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 
     Where no species has both a positive and a negative there, no ROC-AUC is defined, and the lowest validation loss decides.
@@ -87,23 +87,21 @@ def _fit_head(head, train, validation, *, mode, epochs, patience, learning_rate,
         head: from ``classifiers.build_head``.
         train: (features, truth, sample_weight), from ``training_set``.
         validation: (features, truth).
+        loss: a name of ``losses.classification``.
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
         batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
-        loss: a name of ``losses.classification``; "": that of the mode.
         mixup, rng: alpha of ``MixedRows`` and the generator of its seed; 0: no mixup.
 
     Returns:
         DataFrame: ``epoch, loss, validation_loss, validation_macro_auc``.
 
     Raises:
-        ClassifierError: if the mode is not one of ``classifiers.ACTIVATIONS``, or validation is empty.
+        ClassifierError: if validation is empty.
     """
     features, truth, sample_weight = train
     if not len(validation[0]):
         raise classifiers.ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
-    classifiers.check_mode(mode)
-    loss = classification_losses.get(loss or classifiers.LOSSES[mode])
-    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=loss)
+    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=losses.get(loss))
     has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
     monitor, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
     stop = keras.callbacks.EarlyStopping(monitor, mode=best, patience=patience, restore_best_weights=True)
@@ -134,7 +132,6 @@ class MixedRows(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def on_epoch_end(self):
-        """Shuffle the rows for the next epoch."""
         self.epoch += 1
         self.order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.arrays[0]))
 
@@ -149,20 +146,18 @@ class MixedRows(keras.utils.PyDataset):
 
 
 class MacroAuc(keras.callbacks.Callback):
-    """Adds ``validation_macro_auc`` to the logs; place it before the EarlyStopping that monitors it.
-
-    It raises BirdlibError after an epoch whose scores are not finite.
-    """
+    """Adds ``validation_macro_auc`` to the logs, before the EarlyStopping that monitors it; BirdlibError if scores are not finite."""
 
     def __init__(self, features, truth):
         super().__init__()
         self.features, self.truth = features, truth
 
     def on_epoch_end(self, epoch, logs=None):
-        """Evaluate the model on validation."""
         scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
         if not np.isfinite(scores).all():
-            raise runtime.BirdlibError(f"after epoch {epoch + 1} the network's scores are not finite: lower the learning rate, or use float32")
+            raise runtime.BirdlibError(
+                f"after epoch {epoch + 1} the network's scores are not finite: lower the learning rate, or use float32"
+            )
         logs["validation_macro_auc"] = classification.macro_roc_auc(self.truth, scores)
 
 

@@ -19,8 +19,8 @@ def pretrain(paths, example_paths, folder, stage, *, epochs, max_clips, rng):
 
     Args:
         paths: of the recordings.
-        example_paths: of recordings that are not trained on; ``RECONSTRUCTIONS`` shows the first clip of some of them: (3, recordings, frames, mels)
-            float16: truth, NaN where masked, reconstructed.
+        example_paths: of recordings that are not trained on. ``RECONSTRUCTIONS`` has the first clip of some of them, (3, recordings,
+            frames, mels) float16: truth, NaN where masked, reconstructed.
         folder: gets ``ENCODER``, ``RECONSTRUCTIONS`` and, while it trains, ``spectrograms.npy`` and ``checkpoint/pretraining.npz``.
         stage, max_clips: as in ``write_spectrograms``.
         rng: its later draws do not depend on which files already exist.
@@ -119,7 +119,7 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
     variables = [*pretrainer.variables, *optimizer.variables]
     numbers = [epochs, batch_size, learning_rate, weight_decay, warm_up, len(spectrograms), *seeds]
     key = runtime.digest([key, numbers, [list(variable.shape) for variable in variables]])
-    found = checkpoints.take_up(checkpoint, key, variables)
+    found = checkpoints.restore(checkpoint, key, variables)
     rows = found[0]["history"] if found else []
 
     def save_epoch(epoch, logs):
@@ -156,7 +156,7 @@ def fill_in(pretrainer, spectrograms, order):
     predicted = keras.ops.convert_to_numpy(pretrainer(inputs, training=False)["patches"])
     truth_layer = pretrainer.get_layer("true_patches")
     patch, n_shown = truth_layer.patch, pretrainer.get_layer("shown").n_shown
-    truth = to_patches(spectrograms, patch)
+    truth = keras.ops.convert_to_numpy(mae_layers.Patches(patch, dtype="float32")(spectrograms))  # (clips, patches, patch²)
     if truth_layer.normalise:
         std = np.sqrt(truth.var(axis=-1, keepdims=True) + mae_layers.EPSILON)
         predicted = predicted * std + truth.mean(axis=-1, keepdims=True)
@@ -166,15 +166,8 @@ def fill_in(pretrainer, spectrograms, order):
     return to_spectrograms(filled, spectrograms.shape[1:], patch), to_spectrograms(mask, spectrograms.shape[1:], patch)
 
 
-def to_patches(spectrograms, patch):
-    """(clips, frames, mels) → (clips, patches, patch²), as the layer ``Patches`` does."""
-    n, frames, mels = spectrograms.shape
-    cut = spectrograms.reshape(n, frames // patch, patch, mels // patch, patch)
-    return cut.transpose(0, 1, 3, 2, 4).reshape(n, -1, patch * patch)
-
-
 def to_spectrograms(patches, shape, patch):
-    """The inverse of ``to_patches``; ``shape`` is (frames, mels)."""
+    """The inverse of ``mae_layers.Patches``; ``shape`` is (frames, mels)."""
     frames, mels = shape
     cut = patches.reshape(len(patches), frames // patch, mels // patch, patch, patch)
     return cut.transpose(0, 1, 3, 2, 4).reshape(len(patches), frames, mels)
@@ -220,22 +213,17 @@ def _clips(path, numbers):
 
     Where the recording breaks off, the clips before are yielded first, then AudioError is raised.
     """
-    waveforms, starts_s, broken = [], [], None
-    for start_s in (numbers * fbanks.CLIP_S).tolist():
+    for first in range(0, len(numbers), _CLIPS_AT_ONCE):
+        starts_s, waveforms = (numbers[first : first + _CLIPS_AT_ONCE] * fbanks.CLIP_S).tolist(), []
         try:
-            waveform = audio_io.read(path, fbanks.SAMPLE_RATE_HZ, start_s, start_s + fbanks.CLIP_S)[0][: fbanks.CLIP_SAMPLES]
-        except audio_io.AudioError as error:
-            broken = error
-            break
-        waveforms.append(np.pad(waveform, (0, fbanks.CLIP_SAMPLES - len(waveform))))
-        starts_s.append(start_s)
-        if len(waveforms) == _CLIPS_AT_ONCE:
-            yield starts_s, np.stack(waveforms)
-            waveforms, starts_s = [], []
-    if waveforms:
+            for start_s in starts_s:
+                waveform = audio_io.read(path, fbanks.SAMPLE_RATE_HZ, start_s, start_s + fbanks.CLIP_S)[0][: fbanks.CLIP_SAMPLES]
+                waveforms.append(np.pad(waveform, (0, fbanks.CLIP_SAMPLES - len(waveform))))
+        except audio_io.AudioError:
+            if waveforms:
+                yield starts_s[: len(waveforms)], np.stack(waveforms)
+            raise
         yield starts_s, np.stack(waveforms)
-    if broken:
-        raise broken
 
 
 def _write_header(file, n):

@@ -1,8 +1,8 @@
 """Training of networks on waveforms or their spectrograms, with a checkpoint after each epoch from which an interrupted training resumes.
 
-A checkpoint is one file, replaced atomically: weights, optimizer, the states of dropout's random numbers, the best weights so far and the history. Batches
-depend on their number only (``windowing``), so a resumed training has the figures of one that was not interrupted. Keep epochs short where recordings are
-many: the work since the last checkpoint is lost.
+A checkpoint has weights, optimizer, the states of dropout's random numbers, the best weights so far and the history. Batches depend on
+their number only (``batches``), so a resumed training has the figures of one that was not interrupted. Keep epochs short where recordings
+are many: the work since the last checkpoint is lost.
 """
 
 from pathlib import Path
@@ -99,7 +99,9 @@ def predict(model, windows, n_rows):
     if (is_broken := is_read & ~np.isfinite(scores).all(axis=1)).any():
         first = windows.table[is_broken].iloc[0]
         where = f"{first['audio_path']} from {first['start_s']:g} s"
-        raise MelTrainingError(f"{is_broken.sum()} windows have scores that are not finite, the first is {where}: lower the learning rate, or use float32")
+        raise MelTrainingError(
+            f"{is_broken.sum()} windows have scores that are not finite, the first is {where}: lower the learning rate, or use float32"
+        )
     return windowing.mean_of_windows(scores[is_read], windows.table[is_read], n_rows)
 
 
@@ -157,7 +159,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def resume(self):
         """Continue from the checkpoint of this training, if there is one."""
-        if found := checkpoints.take_up(self.path, self.key, self._variables(), len(self.best_epoch.weights)):
+        if found := checkpoints.restore(self.path, self.key, self._variables(), len(self.best_epoch.weights)):
             state, self.best_epoch.weights = found
             self.history, self.best_epoch.n_epochs = state["history"], len(state["history"])
             self.best_epoch.kept, self.best_epoch.best = state["kept"], state["best_value"]

@@ -104,7 +104,7 @@ def head_trainer(n_classes, hidden, *, n_networks, epochs):
     from birdlib.species import fit_heads
 
     units = [int(size) for size in hidden.split(",") if size]
-    options = {"mode": "multi", "epochs": epochs, "patience": 10, "learning_rate": 0.002, "weight_decay": 0.05, "batch_size": 128}
+    options = {"loss": "bce", "epochs": epochs, "patience": 10, "learning_rate": 0.002, "weight_decay": 0.05, "batch_size": 128}
 
     def train_head(train, validation):
         build = functools.partial(classifiers.build_head, train[0].shape[1], n_classes, "multi", units, 0.5)

@@ -122,7 +122,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
     numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
     numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
     validation = features[is_validation], data.truth[is_validation]
-    return fit_heads.fit_networks(options.n_networks, build, train_set, validation, mode=mode, loss=config["loss"], rng=rng, **numbers)
+    return fit_heads.fit_networks(options.n_networks, build, train_set, validation, loss=config["loss"], rng=rng, **numbers)
 
 
 def train(config, data, embedded, rng, options):

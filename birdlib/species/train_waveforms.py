@@ -108,7 +108,7 @@ def train(config, data, folder, rng, options):
 
 
 def background_segments(config, data, augmentation):
-    """The segments that a training uses besides its recordings and windows, of soundscapes and of removed speech: DataFrame ``path, start_s, end_s``."""
+    """What a training uses besides its recordings and windows, of soundscapes and removed speech: DataFrame ``path, start_s, end_s``."""
     tables = background_tables(data, augmentation)
     if MAE.get(config["encoder"]) == "":
         tables["unlabelled"] = backgrounds.from_files(_train_soundscapes(data))

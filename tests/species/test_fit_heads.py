@@ -73,7 +73,7 @@ def test_class_weights_have_mean_one_and_the_ratio_of_counts_to_the_power(power,
 # Networks
 
 
-OPTIONS = {"mode": "single", "epochs": 12, "patience": 4, "learning_rate": 0.01, "weight_decay": 0.0}
+OPTIONS = {"loss": "cross_entropy", "epochs": 12, "patience": 4, "learning_rate": 0.01, "weight_decay": 0.0}
 
 
 def fit(made, validation=None, n_networks=1, mode="single", **options):
@@ -81,7 +81,7 @@ def fit(made, validation=None, n_networks=1, mode="single", **options):
     keras.utils.set_random_seed(0)
     train = features[:160], truth[:160], np.ones(160, np.float32)
     build = lambda: classifiers.build_head(DIM, 3, mode, (8,))  # noqa: E731
-    return fit_heads.fit_networks(n_networks, build, train, validation or (features[160:], truth[160:]), **OPTIONS | {"mode": mode} | options)
+    return fit_heads.fit_networks(n_networks, build, train, validation or (features[160:], truth[160:]), **OPTIONS | options)
 
 
 def auc_of(head, made):
@@ -203,7 +203,7 @@ features = rng.normal(size=(150, 16)).astype(np.float32)
 features[np.arange(150), labels] += 4.0
 truth = np.eye(3, dtype=np.float32)[labels]
 train, validation = (features[:100], truth[:100], np.ones(100, np.float32)), (features[100:], truth[100:])
-options = dict(mode="single", epochs=6, patience=6, learning_rate=1e-2, weight_decay=0.0)
+options = dict(loss="cross_entropy", epochs=6, patience=6, learning_rate=1e-2, weight_decay=0.0)
 with strategy.scope():
     build = lambda: classifiers.build_head(16, 3, "single", (16,), 0.1)
     network, _ = fit_heads.fit_networks(2, build, train, validation, **options)
