@@ -1,4 +1,4 @@
-"""What several tests need: photos of made-up species, and an encoder of them."""
+"""Photos of synthetic species, and an encoder of their features."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from birdlib.multimodal import pairs
 
 
 class Shown:
-    """A photo's features: a row of numbers, either way round."""
+    """The features of a photo, the same for both views."""
 
     def __init__(self, features):
         self.features, self.shape = features, features.shape[1:]
@@ -18,11 +18,11 @@ class Shown:
 
 
 def library(n_species=6, n_each=10, signal=3.0, offset=0.0, dim=32, seed=0):
-    """Photos only, every fourth for validation. Their features are ``offset``, ``signal`` times what marks the species, and noise."""
+    """Photos only, every fourth for validation. Their features are ``offset``, ``signal`` times the vector of the species, and noise."""
     rng = np.random.default_rng(seed)
     species = np.repeat(np.arange(n_species), n_each)
-    marks = signal * rng.standard_normal((n_species, dim))
-    features = (offset + marks[species] + rng.standard_normal((len(species), dim))).astype(np.float32)
+    centres = signal * rng.standard_normal((n_species, dim))
+    features = (offset + centres[species] + rng.standard_normal((len(species), dim))).astype(np.float32)
     table = pd.DataFrame({"recording_id": [f"r{i}" for i in range(len(species))]})
     table["species"] = [f"s{i:02d}" for i in species]
     table["split"] = np.where(np.arange(len(species)) % 4 == 3, "validation", "train")

@@ -1,4 +1,4 @@
-"""What several tests need: scenes of made-up recordings, photos and films, a small matcher, and one that knows all, or nothing."""
+"""Scenes of synthetic recordings, photos and films, a small matcher, and perfect or random scores in its place."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from birdlib.multimodal import match_training, scene_encoders, scene_pairs
 
 DIM = 8
-PERFECT, BLIND = "perfect", "blind"
+PERFECT, RANDOM = "perfect", "random"
 SIDES = ("sound", "picture")
 ONE = {"audio": "cnn", "video": "cnn_average", "loss": "bce", "seed": 0}
 
@@ -33,17 +33,17 @@ def media(species, split="train", n=3, kind="photo"):
 
 
 def library(pictures, sounds, noise=0.3, seed=0):
-    """Its arrays are the mark of the category, and noise: (2, 8) for each side."""
+    """Its arrays are the vector of the category, and noise: (2, 8) for each side."""
     pictures, sounds = (pd.DataFrame(rows, columns=list(scene("", "", ""))) for rows in (pictures, sounds))
     categories = sorted({*pictures["category"], *sounds["category"]})
-    marks = dict(zip(categories, rng(1).normal(size=(len(categories), 2, 8)), strict=True))
+    centres = dict(zip(categories, rng(1).normal(size=(len(categories), 2, 8)), strict=True))
 
-    def arrays(table, draw):
-        values = [marks[category] + noise * draw.normal(size=(2, 8)) for category in table["category"]]
+    def arrays(table, generator):
+        values = [centres[category] + noise * generator.normal(size=(2, 8)) for category in table["category"]]
         return lambda row: values[row]
 
-    seen, heard = arrays(pictures, rng(seed)), arrays(sounds, rng(seed + 1))
-    return scene_pairs.Library(pictures, sounds, {"features": seen, "pixels": seen}, {"spectrogram": heard})
+    frames, spectrograms = arrays(pictures, rng(seed)), arrays(sounds, rng(seed + 1))
+    return scene_pairs.Library(pictures, sounds, {"features": frames, "pixels": frames}, {"spectrogram": spectrograms})
 
 
 def birds(n_species=6, splits=("train", "validation", "test"), n=3, **options):
@@ -87,18 +87,18 @@ def small_matcher(joint=False, seed=0):
     return scene_encoders.matcher(small_encoder("spectrogram", "audio"), small_encoder("features", "video"), joint)
 
 
-def put_scorer(monkeypatch, who):
-    """In place of the network: who knows all categories, or none."""
+def put_scorer(monkeypatch, kind):
+    """Perfect or random scores and embeddings in place of the network."""
 
     def scores(model, library, table):
         match = library.pictures["category"].to_numpy()[table["picture"].to_numpy(int)]
         match = match == library.sounds["category"].to_numpy()[table["sound"].to_numpy(int)]
-        values = match.astype(float) if who == PERFECT else rng(7).random(len(table))
+        values = match.astype(float) if kind == PERFECT else rng(7).random(len(table))
         return values, values
 
     def embed(model, library, table, side):
         names = sorted({*library.pictures["category"], *library.sounds["category"]})
-        if who == PERFECT:
+        if kind == PERFECT:
             return np.eye(len(names))[[names.index(category) for category in table["category"]]]
         return rng(SIDES.index(side)).normal(size=(len(table), 5))
 

@@ -1,4 +1,4 @@
-"""What several tests need: small films and sounds, and a network that is none."""
+"""Small films and sounds, and a stand-in for ResNet50."""
 
 from fractions import Fraction
 
@@ -13,16 +13,16 @@ RATE_HZ = scene_audio.SAMPLE_RATE_HZ
 
 
 class Network:
-    """In place of ResNet50: the mean colour, then zeros. Counts what it sees."""
+    """In place of ResNet50: the mean colour, then zeros. Counts its pictures."""
 
     def __init__(self, dies_at=None):
-        self.n_seen, self.sizes, self.dies_at = 0, [], dies_at
+        self.n_pictures, self.sizes, self.dies_at = 0, [], dies_at
 
     def predict(self, images, batch_size, verbose):
         assert images.dtype == np.float32 and images.shape[1:] == (224, 224, 3)
         if len(self.sizes) == self.dies_at:
             raise KeyboardInterrupt
-        self.n_seen += len(images)
+        self.n_pictures += len(images)
         self.sizes.append(len(images))
         features = np.zeros((len(images), resnet50.FEATURES), np.float32)
         features[:, :3] = images.mean(axis=(1, 2))

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from made_scenes import BLIND, ONE, birds, everything, film, library, put_scorer, results, rng, small_matcher
+from made_scenes import ONE, RANDOM, birds, everything, film, library, put_scorer, results, rng, small_matcher
 
 from birdlib.data import splits
 from birdlib.losses import matching
@@ -100,7 +100,7 @@ def trained(monkeypatch):
         return model, pd.DataFrame({"epoch": [1, 2]}), 0.5
 
     monkeypatch.setattr(match_experiments, "train_one", train_one)
-    put_scorer(monkeypatch, BLIND)
+    put_scorer(monkeypatch, RANDOM)
     return record
 
 

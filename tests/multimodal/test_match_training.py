@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
-from made_scenes import BLIND, PERFECT, birds, film, library, media, put_scorer, rng, small_matcher
+from made_scenes import PERFECT, RANDOM, birds, film, library, media, put_scorer, rng, small_matcher
 
 from birdlib.losses import matching as matching_losses
 from birdlib.multimodal import match_training, scene_pairs
@@ -85,7 +85,7 @@ def test_perfect_scores_have_perfect_figures(monkeypatch):
 
 def test_random_scores_are_at_chance(monkeypatch):
     """Of 10 species with 10 scenes each, one of ten is found at the first place."""
-    put_scorer(monkeypatch, BLIND)
+    put_scorer(monkeypatch, RANDOM)
     whole = birds(10, n=10, splits=("test",))
     figures = match_training.evaluate(None, whole, scene_pairs.rows(whole, "test"), rng())
     for name in match_training._PAIR_FIGURES:

@@ -110,7 +110,7 @@ def test_distinct_frames_are_computed_once(folder):
     """12 s are 5 scenes of 8 frames, of which 24 differ in time and 12 in what they show."""
     name = film(folder.root / "a.mkv", by_second(12))
     table, _, _ = folder.pictures(row(video=name))
-    assert len(table) == 5 and folder.backbone.network.n_seen == 12
+    assert len(table) == 5 and folder.backbone.network.n_pictures == 12
 
 
 def test_short_film_is_one_scene_that_repeats_its_last_picture(folder):
@@ -125,7 +125,7 @@ def test_film_of_one_picture_is_used_and_reported(folder):
     """Its sound is that of a whole scene, as of a song with a still."""
     name = film(folder.root / "a.mkv", [90], sound=tone(6))
     (seen, pictures, reasons), (_, sounds, _) = folder.pictures(row(video=name)), folder.sounds(row(video=name))
-    assert len(seen) == 1 and shown(pictures, 0) == [4] * 8 and folder.backbone.network.n_seen == 1
+    assert len(seen) == 1 and shown(pictures, 0) == [4] * 8 and folder.backbone.network.n_pictures == 1
     assert reasons == {"a.mkv": "shows one picture only"}
     assert (sounds.spectrogram(0)[:124].max(axis=1) > 0.9).all()
 
@@ -276,9 +276,9 @@ def test_second_run_decodes_and_computes_nothing(folder, monkeypatch):
 
     for name in ("video.io.frames", "video.io.soundtrack", "video.io.probe", "audio.io.stream", "video.images.read_image"):
         monkeypatch.setattr(f"birdlib.{name}", never)
-    n_seen = folder.backbone.network.n_seen
+    n_pictures = folder.backbone.network.n_pictures
     again = folder.pictures(*rows), folder.sounds(*rows)
-    assert folder.backbone.network.n_seen == n_seen
+    assert folder.backbone.network.n_pictures == n_pictures
     for (before, arrays, _), (after, same, _) in zip(first, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
         read = ("pixels", "features") if "photo" in set(before["kind"]) else ("spectrogram",)
@@ -291,10 +291,10 @@ def test_new_weights_and_new_content_are_computed_anew(folder):
     folder.pictures(row(video=name))
     folder.backbone = backbone(key="b")
     folder.pictures(row(video=name))
-    assert folder.backbone.network.n_seen == 5
+    assert folder.backbone.network.n_pictures == 5
     film(folder.root / "a.mkv", [200] * 50)
     _, arrays, _ = folder.pictures(row(video=name))
-    assert folder.backbone.network.n_seen == 6 and arrays.pixels(0).mean() == pytest.approx(200, abs=3)
+    assert folder.backbone.network.n_pictures == 6 and arrays.pixels(0).mean() == pytest.approx(200, abs=3)
 
 
 def test_killed_run_resumes(folder):
@@ -309,7 +309,7 @@ def test_killed_run_resumes(folder):
     with pytest.raises(KeyboardInterrupt):
         folder.pictures(*rows)
     folder.backbone = backbone()
-    assert np.array_equal(folder.pictures(*rows)[1].features(3), whole) and folder.backbone.network.n_seen == 5
+    assert np.array_equal(folder.pictures(*rows)[1].features(3), whole) and folder.backbone.network.n_pictures == 5
 
 
 def test_an_empty_table_needs_no_network(folder):
