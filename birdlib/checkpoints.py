@@ -51,44 +51,44 @@ class BestEpoch:
         self.model.set_weights(self.weights)
 
 
-def write(path, key, told, variables, best=()):
-    """Put down where a training stands.
+def write(path, key, state, variables, best=()):
+    """Write a checkpoint.
 
     Args:
         key: digest of all that changes the training.
-        told: JSON-able, such as its history.
-        variables: of model and optimizer, the states of dropout's random numbers among them.
-        best: arrays that are kept beside them, such as the best weights so far.
+        state: JSON-able dict, such as the history.
+        variables: of model and optimizer, including the states of random number generators of dropout.
+        best: further arrays, such as the best weights so far.
 
     Raises:
-        runtime.FullDiskError: if it cannot be written; the one before survives.
+        runtime.FullDiskError: if it cannot be written; the one before is kept.
     """
     import keras
 
     arrays = {f"now_{i}": keras.ops.convert_to_numpy(variable.value) for i, variable in enumerate(variables)}
     arrays |= {f"best_{i}": array for i, array in enumerate(best)}
     with runtime.replacing(path) as temporary:
-        np.savez(temporary, told=json.dumps({**told, "key": key}), **arrays)
+        np.savez(temporary, told=json.dumps({**state, "key": key}), **arrays)
 
 
-def take_up(path, key, variables, n_best=0):
-    """Set variables to what a checkpoint of this training holds.
+def restore(path, key, variables, n_best=0):
+    """Set variables to the checkpoint of this training.
 
     Returns:
-        (told, best) as of ``write``; None where there is no checkpoint of this training. A damaged one is warned about.
+        (state, best) as of ``write``; None if there is no checkpoint of this training. A damaged one gives a warning.
     """
     if not path or not Path(path).is_file():
         return None
     try:
         with np.load(path) as file:
-            told = json.loads(str(file["told"]))
-            if told.pop("key") != key:
+            state = json.loads(str(file["told"]))
+            if state.pop("key") != key:
                 return None
             now = [file[f"now_{i}"] for i in range(len(variables))]
             best = [file[f"best_{i}"] for i in range(n_best)]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        warnings.warn(f"{path} is damaged ({error}): the training begins anew", stacklevel=3)
+        warnings.warn(f"{path} is damaged ({error}): the training starts from the beginning", stacklevel=3)
         return None
     for variable, array in zip(variables, now, strict=True):
         variable.assign(array)
-    return told, best
+    return state, best

@@ -1,4 +1,4 @@
-"""A notebook's kernel, made ready wherever the notebook was opened: here, on Colab, on Kaggle."""
+"""Set-up of a notebook's kernel: local, on Colab, on Kaggle."""
 
 import importlib.metadata
 import importlib.util
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from birdlib import runtime
 
-KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle mounts what is attached to a notebook
-WHEELS = "birdlib-wheels.txt"  # names the packages whose wheels lie beside it
-_SAME_MODULE = {  # packages whose module another package may have brought: opencv-python, onnxruntime-gpu, tensorflow-cpu
+KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle mounts attached data sets
+WHEELS = "birdlib-wheels.txt"  # lists the packages whose wheels are beside it
+_SAME_MODULE = {  # other packages may provide the same module: opencv-python, onnxruntime-gpu, tensorflow-cpu
     "opencv-python-headless": "cv2",
     "onnxruntime": "onnxruntime",
     "tensorflow": "tensorflow",
@@ -22,14 +22,13 @@ _SAME_MODULE = {  # packages whose module another package may have brought: open
 
 
 def prepare(root):
-    """Make a notebook's kernel ready, wherever it was opened: the set-up cell calls this.
+    """Set up a notebook's kernel; the set-up cell calls this.
 
-    Relative paths in parameters then mean the repository (``/kaggle/working`` on Kaggle, where the attached code cannot be
-    written to). On Colab, packages that are missing are installed, on Kaggle those whose wheels are attached; nothing that is
-    there is replaced.
+    The working folder becomes the repository (``/kaggle/working`` on Kaggle, where attached code is read-only). On Colab, missing
+    packages are installed, on Kaggle those with attached wheels; installed packages are never replaced.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").addFilter(_is_worth_telling)
+    logging.getLogger("tensorflow").addFilter(_is_relevant)
     where = runtime.platform()
     if where == "colab":
         missing = missing_requirements(Path(root) / "requirements.txt")
@@ -40,20 +39,20 @@ def prepare(root):
     os.chdir("/kaggle/working" if where == "kaggle" else root)
 
 
-def _is_worth_telling(record):
-    """Notes are not; nor that several models are traced one after the other, which is as it should be."""
+def _is_relevant(record):
+    """False for notes and for retracing warnings, which several models in one kernel cause."""
     return record.levelno >= logging.WARNING and "retracing" not in str(record.msg)
 
 
 def attached(name):
-    """The outermost folder attached on Kaggle that holds a file called ``name``.
+    """The outermost folder attached on Kaggle that contains a file ``name``.
 
     Raises:
-        BirdlibError: none does.
+        BirdlibError: if there is none.
     """
     folder = _attached(name)
     if folder is None:
-        raise runtime.BirdlibError(f"nothing in {KAGGLE_INPUT} holds {name}: attach what `python -m birdlib package` makes, and the competition")
+        raise runtime.BirdlibError(f"nothing in {KAGGLE_INPUT} contains {name}: attach what `python -m birdlib package` makes, and the competition")
     return folder
 
 
@@ -65,7 +64,7 @@ def _attached(name):
 
 
 def _install_attached():
-    """Without a network: what is missing here and lies among the attached wheels. A notebook may do without, more slowly."""
+    """Install missing packages from attached wheels, without a network. Failures are warnings: they only cost speed."""
     folder = _attached(WHEELS)
     missing = missing_requirements(folder / WHEELS) if folder else []
     if missing:
@@ -83,20 +82,20 @@ def install(requirements, *options):
         options: of ``pip install``.
 
     Raises:
-        BirdlibError: it names the packages and gives pip's last words.
+        BirdlibError: with the packages and the end of pip's output.
     """
     command = [sys.executable, "-m", "pip", "install", "--quiet", *options, *requirements]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        told = "\n".join(done.stderr.strip().splitlines()[-3:])
-        raise runtime.BirdlibError(f"pip could not install {', '.join(requirements)}:\n{told}")
+        output = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise runtime.BirdlibError(f"pip could not install {', '.join(requirements)}:\n{output}")
 
 
 def missing_requirements(requirements):
-    """Lines of a requirements file whose package is not installed at all; what is there stays as it is.
+    """Lines of a requirements file whose package is not installed in any version.
 
-    Colab and Kaggle come with their own TensorFlow, torch and OpenCV, which must not be replaced, nor joined by a second
-    package of the same module (opencv-python and opencv-python-headless, say).
+    Colab and Kaggle have their own TensorFlow, torch and OpenCV, which must not be replaced, nor joined by a second package of
+    the same module (opencv-python and opencv-python-headless, say).
     """
     from packaging.requirements import Requirement
 

@@ -1,22 +1,22 @@
-"""One figure an idea. Every function draws on the ``ax`` it is given (or a new one) and returns it."""
+"""Figures. Every function draws on ``ax`` (None makes a new one) and returns it."""
 
 import numpy as np
 
 SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
 _SPEECH_COLOUR = "#ff4d4d"
 BEST_COLOUR = "#f2a541"
-MOST_FRAMES = 8000  # of a spectrogram: more than there are pixels; an hour of sound leaves some out
+MAX_FRAMES = 8000  # of a spectrogram; more than there are pixels, so long sounds skip frames
 
 
 def new_axes(width=10.0, height=4.0, rows=1, columns=1, **options):
-    """A figure with ``rows`` x ``columns`` axes, ``width`` x ``height`` inches in all; returns the axes alone."""
+    """The axes of a new figure of ``width`` x ``height`` inches with ``rows`` x ``columns`` axes."""
     import matplotlib.pyplot as plt
 
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)[1]
 
 
 def split_balance(splits, ax=None):
-    """Recordings of each species in each split, one stacked bar a species; repeated rows are hatched.
+    """Stacked bars of the recordings of each species in each split; repeated rows are hatched.
 
     Args:
         splits: the table of stage 01, with ``species``, ``split`` and ``is_repeated``.
@@ -41,11 +41,11 @@ def split_balance(splits, ax=None):
 
 
 def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=None):
-    """Power of a waveform over time and frequency, 80 dB deep; ``spans`` (n, 2) in seconds are marked as speech."""
+    """Spectrogram in dB with a range of 80 dB; ``spans`` (n, 2) in seconds are marked as speech."""
     import librosa
 
     n_fft = 512 if sample_rate_hz <= 16_000 else 1024
-    hop = max(n_fft // 2, len(waveform) // MOST_FRAMES)
+    hop = max(n_fft // 2, len(waveform) // MAX_FRAMES)
     power = np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=hop)) ** 2  # (bins, frames)
     level_db = librosa.power_to_db(power, ref=np.max, top_db=80)
     ax = ax or new_axes(10, 2.6)
@@ -61,7 +61,7 @@ def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=No
 
 
 def histogram(values, label, ax=None):
-    """How a quantity is distributed over recordings or patches; ``label`` names it with its unit. NaN is left out."""
+    """Histogram of finite values; ``label`` is the quantity with its unit."""
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     ax = ax or new_axes(8, 2.6)
@@ -74,21 +74,16 @@ def histogram(values, label, ax=None):
 
 
 def embedding_map(points, labels, ax=None, title="", legend=True):
-    """Points of a two-dimensional projection, coloured by label.
-
-    Args:
-        points: (n, 2).
-        labels: (n,) str.
-    """
+    """Scatter plot of a two-dimensional projection, (n, 2), coloured by label, (n,) str."""
     import matplotlib.pyplot as plt
 
     ax = ax or new_axes(8, 6)
     names = sorted(set(labels))
     colours = plt.get_cmap("turbo")(np.linspace(0.03, 0.97, len(names)))
     for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        mine = np.asarray(labels) == name
+        rows = np.asarray(labels) == name
         marker = "osD^vP*X"[i % 8]
-        ax.scatter(*points[mine].T, color=colour, s=28, label=name, marker=marker, linewidths=0.4, edgecolors="white")
+        ax.scatter(*points[rows].T, color=colour, s=28, label=name, marker=marker, linewidths=0.4, edgecolors="white")
     ax.set(xticks=[], yticks=[], title=title)
     if legend and len(names) <= 40:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, ncols=1 + len(names) // 21)
@@ -103,30 +98,25 @@ def history(table, ax=None):
     """
     ax = ax or new_axes(10, 3.4)
     right = ax.twinx()
-    for network, one in table.groupby("network"):
-        first = network == table["network"].iloc[0]
-        lines = [
-            ("loss", "train loss", SPLIT_COLOURS["train"]),
-            ("validation_loss", "validation loss", SPLIT_COLOURS["validation"]),
-        ]
-        for column, label, colour in lines:
-            ax.plot(one["epoch"], one[column], color=colour, alpha=0.7, label=label if first else None)
-        auc = one["validation_macro_auc"]
-        label = "validation macro ROC-AUC, kept epoch marked"
-        right.plot(one["epoch"], auc, color="#2e7d32", alpha=0.5, label=label if first else None)
+    labels = {"loss": "train loss", "validation_loss": "validation loss"}
+    colours = {"loss": SPLIT_COLOURS["train"], "validation_loss": SPLIT_COLOURS["validation"]}
+    auc_label = "validation macro ROC-AUC, kept epoch marked"
+    for _, rows in table.groupby("network"):
+        for column, colour in colours.items():
+            ax.plot(rows["epoch"], rows[column], color=colour, alpha=0.7, label=labels.pop(column, None))
+        auc = rows["validation_macro_auc"]
+        right.plot(rows["epoch"], auc, color="#2e7d32", alpha=0.5, label=auc_label)
+        auc_label = None  # of the first network only
         if auc.notna().any():
-            right.plot(one["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
-    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
+            right.plot(rows["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
     right.set_ylabel("macro ROC-AUC")
-    handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
-    return ax
+    return _finish_history(ax, right)
 
 
 def triplet_history(table, ax=None):
     """Training of a triplet network: loss on the left axis, shares between 0 and 1 on the right one.
 
-    Vertical lines tell the kept epoch, and where the mining was switched.
+    Vertical lines mark the kept epoch and changes of the mining.
 
     Args:
         table: DataFrame with ``epoch, loss, active_share, spread, validation_map_at_r, mining`` (name of the mining of that epoch)
@@ -147,48 +137,52 @@ def triplet_history(table, ax=None):
     for row in table.assign(before=before)[table["mining"] != before].itertuples():
         label = f"mining: {row.before} \N{RIGHTWARDS ARROW} {row.mining}"
         right.axvline(row.epoch - 0.5, color="#333333", linestyle=":", label=label)
-    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
     right.set(ylabel="share", ylim=(0, 1.02))
+    return _finish_history(ax, right)
+
+
+def _finish_history(ax, right):
+    ax.set(xlabel="epoch", ylabel="loss", title="Training history")
     handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return ax
 
 
 def modality_bars(table, ax=None):
-    """Precision at 1 of each modality, with its 90 % interval, side by side for each set.
+    """Precision at 1 of each modality with its 90 % interval, grouped by set.
 
     Args:
-        table: DataFrame with ``set``, ``modality`` and ``p_at_1`` ([value, low, high]); what is NaN has no bar.
+        table: DataFrame with ``set``, ``modality`` and ``p_at_1`` ([value, low, high]); NaN has no bar.
     """
     sets, modalities = table["set"].unique().tolist(), table["modality"].unique().tolist()
     width = 0.8 / max(len(modalities), 1)
     ax = ax or new_axes(max(6.0, 1.5 + 0.8 * len(sets) * len(modalities)), 3.6)
     for i, modality in enumerate(modalities):
-        mine = table[table["modality"] == modality]
-        places = np.array([sets.index(name) for name in mine["set"]]) + (i + 0.5) * width - 0.4
-        value, low, high = np.array(mine["p_at_1"].tolist(), dtype=float).T
-        whiskers = np.maximum([value - low, high - value], 0)
-        ax.bar(places, value, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=modality)
-        for place, figure, top in zip(places, value, high, strict=True):
-            if np.isfinite(figure):
-                ax.text(place, top + 0.02, f"{figure:.2f}", ha="center", va="bottom", fontsize=8)
+        rows = table[table["modality"] == modality]
+        xs = np.array([sets.index(name) for name in rows["set"]]) + (i + 0.5) * width - 0.4
+        values, low, high = np.array(rows["p_at_1"].tolist(), dtype=float).T
+        whiskers = np.maximum([values - low, high - values], 0)
+        ax.bar(xs, values, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=modality)
+        for x, value, top in zip(xs, values, high, strict=True):
+            if np.isfinite(value):
+                ax.text(x, top + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
     ax.set_xticks(range(len(sets)), sets)
     limits = {"xlim": (-0.5, max(len(sets), 1) - 0.5), "ylim": (0, 1.1)}
-    ax.set(**limits, ylabel="precision at 1, 90 % interval", title="Is the nearest of the same species?")
+    ax.set(**limits, ylabel="precision at 1, 90 % interval", title="Is the nearest neighbour of the same species?")
     if modalities:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
 def grid_heat_map(table, value, ax=None):
-    """A figure of every combination of encoders: a panel for each loss, a row for each audio, a column for each video encoder.
+    """Heat maps of all encoder combinations: a panel for each loss, a row for each audio, a column for each video encoder.
 
-    Names stand in the order in which they come first; the best cell of all is framed; what is not there yet is blank.
+    Names are in order of appearance; the best cell is framed; missing combinations are blank.
 
     Args:
-        table: DataFrame with ``loss, audio, video`` and ``value``; several rows of one combination, of seeds say, are averaged.
-        value: name of a column of float, which may be NaN; larger is better.
-        ax: as many axes as there are losses; None makes a figure.
+        table: DataFrame with ``loss, audio, video`` and ``value``; rows of one combination (seeds, say) are averaged.
+        value: name of a float column, may be NaN; higher is better.
+        ax: one axes for each loss; None makes a figure.
 
     Returns:
         (losses,) axes.
@@ -204,26 +198,26 @@ def grid_heat_map(table, value, ax=None):
     axes = np.asarray(ax, dtype=object).reshape(-1)[: len(losses)]
     means = table.groupby(["loss", "audio", "video"])[value].mean()
     best, low, high = (means.idxmax() if means.notna().any() else None), means.min(), means.max()
-    for one, loss in zip(axes, losses, strict=True):
+    for panel, loss in zip(axes, losses, strict=True):
         found = np.array([[means.get((loss, audio, video), np.nan) for video in videos] for audio in audios])
-        image = one.imshow(found, cmap="Blues", vmin=low, vmax=high, aspect="auto")
+        image = panel.imshow(found, cmap="Blues", vmin=low, vmax=high, aspect="auto")
         for row, column in np.argwhere(np.isfinite(found)):
             is_dark = found[row, column] - low > 0.6 * (high - low) > 0
             text = dict(ha="center", va="center", fontsize=9, color="white" if is_dark else "black")
-            one.text(column, row, f"{found[row, column]:.2f}", **text)
+            panel.text(column, row, f"{found[row, column]:.2f}", **text)
             if (loss, audios[row], videos[column]) == best:
-                one.add_patch(_outline(column - 0.5, row - 0.5, 1.0)).set(color=BEST_COLOUR, linewidth=4)
-        one.set_xticks(range(len(videos)), videos, rotation=30, ha="right")
-        one.set_yticks(range(len(audios)), audios)
-        one.set(title=loss, xlabel="video encoder", ylabel="audio encoder")
-        one.label_outer()
+                panel.add_patch(_outline(column - 0.5, row - 0.5, 1.0)).set(color=BEST_COLOUR, linewidth=4)
+        panel.set_xticks(range(len(videos)), videos, rotation=30, ha="right")
+        panel.set_yticks(range(len(audios)), audios)
+        panel.set(title=loss, xlabel="video encoder", ylabel="audio encoder")
+        panel.label_outer()
     if best is not None:
         axes[0].figure.colorbar(image, ax=list(axes), label=value.replace("_", " "))
     return axes
 
 
 def per_species(table, ax=None):
-    """ROC-AUC of each species as a dot, with the macro mean as a line.
+    """ROC-AUC of each species, with the macro mean as a line.
 
     Args:
         table: DataFrame with ``species``, ``roc_auc`` and ``n_positives``; undefined AUCs are left out.
@@ -241,11 +235,11 @@ def per_species(table, ax=None):
 
 
 def confusion(truth, predicted, classes, ax=None):
-    """Confusion table: share of each true species (row) that was called each species (column)."""
-    counts = np.zeros((len(classes), len(classes)), dtype=int)  # scikit-learn's refuses an empty test
+    """Confusion matrix: share of each true species (row) predicted as each species (column)."""
+    counts = np.zeros((len(classes), len(classes)), dtype=int)  # scikit-learn's raises for empty input
     number = {name: i for i, name in enumerate(classes)}
-    for true, called in zip(truth, predicted, strict=True):
-        counts[number[true], number[called]] += 1
+    for true, found in zip(truth, predicted, strict=True):
+        counts[number[true], number[found]] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 3.0 + 0.3 * len(classes)
     ax = ax or new_axes(size + 1.0, size)
@@ -257,19 +251,17 @@ def confusion(truth, predicted, classes, ax=None):
             ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
         ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
         ax.set_yticks(range(len(classes)), classes, fontsize=8)
-    ax.set(xlabel="called", ylabel="true", title="Which species is taken for which")
+    ax.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     return ax
 
 
-def soundscape_timeline(
-    waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8
-):
-    """A soundscape's spectrogram, and below it the likeliest species in each window; truth, where known, is outlined.
+def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
+    """A soundscape's spectrogram, and below it the most probable species in each window; true species are outlined.
 
     Args:
         probabilities: (windows, classes).
         truth: (windows, classes) of 0 and 1, or None.
-        n_species: how many species to show: those with the highest single window.
+        n_species: number of species: those with the highest single window.
 
     Returns:
         the two axes, spectrogram first.
@@ -288,7 +280,7 @@ def soundscape_timeline(
         for window, i in zip(*np.nonzero(truth[:, shown]), strict=True):
             box = bottom.add_patch(_outline(window * window_s, i - 0.5, window_s))
         if truth[:, shown].any():
-            bottom.legend([box], ["truly there"], loc="upper right", fontsize=8)
+            bottom.legend([box], ["true"], loc="upper right", fontsize=8)
     bottom.set_yticks(range(len(shown)), [classes[i] for i in shown], fontsize=8)
     bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
     return top, bottom

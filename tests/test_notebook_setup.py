@@ -1,4 +1,4 @@
-"""Facts about what a notebook's kernel needs."""
+"""Set-up of a notebook's kernel."""
 
 import made_wheels
 import pytest
@@ -6,13 +6,13 @@ import pytest
 from birdlib import notebook_setup, runtime
 
 
-def test_only_packages_that_are_not_there_count_as_missing(tmp_path):
+def test_installed_packages_of_any_version_are_not_missing(tmp_path):
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text("# comment\nnumpy>=99  # far too new, but there\nno-such-bird-package>=1  # gone\n\n")
+    requirements.write_text("# comment\nnumpy>=99  # too new, but installed\nno-such-bird-package>=1  # gone\n\n")
     assert notebook_setup.missing_requirements(requirements) == ["no-such-bird-package>=1"]
 
 
-def test_markers_and_other_spellings_of_a_package_are_understood(tmp_path):
+def test_markers_and_spellings_of_package_names(tmp_path):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(
         'no-such-bird-package>=1; python_version < "3"  # not for this Python\n'
@@ -21,8 +21,8 @@ def test_markers_and_other_spellings_of_a_package_are_understood(tmp_path):
     assert notebook_setup.missing_requirements(requirements) == ['no.such-bird[song]>=1; python_version >= "3"']
 
 
-def test_a_module_that_another_package_brought_is_not_missing(tmp_path, monkeypatch):
-    """Colab and Kaggle come with opencv-python: the headless one beside it would break both."""
+def test_a_module_of_another_package_is_not_missing(tmp_path, monkeypatch):
+    """Colab and Kaggle have opencv-python: the headless one beside it would break both."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("opencv-python-headless>=4.8\n")
     (tmp_path / "cv2").mkdir()
@@ -36,11 +36,11 @@ def refuse(package):
     raise notebook_setup.importlib.metadata.PackageNotFoundError(package)
 
 
-def test_the_project_s_own_requirements_are_all_installed():
+def test_own_requirements_are_installed():
     assert notebook_setup.missing_requirements(runtime.repository() / "requirements.txt") == []
 
 
-def test_what_pip_cannot_install_is_named(monkeypatch):
+def test_install_errors_name_the_package(monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
         runtime.BirdlibError, match="could not install no-such-bird-package(.|\n)*No matching distribution"
@@ -62,8 +62,8 @@ def kaggle(tmp_path, monkeypatch):
     return tmp_path / "kaggle"
 
 
-def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(kaggle, monkeypatch, tmp_path):
-    """Without a network; what is there already (numpy) is not replaced."""
+def test_missing_packages_are_installed_from_wheels_attached_on_kaggle(kaggle, monkeypatch, tmp_path):
+    """Without a network; installed packages (numpy) are not replaced."""
     folder = kaggle / "birdlib-wheels"
     folder.mkdir(parents=True)
     made_wheels.put_wheel(folder, "no-such-bird")
@@ -73,8 +73,8 @@ def test_on_kaggle_attached_wheels_of_what_is_missing_are_installed(kaggle, monk
     assert (tmp_path / "site" / "no_such_bird.py").is_file() and not (tmp_path / "site" / "numpy").exists()
 
 
-def test_on_kaggle_wheels_that_do_not_fit_are_only_warned_about(kaggle, monkeypatch, tmp_path):
-    """A submission lands also where LiteRT cannot be installed."""
+def test_unusable_wheels_on_kaggle_are_a_warning(kaggle, monkeypatch, tmp_path):
+    """A submission is also possible where LiteRT cannot be installed."""
     folder = kaggle / "datasets" / "somebody" / "birdlib-wheels"
     folder.mkdir(parents=True)
     (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")

@@ -15,7 +15,7 @@ def texts(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_a_bar_is_as_long_as_its_recordings_are_many():
+def test_bar_lengths_are_counts_of_recordings():
     splits = pd.DataFrame({"species": ["wren"] * 3 + ["crow"], "split": ["train", "train", "test", "train"]})
     ax = plots.split_balance(splits.assign(is_repeated=[False, False, True, False]))
     lengths = {label: container.datavalues.tolist() for label, container in zip(texts(ax), ax.containers, strict=True)}
@@ -27,14 +27,14 @@ def test_one_species_has_one_bar():
     assert len(plots.split_balance(splits).patches) == 1
 
 
-def test_axes_that_are_given_are_drawn_on():
+def test_given_axes_are_used():
     left, right = plots.new_axes(columns=2)
     assert plots.histogram([1.0, 2.0], "level, dB", ax=left) is left
     assert plots.spectrogram(hiss(1, 0.1, 16_000), 16_000, ax=right) is right
 
 
 @pytest.mark.parametrize("spans", [(), np.zeros((0, 2)), [[0.1, 0.4]]], ids=["none", "empty", "one"])
-def test_speech_is_marked_where_it_is(spans):
+def test_speech_spans_are_marked(spans):
     ax = plots.spectrogram(hiss(1, 0.1, 16_000), 16_000, spans, title="wren")
     assert len(ax.patches) == len(spans) and ax.get_xlim() == (0, 1)
 
@@ -44,19 +44,19 @@ def test_silence_and_a_very_short_clip_have_a_spectrogram(waveform):
     assert isinstance(plots.spectrogram(waveform, 16_000, max_hz=5000), Axes)
 
 
-def test_an_hour_is_drawn_in_no_more_columns_than_there_are_pixels():
+def test_long_spectrograms_have_at_most_max_frames():
     image = plots.spectrogram(np.zeros(3600 * 8000, np.float32), 8000).get_images()[0]
-    assert image.get_array().shape[1] <= plots.MOST_FRAMES + 1
+    assert image.get_array().shape[1] <= plots.MAX_FRAMES + 1
 
 
 @pytest.mark.parametrize("values", [[], [3.0], [1.0, np.nan, 3.0], [0.0, -np.inf]])
-def test_a_histogram_counts_what_is_a_number(values):
+def test_a_histogram_counts_finite_values(values):
     ax = plots.histogram(values, "noise floor, dB")
     assert sum(patch.get_height() for patch in ax.patches) == np.isfinite(values).sum()
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 60])
-def test_every_point_of_a_map_is_there(n):
+def test_an_embedding_map_has_all_points(n):
     ax = plots.embedding_map(np.arange(2.0 * n).reshape(n, 2), [f"species {i}" for i in range(n)], legend=n > 0)
     assert sum(len(points.get_offsets()) for points in ax.collections) == n
 
@@ -89,7 +89,7 @@ def triplet_history(n_epochs, mining, kept=1):
     return table.assign(spread=0.5, validation_map_at_r=1 - falling, is_kept=table["epoch"] == kept)
 
 
-def test_the_kept_epoch_and_the_switch_of_mining_are_lines():
+def test_the_kept_epoch_and_the_change_of_mining_are_lines():
     """Epochs 1 and 2 mine semi-hard, 3 and 4 hard: the switch lies between 2 and 3."""
     ax = plots.triplet_history(triplet_history(4, ["semi_hard"] * 2 + ["hard"] * 2, kept=3))
     right = ax.figure.axes[1]
@@ -101,7 +101,7 @@ def test_the_kept_epoch_and_the_switch_of_mining_are_lines():
 
 
 @pytest.mark.parametrize("n_epochs", [1, 5])
-def test_mining_that_stays_has_no_line(n_epochs):
+def test_constant_mining_has_no_line(n_epochs):
     ax = plots.triplet_history(triplet_history(n_epochs, "hard").assign(validation_map_at_r=np.nan))
     assert texts(ax)[-1] == "kept epoch: 1"
 
@@ -115,7 +115,7 @@ def cells(ax):
     return {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
 
 
-def test_every_combination_has_its_cell_in_the_panel_of_its_loss():
+def test_a_grid_has_a_panel_for_each_loss_and_a_cell_for_each_combination():
     rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "bilstm", "cnn3d", 0.7), ("info_nce", "bilstm", "transformer", 0.9)
     axes = plots.grid_heat_map(grid(*rows), "roc_auc")
     assert [ax.get_title() for ax in axes] == ["bce", "info_nce"]
@@ -125,7 +125,7 @@ def test_every_combination_has_its_cell_in_the_panel_of_its_loss():
     assert [len(ax.patches) for ax in axes] == [0, 1]  # the best
 
 
-def test_seeds_are_averaged_and_what_is_missing_is_blank():
+def test_a_grid_averages_seeds_and_leaves_missing_combinations_blank():
     rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "cnn", "cnn3d", 0.7), ("bce", "cnn", "cnn_lstm", np.nan)
     [ax] = plots.grid_heat_map(grid(*rows), "roc_auc")
     assert cells(ax) == {(0, 0): "0.60"}
@@ -137,14 +137,14 @@ def test_a_grid_of_any_number_of_losses_is_drawn(n_losses):
     assert len(plots.grid_heat_map(table, "roc_auc")) == n_losses
 
 
-def test_a_grid_is_drawn_on_the_axes_that_are_given():
+def test_a_grid_uses_given_axes():
     given = plots.new_axes(columns=2)
     axes = plots.grid_heat_map(grid(("a", "x", "y", 0.1), ("b", "x", "y", 0.2)), "roc_auc", ax=given)
     assert list(axes) == list(given)
 
 
 def modality_table():
-    """Two sets and two modalities; nothing was seen of unseen species."""
+    """Two sets and two modalities; unseen species have no photos."""
     rows = [
         ("known", "photo", [0.5, 0.4, 0.7]), ("known", "sound", [1.0, 1.0, 1.0]),
         ("unseen", "photo", [np.nan] * 3), ("unseen", "sound", [0.2, 0.1, 0.2]),
@@ -152,7 +152,7 @@ def modality_table():
     return pd.DataFrame(rows, columns=["set", "modality", "p_at_1"])
 
 
-def test_bars_of_a_set_stand_together_with_whiskers_to_the_ends_of_the_interval():
+def test_modality_bars_are_grouped_by_set_with_intervals():
     ax = plots.modality_bars(modality_table())
     assert texts(ax) == ["photo", "sound"] and [tick.get_text() for tick in ax.get_xticklabels()] == ["known", "unseen"]
     photo, sound = (bars for bars in ax.containers if bars.get_label() in ("photo", "sound"))
@@ -164,7 +164,7 @@ def test_bars_of_a_set_stand_together_with_whiskers_to_the_ends_of_the_interval(
 
 
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_bars_of_next_to_nothing(n_rows):
+def test_modality_bars_of_none_and_one(n_rows):
     ax = plots.modality_bars(modality_table()[:n_rows])
     assert len(ax.patches) == n_rows
 
@@ -179,20 +179,20 @@ def test_no_species_with_positives_gives_empty_axes():
     assert isinstance(plots.per_species(pd.DataFrame({"species": [], "n_positives": [], "roc_auc": []})), Axes)
 
 
-def test_a_confusion_table_writes_counts_and_colours_shares():
+def test_confusion_has_counts_as_text_and_shares_as_colours():
     ax = plots.confusion(["wren", "wren", "crow"], ["wren", "crow", "crow"], ["crow", "wren", "tit"])
     assert sorted(text.get_text() for text in ax.texts) == ["1", "1", "1"]
     assert ax.get_images()[0].get_array().tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("truth", [["wren"], []], ids=["one species", "no recordings"])
-def test_a_confusion_table_of_next_to_nothing(truth):
+def test_confusion_of_none_and_one(truth):
     names = np.array(truth, dtype=object)
     assert isinstance(plots.confusion(names, names, ["wren"]), Axes)
 
 
-def test_a_timeline_shows_the_likeliest_species_and_outlines_the_true_ones():
-    """12 s are three windows; the crow is never likely, but it is truly there, so it is shown before the tit."""
+def test_a_timeline_shows_the_most_probable_and_the_true_species():
+    """12 s are three windows; the crow is improbable but true, so it is shown before the tit."""
     probabilities = np.array([[0.9, 0.01, 0.02], [0.8, 0.01, 0.02], [0.7, 0.01, 0.02]])
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
     top, bottom = plots.soundscape_timeline(
@@ -209,9 +209,9 @@ def test_a_timeline_of_one_window_and_one_species(truth):
     assert not bottom.patches and bottom.get_xlim() == (0, 5)
 
 
-def test_a_recording_is_drawn_as_it_is_as_it_is_shown_and_as_it_is_guessed():
+def test_reconstructions_show_the_original_the_visible_part_and_the_prediction():
     truth = np.arange(2 * 16 * 8, dtype=np.float16).reshape(2, 16, 8)
     shown = np.where(np.arange(16)[None, :, None] < 4, truth, np.nan)
-    axes = species_plots.guesses(np.stack([truth, shown, np.zeros_like(truth)]))
+    axes = species_plots.reconstructions(np.stack([truth, shown, np.zeros_like(truth)]))
     drawn = [ax.images[0].get_array() for ax in axes]
     assert len(axes) == 6 and drawn[4].mask[:, 4:].all() and not drawn[4].mask[:, :4].any() and not drawn[5].any()
