@@ -59,13 +59,7 @@ class AugmentError(runtime.BirdlibError):
 
 
 def names(switch):
-    """The augmentations of a switch.
-
-    Args:
-        switch: ``"all"``, ``"none"``, or names of ``NAMES`` separated by commas; or a sequence of them.
-
-    Returns:
-        tuple of names, in the order in which they are applied.
+    """The augmentations of a switch (str, or a sequence of names), in the order in which they are applied.
 
     Raises:
         AugmentError: for a name that does not exist.

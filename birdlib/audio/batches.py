@@ -107,7 +107,7 @@ class RandomWindows(keras.utils.PyDataset):
 class ConsecutiveWindows(keras.utils.PyDataset):
     """Batches (batch, samples) of the windows of parts in their order, always the same.
 
-    ``table`` is that of ``windowing.consecutive``; ``skipped`` as of ``RandomWindows``: windows of such files are zeros.
+    ``table`` is that of ``windowing.consecutive``; windows of files in ``skipped`` (as of ``RandomWindows``) are zeros.
 
     Args:
         table, folder, rate_hz, window_s, batch_size: as of ``RandomWindows``.

@@ -178,10 +178,10 @@ def bird_loss(waveform, sample_rate_hz, spans, bird_scores=None, patch_starts_s=
     spans = np.asarray(spans, np.float64).reshape(-1, 2)
     powers = noise.band_powers(waveform, sample_rate_hz)
     loss = {"speech_s": _total_s(spans), "energy_share": energy_share(powers, sample_rate_hz, spans)}
-    if bird_scores is not None:
-        inside = noise.share_inside(patch_starts_s, patch_s, spans)
-        loss["bird_score_share"] = _weighted_share(inside, np.asarray(bird_scores))
-    return loss
+    if bird_scores is None:
+        return loss
+    inside = noise.share_inside(patch_starts_s, patch_s, spans)
+    return loss | {"bird_score_share": _weighted_share(inside, np.asarray(bird_scores))}
 
 
 def _weighted_share(shares, weights):

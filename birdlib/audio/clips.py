@@ -42,10 +42,10 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
     options = {"policy": policy, "denoise": denoise, "threshold": threshold, "seed": seed}
     tasks = {}
     for row in table.itertuples():
-        part = {"start_s": _none_for_nan(row.start_s), "end_s": _none_for_nan(row.end_s)}
-        target = f"audio/{row.recording_id}.flac"
+        start_s, end_s = (None if np.isnan(seconds) else float(seconds) for seconds in (row.start_s, row.end_s))
+        files = {"source": row.audio_path, "target": f"audio/{row.recording_id}.flac"}
         version = _version(Path(root) / row.audio_path)
-        tasks[row.recording_id] = {"source": row.audio_path, "version": version, "target": target, **part, **options}
+        tasks[row.recording_id] = {**files, "version": version, "start_s": start_s, "end_s": end_s, **options}
 
     def is_whole(row):
         path = folder / row["audio_path"]
@@ -229,7 +229,3 @@ def _clip_blocks(clip, folder, sample_rate_hz):
         return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, _NOISE_LEVEL_DB)]
     part = {"start_s": clip.start_s, "end_s": clip.end_s}
     return audio_io.stream(Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, **part)
-
-
-def _none_for_nan(seconds):
-    return None if np.isnan(seconds) else float(seconds)

@@ -3,7 +3,9 @@
 Every function takes ``labels`` (batch, classes) in [0, 1] and mixes each row with a *partner* row without a species in
 common, so that the mixture has two birds. A row without a possible partner is unchanged. The label ``rule`` is
 ``union``, every species of the mixture counts fully, for multi-label losses; or ``weighted``, each counts by its share,
-as in "mixup: Beyond Empirical Risk Minimization" (2018).
+as in "mixup: Beyond Empirical Risk Minimization" (2018). ``chosen`` (batch,) bool are the rows to mix, None for all.
+The three mixers return (clips, labels), float32 of the same shapes, and raise ``MixingError`` for arguments that do not
+fit together.
 """
 
 import numpy as np
@@ -44,13 +46,6 @@ def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng)
 
     Args:
         spectrograms: (batch, frames, bands), or any other batch.
-        chosen: (batch,) bool, rows to mix; None for all.
-
-    Returns:
-        (spectrograms, labels), float32 of the same shapes.
-
-    Raises:
-        MixingError: if the rule is not one of ``RULES``, or the rows do not match.
     """
     spectrograms, labels, chosen = _checked(spectrograms, labels, chosen, rule)
     partner = partners(labels, rng=rng)
@@ -60,7 +55,9 @@ def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng)
     return _mixed_rows(spectrograms, mixed, labels, partner, chosen, weight, 1.0 - weight, rule)
 
 
-def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=OVERLAP_S, rule="union", rng):
+def audio_mix(
+    waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=OVERLAP_S, rule="union", rng
+):
     """The beginning of the row and the end of its partner, which overlap in the middle.
 
     Of clips of 5 s with an overlap of 2 s, the row lasts from 0 to 3.5 s and the partner from 1.5 to 5 s, each at its
@@ -68,15 +65,8 @@ def audio_mix(waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0
 
     Args:
         waveforms: (batch, samples).
-        chosen: (batch,) bool, rows to mix; None for all.
         weights: of the quieter and the louder clip; their sum is at most 1, so that the mixture stays within [-1, 1].
         overlap_s: at most the length of the clips.
-
-    Returns:
-        (waveforms, labels), float32 of the same shapes.
-
-    Raises:
-        MixingError: as ``mixup``; or if the weights or the overlap are impossible.
     """
     waveforms, labels, chosen = _checked(waveforms, labels, chosen, rule)
     n_samples = waveforms.shape[1]
@@ -99,16 +89,9 @@ def cutmix(spectrograms, labels, chosen=None, *, edges=CUTMIX_EDGES, alpha=0.5, 
     After "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019), along time.
 
     Args:
-        spectrograms: (batch, frames, bands).
-        chosen: (batch,) bool, rows to mix; None for all.
+        spectrograms: (batch, frames, bands). Weighted labels count frames.
         edges: numbers of frames.
         alpha: share of the row in the blended frames; its partner has the rest.
-
-    Returns:
-        (spectrograms, labels), float32 of the same shapes. Weighted labels count frames.
-
-    Raises:
-        MixingError: as ``mixup``; or if the edges are not within the frames.
     """
     spectrograms, labels, chosen = _checked(spectrograms, labels, chosen, rule)
     n_frames = spectrograms.shape[1]

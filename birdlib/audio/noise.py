@@ -85,16 +85,13 @@ class Measures:
         }
 
     def _add_second(self, second):
-        if not len(second):
-            return
-        index = len(self._powers)
-        if self._powers and len(second) < FRAME:
+        if not len(second) or (self._powers and len(second) < FRAME):
             return  # a zero-padded frame would be measured too quiet
         powers = band_powers(second, self.sample_rate_hz)
-        self._powers.append(powers)
         if second.any():
             keep = heapq.heappush if len(self._quietest) < _N_QUIETEST else heapq.heappushpop
-            keep(self._quietest, (-powers.mean(), index, second))
+            keep(self._quietest, (-powers.mean(), len(self._powers), second))
+        self._powers.append(powers)
 
 
 def band_powers(waveform, sample_rate_hz, band_hz=_BIRD_BAND_HZ):

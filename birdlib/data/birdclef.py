@@ -129,7 +129,7 @@ def row_id(path, end_s):
 
 
 def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
-    """Predictions as a submission table.
+    """Predictions as a submission table: ``row_id``, then the labels in string order.
 
     Args:
         row_ids: (windows,) str.
@@ -137,9 +137,6 @@ def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
         classes: labels of the probabilities' columns.
         columns: required labels (``submission_classes``), None for the classes. Other classes are left out.
         fill: score of required labels that are not among the classes.
-
-    Returns:
-        DataFrame: ``row_id``, then the labels in string order.
     """
     scores = pd.DataFrame(np.asarray(probabilities).reshape(len(row_ids), len(classes)), columns=list(classes))
     scores = scores.reindex(columns=sorted(classes if columns is None else columns), fill_value=fill)

@@ -22,8 +22,8 @@ def names(classes, data_dir=""):
 
     Args:
         classes: labels.
-        data_dir: a BirdCLEF folder, of which ``taxonomy.csv``, then ``train.csv`` is read. A label in neither is its own
-            scientific and common name.
+        data_dir: a BirdCLEF folder, of which ``taxonomy.csv``, then ``train.csv`` is read. A label in neither of them
+            is its own scientific and common name.
 
     Returns:
         DataFrame: ``label, scientific_name, common_name``, all str, row-aligned with the classes.
