@@ -1,4 +1,4 @@
-"""Detections: from scores of windows to a list of what was heard when, for those who will listen again."""
+"""Detections: the windows in which a species is above its threshold, as a list to check by ear."""
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,15 @@ def find(row_ids, scores, classes, thresholds, curves=None, window_s=5.0):
 
     Args:
         row_ids: (windows,) str, the soundscape's name, an underscore and the end second.
-        scores: (windows, classes) of the ensemble, as thresholds and calibration were learnt on: not scaled by TopN.
+        scores: (windows, classes) of the ensemble, as thresholds and calibration were fitted on: not scaled by TopN.
         classes: labels of the columns.
         thresholds: (classes,); None: 0.5 for all.
         curves: a calibration of ``calibration.fit``; None or {}: there is none, and probabilities are NaN.
 
     Returns:
-        DataFrame of ``COLUMNS``, the surest of each species first. ``expected_precision`` is the mean probability of this detection and all surer ones
-        of its species: the share that will be right if one listens down to here, as far as the calibration holds for these recordings.
+        DataFrame of ``COLUMNS``, the highest probability of each species first. ``expected_precision`` is the mean probability of this
+        detection and all higher ones of its species: the share that is correct if one checks down to here, as far as the calibration
+        holds for these recordings.
     """
     scores = np.asarray(scores, np.float32)
     limits = np.full(len(classes), 0.5) if thresholds is None else np.asarray(thresholds)
@@ -39,13 +40,13 @@ def find(row_ids, scores, classes, thresholds, curves=None, window_s=5.0):
             "probability": probabilities[windows, columns],
         }
     ).sort_values(["species", "probability", "score"], ascending=[True, False, False], kind="stable", ignore_index=True)
-    so_far = table.groupby("species")["probability"]
-    return table.assign(expected_precision=so_far.cumsum() / (so_far.cumcount() + 1))[COLUMNS]
+    grouped = table.groupby("species")["probability"]
+    return table.assign(expected_precision=grouped.cumsum() / (grouped.cumcount() + 1))[COLUMNS]
 
 
 def by_species(table):
-    """A row a species: how many ``detections`` in how many ``soundscapes``, and how many of them are expected to be right."""
+    """A row per species: how many ``detections`` in how many ``soundscapes``, and how many of them are expected to be correct."""
     grouped = table.groupby("species")
     counts = grouped.agg(detections=("row_id", "size"), soundscapes=("soundscape", "nunique"), highest_score=("score", "max"))
-    right = grouped["probability"].sum(min_count=1).rename("expected_right")
-    return counts.join(right).sort_values("detections", ascending=False).reset_index()
+    correct = grouped["probability"].sum(min_count=1).rename("expected_correct")
+    return counts.join(correct).sort_values("detections", ascending=False).reset_index()

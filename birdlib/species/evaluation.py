@@ -1,4 +1,4 @@
-"""What a classifier is worth: headline figures with intervals, with the repeated recordings and without them."""
+"""Evaluation of classifiers: headline figures with intervals, with and without repeated recordings."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
         labels: (n,) int, the primary species.
         scores: (n, classes).
         thresholds: (classes,), chosen on validation; for the F1s.
-        groups: (n,) what is drawn together.
+        groups: (n,) resampled whole.
 
     Returns:
         dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high]; NaN without rows.
@@ -36,15 +36,15 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
 
 
 def _f1_macro(truth, scores, thresholds):
-    """Mean F1 of the species that are there; in a bootstrap draw some are not, and would count as 0."""
-    there = truth.any(axis=0)
-    if not there.any():
+    """Mean F1 of the species with positives; a bootstrap draw may lack some, which would count as 0."""
+    present = truth.any(axis=0)
+    if not present.any():
         return np.nan
-    return classification.f1(truth[:, there], scores[:, there], thresholds[there])["macro"]
+    return classification.f1(truth[:, present], scores[:, present], thresholds[present])["macro"]
 
 
 def scores_table(scores, splits, truth, labels, thresholds, rng):
-    """Evaluate several classifiers on the test split, with the repeated rows and without them.
+    """Evaluate several classifiers on the test split, with and without repeated rows.
 
     Args:
         scores: {name: (n, classes)}.

@@ -1,15 +1,16 @@
-"""Figures of classifiers: whether probabilities are to be believed, what each component is worth, what a pretrained network guesses. Every function takes and returns ``ax``."""
+"""Figures of classifiers and pseudo-labels: calibration, ablation, masked reconstruction, self-training. Every function takes and returns ``ax``."""
 
 import numpy as np
 
 from birdlib import plots
 
 _COLOURS = ("#8c8c8c", "#4c78a8")
+_KIND_COLOURS = {"human": "#2e7d32", "hard": "#4c78a8", "soft": "#9ecae1", "negative": "#999999"}
 _VERDICT_COLOURS = {"helps": "#2e7d32", "no difference seen": "#8c8c8c", "hurts": "#b4464b", "": "#4c78a8"}
 
 
 def reliability(tables, ax=None):
-    """Reliability diagram: what was said, what became of it, with 90 % intervals; on the diagonal a probability is one.
+    """Reliability diagram: observed frequency by predicted probability, with 90 % intervals; calibrated probabilities are on the diagonal.
 
     Args:
         tables: {name: DataFrame of ``calibration.reliability``}, two at most.
@@ -20,7 +21,7 @@ def reliability(tables, ax=None):
         reach = [table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]]
         ax.errorbar(table["predicted"], table["observed"], np.maximum(reach, 0), fmt="o-", color=colour, capsize=2, label=name)
     ax.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.set_title("Is a probability one?")
+    ax.set_title("Are the probabilities calibrated?")
     ax.legend()
     return ax
 
@@ -29,7 +30,7 @@ def ablation(table, ax=None):
     """Macro ROC-AUC of each row of the ablation with its interval, coloured by the verdict.
 
     Args:
-        table: of ``ablation.table``, the rows of one set; rows without a figure say why.
+        table: of ``ablation.table``, the rows of one set; rows without a figure show the reason.
     """
     table = table.reset_index(drop=True)
     ax = ax or plots.new_axes(9, 1.4 + 0.32 * len(table))
@@ -42,15 +43,15 @@ def ablation(table, ax=None):
         ax.plot(value, y, "o", color=_VERDICT_COLOURS[row.verdict])
     ax.set_yticks(range(len(table)), table["part"] + ": " + table["name"])
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set(xlabel="macro ROC-AUC, 90 % interval over groups", title="What each component is worth")
+    ax.set(xlabel="macro ROC-AUC, 90 % interval over groups", title="The effect of each component")
     for verdict, colour in _VERDICT_COLOURS.items():
-        ax.plot([], [], "o-", color=colour, label=verdict or "what it is compared with")
+        ax.plot([], [], "o-", color=colour, label=verdict or "baseline")
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
-def guesses(pictures, axes=None):
-    """Spectrograms that a masked autoencoder fills in: as they are, what it is shown, what it makes of them.
+def reconstructions(pictures, axes=None):
+    """Spectrograms reconstructed by a masked autoencoder: the original, its visible patches, the reconstruction.
 
     Args:
         pictures: (3, recordings, frames, mels), NaN where masked.
@@ -64,8 +65,48 @@ def guesses(pictures, axes=None):
         axes = plots.new_axes(12, 1.8 * n, rows=n, columns=3, sharex=True, sharey=True)
     axes = np.atleast_1d(axes).ravel()
     for row in range(n):
-        for column, title in enumerate(("a recording", "what is shown of it", "what is made of it")):
+        for column, title in enumerate(("original", "visible patches", "reconstruction")):
             ax, (low, high) = axes[3 * row + column], np.nanpercentile(pictures[0, row], [1, 99.5])
             ax.imshow(pictures[column, row].T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
             ax.set(xlabel="frame" if row == n - 1 else "", ylabel="mel band" if not column else "", title="" if row else title)
     return list(axes)
+
+
+def self_training_rounds(table, ax=None):
+    """Macro ROC-AUC of each round on validation and, where known, on held-out soundscapes with its interval; the best round is marked.
+
+    Args:
+        table: ``round, figure, is_best``, and ``held_out_auc, held_out_low, held_out_high``, NaN where the truth is not known.
+    """
+    ax = ax or plots.new_axes(8, 3.4)
+    ax.plot(table["round"], table["figure"], "o-", color=plots.SPLIT_COLOURS["validation"], label="validation recordings, alone and mixed into soundscapes")
+    if table["held_out_auc"].notna().any():
+        value, low, high = (table[f"held_out_{name}"] for name in ("auc", "low", "high"))
+        ends = np.nan_to_num(np.maximum([value - low, high - value], 0))
+        colour = plots.SPLIT_COLOURS["test"]
+        ax.errorbar(table["round"], value, ends, color=colour, marker="s", capsize=4, label="held-out soundscapes, 90 % interval")
+    for number in table.loc[table["is_best"], "round"]:
+        ax.axvline(number, color="#2e7d32", linewidth=1, label=f"best on validation: round {number}")
+    ax.set_xticks(table["round"])
+    ax.set(xlabel="round (0: recordings alone)", ylabel="macro ROC-AUC", title="Does self-training on soundscapes help?")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def label_provenance(summary, ax=None):
+    """Labelled windows of each species, one stacked bar per species, by the rule that gave the label.
+
+    Args:
+        summary: from ``pseudolabels.summary``.
+    """
+    counts = summary.groupby(["label", "kind"])["windows"].sum().unstack(fill_value=0)
+    ax = ax or plots.new_axes(9, 1.5 + 0.22 * len(counts))
+    left = np.zeros(len(counts))
+    for kind, colour in _KIND_COLOURS.items():
+        if kind in counts:
+            ax.barh(counts.index, counts[kind], left=left, color=colour, label=kind)
+            left += counts[kind].to_numpy()
+    ax.set(xlabel="windows", title="Labels of each species by provenance")
+    if len(counts):
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax

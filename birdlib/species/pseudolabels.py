@@ -1,7 +1,7 @@
-"""Pseudo-labels: the rules by which what teachers hear becomes labels to learn from, as functions on arrays.
+"""Pseudo-labels: the rules by which teachers' scores become training labels, as functions on arrays.
 
-Scores are (windows, labels) in [0, 1]. Labels travel as a table with the columns of ``COLUMNS``, one row for a label of a window:
-``target`` is what a student shall say (1, 0 or between), ``kind`` says by which rule, and the other four where it comes from:
+Scores are (windows, labels) in [0, 1]. Labels travel as a table with the columns of ``COLUMNS``, one row per window and label:
+``target`` is the training target (1, 0 or between), ``kind`` names the rule, and the other four are the label's provenance:
 ``origin`` is human, teacher or student.
 """
 
@@ -10,21 +10,17 @@ import pandas as pd
 
 from birdlib import runtime
 
-CONFIDENCE = 0.6  # above it, a window is kept and a label believed
+CONFIDENCE = 0.6  # above it, a window is kept and a label accepted
 COLUMNS = ["row_id", "label", "target", "kind", "origin", "teacher", "round", "confidence"]
-KINDS = ("human", "hard", "soft", "negative")
+KINDS = ("human", "hard", "soft", "negative")  # by priority
 
 
 class ScoreError(runtime.BirdlibError):
-    """Scores that nothing can be learnt from; it names teacher, window and label."""
+    """Scores that cannot become labels; the message names teacher, window and label."""
 
 
 def require_scores(scores, row_ids, labels, teacher):
-    """Refuse scores that are NaN, infinite or outside [0, 1]: compared with a threshold, they would vanish in silence.
-
-    Raises:
-        ScoreError: with their number and the first of them.
-    """
+    """Raise ScoreError for scores that are NaN, infinite or outside [0, 1]: a comparison with a threshold would silently drop them."""
     scores = np.asarray(scores)
     if scores.shape != (len(row_ids), len(labels)):
         raise ScoreError(f"{teacher}: scores are {scores.shape}, not {len(row_ids)} windows by {len(labels)} labels")
@@ -39,34 +35,34 @@ def require_scores(scores, row_ids, labels, teacher):
         )
 
 
-# The rules
+# Rules
 
 
 def is_kept(scores, confidence=CONFIDENCE):
-    """Which windows are kept: those in which some label is surer than the confidence; (windows,) bool."""
+    """Which windows are kept: those with a score above the confidence; (windows,) bool."""
     return np.asarray(scores).max(axis=1, initial=0.0) > confidence
 
 
-def lower_quartiles(scores, counts, least=4):
-    """For each label, the score that three of four of the scores that count reach or exceed.
+def lower_quartiles(scores, is_counted, min_scores=4):
+    """The lower quartile of each label's counted scores.
 
     Args:
         scores: (windows, labels).
-        counts: (windows, labels) bool: scores above the confidence, say; or those of recordings whose species is known.
-        least: with fewer scores than this the quartile says nothing; it is 0 then.
+        is_counted: (windows, labels) bool, such as scores above the confidence, or those of recordings of known species.
+        min_scores: labels with fewer counted scores have the quartile 0.
 
     Returns:
         (labels,) float64.
     """
-    columns = zip(np.asarray(scores, float).T, np.asarray(counts, bool).T, strict=True)
-    return np.array([np.quantile(column[which], 0.25) if which.sum() >= least else 0.0 for column, which in columns])
+    columns = zip(np.asarray(scores, float).T, np.asarray(is_counted, bool).T, strict=True)
+    return np.array([np.quantile(column[rows], 0.25) if rows.sum() >= min_scores else 0.0 for column, rows in columns])
 
 
 def hard(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confidence=CONFIDENCE, quartiles=None):
-    """Hard labels: what is above the confidence and not in the lower quartile of its species.
+    """Hard labels: scores above the confidence and not in the lower quartile of their species.
 
-    Teachers are sure of some species and shy about others; the quarter of a species' windows of which its teacher is least sure holds
-    most of its mistakes, whatever the level.
+    Teachers are not equally confident about all species; the quarter of a species' windows with the lowest scores holds most of the
+    mistakes, whatever the level.
 
     Args:
         scores: (windows, labels).
@@ -80,18 +76,18 @@ def hard(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confide
     """
     require_scores(scores, row_ids, labels, teacher)
     scores = np.asarray(scores, float)
-    is_sure = scores > confidence
-    quartiles = lower_quartiles(scores, is_sure) if quartiles is None else np.asarray(quartiles)
-    chosen = is_sure & (scores >= quartiles)
+    is_confident = scores > confidence
+    quartiles = lower_quartiles(scores, is_confident) if quartiles is None else np.asarray(quartiles)
+    chosen = is_confident & (scores >= quartiles)
     return _table(chosen, np.ones_like(scores), scores, row_ids, labels, "hard", origin, teacher, round)
 
 
-def soft(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confidence=CONFIDENCE, least=0.01, power=1.0):
+def soft(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confidence=CONFIDENCE, min_target=0.01, power=1.0):
     """Soft labels: in the windows that are kept, every score is its own target.
 
     Args:
-        least: targets below it are left away: they are 0.
-        power: see ``noisy_student.power_transform``; the confidence is that before it.
+        min_target: lower targets are dropped, which makes them 0.
+        power: see ``self_training.power_transform``; the confidence applies before it.
 
     Returns:
         table of ``COLUMNS``.
@@ -102,19 +98,19 @@ def soft(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confide
     require_scores(scores, row_ids, labels, teacher)
     scores = np.asarray(scores, float)
     targets = scores**power
-    chosen = is_kept(scores, confidence)[:, None] & (targets >= least)
+    chosen = is_kept(scores, confidence)[:, None] & (targets >= min_target)
     return _table(chosen, targets, scores, row_ids, labels, "soft", origin, teacher, round)
 
 
-def negatives(scores, others, row_ids, labels, *, teacher, round=0, confidence=CONFIDENCE, quiet=0.1):
-    """Negative windows: a sound that is none of the labels is heard for sure, and every label is unlikely.
+def negatives(scores, other_scores, row_ids, labels, *, teacher, round=0, confidence=CONFIDENCE, quiet=0.1):
+    """Negative labels: windows with a confident sound that is none of the labels, in which every label is unlikely.
 
-    They teach that an engine, rain or a neighbour's dog is no bird, which recordings of single birds never say.
+    They are examples of engines, rain or dogs without birds, which recordings of single birds do not contain.
 
     Args:
         scores: (windows, labels).
-        others: (windows,) score of the likeliest sound that is none of the labels.
-        quiet: no label may score higher.
+        other_scores: (windows,) score of the likeliest sound that is none of the labels.
+        quiet: highest score that a label may have.
 
     Returns:
         table of ``COLUMNS`` with target 0, a row for each label of such a window; its confidence is that of the other sound.
@@ -123,31 +119,29 @@ def negatives(scores, others, row_ids, labels, *, teacher, round=0, confidence=C
         ScoreError: as ``require_scores``.
     """
     require_scores(scores, row_ids, labels, teacher)
-    require_scores(np.reshape(others, (-1, 1)), row_ids, ["(other sounds)"], teacher)
-    others = np.asarray(others, float)
-    is_negative = (others > confidence) & (np.asarray(scores).max(axis=1, initial=0.0) <= quiet)
+    require_scores(np.reshape(other_scores, (-1, 1)), row_ids, ["(other sounds)"], teacher)
+    other_scores = np.asarray(other_scores, float)
+    is_negative = (other_scores > confidence) & (np.asarray(scores).max(axis=1, initial=0.0) <= quiet)
     chosen = np.repeat(is_negative[:, None], len(labels), axis=1)
-    surety = np.broadcast_to(others[:, None], chosen.shape)
-    return _table(chosen, np.zeros(chosen.shape), surety, row_ids, labels, "negative", "teacher", teacher, round)
+    confidences = np.broadcast_to(other_scores[:, None], chosen.shape)
+    return _table(chosen, np.zeros(chosen.shape), confidences, row_ids, labels, "negative", "teacher", teacher, round)
 
 
-def from_people(truth, row_ids, labels):
-    """What people wrote down, as a table: confidence 1, of both presence (target 1) and absence (target 0).
+def from_annotations(truth, row_ids, labels):
+    """Labels of human annotators: confidence 1 for both presence (target 1) and absence (target 0).
 
     Args:
-        truth: (windows, labels) of 1 and 0; NaN where nobody said.
+        truth: (windows, labels) of 1 and 0; NaN where nothing was annotated.
     """
     truth = np.asarray(truth, float)
-    sure = np.ones_like(truth)
-    return _table(~np.isnan(truth), truth, sure, row_ids, labels, "human", "human", "", 0)
+    return _table(~np.isnan(truth), truth, np.ones_like(truth), row_ids, labels, "human", "human", "", 0)
 
 
 def merge(tables):
-    """Put labels from everywhere together, one row for a label of a window.
+    """Merge tables of labels into one row per window and label.
 
-    People are believed before teachers, whoever says that a bird is there before who says that none is, hard labels before soft ones,
-    and then who is surer. Where several agree on it, all are named, joined by ``+``. Labels of rare species, which only one teacher
-    knows, come to those that others gave the same window.
+    Human labels win over hard labels, these over soft ones, these over negatives; within a kind the highest confidence wins. Where
+    several teachers gave a label of the winning kind, all are named, joined by ``+``.
 
     Args:
         tables: list of tables of ``COLUMNS``.
@@ -159,58 +153,62 @@ def merge(tables):
     if not tables:
         return _empty()
     together = pd.concat(tables, ignore_index=True)
-    rank = together["kind"].map({kind: place for place, kind in enumerate(KINDS)})
-    order = pd.DataFrame({"rank": rank, "surety": -together["confidence"]}).sort_values(["rank", "surety"], kind="stable").index
+    rank = together["kind"].map({kind: number for number, kind in enumerate(KINDS)})
+    order = pd.DataFrame({"rank": rank, "doubt": -together["confidence"]}).sort_values(["rank", "doubt"], kind="stable").index
     together = together.loc[order]
     keys = ["row_id", "label"]
     best = together.drop_duplicates(keys)
     agreeing = together.merge(best[[*keys, "kind"]], on=[*keys, "kind"])
     agreeing = agreeing[agreeing["teacher"] != ""]
-    named = agreeing.groupby(keys)["teacher"].agg(lambda names: "+".join(dict.fromkeys(names)))
+    teachers = agreeing.groupby(keys)["teacher"].agg(lambda names: "+".join(dict.fromkeys(names)))
     best = best.set_index(keys)
-    best["teacher"] = named.reindex(best.index).fillna("")
+    best["teacher"] = teachers.reindex(best.index).fillna("")
     return best.reset_index()[COLUMNS].sort_values(keys, kind="stable").reset_index(drop=True)
 
 
-def as_arrays(table, row_ids, labels):
-    """Labels as a student learns them.
+# Labels as arrays
 
-    A kept window is known whole: a label that nobody gave it has target 0.
+
+def as_arrays(table, row_ids, labels):
+    """Labels as training arrays. In a labelled window, a label without a row has target 0.
 
     Args:
-        table: of ``COLUMNS``, one row for a label of a window.
-        row_ids: of the windows wanted; windows and labels outside are left out.
+        table: of ``COLUMNS``, one row per window and label.
+        row_ids: of the windows wanted; rows of other windows and labels are ignored.
 
     Returns:
-        (targets, confidences, is_known): (windows, labels) float32; (windows,) float32, the highest of the window; and (windows,) bool,
-        whether somebody said anything about it.
+        (targets, confidences, is_labelled): (windows, labels) float32; (windows,) float32, the highest of the window; and (windows,)
+        bool, whether the window has any label.
     """
-    settled = as_settled(table, row_ids, labels)
+    targets = as_targets(table, row_ids, labels)
     rows = pd.Index(row_ids).get_indexer(table["row_id"])
     confidences = np.zeros(len(row_ids), np.float32)
     np.maximum.at(confidences, rows[rows >= 0], table["confidence"].to_numpy(np.float32)[rows >= 0])
-    return np.nan_to_num(settled), confidences, ~np.isnan(settled).all(axis=1)
+    return np.nan_to_num(targets), confidences, ~np.isnan(targets).all(axis=1)
 
 
-def as_settled(table, row_ids, labels):
-    """The targets of a table, (windows, labels) float32, NaN where it says nothing."""
-    settled = np.full((len(row_ids), len(labels)), np.nan, np.float32)
+def as_targets(table, row_ids, labels):
+    """The targets of a table, (windows, labels) float32, NaN where it has no row."""
+    targets = np.full((len(row_ids), len(labels)), np.nan, np.float32)
     rows, columns = pd.Index(row_ids).get_indexer(table["row_id"]), pd.Index(labels).get_indexer(table["label"])
-    there = (rows >= 0) & (columns >= 0)
-    settled[rows[there], columns[there]] = table["target"].to_numpy(np.float32)[there]
-    return settled
+    is_wanted = (rows >= 0) & (columns >= 0)
+    targets[rows[is_wanted], columns[is_wanted]] = table["target"].to_numpy(np.float32)[is_wanted]
+    return targets
 
 
-def duties(labels_of, classes, general):
-    """Who answers for which label: the general teachers for all that they know, the project's own for the rest.
+# Labels from several teachers
+
+
+def assign_teachers(labels_of, classes, general):
+    """Which teachers label which species: general teachers those that they know, the project's own teachers the rest.
 
     Args:
         labels_of: {teacher: its labels}.
         classes: the project's labels.
-        general: teachers that learnt from far more recordings than this project has, see ``teachers.GENERAL``.
+        general: names of teachers trained on far more recordings than this project has, see ``teachers.GENERAL``.
 
     Returns:
-        DataFrame, ``label`` and ``teachers``: the names of those who answer, joined by ``+``; "" where nobody knows the label.
+        DataFrame, ``label`` and ``teachers``: names joined by ``+``; "" where no teacher knows the label.
     """
     rows = []
     for label in classes:
@@ -219,16 +217,16 @@ def duties(labels_of, classes, general):
     return pd.DataFrame(rows, columns=["label", "teachers"])
 
 
-def from_teachers(windows, scores, others, labels_of, duties, *, confidence=CONFIDENCE, quiet=0.1, round=0):
-    """All rules at once: hard labels of every teacher for the labels that it answers for, and negative windows.
+def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confidence=CONFIDENCE, quiet=0.1, round=0):
+    """Hard labels of every teacher for the labels assigned to it, and negative windows, merged.
 
-    A window is negative only if no teacher hears a label in it for which it answers.
+    A window is negative only if no teacher scores a label assigned to it above ``quiet``.
 
     Args:
         windows: with ``row_id``.
-        scores, others: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teachers.hear_all``.
+        scores, other_scores: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teachers.predict_all``.
         labels_of: {teacher: its labels}.
-        duties: from ``duties``.
+        assignment: from ``assign_teachers``.
 
     Returns:
         table of ``COLUMNS``, as of ``merge``.
@@ -237,26 +235,45 @@ def from_teachers(windows, scores, others, labels_of, duties, *, confidence=CONF
         ScoreError: as ``require_scores``.
     """
     row_ids = windows["row_id"].tolist()
-    answering = {row.label: row.teachers.split("+") for row in duties.itertuples()}
-    tables, heard = [], np.zeros(len(row_ids))
+    assigned = {row.label: row.teachers.split("+") for row in assignment.itertuples()}
+    options = {"round": round, "confidence": confidence}
+    tables, highest = [], np.zeros(len(row_ids))
     for name, labels in labels_of.items():
-        mine = [column for column, label in enumerate(labels) if name in answering.get(label, ())]
-        named = [labels[column] for column in mine]
-        tables.append(hard(scores[name][:, mine], row_ids, named, teacher=name, round=round, confidence=confidence))
-        heard = np.maximum(heard, scores[name][:, mine].max(axis=1, initial=0.0))
-    answered = [label for label, names in answering.items() if names != [""]]
-    most_heard = np.repeat(heard[:, None], len(answered), axis=1)
+        columns = [column for column, label in enumerate(labels) if name in assigned.get(label, ())]
+        own = scores[name][:, columns]
+        tables.append(hard(own, row_ids, [labels[column] for column in columns], teacher=name, **options))
+        highest = np.maximum(highest, own.max(axis=1, initial=0.0))
+    known = [label for label, names in assigned.items() if names != [""]]
+    highest = np.repeat(highest[:, None], len(known), axis=1)
     for name in labels_of:
-        tables.append(
-            negatives(most_heard, others[name], row_ids, answered, teacher=name, round=round, confidence=confidence, quiet=quiet)
-        )
+        tables.append(negatives(highest, other_scores[name], row_ids, known, teacher=name, quiet=quiet, **options))
     return merge(tables)
 
 
+# Summaries
+
+
+def confident(table, min_target=0.5):
+    """The rows that say whether a species is present: targets of a half and more, and negatives."""
+    return table[(table["target"] >= min_target) | (table["kind"] == "negative")]
+
+
 def summary(table):
-    """How many labels each species got, from whom: ``label, kind, origin, teacher, round, windows, confidence`` (the mean)."""
+    """Labelled windows by species and provenance: ``label, kind, origin, teacher, round, windows, confidence`` (the mean)."""
     keys = ["label", "kind", "origin", "teacher", "round"]
     return table.groupby(keys, as_index=False).agg(windows=("row_id", "nunique"), confidence=("confidence", "mean"))
+
+
+def describe(table, classes):
+    """A sentence about labels: how many windows have one, and which species have no positive label."""
+    present = set(table.loc[table["target"] >= 0.5, "label"])
+    missing = [label for label in classes if label not in present]
+    listed = ", ".join(missing[:10]) + f" and {len(missing) - 10} more" * (len(missing) > 10)
+    return (
+        f"{table['row_id'].nunique()} windows have labels; {len(classes) - len(missing)} of {len(classes)} species are labelled as present"
+        + f", not {listed}: soundscapes add nothing to these." * bool(missing)
+        + "." * (not missing)
+    )
 
 
 def _table(chosen, targets, confidences, row_ids, labels, kind, origin, teacher, round):

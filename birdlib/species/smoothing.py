@@ -1,7 +1,7 @@
-"""Scores of windows: which parts of a soundscape are listened to, and how their scores become those of the windows.
+"""Smoothing of submissions: which spans of a soundscape are predicted, and how their scores become those of its windows.
 
-Windows and parts are lists of (start_s, end_s); scores are (parts, classes) or (windows, classes) of one soundscape, in the order of
-time, so nothing here reaches from one soundscape into another.
+Windows and spans are lists of (start_s, end_s); scores are (spans, classes) or (windows, classes) of one soundscape, in the order of
+time, so no soundscape influences another.
 """
 
 import numpy as np
@@ -21,21 +21,21 @@ def numbers(text):
         raise ValueError(f"{text!r} is not a list of numbers such as '-1.25,1.25'") from error
 
 
-def parts(windows, hop_s=0.0, shifts_s=()):
-    """What to listen to so that each window has a score: itself, parts that overlap it, and all these shifted in time.
+def spans(windows, hop_s=0.0, shifts_s=()):
+    """The spans to predict for the scores of windows: the windows, spans that overlap them, and all these shifted in time.
 
-    Parts are as long as a window and begin every ``hop_s``. A window's score is the mean of those that overlap it, each counting
-    by the seconds they share: with half a window's hop, 1/4, 1/2, 1/4. Shifted parts ("test-time augmentation") count as much as those
-    in place; one that would begin before the first window or after the last is moved there.
+    Spans are as long as a window and begin every ``hop_s``. A window's score is the mean of the spans that overlap it, weighted by the
+    seconds of overlap: with a hop of half a window, 1/4, 1/2, 1/4. Shifted spans ("test-time augmentation") have the same weight as
+    those in place; they are clipped to begin between the first window's start and the last one's.
 
     Args:
         windows: of one soundscape, side by side, from ``birdclef.windows``.
-        hop_s: from one part to the next, at most a window; 0: a window, so that parts do not overlap.
+        hop_s: from one span to the next, at most a window; 0: a window, so that spans do not overlap.
         shifts_s: seconds, e.g. (-1.25, 1.25).
 
     Returns:
-        (parts, shares): list of (start_s, end_s), ascending, each once; sparse (windows, parts), whose rows sum to 1: the windows'
-        scores are ``shares @ scores of the parts``.
+        (spans, weights): list of (start_s, end_s), ascending, each once; sparse (windows, spans), whose rows sum to 1: the windows'
+        scores are ``weights @ scores of the spans``.
 
     Raises:
         ValueError: if the hop is longer than a window, or negative.
@@ -50,16 +50,16 @@ def parts(windows, hop_s=0.0, shifts_s=()):
     starts_s = np.arange(0.0, begins_s[-1] + 1e-6, hop_s)
     reach = int(np.ceil(window_s / hop_s))
     near = np.round(begins_s / hop_s).astype(int)[:, None] + np.arange(-reach, reach + 1)  # (windows, candidates)
-    shared_s = np.maximum(0.0, window_s - np.abs(begins_s[:, None] - near * hop_s)) * ((near >= 0) & (near < len(starts_s)))
-    ways = [np.clip(starts_s + shift_s, 0.0, begins_s[-1]) for shift_s in (0.0, *shifts_s)]
-    all_s, place = np.unique(np.round(np.concatenate(ways), 6), return_inverse=True)
-    shares = shared_s / shared_s.sum(axis=1, keepdims=True) / len(ways)
-    windows_of, candidates = np.nonzero(shares)
-    columns = [place[way * len(starts_s) + near[windows_of, candidates]] for way in range(len(ways))]
-    values = np.tile(shares[windows_of, candidates], len(ways))
-    cells = (np.tile(windows_of, len(ways)), np.concatenate(columns))
-    together = scipy.sparse.csr_array((values, cells), (len(windows), len(all_s)))  # a sum where a cell is there twice
-    return [(float(start_s), float(start_s + window_s)) for start_s in all_s], together
+    overlap_s = np.maximum(0.0, window_s - np.abs(begins_s[:, None] - near * hop_s)) * ((near >= 0) & (near < len(starts_s)))
+    shifted_s = [np.clip(starts_s + shift_s, 0.0, begins_s[-1]) for shift_s in (0.0, *shifts_s)]
+    all_s, column_of = np.unique(np.round(np.concatenate(shifted_s), 6), return_inverse=True)
+    weights = overlap_s / overlap_s.sum(axis=1, keepdims=True) / len(shifted_s)
+    rows, candidates = np.nonzero(weights)
+    columns = [column_of[shift * len(starts_s) + near[rows, candidates]] for shift in range(len(shifted_s))]
+    values = np.tile(weights[rows, candidates], len(shifted_s))
+    cells = (np.tile(rows, len(shifted_s)), np.concatenate(columns))
+    weights = scipy.sparse.csr_array((values, cells), (len(windows), len(all_s)))  # adds up cells that occur twice
+    return [(float(start_s), float(start_s + window_s)) for start_s in all_s], weights
 
 
 def smooth(scores, weights=SMOOTHING):
@@ -67,8 +67,8 @@ def smooth(scores, weights=SMOOTHING):
 
     Args:
         scores: (windows, classes) of one soundscape.
-        weights: an odd number of them, of the windows before, of the window itself and of those after. At the ends those of neighbours that
-            are not there are left out, and the others sum to 1.
+        weights: an odd number of them, of the windows before, of the window itself and of those after. At the ends those of missing
+            neighbours are left out, and the others sum to 1.
 
     Returns:
         (windows, classes) float32; constant scores stay as they are.
@@ -83,19 +83,19 @@ def smooth(scores, weights=SMOOTHING):
     scores = np.asarray(scores)
     total, weight = np.zeros(scores.shape), np.zeros((len(scores), 1))
     for offset in range(-middle, middle + 1):  # of the neighbour
-        there = slice(max(0, -offset), max(0, len(scores) - max(0, offset)))
-        neighbour = slice(max(0, offset), max(0, len(scores) - max(0, -offset)))
-        total[there] += weights[offset + middle] * scores[neighbour]
-        weight[there] += weights[offset + middle]
+        rows = slice(max(0, -offset), max(0, len(scores) - max(0, offset)))
+        neighbours = slice(max(0, offset), max(0, len(scores) - max(0, -offset)))
+        total[rows] += weights[offset + middle] * scores[neighbours]
+        weight[rows] += weights[offset + middle]
     return (total / weight).astype(np.float32)
 
 
 def top_n(scores, n=1):
-    """Scale each species by how sure its surest windows are: p'[w, c] = p[w, c] * mean of the n highest p[., c] of the soundscape.
+    """Scale each species by its highest windows: p'[w, c] = p[w, c] * mean of the n highest p[., c] of the soundscape.
 
-    A species that is surely somewhere in a soundscape is likelier in its other windows too. After "Tackling Domain Shift in Bird Audio
+    A species that is certain somewhere in a soundscape is likelier in its other windows too. After "Tackling Domain Shift in Bird Audio
     Classification via Transfer Learning and Semi-Supervised Distillation: A Case Study on BirdCLEF+ 2025" (2025), second there, with
-    n = 1. Ranks of windows within a soundscape stay; what is compared across soundscapes changes. The results are no probabilities.
+    n = 1. Ranks of windows within a soundscape stay; ranks across soundscapes change. The results are no probabilities.
 
     Args:
         scores: (windows, classes) of one soundscape, in [0, 1].
@@ -109,8 +109,8 @@ def top_n(scores, n=1):
     return (scores * np.sort(scores, axis=0)[-n:].mean(axis=0)).astype(np.float32)
 
 
-def finish(scores, groups, smoothing=(), n_top=0):
-    """Smooth and scale the scores of many soundscapes, each for itself.
+def postprocess(scores, groups, smoothing=(), n_top=0):
+    """Smooth and scale the scores of many soundscapes, each on its own.
 
     Args:
         scores: (windows, classes).

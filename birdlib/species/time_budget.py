@@ -1,7 +1,7 @@
-"""Deadline: whether all the soundscapes can be heard in time, and what to leave away when they cannot.
+"""Time budget: whether all soundscapes can be predicted in time, and what to drop when they cannot.
 
-Seconds are those of a clock ``now`` that is handed in, any function that gives ascending seconds. A way to listen costs some seconds
-for each minute of audio, measured as it goes; where the projected finish passes the budget, the next, cheaper way of the plan is taken.
+Seconds are those of a clock ``now`` that is handed in, any function that gives ascending seconds. The cost of an inference config, in
+seconds per minute of audio, is measured as it goes; where the projected finish exceeds the budget, the next, cheaper config is taken.
 """
 
 import dataclasses
@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 
 _MARGIN = 0.1  # of the budget, kept for the end: writing, checking, a file that takes longer
-_RECENT = 15  # files whose median cost tells what the next will cost
+_N_RECENT = 15  # files whose median cost is the expected cost of the next
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """A way to listen.
+class InferenceConfig:
+    """How soundscapes are predicted.
 
     Attributes:
-        what: in words, what was left away last.
-        hop_s, shifts_s: as in ``window_scores.parts``.
+        description: in words, what was dropped last.
+        hop_s, shifts_s: as in ``smoothing.spans``.
         denoise: whether sound is denoised as the classifier's training recordings were.
-        members: places of those that are asked, see ``members.facts``.
+        members: ids of the members, see ``inference.load_config``.
     """
 
-    what: str
+    description: str
     hop_s: float
     shifts_s: tuple
     denoise: bool
@@ -34,30 +34,31 @@ class Way:
 
 
 def plan(members, hop_s=0.0, shifts_s=(), denoise=False):
-    """Ways to listen, each cheaper than the one before: shifts and overlap go first, then denoising, then members one by one.
+    """Inference configs, each cheaper than the one before: shifts and overlap are dropped first, then denoising, then members one by one.
 
     Args:
-        members: {place: name}, the cheapest first; that one stays.
-        denoise: whether there is any.
+        members: {member_id: name}, in the order in which they are kept; the first is never dropped.
+        denoise: whether the members use denoising.
 
     Returns:
-        list of ``Way``, the first with everything. After the last there is only the prior.
+        list of ``InferenceConfig``, the first with everything. After the last there is only the prior.
     """
-    ways = [Way("everything", hop_s, tuple(shifts_s), denoise, tuple(members))]
+    configs = [InferenceConfig("everything", hop_s, tuple(shifts_s), denoise, tuple(members))]
     if hop_s or shifts_s:
-        ways.append(dataclasses.replace(ways[-1], what="no test-time shifts, no overlap", hop_s=0.0, shifts_s=()))
+        configs.append(dataclasses.replace(configs[-1], description="no test-time shifts, no overlap", hop_s=0.0, shifts_s=()))
     if denoise:
-        what = "no denoising, though the classifier learnt from denoised sound"
-        ways.append(dataclasses.replace(ways[-1], what=what, denoise=False))
-    for place in list(members)[:0:-1]:
-        ways.append(dataclasses.replace(ways[-1], what=f"without {members[place]}", members=ways[-1].members[:-1]))
-    return ways
+        description = "no denoising, though the classifier was trained on denoised sound"
+        configs.append(dataclasses.replace(configs[-1], description=description, denoise=False))
+    for member_id in list(members)[:0:-1]:
+        fewer = configs[-1].members[:-1]
+        configs.append(dataclasses.replace(configs[-1], description=f"without {members[member_id]}", members=fewer))
+    return configs
 
 
 def spent_s(since_s):
-    """Seconds that a run has taken: since ``since_s`` of ``time.monotonic``, or since the start of this process, where its life counts.
+    """Seconds that a run has taken: since ``since_s`` of ``time.monotonic``, or on Kaggle since the start of this process.
 
-    It counts in a Kaggle session that runs a notebook from its start; an open notebook may have waited for its reader for hours.
+    The life of the process counts in a Kaggle session that runs a notebook from its start; an open notebook may have been idle for hours.
     """
     stat = Path("/proc/self/stat")
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch" or not stat.is_file():
@@ -67,38 +68,38 @@ def spent_s(since_s):
     return max(0.0, up_s - began_ticks / os.sysconf("SC_CLK_TCK"))
 
 
-class Deadline:
-    """The clock of a run over many files.
+class TimeBudget:
+    """The time budget of a run over many files.
 
     Args:
-        ways: from ``plan``.
+        configs: from ``plan``.
         minutes: of audio in all.
         budget_min: of the whole run.
         spent_s: before now.
-        margin: share of the budget that the plan keeps free.
+        margin: share of the budget that is kept free.
         now: the clock.
     """
 
-    def __init__(self, ways, minutes, budget_min, spent_s=0.0, margin=_MARGIN, now=time.monotonic):
-        self.ways, self.minutes, self.budget_s, self.now = ways, minutes, 60.0 * budget_min, now
+    def __init__(self, configs, minutes, budget_min, spent_s=0.0, margin=_MARGIN, now=time.monotonic):
+        self.configs, self.minutes, self.budget_s, self.now = configs, minutes, 60.0 * budget_min, now
         self.until_s = (1.0 - margin) * self.budget_s
         self.began_s = now() - spent_s
-        self.step, self.n_files, self.n_prior, self.taken = 0, 0, 0, []
-        self._costs = {}  # way: [seconds per minute of audio of each file]
+        self.step, self.n_files, self.n_prior, self._taken = 0, 0, 0, []
+        self._costs = {}  # step: [seconds per minute of audio of each file]
 
     @property
-    def way(self):
-        """The way to listen to the next file."""
-        return self.ways[self.step]
+    def config(self):
+        """The inference config of the next file."""
+        return self.configs[self.step]
 
     def spent_s(self):
         """Seconds since the run began."""
         return self.now() - self.began_s
 
     def cost(self):
-        """Seconds for a minute of audio now: the median of recent files; None while no file was heard in this way."""
+        """Seconds per minute of audio: the median of recent files; None while no file had this config."""
         costs = self._costs.get(self.step)
-        return float(np.median(costs[-_RECENT:])) if costs else None
+        return float(np.median(costs[-_N_RECENT:])) if costs else None
 
     def finish_s(self):
         """Projected seconds of the whole run, or None."""
@@ -106,43 +107,43 @@ class Deadline:
         return None if cost is None else self.spent_s() + cost * self.minutes
 
     def expect(self, seconds, minutes):
-        """Take note of what a first file cost before the run; it is not counted as heard."""
+        """Record the cost of a file that was timed before the run; it does not count as done."""
         self._costs.setdefault(self.step, []).append(seconds / minutes)
-        self._turn()
+        self._update()
 
-    def heard(self, seconds, minutes):
-        """Take note of a file, and turn to the next way where the projection asks for it."""
+    def add(self, seconds, minutes):
+        """Record a file, and take the next config where the projection exceeds the budget."""
         self._costs.setdefault(self.step, []).append(seconds / minutes)
         self.n_files += 1
         self.minutes -= minutes
-        self._turn()
+        self._update()
 
-    def left_out(self, minutes, is_late=True):
-        """A file was not heard: there was no time for it, or it is none; it counts no more."""
+    def skip(self, minutes, is_late=True):
+        """Record a file that needs no more time: ``is_late`` if there was none left for it."""
         self.minutes -= minutes
         self.n_prior += is_late
 
     def has_time_for(self, minutes):
-        """Whether a file of so many minutes can be heard before the budget ends; one of unknown cost may be tried."""
+        """Whether a file of so many minutes fits into the budget; at unknown cost it may be tried."""
         return self.spent_s() + (self.cost() or 0.0) * minutes < self.until_s
 
-    def sentence(self):
-        """What is projected, in words."""
+    def describe(self):
+        """The projection in words."""
         finish_s, budget_min = self.finish_s(), self.budget_s / 60.0
         if finish_s is None:
             return f"{self.spent_s() / 60.0:.1f} of {budget_min:g} minutes are spent"
         return f"{self.cost():.2f} s per minute of audio: projected to finish at {finish_s / 60.0:.1f} of {budget_min:g} minutes"
 
     def steps(self):
-        """The steps that were taken, in words, a list of str."""
-        told = [
-            f"{self.ways[step].what}: after {n_files} files, {spent_s / 60.0:.1f} min, finish projected at {finish_s / 60.0:.1f} min"
-            for step, n_files, spent_s, finish_s in self.taken
+        """What was dropped, in words, a list of str."""
+        steps = [
+            f"{self.configs[step].description}: after {n_files} files, {spent_s / 60.0:.1f} min, finish projected at {finish_s / 60.0:.1f} min"
+            for step, n_files, spent_s, finish_s in self._taken
         ]
-        return told + [f"the prior: {self.n_prior} files for which there was no time"] * (self.n_prior > 0)
+        return steps + [f"the prior: {self.n_prior} files for which there was no time"] * (self.n_prior > 0)
 
-    def _turn(self):
+    def _update(self):
         finish_s = self.finish_s()
-        if finish_s > self.until_s and self.step + 1 < len(self.ways):
+        if finish_s > self.until_s and self.step + 1 < len(self.configs):
             self.step += 1
-            self.taken.append((self.step, self.n_files, self.spent_s(), finish_s))
+            self._taken.append((self.step, self.n_files, self.spent_s(), finish_s))

@@ -11,7 +11,7 @@ from birdlib.species import ensembles
 TRUTH = np.eye(4)[np.arange(40) % 4]
 
 
-def listener(rng, skill):
+def member(rng, skill):
     return 1 / (1 + np.exp(-(skill * (TRUTH - 0.5) + rng.standard_normal(TRUTH.shape))))
 
 
@@ -21,9 +21,9 @@ def rng():
 
 
 @pytest.mark.parametrize("rule", ensembles.RULES)
-def test_two_that_agree_keep_their_order(rule, rng):
-    """Twins say together what each says alone, so no ranking within a species changes."""
-    alone = listener(rng, 2.0)
+def test_equal_members_keep_the_ranking(rule, rng):
+    """Combining a member with itself changes no ranking within a species."""
+    alone = member(rng, 2.0)
     kept = json.loads(json.dumps(ensembles.keep([alone, alone], rule)))
     both = ensembles.combine([alone, alone], rule, kept)
     assert np.allclose(classification.roc_auc(TRUTH, both), classification.roc_auc(TRUTH, alone), atol=0.01)
@@ -31,82 +31,82 @@ def test_two_that_agree_keep_their_order(rule, rng):
 
 
 @pytest.mark.parametrize("rule", ensembles.RULES)
-def test_a_window_does_not_depend_on_the_others(rule, rng):
-    members = [listener(rng, 2.0), listener(rng, 1.0)]
+def test_a_windows_score_does_not_depend_on_other_windows(rule, rng):
+    members = [member(rng, 2.0), member(rng, 1.0)]
     kept = ensembles.keep(members, rule)
-    one = ensembles.combine([some[7:8] for some in members], rule, kept)
-    assert np.array_equal(one, ensembles.combine(members, rule, kept)[7:8])
+    alone = ensembles.combine([scores[7:8] for scores in members], rule, kept)
+    assert np.array_equal(alone, ensembles.combine(members, rule, kept)[7:8])
 
 
-def test_by_rank_a_shy_member_counts_as_much(rng):
-    """A thousandth of every score is as sure as the whole, only shyer: by rank, nothing changes but for the ends."""
-    first, second = listener(rng, 2.0), listener(rng, 2.0)
-    bold = ensembles.combine([first, second], "rank", ensembles.keep([first, second], "rank"))
-    shy = ensembles.combine([first, second / 1000], "rank", ensembles.keep([first, second / 1000], "rank"))
-    assert np.allclose(bold, shy, atol=0.02)
+def test_rank_gives_members_of_low_scores_equal_weight(rng):
+    """Scores divided by a thousand keep their ranks, so only the ends change."""
+    first, second = member(rng, 2.0), member(rng, 2.0)
+    same = ensembles.combine([first, second], "rank", ensembles.keep([first, second], "rank"))
+    scaled = ensembles.combine([first, second / 1000], "rank", ensembles.keep([first, second / 1000], "rank"))
+    assert np.allclose(same, scaled, atol=0.02)
 
 
-def test_rank_tells_scores_apart_that_validation_never_reached():
+def test_rank_keeps_the_order_of_scores_outside_the_validation_range():
     kept = ensembles.keep([np.linspace(0.2, 0.5, 30)[:, None]], "rank")
-    asked = ensembles.combine([np.array([[0.05], [0.1], [0.6], [0.9]])], "rank", kept)
-    assert np.all(np.diff(asked[:, 0]) > 0)
+    ranks = ensembles.combine([np.array([[0.05], [0.1], [0.6], [0.9]])], "rank", kept)
+    assert np.all(np.diff(ranks[:, 0]) > 0)
 
 
-def test_the_least_is_what_all_hear():
+def test_min_takes_the_lowest_score():
     assert ensembles.combine([[[0.9, 0.2]], [[0.1, 0.8]]], "min").tolist() == [[pytest.approx(0.1), pytest.approx(0.2)]]
 
 
-def test_of_two_alike_the_cheaper_is_taken_alone(rng):
-    cheap = listener(rng, 3.0)
-    rule, names, table = ensembles.choose({"cheap": cheap, "dear": cheap.copy()}, TRUTH, np.arange(40), rng)
+def test_of_equal_members_the_cheaper_is_chosen_alone(rng):
+    cheap = member(rng, 3.0)
+    rule, names, table = ensembles.choose({"cheap": cheap, "costly": cheap.copy()}, TRUTH, np.arange(40), rng)
     assert (rule, names) == ("mean", ["cheap"]) and table["is_chosen"].sum() == 1
 
 
-def test_members_that_help_each_other_are_joined(rng):
-    """One knows only the first two species, the other the last two: neither can be done without."""
-    half = listener(rng, 8.0), listener(rng, 8.0)
+def test_complementary_members_are_joined(rng):
+    """One knows only the first two species, the other the last two: both are needed."""
+    half = member(rng, 8.0), member(rng, 8.0)
     half[0][:, 2:], half[1][:, :2] = rng.random((40, 2)), rng.random((40, 2))
     _, names, _ = ensembles.choose({"first": half[0], "last": half[1]}, TRUTH, np.arange(40), rng)
     assert names == ["first", "last"]
 
 
-def test_noise_is_not_taken_in(rng):
+def test_a_member_of_noise_is_not_chosen(rng):
     _, names, _ = ensembles.choose(
-        {"noise": rng.random(TRUTH.shape), "ear": listener(rng, 3.0)}, TRUTH, np.arange(40), rng
+        {"noise": rng.random(TRUTH.shape), "good": member(rng, 3.0)}, TRUTH, np.arange(40), rng
     )
-    assert names == ["ear"]
+    assert names == ["good"]
 
 
-def test_without_positives_the_first_is_taken(rng):
+def test_without_positives_the_first_member_is_chosen(rng):
     scores = {"first": rng.random((5, 3)), "second": rng.random((5, 3))}
     assert ensembles.choose(scores, np.zeros((5, 3)), np.arange(5), rng)[:2] == ("mean", ["first"])
     assert ensembles.choose_rule(scores, np.zeros((5, 3)), np.arange(5), rng)[:2] == ("mean", ["first", "second"])
 
 
-def test_members_that_are_settled_all_stay_and_the_rule_that_serves_them_is_found(rng):
-    """Each of two is sure of what the other doubts, and wrong: what both think likely is there. The least finds it, the mean does not."""
+def test_for_fixed_members_only_the_rule_is_chosen(rng):
+    """Each member has high wrong scores where the other's are low, so the minimum ranks correctly and the mean does not."""
     is_fooled = rng.random(TRUTH.shape) < 0.5
     scores = {"a": np.where(TRUTH == 1, 0.6, np.where(is_fooled, 1.0, 0.3)), "b": np.where(TRUTH == 1, 0.6, np.where(is_fooled, 0.3, 1.0))}
     rule, names, table = ensembles.choose_rule(scores, TRUTH, np.arange(40), rng)
     assert (rule, names, len(table)) == ("min", ["a", "b"], len(ensembles.RULES))
-    ear, noise = listener(rng, 3.0), rng.random(TRUTH.shape)
-    assert ensembles.choose_rule({"noise": noise, "ear": ear}, TRUTH, np.arange(40), rng)[1] == ["noise", "ear"]
-    assert ensembles.choose_rule({"ear": ear}, TRUTH, np.arange(40), rng)[:2] == ("mean", ["ear"])
+    good, noise = member(rng, 3.0), rng.random(TRUTH.shape)
+    assert ensembles.choose_rule({"noise": noise, "good": good}, TRUTH, np.arange(40), rng)[1] == ["noise", "good"]
+    assert ensembles.choose_rule({"good": good}, TRUTH, np.arange(40), rng)[:2] == ("mean", ["good"])
 
 
-def test_a_recording_is_not_ranked_among_those_of_its_own_group_when_rules_are_judged(rng):
-    """All eight of a morning are of one singer: how bold the first of them is changes nothing for the others."""
+def test_recordings_are_not_ranked_by_quantiles_of_their_own_group(rng):
+    """Eight recordings are of one singer: the score of the first changes no rank of the others."""
     groups = np.arange(40) // 8
-    folds, scores = ensembles._folds(groups, rng), {name: listener(rng, 1.0) for name in "ab"}
-    bolder = {name: np.where(np.arange(40)[:, None] == 0, 0.999, some) for name, some in scores.items()}
-    before, after = (ensembles._together(some, "rank", ["a", "b"], folds) for some in (scores, bolder))
+    folds, scores = ensembles._folds(groups, rng), {name: member(rng, 1.0) for name in "ab"}
+    higher = {name: np.where(np.arange(40)[:, None] == 0, 0.999, member) for name, member in scores.items()}
+    before, after = (ensembles._together(members, "rank", ["a", "b"], folds) for members in (scores, higher))
     assert np.array_equal(before[1:8], after[1:8]) and not np.allclose(before[8:], after[8:])
 
 
 @pytest.mark.parametrize(
-    ("scores", "rule", "told"),
+    ("scores", "rule", "message"),
     [([np.ones((2, 3))], "max", "max"), ([], "mean", "shape"), ([np.ones((2, 3))], "rank", "quantiles")],
 )
-def test_what_cannot_be_combined_is_refused(scores, rule, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_combinations_are_rejected(scores, rule, message):
+    with pytest.raises(ValueError, match=message):
         ensembles.combine(scores, rule)

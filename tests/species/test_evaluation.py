@@ -10,7 +10,7 @@ THRESHOLDS = dict.fromkeys("ab", np.full(3, 0.5))
 
 
 def scored(n=60):
-    """Three species, twenty groups; every third row of test repeats a recording that was learnt and is right."""
+    """Three species, twenty groups; every third row of test repeats a training recording and is correct."""
     splits = pd.DataFrame({"split": np.where(np.arange(n) % 6 == 0, "train", "test"), "group_id": np.arange(n) // 3})
     splits["is_repeated"] = (np.arange(n) % 3 == 1) & (splits["split"] == "test")
     labels = rng(3).integers(0, 3, n)
@@ -23,7 +23,7 @@ def figures_of(table):
     return table.drop(columns=["classifier", "rows", "n"])
 
 
-def test_intervals_hold_their_values():
+def test_intervals_contain_their_values():
     splits, truth, labels, scores = scored()
     table = evaluation.scores_table({"a": scores, "b": truth * 1.0}, splits, truth, labels, THRESHOLDS, rng())
     assert len(table) == 4
@@ -33,18 +33,18 @@ def test_intervals_hold_their_values():
     assert all(figure == [1.0, 1.0, 1.0] for figure in perfect)
 
 
-def test_rows_without_the_repeated_ones_really_leave_them_out():
+def test_repeated_rows_are_left_out():
     splits, truth, labels, scores = scored()
     table = evaluation.scores_table({"a": scores}, splits, truth, labels, THRESHOLDS, rng()).set_index("rows")
     is_test, is_repeated = (splits["split"] == "test").to_numpy(), splits["is_repeated"].to_numpy()
-    mine = is_test & ~is_repeated
-    assert table["n"].tolist() == [is_test.sum(), mine.sum()]
-    assert table.loc["test without repeated rows", "accuracy"][0] == classification.accuracy(labels[mine], scores[mine])
+    own = is_test & ~is_repeated
+    assert table["n"].tolist() == [is_test.sum(), own.sum()]
+    assert table.loc["test without repeated rows", "accuracy"][0] == classification.accuracy(labels[own], scores[own])
     assert table.loc["test", "accuracy"][0] > table.loc["test without repeated rows", "accuracy"][0]
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_a_test_of_repeated_rows_only_has_no_figures_without_them():
+def test_figures_without_any_own_row_are_nan():
     splits, truth, labels, scores = scored()
     splits = splits.assign(is_repeated=True)
     table = evaluation.scores_table({"a": scores}, splits, truth, labels, THRESHOLDS, rng())

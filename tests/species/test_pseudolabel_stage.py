@@ -10,7 +10,7 @@ import soundfile
 from birdlib import __main__, stages
 from birdlib.data.synthetic import sample
 from birdlib.models import pooling
-from birdlib.species import pseudolabels, soundscape_labels
+from birdlib.species import pseudolabels, soundscape_windows
 
 pytestmark = pytest.mark.slow
 SPECIES = ["cobflu1", "grebuz1", "grywag1", "9304482"]
@@ -18,7 +18,7 @@ QUICK = ["-p", "epochs=2", "-p", "n_rounds=1", "-p", "n_networks=1", "-p", "teac
 
 
 def make_data(folder):
-    """Four species of the sample, the others being in the taxonomy alone; soundscapes of 10 and 61 s, and three that are none."""
+    """Four species of the sample, the others being in the taxonomy alone; soundscapes of 10 and 61 s, and two that cannot be read."""
     taken = sample.ensure()
     shutil.copytree(taken, folder, ignore=shutil.ignore_patterns("images", "videos", "train_soundscapes", "test_soundscapes"))
     train = pd.read_csv(taken / "train.csv", dtype=str, keep_default_na=False)
@@ -41,7 +41,7 @@ def run(data, outputs, *options):
     return stages.receipt(outputs, "06_pseudolabel")["results"], outputs / "06_pseudolabel"
 
 
-def test_odd_and_broken_soundscapes_people_and_a_detector(tmp_path):
+def test_soundscapes_of_any_length_broken_files_annotations_and_a_detector(tmp_path):
     make_data(tmp_path / "data")
     quick = ["-p", "n_detectors=1", "-p", "detector_steps=2", "-p", "detector_epochs=1"]
     results, folder = run(tmp_path / "data", tmp_path / "out", *quick)
@@ -49,21 +49,21 @@ def test_odd_and_broken_soundscapes_people_and_a_detector(tmp_path):
     assert set(skipped["path"]) == {"empty.ogg", "page.ogg"} and results["soundscapes"] == 2 and results["windows"] == 15
     labels, classes = pd.read_parquet(folder / "labels.parquet"), sorted(SPECIES)
     assert list(labels.columns) == pseudolabels.COLUMNS
-    people = labels[labels["kind"] == "human"].set_index(["row_id", "label"])["target"]
-    assert people["short_5"].to_dict() == {label: float(label == "grywag1") for label in classes} and not people["short_10"].any()
+    annotated = labels[labels["kind"] == "human"].set_index(["row_id", "label"])["target"]
+    assert annotated["short_5"].to_dict() == {label: float(label == "grywag1") for label in classes} and not annotated["short_10"].any()
     unmatched = pd.read_csv(folder / "unmatched.csv", dtype=str)["label"]
     assert "detectors" in results["teachers"] and len(unmatched) == 8 and set(unmatched).isdisjoint(classes)
-    windows = soundscape_labels.read(tmp_path / "out", classes)  # as 07 reads them
+    windows = soundscape_windows.read(tmp_path / "out", classes)  # as 07 reads them
     slices = pooling.recording_slices(windows.patches)
     assert slices["recording_id"].tolist() == pd.read_parquet(folder / "windows.parquet")["row_id"].tolist()
     assert {"short_5", "short_10"} <= set(windows.table["row_id"]) and windows.targets.shape[1] == 4
 
 
-def test_where_nothing_can_be_read_the_recordings_are_what_there_is(tmp_path):
+def test_without_readable_soundscapes_recordings_alone_are_used(tmp_path):
     make_data(tmp_path / "data")
     for path in (tmp_path / "data" / "train_soundscapes").glob("*.flac"):
         path.unlink()
     results, folder = run(tmp_path / "data", tmp_path / "out")
     assert results["windows"] == 0 and results["best round"] == 0 and pd.read_parquet(folder / "labels.parquet").empty
-    assert soundscape_labels.read(tmp_path / "out", sorted(SPECIES)) is None
+    assert soundscape_windows.read(tmp_path / "out", sorted(SPECIES)) is None
     assert np.load(folder / "embeddings.npy").shape[0] == 0

@@ -11,25 +11,25 @@ from birdlib.species import inference, soundscape_predictions, time_budget
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
 PRIOR = [0.5, 0.3, 0.2]
-TOLD = {"rule": "mean", "kept": {}, "members": [".", "members/slow"], "classes": CLASSES, "prior": PRIOR}
+CONFIG = {"rule": "mean", "kept": {}, "members": [".", "members/slow"], "classes": CLASSES, "prior": PRIOR}
 
 
 class Member:
-    """Stands in for a member: a species is as likely as the span is loud; it may do worse."""
+    """In place of a member: scores are proportional to the loudness of the span; it may fail."""
 
     certificate, preprocessing = {}, {}
 
-    def __init__(self, name, place, fault=None):
-        self.name, self.place, self.fault, self.heard = name, place, fault, []
+    def __init__(self, name, member_id, fault=None):
+        self.name, self.member_id, self.fault, self.opened = name, member_id, fault, []
 
     def certify(self, path, spans, n_files):
         pass
 
-    def listen(self, path, denoise=True):
+    def open(self, path, denoise=True):
         waveform, rate_hz = audio_io.read(path)
-        self.heard.append(path.stem)
+        self.opened.append(path.stem)
 
-        def scores(spans):
+        def predict(spans):
             if isinstance(self.fault, Exception):
                 raise self.fault
             levels = [np.abs(waveform[round(start_s * rate_hz) : round(end_s * rate_hz)]).mean() for start_s, end_s in spans]
@@ -38,29 +38,29 @@ class Member:
                 found[-1, 1] = np.nan
             return found
 
-        return inference.Heard(len(waveform) / rate_hz, scores)
+        return inference.OpenFile(len(waveform) / rate_hz, predict)
 
 
 def soundscape(folder, name, loudness):
-    """A wav whose seconds are as loud as told."""
+    """A wav whose seconds have the given loudness."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.repeat(np.asarray(loudness, np.float32), RATE_HZ), RATE_HZ, subtype="FLOAT")
     return path
 
 
-def hear(paths, loaded, folder=None, seconds=1.0, budget_min=90, **options):
-    """Hear files on a machine where listening to one takes so many seconds."""
+def predict(paths, members, folder=None, seconds=1.0, budget_min=90, **options):
+    """Predict files on a machine that takes so many seconds for each."""
     clock = [0.0]
 
-    def now():  # is asked when a file begins and when it ends, so half of the seconds go by each time
+    def now():  # is called several times per file, so a part of the seconds passes each time
         clock[0] += seconds / 4
         return clock[0]
 
     files = soundscape_predictions.open_files(paths)
-    ways = time_budget.plan({member.place: member.name for member in loaded}, **options)
-    limit = time_budget.Deadline(ways, files["minutes"].sum(), budget_min, now=now)
-    return files, limit, *soundscape_predictions.hear_all(files, loaded, TOLD, limit, folder)
+    configs = time_budget.plan({member.member_id: member.name for member in members}, **options)
+    budget = time_budget.TimeBudget(configs, files["minutes"].sum(), budget_min, now=now)
+    return files, budget, *soundscape_predictions.predict_all(files, members, CONFIG, budget, folder)
 
 
 @pytest.fixture
@@ -74,55 +74,55 @@ def both():
 @pytest.mark.parametrize(("duration_s", "n_windows"), [(1, 1), (10, 2), (61, 13)])
 def test_files_of_any_length_get_a_row_for_each_window(tmp_path, both, duration_s, n_windows):
     path = soundscape(tmp_path, "H1.wav", [0.1] * duration_s)
-    files, _, scores, timings, skipped, _ = hear([path], both)
+    files, _, scores, timings, skipped, _ = predict([path], both)
     assert soundscape_predictions.row_ids(files) == ([f"H1_{5 * (i + 1)}" for i in range(n_windows)], ["H1"] * n_windows)
     assert scores.shape == (n_windows, 3) and skipped.empty
     assert timings["minutes"].tolist() == pytest.approx([duration_s / 60]) and not timings["is_prior"].any()
 
 
-def test_overlap_and_shifts_reach_the_windows(tmp_path, both):
-    """Loud in [5, 10) only: the window after it hears it through the part that begins at 7.5 s, by 1/4, half of which is loud."""
+def test_overlapping_spans_count_in_the_windows_scores(tmp_path, both):
+    """Loud in [5, 10) only: the window after it has 1/4 of the span that begins at 7.5 s, half of which is loud."""
     path = soundscape(tmp_path, "H1.wav", [0.0] * 5 + [0.8] * 5 + [0.0] * 10)
-    plain, overlapping = hear([path], both)[2], hear([path], both, hop_s=2.5)[2]
+    plain, overlapping = predict([path], both)[2], predict([path], both, hop_s=2.5)[2]
     assert plain[:, 0] == pytest.approx([0.0, 0.8, 0.0, 0.0])
     assert overlapping[2, 0] == pytest.approx(0.8 / 2 / 4) and overlapping[3, 0] == 0.0
 
 
-# Bad files, bad members and none
+# Broken files and members
 
 
-def test_a_corrupt_file_gets_the_prior_in_twelve_rows_and_a_line(tmp_path, both):
+def test_a_corrupt_file_gets_the_prior_in_twelve_rows_and_is_reported(tmp_path, both):
     good, bad = soundscape(tmp_path, "H1.wav", [0.1] * 10), tmp_path / "H2.ogg"
     bad.write_bytes(b"")
-    files, _, scores, timings, skipped, _ = hear([bad, good], both)
+    files, _, scores, timings, skipped, _ = predict([bad, good], both)
     row_ids, _ = soundscape_predictions.row_ids(files)
     assert row_ids == [f"H2_{5 * (i + 1)}" for i in range(12)] + ["H1_5", "H1_10"]
     assert np.allclose(scores[:12], PRIOR) and not np.allclose(scores[12:], PRIOR)
     assert skipped.to_numpy().tolist() == [["H2.ogg", "08_submit", "is empty (0 bytes)"]]
     birdclef.require_valid_submission(birdclef.submission(row_ids, scores, CLASSES), CLASSES, row_ids)
-    assert timings["seconds"].isna().tolist() == [True, False]  # what was not heard took no time that counts
+    assert timings["seconds"].isna().tolist() == [True, False]  # a file that was not predicted has no time
 
 
 @pytest.mark.parametrize("fault", ["NaN", RuntimeError("out of memory")])
-def test_a_member_without_finite_scores_is_left_out_by_name_of_member_and_file(tmp_path, fault):
+def test_a_member_without_finite_scores_is_left_out_and_reported(tmp_path, fault):
     path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
-    loaded = [Member("fast", "."), Member("slow", "members/slow", fault)]
-    _, _, scores, _, skipped, refused = hear([path], loaded)
-    assert np.array_equal(scores, hear([path], loaded[:1])[2]) and skipped.empty
+    members = [Member("fast", "."), Member("slow", "members/slow", fault)]
+    _, _, scores, _, skipped, refused = predict([path], members)
+    assert np.array_equal(scores, predict([path], members[:1])[2]) and skipped.empty
     assert refused[["soundscape", "member"]].to_numpy().tolist() == [["H1", "slow"]]
-    told = refused["reason"][0]
-    assert "score of tit in H1 from 5 s is nan" in told if fault == "NaN" else told == "RuntimeError: out of memory"
+    reason = refused["reason"][0]
+    assert "score of tit in H1 from 5 s is nan" in reason if fault == "NaN" else reason == "RuntimeError: out of memory"
 
 
-def test_where_no_member_has_scores_the_file_lands_with_the_prior(tmp_path):
+def test_a_file_without_scores_of_any_member_gets_the_prior(tmp_path):
     path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
-    _, _, scores, timings, skipped, refused = hear([path], [Member("fast", ".", "NaN")])
+    _, _, scores, timings, skipped, refused = predict([path], [Member("fast", ".", "NaN")])
     assert np.allclose(scores, PRIOR) and timings["is_prior"].all() and len(refused) == 1
     assert skipped["path"].tolist() == ["H1.wav"] and "fast: the score of tit" in skipped["reason"][0]
 
 
-def test_without_any_soundscape_the_file_is_empty_and_valid(tmp_path, both):
-    files, _, scores, timings, skipped, _ = hear([], both)
+def test_without_soundscapes_the_submission_is_empty_and_valid(tmp_path, both):
+    files, _, scores, timings, skipped, _ = predict([], both)
     row_ids, _ = soundscape_predictions.row_ids(files)
     assert row_ids == [] and scores.shape == (0, 3) and skipped.empty
     assert soundscape_predictions.projection(timings) == "no soundscape was timed"
@@ -136,96 +136,96 @@ def test_without_any_soundscape_the_file_is_empty_and_valid(tmp_path, both):
 # In time
 
 
-def test_every_file_has_rows_however_slow_the_machine(tmp_path, both):
+def test_every_file_has_rows_on_a_slow_machine(tmp_path, both):
     """A minute a file and four minutes in all: the slow member goes, then the last files get the prior."""
     paths = [soundscape(tmp_path, f"H{i}.wav", [0.1] * 5) for i in range(10)]
-    files, limit, scores, timings, _, _ = hear(paths, both, seconds=60.0, budget_min=4)
+    files, budget, scores, timings, _, _ = predict(paths, both, seconds=60.0, budget_min=4)
     assert len(scores) == len(soundscape_predictions.row_ids(files)[0]) == 10 and np.isfinite(scores).all()
-    assert timings["way"].iloc[0] == "everything" and "without slow" in timings["way"].tolist()
+    assert timings["config"].iloc[0] == "everything" and "without slow" in timings["config"].tolist()
     assert timings["is_prior"].iloc[-1] and np.allclose(scores[-1], PRIOR)
-    assert 0 < len(both[1].heard) < len(both[0].heard)
-    assert limit.steps()[-1] == f"the prior: {timings['is_prior'].sum()} files for which there was no time"
+    assert 0 < len(both[1].opened) < len(both[0].opened)
+    assert budget.steps()[-1] == f"the prior: {timings['is_prior'].sum()} files for which there was no time"
 
 
-def test_a_run_that_was_killed_goes_on(tmp_path, both):
+def test_an_interrupted_run_continues(tmp_path, both):
     paths = [soundscape(tmp_path, f"H{i}.wav", [0.1 * i] * 10) for i in range(3)]
-    undisturbed = hear(paths, both)[2]
+    undisturbed = predict(paths, both)[2]
 
     class Killed(BaseException):
         pass
 
     broken = [Member("fast", "."), Member("slow", "members/slow")]
-    broken[0].listen = lambda path, denoise: (_ for _ in ()).throw(Killed) if path == paths[2] else both[0].listen(path, denoise)
+    broken[0].open = lambda path, denoise: (_ for _ in ()).throw(Killed) if path == paths[2] else both[0].open(path, denoise)
     with pytest.raises(Killed):
-        hear(paths, broken, tmp_path / "parts")
+        predict(paths, broken, tmp_path / "parts")
     again = [Member("fast", "."), Member("slow", "members/slow")]
-    _, _, scores, timings, _, _ = hear(paths, again, tmp_path / "parts")
-    assert np.array_equal(scores, undisturbed) and again[0].heard == ["H2"]
+    _, _, scores, timings, _, _ = predict(paths, again, tmp_path / "parts")
+    assert np.array_equal(scores, undisturbed) and again[0].opened == ["H2"]
     assert timings["seconds"].isna().tolist() == [True, True, False]
 
 
-def test_what_part_of_the_ensemble_said_is_told_by_the_next_run_too(tmp_path):
+def test_failures_of_a_member_are_reported_by_the_next_run_too(tmp_path):
     path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
     for _ in range(2):
-        refused = hear([path], [Member("fast", "."), Member("slow", "members/slow", "NaN")], tmp_path / "parts")[-1]
+        refused = predict([path], [Member("fast", "."), Member("slow", "members/slow", "NaN")], tmp_path / "parts")[-1]
         assert refused["member"].tolist() == ["slow"]
 
 
-def test_a_full_disk_stops_no_listening(tmp_path, both, monkeypatch):
+def test_a_full_disk_does_not_stop_predictions(tmp_path, both, monkeypatch):
     def full(*_):
         raise runtime.FullDiskError("the disk is full")
 
     paths = [soundscape(tmp_path, f"H{i}.wav", [0.1] * 10) for i in range(2)]
     monkeypatch.setattr(store.EmbeddingStore, "put", full)
-    with pytest.warns(UserWarning, match="kept no more.*the disk is full"):
-        _, _, scores, timings, _, _ = hear(paths, both, tmp_path / "parts")
-    assert not timings["is_prior"].any() and np.array_equal(scores, hear(paths, both)[2])
+    with pytest.warns(UserWarning, match="no longer kept.*the disk is full"):
+        _, _, scores, timings, _, _ = predict(paths, both, tmp_path / "parts")
+    assert not timings["is_prior"].any() and np.array_equal(scores, predict(paths, both)[2])
 
 
-def test_the_fastest_member_comes_first_and_one_that_cannot_hear_last(tmp_path):
+def test_the_fastest_member_comes_first_and_a_failing_one_last(tmp_path):
     files = soundscape_predictions.open_files([tmp_path / "none.wav", soundscape(tmp_path, "H1.wav", [0.1] * 10)])
-    loaded = [Member("broken", "b", RuntimeError("no")), Member("whole", "w")]
-    way = time_budget.plan({"b": "broken", "w": "whole"})[0]
-    ready = soundscape_predictions.get_ready(loaded, files, TOLD, way)
+    members = [Member("broken", "b", RuntimeError("no")), Member("whole", "w")]
+    config = time_budget.plan({"b": "broken", "w": "whole"})[0]
+    ready = soundscape_predictions.prepare(members, files, CONFIG, config)
     assert ready["member"].tolist() == ["whole", "broken"] and np.isfinite(ready["seconds"]).tolist() == [True, False]
-    assert soundscape_predictions.get_ready(loaded, files[:1], TOLD, way)["seconds"].tolist() == [np.inf, np.inf]
+    assert soundscape_predictions.prepare(members, files[:1], CONFIG, config)["seconds"].tolist() == [np.inf, np.inf]
 
 
-def test_a_fast_member_that_validation_trusts_little_is_left_away_before_a_slow_one(tmp_path, monkeypatch):
+def test_a_poor_fast_member_is_dropped_before_a_good_slow_one(tmp_path, monkeypatch):
     """Seconds are 0.1, 0.2 and 0.3: the first is fast and poor, the others are as good as each other."""
     files = soundscape_predictions.open_files([soundscape(tmp_path, "H1.wav", [0.1] * 60)])
-    loaded = [Member(name, name) for name in ("poor", "good", "best")]
-    told = TOLD | {"validation": {"poor": 0.7, "good": 0.89, "best": 0.9}}
+    members = [Member(name, name) for name in ("poor", "good", "best")]
+    validated = CONFIG | {"validation": {"poor": 0.7, "good": 0.89, "best": 0.9}}
     ticks = iter([0.0, 0.1, 1.0, 1.2, 2.0, 2.3] * 2)
     monkeypatch.setattr(soundscape_predictions.time, "perf_counter", lambda: next(ticks))
-    way = time_budget.plan({name: name for name in ("poor", "good", "best")})[0]
-    assert soundscape_predictions.get_ready(loaded, files, told, way)["place"].tolist() == ["good", "best", "poor"]
-    assert soundscape_predictions.get_ready(loaded, files, TOLD, way)["place"].tolist() == ["poor", "good", "best"]
+    config = time_budget.plan({name: name for name in ("poor", "good", "best")})[0]
+    assert soundscape_predictions.prepare(members, files, validated, config)["member_id"].tolist() == ["good", "best", "poor"]
+    assert soundscape_predictions.prepare(members, files, CONFIG, config)["member_id"].tolist() == ["poor", "good", "best"]
 
 
-# What switches do
+# What the settings do
 
 
-def test_each_switch_is_compared_with_plain_windows(tmp_path, both):
-    """The crow is where it is loud. Smoothing is off, and so tried as it usually is; what is set is TopN alone."""
+def test_each_setting_is_compared_with_plain_windows(tmp_path, both):
+    """The crow is where it is loud. Smoothing is off, so it is tried with its default; TopN alone is set."""
     rng = np.random.default_rng(0)
     levels = rng.random((6, 4))
     files = soundscape_predictions.open_files([soundscape(tmp_path, f"H{i}.wav", np.repeat(row, 5)) for i, row in enumerate(levels)])
     truth = np.stack([levels.ravel() > 0.5, rng.random(24) > 0.5, np.zeros(24)], axis=1).astype(float)
-    way = time_budget.plan({".": "fast", "members/slow": "slow"})[0]
-    table = soundscape_predictions.compare_switches(files, both, TOLD, truth, way, (), 1, rng).set_index("windows")
+    config = time_budget.plan({".": "fast", "members/slow": "slow"})[0]
+    table = soundscape_predictions.compare_settings(files, both, CONFIG, truth, config, (), 1, rng).set_index("windows")
     assert table.index.tolist() == ["plain", "+ overlap", "+ shifts", "+ smoothing", "+ TopN", "as set"]
-    assert table.loc["plain", "change"] == (0.0, 0.0, 0.0) and table.loc["plain", "verdict"] == ""
+    assert table.loc["plain", "change"] == [0.0, 0.0, 0.0] and table.loc["plain", "verdict"] == ""
     assert table.loc["as set", "macro_auc"][0] == table.loc["+ TopN", "macro_auc"][0]
     for row in table.itertuples():
         assert row.change[0] == pytest.approx(row.macro_auc[0] - table.loc["plain", "macro_auc"][0])
-    assert table["verdict"].astype(bool).tolist() == [False] + [True] * 5  # of the first there is nothing to say
+    assert table["verdict"].astype(bool).tolist() == [False] + [True] * 5  # the first is the baseline
 
     (tmp_path / "H0.wav").write_bytes(b"")  # it was readable when its windows were counted
-    fewer = soundscape_predictions.compare_switches(files, both, TOLD, truth, way, (), 1, rng).set_index("windows")
-    others = soundscape_predictions.compare_switches(files.iloc[1:], both, TOLD, truth[4:], way, (), 1, rng).set_index("windows")
+    fewer = soundscape_predictions.compare_settings(files, both, CONFIG, truth, config, (), 1, rng).set_index("windows")
+    others = soundscape_predictions.compare_settings(files.iloc[1:], both, CONFIG, truth[4:], config, (), 1, rng).set_index("windows")
     assert [figure[0] for figure in fewer["macro_auc"]] == [figure[0] for figure in others["macro_auc"]]
-    assert soundscape_predictions.compare_switches(files.iloc[:1], both, TOLD, truth[:4], way, (), 1, rng).empty
+    assert soundscape_predictions.compare_settings(files.iloc[:1], both, CONFIG, truth[:4], config, (), 1, rng).empty
 
 
 # Which soundscapes
@@ -253,7 +253,7 @@ def test_the_test_set_comes_first_and_whole(tmp_path):
     assert [path.name for path in paths] == ["T0.wav", "T1.wav", "T2.wav"] and what == "3 test soundscapes"
 
 
-def test_an_empty_test_set_is_rehearsed_on_some_training_soundscapes(tmp_path):
+def test_an_empty_test_set_is_replaced_by_training_soundscapes(tmp_path):
     (tmp_path / "test_soundscapes").mkdir()
     for i in range(3):
         soundscape(tmp_path, f"train_soundscapes/H{i}.wav", [0.1])
@@ -261,7 +261,7 @@ def test_an_empty_test_set_is_rehearsed_on_some_training_soundscapes(tmp_path):
     assert [path.name for path in paths] == ["H0.wav", "H1.wav"] and what == "2 train soundscapes, a rehearsal"
 
 
-def test_without_soundscapes_test_recordings_stand_in_each_name_once(tmp_path):
+def test_without_soundscapes_test_recordings_are_used_each_stem_once(tmp_path):
     """a/2.wav and b/2.wav would both be rows 2_5, 2_10, ...: a submission must not have a row twice."""
     paths, what = soundscape_predictions.choose(tmp_path, RECORDINGS, 8)
     assert paths == [tmp_path / "a" / "2.wav", tmp_path / "a" / "3.wav"]
@@ -271,7 +271,7 @@ def test_without_soundscapes_test_recordings_stand_in_each_name_once(tmp_path):
         soundscape_predictions.choose(tmp_path, None, 8)
 
 
-# Truth and projection
+# Projection
 
 
 def test_the_projection_is_the_median_for_seven_hundred_minutes():
@@ -281,10 +281,8 @@ def test_the_projection_is_the_median_for_seven_hundred_minutes():
     assert soundscape_predictions.projection(timings) == sentence
 
 
-def test_truth_is_read_in_the_order_of_rows_and_classes(tmp_path):
-    """A numeric label stays text, NA is a label, a species outside the classes is left out, an unknown row is empty."""
-    (tmp_path / "truth.csv").write_text("row_id,birds\nH1_10,wren;22973\nH1_5,\nH1_15,NA;zander\n")
-    classes = ["22973", "NA", "wren"]
-    truth = soundscape_predictions.read_truth(tmp_path / "truth.csv", ["H1_5", "H1_10", "H1_15", "H9_5"], classes)
-    assert truth.tolist() == [[0, 0, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]]
-    assert soundscape_predictions.read_truth(tmp_path / "truth.csv", [], classes).shape == (0, 3)
+def test_settings_are_described_by_their_verdicts():
+    table = pd.DataFrame({"windows": ["plain", "+ shifts", "+ TopN"], "verdict": ["", "no difference seen", "helps"]})
+    assert soundscape_predictions.describe_settings(table) == "Against plain windows, no difference seen: + shifts; helps: + TopN."
+    assert "too few soundscapes" in soundscape_predictions.describe_settings(table.assign(verdict=""))
+    assert "not known" in soundscape_predictions.describe_settings(table[:0])
