@@ -8,7 +8,7 @@ from birdlib.video import images, tracking
 
 
 class Colours:
-    """In place of a network: what it says of a crop is its mean colour."""
+    """In place of a network: the mean colour of a crop."""
 
     def __init__(self):
         self.n_seen = 0

@@ -22,21 +22,21 @@ def tone(hz, n_samples, level):
 
 
 def recording(bird, place, seed=0, duration_s=2.0):
-    """A bird sings in the middle half of a recording made in a place that hums and hisses."""
+    """A song in the middle half of a recording, over the hum and hiss of a location."""
     n = int(duration_s * RATE_HZ)
     waveform = hiss(n, seed) + tone(PLACES_HZ[place], n, 0.02)
     waveform[n // 4 : 3 * n // 4] += tone(SONGS_HZ[bird], n // 2, 0.3)
     return waveform
 
 
-def listen_for(pitches_hz):
-    """An ear that hears only which of some pitches there is."""
+def embedder_of(pitches_hz):
+    """An embedder of the energy at some pitches only."""
 
-    def hear(waveform):
+    def embed(waveform):
         bands = [(hz - 150.0, hz + 150.0) for hz in pitches_hz.values()]
         return np.log(1e-9 + np.array([noise.band_powers(waveform, RATE_HZ, band).mean() for band in bands]))
 
-    return hear
+    return embed
 
 
 def rms(waveform):
@@ -44,7 +44,7 @@ def rms(waveform):
 
 
 def test_quiet_stretches_hold_no_song():
-    """The song is 30 times as loud as the place."""
+    """The song is 30 times as loud as the background."""
     waveform = recording("ann", "bob")
     stretches = voice_evaluation._quiet(waveform, RATE_HZ)
     place = recording("ann", "bob")[: RATE_HZ // 4]
@@ -103,10 +103,10 @@ def recorded():
 
 def swap(recorded, pitches_hz, **options):
     waveforms, birds, sessions = recorded
-    hear = listen_for(pitches_hz)
-    vectors = [hear(waveform) for waveform in waveforms]
+    embed = embedder_of(pitches_hz)
+    vectors = [embed(waveform) for waveform in waveforms]
     rng = np.random.default_rng(0)
-    return voice_evaluation.swap_backgrounds(waveforms.__getitem__, hear, vectors, birds, sessions, RATE_HZ, rng=rng, **options)
+    return voice_evaluation.swap_backgrounds(waveforms.__getitem__, embed, vectors, birds, sessions, RATE_HZ, rng=rng, **options)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_predictions_from_the_song_follow_the_bird(judged):
 
 
 def test_predictions_from_the_location_follow_the_background(judged):
-    """And would look just as good on the recordings as they are."""
+    """Although it is as accurate on the original recordings."""
     assert share(judged["place"], "as recorded", "the bird") == 1.0
     assert share(judged["place"], "own background", "the bird") == 1.0
     assert share(judged["place"], "other background", "the background's bird") == 1.0

@@ -13,7 +13,7 @@ def rng(seed=0):
 
 
 def flock(n_birds, n_each, noise, seed=0, dim=32):
-    """Sightings of birds that differ, and whose they are; the birds take turns."""
+    """Embeddings of different birds, and the bird of each; the birds alternate."""
     numbers = rng(seed)
     birds = np.tile(np.arange(n_birds), n_each)
     return unit(unit(numbers.normal(size=(n_birds, dim)))[birds] + noise * numbers.normal(size=(len(birds), dim))), birds
@@ -47,7 +47,7 @@ def test_no_item_gives_no_cluster_and_one_item_gives_one(n):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_clusters_do_not_depend_on_the_order_of_the_items(seed):
-    """Noise as large as the birds' differences makes many close calls; copies of a sighting make ties."""
+    """Noise as large as the birds' differences; copies of items make ties."""
     vectors, _ = flock(6, 4, noise=0.2, seed=seed)
     vectors = np.concatenate([vectors, vectors[:5]])
     apart = np.triu(rng(seed).random((len(vectors), len(vectors))) < 0.1, k=1)
@@ -71,7 +71,7 @@ def test_ties_are_resolved_alike_in_any_order():
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 1.0, 2.0])
 def test_must_not_link_pairs_are_never_in_one_cluster(threshold):
-    """However alike they are, and however many sightings could join them."""
+    """At any similarity, and with any number of items between them."""
     vectors, _ = flock(3, 10, noise=0.1)
     apart = np.triu(rng().random((30, 30)) < 0.2, k=1)
     apart |= apart.T
@@ -182,7 +182,7 @@ def test_unknown_pairs_do_not_count_for_the_threshold():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_miss_rate_equals_false_accept_rate_at_the_threshold(seed):
-    """And the share is the equal error rate as it is told elsewhere. There are ties."""
+    """And both equal ``classification.equal_error_rate``. There are ties."""
     same, different = rng(seed).normal(0.4, 0.1, 60).round(2), rng(seed + 9).normal(0.6, 0.1, 200).round(2)
     values, relations = np.concatenate([same, different]), np.repeat([1, -1], [60, 200])
     threshold, error_rate, n_pairs = clustering.choose_threshold(values, relations)
@@ -211,24 +211,18 @@ def test_track_halves_are_same_pairs_and_tracks_in_one_frame_are_different_pairs
     halves, relations, tracks = clustering.validation_pairs(vectors, [0] * 6 + [1, 1, 2], times_s, pairs_apart(3, (0, 1)))
     assert tracks.tolist() == [0, 0, 1, 1, 2]
     assert np.allclose(halves, at_degrees(2, 20, 90, 80, 50), atol=1e-5)
-    assert relations.tolist() == [
-        [1, 1, -1, -1, 0],
-        [1, 1, -1, -1, 0],
-        [-1, -1, 1, 1, 0],
-        [-1, -1, 1, 1, 0],
-        [0, 0, 0, 0, 1],
-    ]
+    assert relations.tolist() == [[1, 1, -1, -1, 0]] * 2 + [[-1, -1, 1, 1, 0]] * 2 + [[0, 0, 0, 0, 1]]
 
 
 def test_labels_give_relations_unless_a_shared_frame_contradicts():
-    """Tracks 0 and 1 bear one name but were seen at once: nothing is known of the two."""
+    """Tracks 0 and 1 have one label but are in one frame: their relation is unknown."""
     labels = ["bill", "bill", "bill", "jane", ""]
     _, relations, _ = clustering.validation_pairs(at_degrees(*range(5)), range(5), [0] * 5, pairs_apart(5, (0, 1)), labels)
     assert relations[0].tolist() == [1, 0, 1, -1, 0] and relations[4].tolist() == [0, 0, 0, 0, 1]
 
 
 def test_open_set_threshold_keeps_the_false_accept_rate():
-    """Over many draws of 40 others, the share of newcomers of the same kind that come as near as the threshold."""
+    """Over many samples of 40 others, the share of new birds of the same distribution within the threshold."""
     numbers = rng()
     for false_accept in (0.05, 0.1, 0.3):
         taken = []
@@ -239,7 +233,7 @@ def test_open_set_threshold_keeps_the_false_accept_rate():
 
 
 def test_open_set_threshold_of_few_birds_is_below_all_distances():
-    """Of three others, none may come as near as the threshold, and without any there is none."""
+    """With three others none is within the threshold; without others it is NaN."""
     threshold = clustering.open_set_threshold([0.7, 0.5, 0.9], 0.01)
     assert threshold < 0.5 and threshold == pytest.approx(0.5)
     assert np.isnan(clustering.open_set_threshold([], 0.05))

@@ -6,7 +6,7 @@ from arrays import unit
 from birdlib.individuals import clustering, counts
 
 FILMS = ["a", "b", "c", "empty"]
-CASTS = [(0, 1), (1, 2), (3,)]  # which birds are in the films a, b and c
+CASTS = [(0, 1), (1, 2), (3,)]  # the birds of the films a, b and c
 
 
 def rng(seed=0):
@@ -18,13 +18,13 @@ def summary_of(rows):
 
 
 def crops_of(birds, noise, n_crops=6, seed=0, dim=32):
-    """Crops of tracks, ``birds`` being whose track each is."""
+    """(embeddings, crop_tracks) of tracks; ``birds`` is the bird of each."""
     centres = unit(rng(1).normal(size=(max(birds, default=0) + 1, dim)))[list(birds)].reshape(-1, dim)
     vectors = np.repeat(centres, n_crops, axis=0) + noise * rng(seed).normal(size=(n_crops * len(birds), dim))
     return unit(vectors) if len(birds) else np.zeros((0, dim)), np.repeat(np.arange(len(birds)), n_crops)
 
 
-@pytest.fixture(scope="module", params=[0.02, 0.15, 0.3], ids=["clear", "vague", "vain"])
+@pytest.fixture(scope="module", params=[0.02, 0.15, 0.3], ids=["clear", "noisy", "inseparable"])
 def world(request):
     """Three films, each bird of which is two tracks, and one film without birds; birds of one film are seen together."""
     recording_ids = [film for film, cast in zip(FILMS, CASTS, strict=False) for _ in cast for _ in range(2)]
@@ -184,7 +184,7 @@ def test_thresholds_of_few_tracks_vary_more():
 
 
 def test_a_track_drawn_twice_counts_its_pairs_twice(monkeypatch):
-    """The pair of its halves as often as it was drawn, pairs with another track as often as both were."""
+    """The weight of a pair of halves is the count of its track, of a pair of tracks the product of both counts."""
     embeddings, tracks = crops_of([0, 1, 2], noise=0.2)
     halves, relations, of_track = clustering.validation_pairs(embeddings, tracks, np.tile(range(6), 3), ~np.eye(3, dtype=bool))
     weighed = []

@@ -1,4 +1,4 @@
-"""Films are looked through once; what is amiss with one is told and stops nothing."""
+"""Films are tracked once; a faulty film is reported and does not stop the others."""
 
 import films_made
 import numpy as np
@@ -14,7 +14,7 @@ DARK, BRIGHT = 60, 220
 
 
 class Detector:
-    """Finds what is bright. Counts the films it looks through."""
+    """Detects bright pixels and counts its films."""
 
     key = "bright"
 
@@ -109,7 +109,7 @@ def test_crops_are_matched_to_tracks_in_any_order():
 
 
 def test_the_true_individual_of_a_track_has_most_matching_boxes():
-    """Of five boxes three lie on the wren, one on the tit, one on nobody; a second track meets no bird."""
+    """Of five boxes three match the wren, one the tit, one nothing; a second track matches no bird."""
     at = {"recording_id": "a", "y": 0.0, "width": 10.0, "height": 10.0}
     truth = pd.DataFrame([{**at, "individual_id": name, "time_s": t / 5, "x": x} for t in range(5) for name, x in (("wren", 0.0), ("tit", 50.0))])
     found = pd.DataFrame([{**at, "track": 1, "time_s": t / 5, "x": x, "score": 0.9} for t, x in enumerate((0.0, 1.0, 0.0, 50.0, 25.0))])
@@ -120,7 +120,7 @@ def test_the_true_individual_of_a_track_has_most_matching_boxes():
 
 
 def rows(**columns):
-    """Rows of the split table, nothing given but what is told."""
+    """Rows of the split table with defaults."""
     text = dict.fromkeys(["individual_id", "audio_path", "image_path", "video_path"], "")
     return pd.DataFrame({**text, "start_s": np.nan, "end_s": np.nan, **columns})
 
@@ -244,7 +244,7 @@ def test_perfect_identities_have_perfect_scores(made_truth):
 
 
 def test_a_wrong_identity_lowers_f1_and_a_false_track_is_counted(made_truth):
-    """The owl of b is said to be the tit of a: nobody is counted wrongly, but of two matches across films one is wrong. Then a leaf."""
+    """The owl of b is taken for the tit of a: counts are right, but one of two matches across films is wrong. Then a false track."""
     figures, _ = scored(seen_tracks(BIRDS), np.array([0, 1, 0, 1]), made_truth)
     assert figures["films counted right"] == "2 of 2" and figures["pairwise F1 across films"] == pytest.approx(2 / 3)
     leaf = seen_tracks([*BIRDS, ("b", "", 200.0)])

@@ -16,7 +16,7 @@ DIM, MAP = 8, (8, 8, 6)
 
 @pytest.fixture(scope="module")
 def backbone():
-    """A network of random weights, small enough to learn behind in seconds."""
+    """A small network of random weights."""
     import keras
 
     keras.utils.set_random_seed(1)
@@ -43,7 +43,7 @@ def ringed(rng, colour):
 
 
 def set_of(names, must_not_link, backbone=None, n_crops=4, seed=0):
-    """Tracks of ringed birds; without a backbone, what is seen is drawn by lot."""
+    """Tracks of ringed birds; without a backbone, features are random."""
     rng = np.random.default_rng(seed)
     of_track = np.repeat(np.arange(len(names)), n_crops)
     if backbone is None:
@@ -130,7 +130,7 @@ def test_a_subset_of_tracks_keeps_their_crops():
 
 
 def test_with_too_few_relations_the_encoder_is_standardised_but_not_trained(backbone):
-    """Two birds at once are no school. What the encoder sees has mean 0 then."""
+    """Two tracks are too few."""
     one = set_of(["", ""], together(2, (0, 1)))
     encoder, history, (halves, known, _) = track_datasets.train_early_fusion(one, backbone, rng=np.random.default_rng(0))
     assert len(history) == 0 and "validation" in history and halves.shape[0] == 4 and (known == -1).sum() == 8
@@ -146,7 +146,7 @@ def test_an_empty_set_gives_no_pairs(backbone):
 
 
 def test_training_separates_held_out_birds_by_their_rings(backbone):
-    """24 birds in two tracks each: those that were not learnt from are told apart better than before."""
+    """24 birds in two tracks each: average precision of the held-out ones improves."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -162,8 +162,8 @@ def test_training_separates_held_out_birds_by_their_rings(backbone):
 
 
 @pytest.fixture
-def untaught(monkeypatch):
-    """Training that teaches nothing: what it was given, of each call."""
+def untrained(monkeypatch):
+    """Replaces training: the arguments of each call."""
     given = []
 
     def fit(encoder, arrays, of_track, known, *, held_out, **_):
@@ -175,15 +175,15 @@ def untaught(monkeypatch):
 
 
 @pytest.mark.parametrize("names", [[""] * 9, ["anna"] * 5 + ["berta"] * 5], ids=["one beside all others", "two named birds"])
-def test_holding_out_leaves_pairs_of_different_birds(untaught, names):
-    """One bird is in a picture with each of eight others; or there are two birds with names. If it were held out, nobody would be left."""
+def test_holding_out_leaves_pairs_of_different_birds(untrained, names):
+    """One bird is in a frame with each of eight others, or there are two named birds: without it no pair of different birds is left."""
     apart = together(9, *((0, k) for k in range(1, 9))) if names[0] == "" else together(10)
     for seed in range(8):
         track_datasets.train(None, [set_of(names, apart, n_crops=2)], rng=np.random.default_rng(seed))
-    assert len(untaught) == 8 and all((known[~out][:, ~out] == -1).any() for known, out in untaught)
+    assert len(untrained) == 8 and all((known[~out][:, ~out] == -1).any() for known, out in untrained)
 
 
-def test_without_held_out_birds_all_pairs_are_returned(backbone, untaught):
+def test_without_held_out_birds_all_pairs_are_returned(backbone, untrained):
     one = set_of(["anna"] * 5 + ["berta"] * 5, together(10), n_crops=2)
     _, history, (_, known, _) = track_datasets.train_early_fusion(one, backbone, rng=np.random.default_rng(0))
     assert len(history) == 1 and len(known) == 20 and set(np.unique(known)) == {-1, 1}
@@ -238,7 +238,7 @@ def test_portraits_and_films_with_undecodable_sound_are_embedded_without_sound(s
 
 
 def test_sound_is_attributed_only_to_a_bird_that_is_alone(tmp_path):
-    """Silence for 2 s, then a tone: the bird that is alone then is heard, the one alone before is not, nor the one that never is."""
+    """Silence for 2 s, then a tone: only the bird that is alone during the tone has sound."""
     from birdlib.data.synthetic import acoustics, films
 
     rate_hz = acoustics.SAMPLE_RATE_HZ

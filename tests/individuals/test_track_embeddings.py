@@ -12,7 +12,7 @@ RED, BLUE, DARK = (250, 60, 60), (60, 60, 250), 40
 
 
 class Detector:
-    """Finds what is bright, each thing by itself, the faint ones too."""
+    """Detects connected bright regions, small ones with a low score."""
 
     def detect(self, images):
         return [self._detect(image) for image in images]
@@ -151,11 +151,11 @@ def test_other_files_are_embedded_as_by_the_stage(outputs, encoder):
 
 
 def test_the_minimum_score_of_the_stage_applies_to_other_files(outputs, encoder, monkeypatch):
-    """A box of .7 is a bird by a least score of .6 and none by one of .8."""
+    """A box of 0.7 counts with a minimum score of 0.6 and not with 0.8."""
     monkeypatch.setattr(Detector, "score", 0.7)
     photo = write(outputs / "photo.png", scene((RED, 8)))
-    for least, n_birds in ((0.6, 1), (0.8, 0)):
-        keep(outputs, "early_fusion", encoder, min_score=least)
+    for min_score, n_birds in ((0.6, 1), (0.8, 0)):
+        keep(outputs, "early_fusion", encoder, min_score=min_score)
         assert len(track_embeddings.from_stage(outputs)[0](photo)) == n_birds
 
 
@@ -170,7 +170,7 @@ def test_settings_of_an_older_version_raise(outputs, encoder):
 
 
 def test_the_key_depends_on_the_weights_not_on_the_file(outputs, encoder):
-    """A .keras file tells when it was written."""
+    """A .keras file holds the time of writing."""
     keep(outputs, "early_fusion", encoder)
     path = outputs / "09_count" / track_embeddings._ENCODER
     key, before = track_embeddings.from_stage(outputs)[1], runtime.digest_file(path)

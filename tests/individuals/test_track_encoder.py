@@ -42,7 +42,7 @@ def test_only_attributed_sound_changes_the_vector():
 
 
 def test_local_features_count_at_any_position():
-    """It is the most of a detector that counts: the same map, rolled, is the same bird."""
+    """Detectors are max-pooled: a rolled map gives the same vector."""
     features, maps = seen(3)
     rolled = features, np.roll(maps, (1, 2), axis=(1, 2))
     other = features, -maps
@@ -52,7 +52,7 @@ def test_local_features_count_at_any_position():
 
 
 def test_the_encoder_works_with_local_features_only():
-    """Where the end of the network is not asked, there are no last features."""
+    """Without the backbone's last features."""
     alone = track_encoder.encoder(0, MAP, has_sound=False)
     features, maps = seen(5)
     track_encoder.standardise(alone, (features[:, :0], maps))
@@ -61,7 +61,7 @@ def test_the_encoder_works_with_local_features_only():
 
 
 def test_standardisation_removes_the_scale_of_inputs():
-    """Features a hundred times as large and far from 0 say the same."""
+    """Scaled and shifted features give the same vectors."""
     import keras
 
     plain = track_encoder.encoder(DIM, MAP, has_sound=False)

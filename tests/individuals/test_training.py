@@ -21,12 +21,8 @@ def test_tracks_in_one_frame_are_different_and_all_others_unknown():
 
 
 def test_labels_give_same_and_different_and_missing_labels_unknown():
-    assert relations(together(4), ["anna", "anna", "berta", ""]).tolist() == [
-        [1, 1, -1, 0],
-        [1, 1, -1, 0],
-        [-1, -1, 1, 0],
-        [0, 0, 0, 1],
-    ]
+    table = relations(together(4), ["anna", "anna", "berta", ""])
+    assert table.tolist() == [[1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 1]]
 
 
 def test_one_label_twice_in_a_frame_raises():
@@ -57,13 +53,11 @@ def loss_of(known, rows, embeddings):
 
     vectors = np.asarray(embeddings, np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return float(
-        keras.ops.convert_to_numpy(identity_training.relation_loss(known)(np.array(rows, np.float32), vectors))
-    )
+    return float(keras.ops.convert_to_numpy(identity_training.relation_loss(known)(np.array(rows, np.float32), vectors)))
 
 
 def test_unknown_relations_do_not_change_the_loss():
-    """Tracks 0 and 1 are known to be two; track 2 may be either, so where it lies does not matter."""
+    """Tracks 0 and 1 are different; the relations of track 2 are unknown, so its vector does not matter."""
     known = relations(together(3, (0, 1)))
     pair = [[1, 0], [0.8, 0.6], [0.5, 0.8], [0, 1]]
     anywhere = [loss_of(known, [0, 0, 1, 1, 2], [*pair, at]) for at in ([1, 0], [0, 1], [-1, 0])]
@@ -79,7 +73,7 @@ def test_the_loss_is_lower_for_separated_birds():
 
 
 def test_the_loss_averages_the_crops_of_a_track():
-    """A crop that says little costs nothing where the mean of the track is right."""
+    """An uninformative crop costs nothing where the mean of the track is right."""
     import keras
 
     known = relations(together(2, (0, 1)))
@@ -93,22 +87,12 @@ def test_the_loss_averages_the_crops_of_a_track():
 
 
 def test_birds_of_a_batch_are_similar():
-    """Red birds are told from red birds, and yellow ones from yellow ones: the colours of the map say which those are."""
+    """Batches hold red birds or green ones: similarity comes from the colours of the map."""
     maps = np.zeros((60, 2, 2, 3), np.float16)
     maps[::2, ..., 0] = maps[1::2, ..., 1] = 1
     known = relations(np.zeros((60, 60), bool), [f"bird {k % 30}" for k in range(60)])
-    batches = identity_training.RelationBatches(
-        {"features": np.zeros((60, 1)), "map": maps},
-        np.arange(60),
-        known,
-        np.ones(60, bool),
-        [],
-        8,
-        2,
-        1,
-        0.0,
-        np.random.default_rng(0),
-    )
+    arrays, options = {"features": np.zeros((60, 1)), "map": maps}, (8, 2, 1, 0.0)  # tracks, crops, steps, sound dropout
+    batches = identity_training.RelationBatches(arrays, np.arange(60), known, np.ones(60, bool), [], *options, np.random.default_rng(0))
     _, tracks = batches[0]
     assert tracks.shape == (16,) and len(set(tracks)) == 8
     assert len({track % 30 for track in tracks}) == 4 and len({track % 2 for track in tracks}) == 1
@@ -119,13 +103,11 @@ def test_average_precision_is_one_for_separated_and_chance_for_equal_vectors():
     right = np.repeat(np.eye(2, dtype=np.float32), 4, axis=0)
     assert identity_training.average_precision(right, of_track, known) == 1.0
     same = np.tile(np.float32([1, 0]), (8, 1))
-    assert identity_training.average_precision(same, of_track, known) == pytest.approx(
-        2 / 6
-    )  # pairs of one bird among all
+    assert identity_training.average_precision(same, of_track, known) == pytest.approx(2 / 6)  # same pairs among all
 
 
 def birds(rng, n_birds, n_crops=6):
-    """Crops of birds that differ in 3 of 12 features, while the light differs much more, in the 9 others."""
+    """Crops of birds that differ in 3 of 12 features; the 9 others are noise of larger variance."""
     marks = rng.normal(size=(n_birds, 3))
     features = rng.normal(0, 3, (2 * n_birds, n_crops, 12))
     features[:, :, :3] = np.repeat(marks, 2, axis=0)[:, None] + rng.normal(0, 0.2, (2 * n_birds, n_crops, 3))
@@ -177,12 +159,8 @@ def test_the_encoder_has_the_weights_of_the_best_epoch(trained):
 def test_the_sound_encoder_is_trained_and_without_validation_the_last_epoch_is_kept():
     rng = np.random.default_rng(0)
     features, of_track, names = birds(rng, 3)
-    arrays = {
-        "features": features,
-        "map": no_map(len(features)),
-        "spectrogram": rng.random((6, 125, 128), dtype=np.float32),
-        "has_sound": np.arange(6) % 2 == 0,
-    }
+    arrays = {"features": features, "map": no_map(len(features))}
+    arrays |= {"spectrogram": rng.random((6, 125, 128), dtype=np.float32), "has_sound": np.arange(6) % 2 == 0}
     encoder = track_encoder.encoder(DIM, MAP, out_dim=8)
     before = encoder.get_layer("audio_encoder").get_weights()
     history = identity_training.fit(
@@ -195,10 +173,5 @@ def test_the_sound_encoder_is_trained_and_without_validation_the_last_epoch_is_k
 def test_training_without_different_birds_raises_with_a_remedy():
     encoder = track_encoder.encoder(DIM, MAP, out_dim=8, has_sound=False)
     with pytest.raises(IdentityTrainingError, match="in one frame"):
-        identity_training.fit(
-            encoder,
-            {"features": np.zeros((4, 12), np.float32), "map": no_map(4)},
-            [0, 0, 1, 1],
-            relations(together(2)),
-            rng=np.random.default_rng(0),
-        )
+        arrays = {"features": np.zeros((4, 12), np.float32), "map": no_map(4)}
+        identity_training.fit(encoder, arrays, [0, 0, 1, 1], relations(together(2)), rng=np.random.default_rng(0))

@@ -49,7 +49,7 @@ def test_recordings_without_sound_and_repeated_ones_are_left_out():
     assert len(voice_evaluation.select_singers(table.assign(audio_path=np.where(table["individual_id"] == "wren 0", "", "x.wav")))) == 0
 
 
-# judge
+# evaluate
 
 
 def song(bird, number, rng):
@@ -59,8 +59,8 @@ def song(bird, number, rng):
     return (note + 0.002 * rng.standard_normal(RATE_HZ)).astype(np.float32)
 
 
-class Listener:
-    """Hears how much there is in five bands, and nothing else: two patches of a waveform."""
+class Embedder:
+    """Embeds the energy in five bands: two equal patches of a waveform."""
 
     sample_rate_hz = RATE_HZ
 
@@ -73,14 +73,14 @@ class Listener:
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     """Stages 02 and 03 of five wrens, whose notes differ: (folder, singers)."""
-    monkeypatch.setattr(embedders, "load", lambda *_: Listener())
+    monkeypatch.setattr(embedders, "load", lambda *_: Embedder())
     singers, rng = voice_evaluation.select_singers(splits(*WRENS)), np.random.default_rng(0)
     stages.finish(stages.start("01_split", tmp_path), {"root": "."})
     cleaned, found = stages.start("02_clean", tmp_path), []
     for number, row in singers.iterrows():
         waveform = song(int(row["individual_id"][-1]), number % 4, rng)
         soundfile.write(cleaned.folder / f"{row['recording_id']}.wav", waveform, RATE_HZ, subtype="FLOAT")
-        found.append(Listener().embed(waveform)[0])
+        found.append(Embedder().embed(waveform)[0])
     singers[["recording_id", "audio_path"]].to_parquet(cleaned.folder / "recordings.parquet")
     stages.finish(cleaned, {})
     embedded = stages.start("03_embed", tmp_path, embedder="yamnet", octave_down=True, backend="auto")
@@ -106,7 +106,7 @@ def test_birds_with_distinct_notes_are_identified(outputs):
 
 
 def test_predictions_follow_the_note_over_another_background(outputs):
-    """All backgrounds are one hiss, so nobody is lured by it."""
+    """All backgrounds are the same noise."""
     folder, singers = outputs
     _, shares, _ = judge(folder, singers, n_swapped=6)
     assert set(shares["kind"]) == set(voice_evaluation.KINDS) and (shares["n"] == 6).all()
