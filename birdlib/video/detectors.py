@@ -59,12 +59,8 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
     except weights.MissingWeightsError as error:
         if name != "auto":
             raise
-        warnings.warn(
-            "the motion detector is used: it needs a fixed camera and detects no birds in photos, nor birds that sit "
-            f"still ({error})",
-            DetectorWarning,
-            stacklevel=2,
-        )
+        limits = "it needs a fixed camera and detects no birds in photos, nor birds that sit still"
+        warnings.warn(f"the motion detector is used: {limits} ({error})", DetectorWarning, stacklevel=2)
         return _MotionDetector(min_score)
     return _NetworkDetector(source, n_tiles, min_score, n_threads)
 
@@ -80,29 +76,12 @@ class _NetworkDetector:
         self._source, self._idle = source, queue.SimpleQueue()  # opened networks that no thread uses
 
     def detect(self, images):
-        """Detect birds in images.
-
-        Args:
-            images: list of (height, width, 3) uint8, RGB, of any sizes.
-
-        Returns:
-            A list with the boxes of each, (n, 5) float32.
-        """
+        """The boxes, (n, 5) float32, of each of a list of (height, width, 3) uint8 RGB images of any sizes."""
         with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
             return list(pool.map(self._detect, images))
 
     def detect_film(self, path, rate_hz=5.0, start_s=0.0, end_s=None):
-        """Detect birds in a film of any length in constant memory.
-
-        Args:
-            path, rate_hz, start_s, end_s: as in ``video.io.frames``.
-
-        Yields:
-            (time_s, image, boxes): seconds of the film, (height, width, 3) uint8 RGB, (n, 5) float32.
-
-        Raises:
-            VideoError: as ``video.io.frames``.
-        """
+        """Yield (time_s, image, boxes), in constant memory; arguments and errors as in ``video.io.frames``."""
         with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
             waiting = collections.deque()  # one image a thread, and one that has been decoded meanwhile
             for time_s, image in video_io.frames(path, rate_hz, start_s, end_s):
@@ -139,15 +118,9 @@ class _MotionDetector:
         self.key = runtime.digest({"name": self.name, "min_score": min_score, "recipe": motion.RECIPE})
 
     def detect(self, images):
-        """Not possible in single images.
-
-        Raises:
-            DetectorError: always.
-        """
-        raise DetectorError(
-            "motion detects birds in films only; for photos, download the weights of efficientdet_lite2: "
-            "python -m birdlib weights --fetch"
-        )
+        """Always raises DetectorError: single images do not show motion."""
+        remedy = "download the weights of efficientdet_lite2: python -m birdlib weights --fetch"
+        raise DetectorError(f"motion detects birds in films only; for photos, {remedy}")
 
     def detect_film(self, path, rate_hz=5.0, start_s=0.0, end_s=None):
         """As the networks' ``detect_film``."""

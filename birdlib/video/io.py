@@ -292,8 +292,8 @@ def _since_start_s(picture, pts, time_base):
 
 def _duration_s(container, picture):
     """The duration in the header, 0 if there is none; an edit list may make the whole shorter than its images."""
-    durations_s = [float((picture.duration or 0) * picture.time_base), (container.duration or 0) / 1e6]
-    return min((duration_s for duration_s in durations_s if duration_s), default=0.0)
+    durations_s = float((picture.duration or 0) * picture.time_base), (container.duration or 0) / 1e6
+    return min(filter(None, durations_s), default=0.0)
 
 
 def _warn(path, what, damage, missing_s=0.0):

@@ -20,21 +20,13 @@ _IMPOSSIBLE = 1e6
 
 @dataclasses.dataclass
 class Observation:
-    """A bird in one image.
-
-    Attributes:
-        time_s: of the image.
-        box: (4 or more,).
-        at_edge: whether the box touches the edge of the image, where birds come and go.
-        colours: (8, 8, 8), from ``colour_histogram``.
-        crop, quality: as in ``track_crops``.
-    """
+    """A bird in one image."""
 
     time_s: float
     box: np.ndarray
-    at_edge: bool
-    colours: np.ndarray
-    crop: np.ndarray | None
+    at_edge: bool  # of the image, where birds come and go
+    colours: np.ndarray  # (8, 8, 8), from ``colour_histogram``
+    crop: np.ndarray | None  # as in ``track_crops``
     quality: float
 
 

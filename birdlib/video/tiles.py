@@ -17,14 +17,10 @@ _MAX_INSIDE = 0.7  # of the smaller of two boxes: with more, it is a part of the
 
 
 def layout(width, height, n_tiles):
-    """The whole image, and for ``n_tiles`` > 1 overlapping tiles of about square shape that cover it.
-
-    Args:
-        width, height: in pixels.
-        n_tiles: along the longer side; 1 gives the whole only.
+    """The whole image, and for ``n_tiles`` > 1 (along the longer side) overlapping, about square tiles that cover it.
 
     Returns:
-        list of (x, y, width, height), ints.
+        list of (x, y, width, height), ints, in pixels.
     """
     whole = [(0, 0, width, height)]
     if n_tiles == 1:
@@ -41,12 +37,7 @@ def _cuts(length, n):
 
 
 def truncated_by(boxes, tile, width, height):
-    """Which boxes the edge of a tile may have truncated: they end where the tile does, and the image does not.
-
-    Args:
-        boxes: (n, 5) float32, in pixels of the tile.
-        tile: x, y, width, height.
-        width, height: of the image.
+    """Which boxes, in pixels of the tile, end where the tile (x, y, width, height) does, and the image does not.
 
     Returns:
         (n, 4) bool: at the left, top, right, bottom.

@@ -102,12 +102,7 @@ class BestCrops:
 
 
 def write(selected, folder, name):
-    """Write crops as JPEG.
-
-    Args:
-        selected: list of (quality, time_s, crop), from ``BestCrops.select``.
-        folder: of the stage.
-        name: of the track: a path below ``folder``, to which a number is added.
+    """Write the crops of ``BestCrops.select`` as JPEG to ``folder / name``, to which a number is added.
 
     Returns:
         list of (time_s, path, quality), the path relative to ``folder``.

@@ -1,4 +1,4 @@
-"""What tests of films need: films written picture by picture, and what is seen of them."""
+"""Films for tests, written image by image, and readers of them."""
 
 from fractions import Fraction
 
@@ -13,28 +13,18 @@ RATE_HZ = 8000
 
 
 def grey(n, width=64, height=48):
-    """One picture a level: 10, 30, 50 ... and again, which the encoder does not blur into each other."""
+    """Images of the levels 10, 30, 50 ... and again, which the encoder keeps apart."""
     return [np.full((height, width, 3), 10 + 20 * (k % 12), np.uint8) for k in range(n)]
 
 
 def levels(shown):
-    """What ``grey`` counted, of (time, image) pairs."""
+    """The numbers of ``grey`` images in (time, image) pairs."""
     return [round((float(image.mean()) - 10) / 20) for _, image in shown]
 
 
-def film(
-    path,
-    images,
-    times_ms,
-    *,
-    sound=None,
-    sound_starts_s=0.0,
-    codecs=("libx264", "pcm_s16le"),
-    tick_ms=1,
-    rate_hz=RATE_HZ,
-    **options,
-):
-    """Write a film; ``sound`` is (channels, samples); ``options`` for the container and its pictures."""
+def film(path, images, times_ms, *, sound=None, sound_starts_s=0.0, codecs=("libx264", "pcm_s16le"), tick_ms=1,
+         rate_hz=RATE_HZ, **options):  # fmt: skip
+    """Write a film; ``sound`` is (channels, samples); ``options`` are those of the container and the encoder."""
     of_container = {name: options.pop(name) for name in ("live", "movflags") if name in options}
     with av.open(str(path), "w", options=of_container) as container:
         picture = container.add_stream(codecs[0], rate=10)
@@ -61,7 +51,7 @@ def film(
 
 
 def steady(path, n=20, **options):
-    """``n`` pictures, ten a second."""
+    """``n`` images, ten a second."""
     return film(path, grey(n), range(0, 100 * n, 100), **options)
 
 
@@ -76,14 +66,14 @@ def times(shown):
     return [time_s for time_s, _ in shown]
 
 
-def heard(path, sample_rate_hz=None):
+def read_sound(path, sample_rate_hz=None):
     """The whole soundtrack and its rate."""
     sample_rate_hz = sample_rate_hz or video_io.probe(path).sample_rate_hz
     return np.concatenate(list(video_io.soundtrack(path, sample_rate_hz))), sample_rate_hz
 
 
 def read_mot(path, rate_hz):
-    """The table of tracks that ``tracks.write_mot`` wrote as text."""
+    """The table of tracks that ``tracking.write_mot`` wrote."""
     lines = pd.read_csv(path, header=None)
     columns = {"recording_id": path.stem, "track": lines[1], "time_s": (lines[0] - 1) / rate_hz}
     found = pd.DataFrame(columns | {name: lines[2 + k] for k, name in enumerate(("x", "y", "width", "height", "score"))})

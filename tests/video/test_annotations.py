@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from films_made import clicks, film, heard
+from films_made import clicks, film, read_sound
 
 from birdlib import runtime
 from birdlib.video import annotations, writer
@@ -94,7 +94,7 @@ def test_boxes_follow_the_tracks_that_have_a_label(annotated):
 
 
 def test_sound_stays_synchronous(annotated):
-    waveform, rate_hz = heard(annotated)
+    waveform, rate_hz = read_sound(annotated)
     for time_s in (0.5, 1.5):
         near = slice(round((time_s - 0.2) * rate_hz), round((time_s + 0.2) * rate_hz))
         assert (near.start + np.abs(waveform[near]).argmax()) / rate_hz == pytest.approx(time_s, abs=0.002)

@@ -1,13 +1,13 @@
 import av
 import numpy as np
 import pytest
-from films_made import RATE_HZ, clicks, film, grey, heard, steady, times
+from films_made import RATE_HZ, clicks, film, grey, read_sound, steady, times
 
 from birdlib.audio import io as audio_io
 from birdlib.video import io as video_io
 
 
-def clicks_heard(waveform, rate_hz):
+def click_times(waveform, rate_hz):
     return [float(n / rate_hz) for n in np.flatnonzero(np.abs(waveform) > 0.5)]
 
 
@@ -20,9 +20,9 @@ def test_sound_is_synchronous_with_the_first_image(tmp_path, picture_starts_s, s
     starts_ms = round(1000 * picture_starts_s)
     images = [starts_ms + t for t in range(0, 2000, 100)]
     path = film(tmp_path / "a.mkv", grey(20), images, sound=clicks(0.5, 1.5), sound_starts_s=sound_starts_s)
-    waveform, rate_hz = heard(path)
+    waveform, rate_hz = read_sound(path)
     assert rate_hz == RATE_HZ and waveform.dtype == np.float32 and waveform.ndim == 1
-    assert clicks_heard(waveform, rate_hz) == pytest.approx(expected, abs=0.0015)
+    assert click_times(waveform, rate_hz) == pytest.approx(expected, abs=0.0015)
     assert len(waveform) / rate_hz == pytest.approx(2.0 + sound_starts_s - picture_starts_s, abs=0.0015)
     assert times(video_io.frames(path))[0] == 0.0
 
@@ -30,7 +30,7 @@ def test_sound_is_synchronous_with_the_first_image(tmp_path, picture_starts_s, s
 def test_encoder_delay_does_not_shift_the_sound(tmp_path):
     """AAC begins with 1024 samples of its own, 128 ms here."""
     path = steady(tmp_path / "a.mp4", sound=clicks(0.5, 1.5), codecs=("libx264", "aac"))
-    waveform, rate_hz = heard(path)
+    waveform, rate_hz = read_sound(path)
     for time_s in (0.5, 1.5):
         near = slice(round((time_s - 0.2) * rate_hz), round((time_s + 0.2) * rate_hz))
         assert near.start + np.abs(waveform[near]).argmax() == pytest.approx(time_s * rate_hz, abs=8)
@@ -49,20 +49,20 @@ def test_gaps_are_filled_with_silence(tmp_path):
             packet.stream = streams[packet.stream.index]
             if not (sound and 0.49 < time_s < 0.89):
                 target.mux(packet)
-    waveform, rate_hz = heard(path)
-    assert len(waveform) == 2 * rate_hz and clicks_heard(waveform, rate_hz) == pytest.approx([0.25, 1.25], abs=0.0015)
+    waveform, rate_hz = read_sound(path)
+    assert len(waveform) == 2 * rate_hz and click_times(waveform, rate_hz) == pytest.approx([0.25, 1.25], abs=0.0015)
     assert not waveform[4000:7200].any()
 
 
 def test_streaming_equals_whole_file(tmp_path):
     sound = 0.3 * np.random.default_rng(0).standard_normal((1, 2 * RATE_HZ))
     path = steady(tmp_path / "a.mkv", sound=sound)
-    waveform, _ = heard(path)
+    waveform, _ = read_sound(path)
     assert np.abs(waveform - np.clip(sound[0], -1, 1)).max() < 1e-4
     blocks = list(video_io.soundtrack(path, 16_000, block_s=0.3))
     assert [len(block) for block in blocks] == [4800] * 6 + [3200]
     joined = np.concatenate(blocks)
-    assert np.array_equal(joined, heard(path, 16_000)[0])
+    assert np.array_equal(joined, read_sound(path, 16_000)[0])
     assert np.abs(joined - np.clip(audio_io.resample(waveform, RATE_HZ, 16_000), -1, 1)).max() < 1e-4
 
 
@@ -77,7 +77,7 @@ def test_rate_and_channels_may_change(tmp_path):
             sound = {"sound": tone, "sound_starts_s": begins_s, "rate_hz": rate_hz}
             film(part, grey(20), times_ms, **sound, codecs=("libx264", "aac"))
             both.write(part.read_bytes())
-    waveform, rate_hz = heard(path)
+    waveform, rate_hz = read_sound(path)
     assert rate_hz == 8000 and len(waveform) / rate_hz == pytest.approx(6, abs=0.2)
     for start in (0.5, 2.5, 4.5):
         spectrum = np.abs(np.fft.rfft(waveform[round(start * rate_hz) :][:rate_hz]))
@@ -86,12 +86,12 @@ def test_rate_and_channels_may_change(tmp_path):
 
 def test_channels_are_mixed(tmp_path):
     sound = np.stack([np.full(RATE_HZ, 0.5), np.full(RATE_HZ, -0.1)])
-    waveform, _ = heard(steady(tmp_path / "a.mkv", sound=sound))
+    waveform, _ = read_sound(steady(tmp_path / "a.mkv", sound=sound))
     assert waveform.shape == (RATE_HZ,) and np.allclose(waveform, 0.2, atol=1e-3)
 
 
 def test_no_sound_gives_no_block_and_silence_gives_zeros(tmp_path):
     none = steady(tmp_path / "a.mp4")
     assert list(video_io.soundtrack(none, 16_000)) == list(video_io.soundtrack(none)) == []
-    waveform, rate_hz = heard(steady(tmp_path / "b.mkv", sound=np.zeros((1, RATE_HZ))))
+    waveform, rate_hz = read_sound(steady(tmp_path / "b.mkv", sound=np.zeros((1, RATE_HZ))))
     assert len(waveform) == rate_hz and not waveform.any()

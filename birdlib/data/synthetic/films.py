@@ -51,7 +51,6 @@ def _branch(image, points, thickness, rng):
 
 
 def _leaf(image, at, size, turn_deg, colour):
-    """Draw a leaf in place."""
     import cv2
 
     axes = (max(2, int(size)), max(1, int(0.38 * size)))
@@ -77,15 +76,10 @@ def photo(plumage, marks, rng):
     length_px = rng.uniform(0.22, 0.46) * min(width, height)
     x, y = width * rng.uniform(0.36, 0.64), height * rng.uniform(0.38, 0.62)
     flying = plumage.body == "bird" and rng.random() < (0.5 if scene == "sky" else 0.08)
-    pose = drawing.Pose(
-        x,
-        y,
-        length_px,
-        facing=int(rng.choice((-1, 1))),
-        lean_deg=rng.uniform(-5, 15) if flying or plumage.body != "bird" else rng.uniform(5, 45),
-        bill_open=float(rng.random() < 0.25),
-        wingbeat=rng.uniform(-0.8, 1.0) if flying else None,
-    )
+    facing = int(rng.choice((-1, 1)))
+    lean_deg = rng.uniform(-5, 15) if flying or plumage.body != "bird" else rng.uniform(5, 45)
+    bill_open, wingbeat = float(rng.random() < 0.25), rng.uniform(-0.8, 1.0) if flying else None
+    pose = drawing.Pose(x, y, length_px, facing, lean_deg, bill_open, wingbeat)
     if not flying:
         foot = y + (0.48 if plumage.body == "bird" else 0.38) * length_px
         slope = rng.uniform(-0.12, 0.12) * width
