@@ -143,9 +143,8 @@ def test_each_distortion_alone_changes_the_sound_and_keeps_the_labels(name):
 
 
 def test_background_and_voice_are_added_below_the_song():
-    distorted = augment.waveform(
-        song(1), RATE_HZ, "background,voice", background=Tone(500), voice=Tone(700), probabilities=ALWAYS, rng=rng()
-    )
+    options = {"background": Tone(500), "voice": Tone(700), "probabilities": ALWAYS, "rng": rng()}
+    distorted = augment.waveform(song(1), RATE_HZ, "background,voice", **options)
     for hz in (500, 700):
         assert power_at(distorted, hz) > 100 * power_at(song(1), hz)
     min_snr_db = 3.0
@@ -154,9 +153,8 @@ def test_background_and_voice_are_added_below_the_song():
 
 
 def test_missing_sounds_are_ignored_by_all_and_an_error_if_named():
-    distorted = augment.waveform(
-        song(0.2), RATE_HZ, "all", probabilities=NEVER | {"background": 1.0, "voice": 1.0}, rng=rng()
-    )
+    probabilities = NEVER | {"background": 1.0, "voice": 1.0}
+    distorted = augment.waveform(song(0.2), RATE_HZ, "all", probabilities=probabilities, rng=rng())
     assert np.array_equal(distorted, song(0.2))
     with pytest.raises(augment.AugmentError, match="background needs sounds"):
         augment.waveform(song(0.2), RATE_HZ, "background,pitch", rng=rng())

@@ -38,10 +38,9 @@ def test_parts_are_drawn_from_the_given_stretch(tmp_path):
 
 def test_a_short_sound_is_repeated(tmp_path):
     audio_io.write(tmp_path / "hm.flac", ramp(0.5), RATE_HZ)
-    crop = backgrounds.Sounds(backgrounds.from_files([tmp_path / "hm.flac"]), RATE_HZ).draw(
-        2 * RATE_HZ, rng=np.random.default_rng(0)
-    )
-    assert np.array_equal(crop, np.tile(crop[: RATE_HZ // 2], 4)) and crop.any()
+    sounds = backgrounds.Sounds(backgrounds.from_files([tmp_path / "hm.flac"]), RATE_HZ)
+    part = sounds.draw(2 * RATE_HZ, rng=np.random.default_rng(0))
+    assert np.array_equal(part, np.tile(part[: RATE_HZ // 2], 4)) and part.any()
 
 
 def test_parts_are_resampled(tmp_path):
@@ -91,16 +90,10 @@ def test_a_stretch_beyond_the_end_of_its_file_is_left_out(tmp_path):
 
 def test_voices_are_located_in_the_source_file(tmp_path):
     """Its times count from where the part of the recording began that it cleaned."""
-    recordings = pd.DataFrame(
-        {"recording_id": ["a", "b", "c"], "audio_path": ["a.ogg", "b.ogg", ""], "start_s": [np.nan, 10.0, np.nan]}
-    )
-    segments = pd.DataFrame(
-        {
-            "recording_id": ["b", "a", "a", "c", "gone"],
-            "start_s": [1.0, 2.0, 5.0, 0.0, 0.0],
-            "end_s": [3.0, 4.5, 5.1, 9.0, 9.0],
-        }
-    )
+    rows = [("a", "a.ogg", np.nan), ("b", "b.ogg", 10.0), ("c", "", np.nan)]
+    recordings = pd.DataFrame(rows, columns=["recording_id", "audio_path", "start_s"])
+    rows = [("b", 1.0, 3.0), ("a", 2.0, 4.5), ("a", 5.0, 5.1), ("c", 0.0, 9.0), ("gone", 0.0, 9.0)]
+    segments = pd.DataFrame(rows, columns=["recording_id", "start_s", "end_s"])
     table = backgrounds.from_speech(segments, recordings, tmp_path)
     assert table["path"].tolist() == [str(tmp_path / "b.ogg"), str(tmp_path / "a.ogg")]
     assert table[["start_s", "end_s"]].to_numpy().tolist() == [[11.0, 13.0], [2.0, 4.5]]

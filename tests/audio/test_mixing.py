@@ -139,9 +139,8 @@ def test_audio_mix_joins_a_beginning_and_an_end_that_overlap():
         assert w == pytest.approx(0.3) or w == pytest.approx(0.7)
         seconds = [mixed[row, round(second * RATE_HZ)] for second in (0.0, 1.45, 1.55, 2.5, 3.45, 3.55, 4.99)]
         both = w * own + (1 - w) * other
-        assert seconds == pytest.approx(
-            [w * own, w * own, both, both, both, (1 - w) * other, (1 - w) * other], abs=1e-6
-        )
+        expected = [w * own, w * own, both, both, both, (1 - w) * other, (1 - w) * other]
+        assert seconds == pytest.approx(expected, abs=1e-6)
         assert np.abs(np.diff(mixed[row])).max() < 0.11  # no click: the ends fade in 10 samples
 
 
@@ -154,9 +153,8 @@ def test_each_weight_goes_to_the_first_clip_half_of_the_time():
 
 def test_clips_that_overlap_completely_are_added():
     waveforms = np.array([[0.5] * 8, [-1.0] * 8], np.float32)
-    mixed, labels = mixing.audio_mix(
-        waveforms, np.eye(2), 4, overlap_s=2.0, rule="weighted", rng=np.random.default_rng(0)
-    )
+    options = {"overlap_s": 2.0, "rule": "weighted", "rng": np.random.default_rng(0)}
+    mixed, labels = mixing.audio_mix(waveforms, np.eye(2), 4, **options)
     assert np.allclose(mixed, (labels @ [0.5, -1.0])[:, None])
 
 

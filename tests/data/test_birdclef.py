@@ -127,9 +127,8 @@ def test_row_ids_contain_the_end_second():
 
 def test_a_submission_has_the_required_labels(tmp_path):
     """The classifier knows a label that is not wanted (owl) and lacks one that is (10)."""
-    table = birdclef.submission(
-        ["s_5", "s_10"], np.array([[0.1, 0.2], [0.3, 0.4]]), ["owl", "crow"], ["crow", "10"], 0.01
-    )
+    scores = np.array([[0.1, 0.2], [0.3, 0.4]])
+    table = birdclef.submission(["s_5", "s_10"], scores, ["owl", "crow"], ["crow", "10"], 0.01)
     assert list(table.columns) == ["row_id", "10", "crow"]
     assert list(table["crow"]) == [0.2, 0.4] and list(table["10"]) == [0.01, 0.01]
     table.to_csv(tmp_path / "submission.csv", index=False)

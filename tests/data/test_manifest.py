@@ -32,16 +32,9 @@ def test_labels_stay_text(tmp_path):
 
 def test_a_valid_manifest_passes(tmp_path):
     touch(tmp_path, "sounds/a.ogg", "films/b.mp4")
-    table = pd.DataFrame(
-        {
-            "recording_id": ["a", "b"],
-            "species": ["robin", ""],
-            "audio_path": ["sounds/a.ogg", ""],
-            "video_path": ["", "films/b.mp4"],
-            "start_s": ["0", ""],
-            "end_s": ["2.5", ""],
-        }
-    )
+    rows = [("a", "robin", "sounds/a.ogg", "", "0", "2.5"), ("b", "", "", "films/b.mp4", "", "")]
+    columns = ["recording_id", "species", "audio_path", "video_path", "start_s", "end_s"]
+    table = pd.DataFrame(rows, columns=columns)
     manifest.check(table, tmp_path)
     with pytest.warns(UserWarning, match="no group_id"):
         full = manifest.normalise(table)
@@ -105,9 +98,8 @@ def test_an_empty_table_is_refused(tmp_path):
 
 
 def test_normalise_fills_columns_and_keeps_others():
-    table = pd.DataFrame(
-        {"species": [" 42 "], "recording_id": ["a"], "audio_path": ["a.ogg"], "end_s": ["3"], "rating": [4]}
-    )
+    row = {"species": " 42 ", "recording_id": "a", "audio_path": "a.ogg", "end_s": "3", "rating": 4}
+    table = pd.DataFrame([row])
     with pytest.warns(UserWarning, match="1 of 1 rows have no group_id"):
         full = manifest.normalise(table)
     assert tuple(full.columns) == (*manifest.COLUMNS, "rating")
@@ -131,14 +123,8 @@ def test_multi_hot_refuses_an_unknown_primary_label():
 def test_a_big_manifest_is_checked_quickly(tmp_path):
     """100,000 rows over 2,000 files: folders are listed, files are not asked for one by one."""
     touch(tmp_path, *(f"{i % 20}/{i}.ogg" for i in range(2000)))
-    rows = np.arange(100_000)
-    table = pd.DataFrame(
-        {
-            "recording_id": [f"r{i}" for i in rows],
-            "species": [f"s{i % 200}" for i in rows],
-            "audio_path": [f"{i % 20}/{i % 2000}.ogg" for i in rows],
-        }
-    )
+    rows = [(f"r{i}", f"s{i % 200}", f"{i % 20}/{i % 2000}.ogg") for i in range(100_000)]
+    table = pd.DataFrame(rows, columns=["recording_id", "species", "audio_path"])
     started = time.perf_counter()
     manifest.check(table, tmp_path)
     assert time.perf_counter() - started < 10

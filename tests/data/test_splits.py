@@ -123,13 +123,8 @@ def test_leaks_are_reported():
     table["split"] = ["train", "test", "train", "train", "validation", "holdout"]
     table["is_repeated"] = [False, False, True, False, False, True]
     found = "\n".join(splits.leaks(table))
-    for fault in (
-        "unknown splits: holdout",
-        "group_id a lies in 2",
-        "train has rows marked",
-        "r00005 has only repeated",
-    ):
-        assert fault in found
+    faults = "unknown splits: holdout", "group_id a lies in 2", "train has rows marked", "r00005 has only repeated"
+    assert all(fault in found for fault in faults)
 
 
 @pytest.mark.parametrize("seed", range(20))
