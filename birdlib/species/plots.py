@@ -79,7 +79,8 @@ def self_training_rounds(table, ax=None):
         table: ``round, figure, is_best``, and ``held_out_auc, held_out_low, held_out_high``, NaN where the truth is not known.
     """
     ax = ax or plots.new_axes(8, 3.4)
-    ax.plot(table["round"], table["figure"], "o-", color=plots.SPLIT_COLOURS["validation"], label="validation recordings, alone and mixed into soundscapes")
+    label = "validation recordings, alone and mixed into soundscapes"
+    ax.plot(table["round"], table["figure"], "o-", color=plots.SPLIT_COLOURS["validation"], label=label)
     if table["held_out_auc"].notna().any():
         value, low, high = (table[f"held_out_{name}"] for name in ("auc", "low", "high"))
         ends = np.nan_to_num(np.maximum([value - low, high - value], 0))

@@ -2,7 +2,7 @@
 
 Scores are (windows, labels) in [0, 1]. Labels travel as a table with the columns of ``COLUMNS``, one row per window and label:
 ``target`` is the training target (1, 0 or between), ``kind`` names the rule, and the other four are the label's provenance:
-``origin`` is human, teacher or student.
+``origin`` is human, teacher or student. Every rule raises ScoreError for scores that ``require_scores`` rejects.
 """
 
 import numpy as np
@@ -70,9 +70,6 @@ def hard(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confide
 
     Returns:
         table of ``COLUMNS`` with target 1.
-
-    Raises:
-        ScoreError: as ``require_scores``.
     """
     require_scores(scores, row_ids, labels, teacher)
     scores = np.asarray(scores, float)
@@ -91,9 +88,6 @@ def soft(scores, row_ids, labels, *, teacher, round=0, origin="teacher", confide
 
     Returns:
         table of ``COLUMNS``.
-
-    Raises:
-        ScoreError: as ``require_scores``.
     """
     require_scores(scores, row_ids, labels, teacher)
     scores = np.asarray(scores, float)
@@ -114,9 +108,6 @@ def negatives(scores, other_scores, row_ids, labels, *, teacher, round=0, confid
 
     Returns:
         table of ``COLUMNS`` with target 0, a row for each label of such a window; its confidence is that of the other sound.
-
-    Raises:
-        ScoreError: as ``require_scores``.
     """
     require_scores(scores, row_ids, labels, teacher)
     require_scores(np.reshape(other_scores, (-1, 1)), row_ids, ["(other sounds)"], teacher)
@@ -230,9 +221,6 @@ def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confi
 
     Returns:
         table of ``COLUMNS``, as of ``merge``.
-
-    Raises:
-        ScoreError: as ``require_scores``.
     """
     row_ids = windows["row_id"].tolist()
     assigned = {row.label: row.teachers.split("+") for row in assignment.itertuples()}
@@ -269,11 +257,8 @@ def describe(table, classes):
     present = set(table.loc[table["target"] >= 0.5, "label"])
     missing = [label for label in classes if label not in present]
     listed = ", ".join(missing[:10]) + f" and {len(missing) - 10} more" * (len(missing) > 10)
-    return (
-        f"{table['row_id'].nunique()} windows have labels; {len(classes) - len(missing)} of {len(classes)} species are labelled as present"
-        + f", not {listed}: soundscapes add nothing to these." * bool(missing)
-        + "." * (not missing)
-    )
+    text = f"{table['row_id'].nunique()} windows have labels; {len(classes) - len(missing)} of {len(classes)} species are labelled as present"
+    return text + (f", not {listed}: soundscapes add nothing to these." if missing else ".")
 
 
 def _table(chosen, targets, confidences, row_ids, labels, kind, origin, teacher, round):

@@ -214,7 +214,10 @@ def is_over(figures, *, min_gain=0.0, patience=1):
     return not any(figure > best_before + min_gain for figure in figures[-patience:])
 
 
-def run(train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng, confidence=pseudolabels.CONFIDENCE, fixed=None, min_gain=0.0, patience=1):  # fmt: skip
+def run(
+    train, row_ids, labels, *, n_recordings, n_rounds, power, mix_ratio, rng,
+    confidence=pseudolabels.CONFIDENCE, fixed=None, min_gain=0.0, patience=1,
+):  # fmt: skip
     """Train students in rounds until they no longer improve, and keep the best.
 
     Round 0 is trained on the recordings alone. In each further round the scores of the student before it, raised to the power, are
