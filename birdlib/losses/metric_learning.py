@@ -14,7 +14,7 @@ from keras import ops
 
 from birdlib.losses import base
 
-MAX_DISTANCE = 2.0  # of opposite vectors
+_MAX_DISTANCE = 2.0  # of opposite vectors
 _MIN_SQUARED_SINE = 1e-6  # the root has an infinite slope at 0
 
 
@@ -61,7 +61,7 @@ def _log_1_plus_sum(chosen, exponents):
 def hardest_triplets(distance, positives, negatives, margin):
     """Losses of anchors (rows) with their furthest positive and nearest negative, and whether they have both: (anchors,) each."""
     to_positive = ops.max(ops.where(positives, distance, -1.0), axis=1)
-    to_negative = ops.min(ops.where(negatives, distance, MAX_DISTANCE + 1.0), axis=1)
+    to_negative = ops.min(ops.where(negatives, distance, _MAX_DISTANCE + 1.0), axis=1)
     is_valid = ops.logical_and(ops.any(positives, axis=1), ops.any(negatives, axis=1))
     return ops.relu(to_positive - to_negative + margin), is_valid
 
@@ -125,7 +125,7 @@ def _semi_hard(labels, embeddings, margin):
     positives, negatives = pairs_within(labels)
     is_further = distance[:, None] > distance[:, :, None]  # (anchor, positive, negative)
     is_beyond = ops.logical_and(negatives[:, None], is_further)
-    nearest_beyond = ops.min(ops.where(is_beyond, distance[:, None], MAX_DISTANCE + 1.0), axis=2)
+    nearest_beyond = ops.min(ops.where(is_beyond, distance[:, None], _MAX_DISTANCE + 1.0), axis=2)
     furthest = ops.max(ops.where(negatives, distance, -1.0), axis=1, keepdims=True)
     to_negative = ops.where(ops.any(is_beyond, axis=2), nearest_beyond, furthest)
     is_valid = ops.logical_and(positives, ops.any(negatives, axis=1, keepdims=True))
