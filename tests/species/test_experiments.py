@@ -264,10 +264,10 @@ def test_waveform_network_is_saved_as_a_member_that_predicts(data, tmp_path, cha
     settings = {"rule": "mean", "kept": {}, "thresholds": [0.5, 0.5], "prior": [0.5, 0.5], "calibration": {}, "validation": {change["encoder"]: 0.5}}
     written = experiments.save_ensemble(tmp_path, "yamnet", [change["encoder"]], {change["encoder"]: result}, settings)
     [member] = inference.load(tmp_path)
-    assert written["members"] == [member.place] == [f"members/{change['encoder']}"]
-    heard = member.listen(data.outputs_dir / "02_clean" / "audio" / "r0.flac")
+    assert written["members"] == [member.member_id] == [f"members/{change['encoder']}"]
+    opened = member.open(data.outputs_dir / "02_clean" / "audio" / "r0.flac")
     kept = np.load(folder / "scores.npy")[:1]
-    assert np.allclose(heard.scores([(0.0, member.preprocessing["window_s"])]), kept, atol=1e-4)  # a second of song, of which windows are longer
+    assert np.allclose(opened.predict([(0.0, member.preprocessing["window_s"])]), kept, atol=1e-4)  # a second of song, of which windows are longer
     assert not (folder / "checkpoint").exists()
     if change["encoder"] == "mel_cnn":
         waveform, moments, frame_s = train_waveforms.predict_frames(folder, data.outputs_dir / "02_clean" / "audio" / "r0.flac")

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from clocks import ANALOG_CLOCK, WALL_CLOCK, clock
 from models import gradients, outputs_in_another_process, run
 from sounds import RATE_HZ, hiss, song
 
@@ -256,8 +257,6 @@ def test_efficientnet_from_its_file_equals_keras_own(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_mobilenet_is_the_pretrained_network_without_its_top():
     """The top of the file classifies the backbone's features of a drawn clock as a clock."""
-    from test_resnet50 import ANALOG_CLOCK, WALL_CLOCK, clock
-
     source = weights.fetch("mobilenetv2")
     model, receipt = mel_models.build(3, backbone="mobilenetv2")
     assert receipt == {"mobilenetv2": source.receipt()}
