@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,34 @@ class FileError(BirdlibError):
 
     def __init__(self, path, reason):
         super().__init__(path, reason)  # both in args, so that the error can be pickled
-        self.path, self.reason = str(path), reason
+        self.path, self.reason = printable(path), reason
 
     def __str__(self):
         return f"{self.path}: {self.reason}"
 
 
+class FileWarning(UserWarning):
+    """A file is used, but not as it stands; the message begins with its path."""
+
+
 class FullDiskError(BirdlibError):
     """No space left: no reason to skip the file at hand."""
+
+
+def printable(path):
+    """A path as text that tables, JSON and terminals can hold: bytes of a name that are not UTF-8 are written as ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def collect_warnings(path):
+    """The ``FileWarning`` messages about a file, without its path: a list that is complete when the block has ended."""
+    notes = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FileWarning)
+        yield notes
+    prefix = f"{printable(path)}: "
+    notes += dict.fromkeys(str(warning.message).removeprefix(prefix) for warning in caught if issubclass(warning.category, FileWarning))
 
 
 def platform():

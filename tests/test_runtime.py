@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -110,3 +111,16 @@ def test_reserving_space_keeps_the_contents(tmp_path):
 
 def test_names_of_a_comma_list():
     assert runtime.names(" birdnet,yamnet,, birdnet ") == ["birdnet", "yamnet"] and runtime.names("") == []
+
+
+def test_a_name_that_is_not_utf8_is_escaped_in_messages():
+    assert runtime.printable("b\udcffd/Grünspecht.wav") == "b\\xffd/Grünspecht.wav"
+    assert str(runtime.FileError("b\udcffd.wav", "is empty")).encode() == b"b\\xffd.wav: is empty"
+
+
+def test_warnings_about_a_file_are_collected_once_and_without_its_path():
+    with warnings.catch_warnings(record=True), runtime.collect_warnings("a.wav") as notes:
+        warnings.warn("a.wav: one", runtime.FileWarning, stacklevel=1)
+        warnings.warn("a.wav: one", runtime.FileWarning, stacklevel=1)
+        warnings.warn("other", UserWarning, stacklevel=1)
+    assert notes == ["one"]

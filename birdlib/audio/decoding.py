@@ -31,7 +31,7 @@ class AudioError(runtime.FileError):
     """A recording that cannot be used."""
 
 
-class AudioWarning(UserWarning):
+class AudioWarning(runtime.FileWarning):
     """A recording is used, but not as it stands: a part is missing, or its channels cancel each other."""
 
 

@@ -219,7 +219,7 @@ def _by_millisecond(table):
 
 
 def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, **_):
-    with video_io.collect_warnings(root / path) as notes:
+    with runtime.collect_warnings(root / path) as notes:
         detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
         tables = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
     for table, file in zip(tables, _files(folder, recording_id), strict=True):

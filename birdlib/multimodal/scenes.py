@@ -202,7 +202,7 @@ def _film_windows(store, path, digest, start_s, end_s):
     """((scenes, 2) float64 of start and end, notes) of the part of a film that can be decoded."""
 
     def compute():
-        with video_io.collect_warnings(path) as notes:
+        with runtime.collect_warnings(path) as notes:
             header_s = video_io.probe(path).duration_s
             last_s = [time_s for time_s, _ in video_io.frames(path, 1 / scene_video.FRAME_S, start_s, end_s)][-1]
         until_s = min(end_s, last_s + scene_video.FRAME_S, header_s if header_s > last_s else math.inf)
@@ -215,7 +215,7 @@ def _film_windows(store, path, digest, start_s, end_s):
 
 
 def _film_pictures(path, times_s, backbone):
-    with video_io.collect_warnings(path):  # noted with the windows already
+    with runtime.collect_warnings(path):  # noted with the windows already
         frames, numbers = scene_video.extract_film(path, times_s, backbone)
     return {" frames": frames, "": np.hstack([times_s, numbers])}, ["shows one picture only"] if len(frames) == 1 else []
 
@@ -230,7 +230,7 @@ def _keep_photos(store, waiting, backbone):
 
 
 def _film_sound(path, times_s):
-    with video_io.collect_warnings(path) as notes:
+    with runtime.collect_warnings(path) as notes:
         has_sound = video_io.probe(path).has_sound
         rows = scene_audio.extract_film(path, times_s)
     if not has_sound:

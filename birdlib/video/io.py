@@ -29,7 +29,7 @@ class VideoError(runtime.FileError):
     """A film that cannot be used."""
 
 
-class VideoWarning(UserWarning):
+class VideoWarning(runtime.FileWarning):
     """A part of a film is damaged or missing."""
 
 
@@ -138,17 +138,6 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
     pieces = audio_io.resample_blocks(pieces, file_rate_hz, sample_rate_hz)
     for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0)
-
-
-@contextlib.contextmanager
-def collect_warnings(path):
-    """A list that holds the texts of a film's ``VideoWarning`` when the block has ended."""
-    notes = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", VideoWarning)
-        yield notes
-    messages = [str(item.message) for item in caught if item.category is VideoWarning]
-    notes += dict.fromkeys(message.removeprefix(f"{path}: ") for message in messages)
 
 
 # Streams
