@@ -33,7 +33,7 @@ def from_files(paths, exclude=None, min_s=1.0):
         start_s, end_s = 0.0, np.nan
         if path in excluded:
             try:
-                end_s = audio_io.describe(path)["duration_s"]
+                end_s = audio_io.duration(path)
             except audio_io.AudioError:
                 continue
             for row in excluded[path].itertuples():
@@ -97,7 +97,7 @@ class Sounds:
 
     def _read_part(self, path, start_s, end_s, n_samples, rng):
         if path not in self._durations_s:
-            self._durations_s[path] = audio_io.describe(path)["duration_s"]
+            self._durations_s[path] = audio_io.duration(path)
         end_s = np.fmin(end_s, self._durations_s[path])
         part_s = (n_samples + 1) / self.sample_rate_hz  # one sample more: times are rounded to samples of the file
         first_s = start_s + rng.random() * max(0.0, end_s - start_s - part_s)

@@ -48,7 +48,7 @@ def clean_recording(
     Raises:
         AudioError: if the source cannot be used.
     """
-    sample_rate_hz = min(audio_io.describe(source)["sample_rate_hz"], max_rate_hz)
+    sample_rate_hz = min(audio_io.sample_rate(source), max_rate_hz)
     blocks = _repeatable(source, block_s, sample_rate_hz, start_s, end_s)
     measures = noise.Measures(sample_rate_hz)
     measured = audio_io.resample_blocks(measures.update(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
@@ -81,7 +81,7 @@ def clean_recording(
         "policy": policy,
         "denoise": denoise,
         "kept_spans": kept.tolist(),
-        "cleaned_s": audio_io.describe(target)["duration_s"],
+        "cleaned_s": audio_io.duration(target),
         "is_padded": _total_s(kept) < min_duration_s,
         "bird_energy_share": energy_share(measures.band_powers(), sample_rate_hz, spans),
         **summary,

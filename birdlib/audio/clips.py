@@ -32,7 +32,8 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
 
     Returns:
         (cleaned, skipped): a table with one row a recording (``recording_id``, ``start_s`` and ``end_s`` in the source,
-        ``audio_path, digest, duration_s, ...`` as ``cleaning.clean_recording`` measures them), and the skipped table.
+        ``audio_path, digest, duration_s, ...`` as ``cleaning.clean_recording`` measures them, ``note`` where the file is not used as it
+        stands), and the skipped table.
 
     Raises:
         BirdlibError: if none of the recordings can be used.
@@ -210,8 +211,9 @@ def _clean(root, folder, source, version, target, start_s, end_s, policy, denois
         raise audio_io.AudioError(source, "there is no such file")
     rng = cleaning.recording_rng(runtime.digest_file(source), seed)
     options = {"policy": policy, "denoise": denoise, "threshold": threshold}
-    row = cleaning.clean_recording(source, path, rng, start_s=start_s, end_s=end_s, **options)
-    return {"audio_path": target, "bytes": path.stat().st_size, **row}
+    with runtime.collect_warnings(source) as notes:
+        row = cleaning.clean_recording(source, path, rng, start_s=start_s, end_s=end_s, **options)
+    return {"audio_path": target, "bytes": path.stat().st_size, **row, "note": "; ".join(notes)}
 
 
 def _version(path):

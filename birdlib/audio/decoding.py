@@ -40,6 +40,7 @@ class Decoder:
     """A sound file, or one of several joined in a file."""
 
     sample_rate_hz: int
+    n_channels: int
     n_samples: int | None  # None: known when all is decoded
     pieces: Callable  # pieces(start) yields (samples, channels) float32 of about a second from sample ``start`` on
     damage: list  # what could not be decoded, filled by ``pieces``
@@ -186,7 +187,7 @@ def _decoder(sound):
                 error, length = failure, length // 8
         damage.append(_reason(error))
 
-    return Decoder(sound.samplerate, sound.frames, pieces, damage)
+    return Decoder(sound.samplerate, sound.channels, sound.frames, pieces, damage)
 
 
 def _reason(error):
@@ -227,7 +228,7 @@ def _ffmpeg(file):
             first = stream and next(decoded_frames(container, stream, damage := []), None)
             if first is None or len(damage) > 2:
                 return []
-            rate_hz = first.sample_rate
+            rate_hz, n_channels = first.sample_rate, len(first.layout.channels)
     except (av.FFmpegError, ValueError):
         return []
     damage = [note] if note else []
@@ -242,7 +243,7 @@ def _ffmpeg(file):
                 if n_done > start:
                     yield piece[max(0, len(piece) - (n_done - start)) :]
 
-    return [Decoder(rate_hz, None, pieces, damage)]
+    return [Decoder(rate_hz, n_channels, None, pieces, damage)]
 
 
 def _container(file):

@@ -1,31 +1,34 @@
 """Waveforms. A waveform here is mono float32 in [-1, 1], shape (samples,), with its rate passed beside it.
 
-Files of any rate and number of channels are read through libsndfile (wav, flac, ogg, mp3) and mixed down to mono.
-Of a truncated or damaged file the part that could be decoded is used; a file of which nothing can be decoded raises
-an ``AudioError`` with the reason.
+Files of any container, rate and number of channels are decoded by ``decoding`` and mixed down to mono. Where the channels of a file cancel
+each other, as of a microphone cable that is wired the wrong way round, its loudest channel is used. Of a truncated or damaged file the
+part that could be decoded is used; a file of which nothing can be decoded raises an ``AudioError`` with the reason. An ``AudioWarning``
+says where a file is not used as it stands.
 """
 
+import itertools
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from birdlib import runtime, streaming
+from birdlib.audio import decoding
+from birdlib.audio.decoding import AudioError, AudioWarning  # raised by all that reads sound
 
-SUFFIXES = (".ogg", ".wav", ".flac", ".mp3")  # of files that are taken for recordings
 RESAMPLERS = ("soxr_hq", "kaiser_best")
 _MAX_PEAK = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
-
-
-class AudioError(runtime.FileError):
-    """A recording that cannot be used."""
+_CANCELLED = 0.1  # level of the mix over that of the loudest channel, below which channels cancel each other
+_COMPARED_S = 30.0  # of the beginning of a file, over which channels are compared
+_MISSING_S = 0.5  # a file that ends this much before its header states is worth a warning
 
 
 def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"):
     """Read a recording, or the part of it from ``start_s`` to ``end_s``, as one waveform.
 
     Args:
-        path: wav, flac, ogg or mp3.
+        path: of any sound file, or film with sound.
         sample_rate_hz: of the result; None keeps that of the file.
         start_s, end_s: in seconds of the file; None or NaN is its beginning or end, and so is an ``end_s`` beyond.
         resampler: as in ``resample``.
@@ -62,14 +65,21 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
         yield np.clip(block, -1.0, 1.0)
 
 
-def describe(path):
-    """``duration_s``, ``sample_rate_hz`` and ``n_channels`` as in the header; a truncated file may hold less.
+def sample_rate(path):
+    """The sample rate of a file in Hz; raises AudioError if it is not sound."""
+    with decoding.opened(path) as decoders:
+        return decoders[0].sample_rate_hz
 
-    Raises AudioError if the file is not audio.
+
+def duration(path):
+    """Seconds of sound in a file: all of it is decoded where the header states no length that can be trusted.
+
+    Raises:
+        AudioError: as ``read``.
     """
-    with _sound_file(path) as file:
-        rate_hz = file.samplerate
-        return {"duration_s": file.frames / rate_hz, "sample_rate_hz": rate_hz, "n_channels": file.channels}
+    with decoding.opened(path) as decoders:
+        lengths = [decoder.n_samples or sum(map(len, decoder.pieces())) for decoder in decoders]
+        return sum(n_samples / decoder.sample_rate_hz for n_samples, decoder in zip(lengths, decoders, strict=True))
 
 
 def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
@@ -179,31 +189,81 @@ def _open(path, start_s, end_s):
 
 
 def _decoded(path, start_s, end_s):
-    """Yields the rate first (when at least one sample was decoded), then the pieces."""
-    import soundfile
-
-    with _sound_file(path) as file:
-        rate = file.samplerate
-        start = round(start_s * rate)
-        if start > 0 and start >= file.frames:
-            raise AudioError(path, f"is {file.frames / rate:.2f} s long, so nothing starts at {start_s:g} s")
-        n_left = np.inf if np.isinf(end_s) else max(1, round(end_s * rate) - start)
-        n_decoded, reason = 0, "its header promises sound but none could be decoded"
-        try:
-            file.seek(start)
-            while n_left > 0:
-                piece = file.read(int(min(n_left, rate)), dtype="float32", always_2d=True)
-                if not len(piece):
-                    break
-                if n_decoded == 0:
-                    yield rate
-                n_decoded += len(piece)
-                n_left -= len(piece)
-                yield _checked(path, piece.mean(axis=1))
-        except soundfile.LibsndfileError as error:  # damaged from here on: what was decoded before is used
-            reason = f"could not be decoded ({_reason(error)})"
+    """Yields the rate first (when at least one sample was decoded), then mono pieces of about a second."""
+    with decoding.opened(path) as decoders:
+        rate_hz, length = decoders[0].sample_rate_hz, None
+        if all(decoder.n_samples for decoder in decoders):
+            length = sum(decoder.n_samples * rate_hz / decoder.sample_rate_hz for decoder in decoders)
+        start = round(start_s * rate_hz)
+        n_wanted = np.inf if np.isinf(end_s) else max(1, round(end_s * rate_hz) - start)
+        n_decoded = 0
+        for piece in _mono(path, decoders, start) if length is None or start < length or start == 0 else ():
+            if n_decoded == 0:
+                yield rate_hz
+            piece = piece[: int(min(len(piece), n_wanted - n_decoded))]
+            n_decoded += len(piece)
+            yield _checked(path, piece)
+            if n_decoded >= n_wanted:
+                break
+        damage = [line for decoder in decoders for line in decoder.damage]
         if n_decoded == 0:
-            raise AudioError(path, reason)
+            raise AudioError(path, _nothing_decoded(decoders, start_s, length and length / rate_hz, damage))
+        missing_s = (min(length, start + n_wanted) - start - n_decoded) / rate_hz if length else 0.0
+        if missing_s > _MISSING_S:
+            damage.append(f"it ends {missing_s:.1f} s before its header states")
+        if damage:
+            warnings.warn(f"{runtime.printable(path)}: {'; '.join(dict.fromkeys(damage))}", AudioWarning, stacklevel=2)
+
+
+def _nothing_decoded(decoders, start_s, duration_s, damage):
+    if start_s and not damage:
+        duration_s = duration_s or sum(len(piece) for piece in decoders[0].pieces()) / decoders[0].sample_rate_hz
+        return f"is {duration_s:.2f} s long, so nothing starts at {start_s:g} s"
+    return f"could not be decoded ({damage[0]})" if damage else "its header states sound but none could be decoded"
+
+
+def _mono(path, decoders, start):
+    """Mono pieces of joined files from sample ``start`` on, all at the rate of the first."""
+    if len(decoders) == 1:
+        yield from _channel(path, decoders[0], start)
+        return
+    rate_hz = decoders[0].sample_rate_hz
+    for piece in itertools.chain.from_iterable(resample_blocks(_channel(path, part, 0), part.sample_rate_hz, rate_hz) for part in decoders):
+        start, piece = max(0, start - len(piece)), piece[start:]
+        if len(piece):
+            yield piece
+
+
+def _channel(path, decoder, start):
+    channel = loudest_if_cancelling(decoder.pieces(), _COMPARED_S * decoder.sample_rate_hz) if decoder.n_channels > 1 else None
+    if channel is not None:
+        decoder.damage.append(f"its channels cancel each other: channel {channel + 1} alone is used")
+    for piece in decoder.pieces(start):
+        yield mix_down(piece, channel)
+
+
+def loudest_if_cancelling(pieces, n_samples=np.inf):
+    """The number of the loudest channel, where the mix of all is much weaker than it; else None.
+
+    Args:
+        pieces: iterable of (samples, channels); levels are without DC.
+        n_samples: how many are compared.
+    """
+    powers, mixed_power, n_done = 0.0, 0.0, 0
+    for piece in pieces:
+        if n_done and piece.shape[1] != len(powers):
+            break  # joined files: those behind follow the first
+        powers, mixed_power, n_done = powers + piece.var(axis=0) * len(piece), mixed_power + piece.mean(axis=1).var() * len(piece), n_done + len(piece)
+        if n_done >= n_samples:
+            break
+    if n_done == 0 or mixed_power >= _CANCELLED**2 * np.max(powers):
+        return None
+    return int(np.argmax(powers))
+
+
+def mix_down(piece, channel=None):
+    """(samples, channels) to (samples,): the mean of the channels, or one of them."""
+    return piece.mean(axis=1) if channel is None or channel >= piece.shape[1] else piece[:, channel]
 
 
 def _checked(path, piece):
@@ -213,32 +273,6 @@ def _checked(path, piece):
     if peak > _MAX_PEAK:
         raise AudioError(path, f"holds samples up to {peak:g}: a float file must be scaled to [-1, 1]")
     return piece
-
-
-def _sound_file(path):
-    import soundfile
-
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError(path, "there is no such file")
-    with path.open("rb") as file:
-        head = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not path.stat().st_size:
-        raise AudioError(path, "is empty (0 bytes)")
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise AudioError(path, "is a web page, not sound (a failed download?)")
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(path, f"is not audio that can be read ({_reason(error)})") from error
-    if file.frames == 0:
-        file.close()
-        raise AudioError(path, "holds no samples")
-    return file
-
-
-def _reason(error):
-    return error.error_string.strip().rstrip(".")
 
 
 def _fix_ogg_serial(path):

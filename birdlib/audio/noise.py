@@ -30,7 +30,7 @@ class Measures:
     def __init__(self, sample_rate_hz):
         self.sample_rate_hz = sample_rate_hz
         self.n_samples = self.n_clipped = 0
-        self.peak = 0.0
+        self.peak = 0.0  # without an offset (DC), which is no sound
         self._rest = np.zeros(0, np.float32)
         self._powers = []
         self._quietest = []  # heap of (-power, index, a second of audio)
@@ -47,7 +47,6 @@ class Measures:
         for block in blocks:
             self.n_samples += len(block)
             self.n_clipped += int(np.count_nonzero(np.abs(block) >= _CLIPPED))
-            self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
             second = FRAME * max(1, round(self.sample_rate_hz / FRAME))
             samples = np.concatenate([self._rest, block])
             n_whole = len(samples) - len(samples) % second
@@ -87,11 +86,18 @@ class Measures:
     def _add_second(self, second):
         if not len(second) or (self._powers and len(second) < FRAME):
             return  # a zero-padded frame would be measured too quiet
+        self.peak = max(self.peak, _swing(second))
         powers = band_powers(second, self.sample_rate_hz)
         if second.any():
             keep = heapq.heappush if len(self._quietest) < _N_QUIETEST else heapq.heappushpop
             keep(self._quietest, (-powers.mean(), len(self._powers), second))
         self._powers.append(powers)
+
+
+def _swing(second):
+    """Half the peak-to-peak value of the second-largest frame: resamplers ring in one, where an offset begins or ends."""
+    frames = np.split(second, range(FRAME, len(second), FRAME))
+    return sorted(float(np.ptp(frame)) / 2 for frame in frames)[-2 if len(frames) > 2 else -1]
 
 
 def band_powers(waveform, sample_rate_hz, band_hz=_BIRD_BAND_HZ):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib.audio import io as audio_io
+from birdlib import media_types
 from birdlib.data import manifest
 from birdlib.runtime import BirdlibError
 from birdlib.video import images
@@ -98,7 +98,7 @@ def soundscapes(folder, which="test"):
     """The files of ``test_soundscapes/`` or ``train_soundscapes/``, sorted by name; empty if the folder is missing."""
     if which not in ("test", "train"):
         raise ValueError(f"which is {which!r}: there are 'test' and 'train' soundscapes")
-    return _files(Path(folder, f"{which}_soundscapes"), audio_io.SUFFIXES)
+    return _files(Path(folder, f"{which}_soundscapes"), media_types.WITH_SOUND)
 
 
 def unique_stems(paths):

@@ -81,7 +81,7 @@ def _power(waveform):
 
 
 def _is_silent(waveform):
-    return np.abs(waveform).max(initial=0.0) < _SILENT_PEAK
+    return not len(waveform) or np.ptp(waveform) / 2 < _SILENT_PEAK  # an offset (DC) is no sound
 
 
 def _as_row(start_s, end_s, waveform):

@@ -250,7 +250,7 @@ class WaveformMember(_Member):
         self._run = litert.keras_predictor(model)
 
     def _open(self, path, denoise):
-        duration_s = audio_io.describe(path)["duration_s"]
+        duration_s = audio_io.duration(path)
 
         def predict(spans):
             scores = np.empty((len(spans), len(self.classes)), np.float32)

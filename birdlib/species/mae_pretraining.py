@@ -195,7 +195,7 @@ def _sample_clips(paths, max_clips, rng):
     counts, skipped = [], []
     for path in paths:
         try:
-            n_clips = audio_io.describe(path)["duration_s"] / fbanks.CLIP_S
+            n_clips = audio_io.duration(path) / fbanks.CLIP_S
             counts.append(max(1, int(n_clips + 1.0 - _MIN_TAIL)))
         except audio_io.AudioError as error:
             counts.append(0)

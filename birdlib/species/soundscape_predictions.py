@@ -66,7 +66,7 @@ def open_files(paths, window_s=birdclef.WINDOW_S):
     rows = []
     for path in paths:
         try:
-            duration_s, fault = audio_io.describe(path)["duration_s"], ""
+            duration_s, fault = audio_io.duration(path), ""
         except audio_io.AudioError as error:
             duration_s, fault = COMPETITION_S, error.reason
         rows.append((path, path.stem, duration_s / 60.0, birdclef.windows(duration_s, window_s), fault))

@@ -62,7 +62,7 @@ def cut(paths, window_s=birdclef.WINDOW_S):
     rows = []
     for path in paths:
         try:
-            spans = birdclef.windows(audio_io.describe(path)["duration_s"], window_s)
+            spans = birdclef.windows(audio_io.duration(path), window_s)
         except audio_io.AudioError:
             continue
         rows += [(birdclef.row_id(path, end_s), path.stem, start_s, end_s) for start_s, end_s in spans]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from birdlib import runtime
 from birdlib.audio import io as audio_io
 
 
@@ -73,7 +74,41 @@ def test_stereo_is_mixed_down(tmp_path):
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([tone(), np.zeros_like(tone())], axis=1), 32000)
     assert np.abs(audio_io.read(path)[0] - tone() / 2).max() < 2**-15
-    assert audio_io.describe(path) == {"duration_s": 2.0, "sample_rate_hz": 32000, "n_channels": 2}
+    assert audio_io.duration(path) == 2.0 and audio_io.sample_rate(path) == 32000
+
+
+@pytest.mark.parametrize("layout", ["opposite", "nearly opposite", "equal", "one dead", "uncorrelated"])
+def test_channels_that_cancel_each_other_leave_the_loudest(tmp_path, layout):
+    """An XLR output in a stereo socket: the second channel is the first turned upside down."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 64_000)).astype(np.float32)
+    second = {"opposite": -tone(), "nearly opposite": -0.9 * tone(), "equal": tone(), "one dead": 0 * tone(), "uncorrelated": noise[1]}[layout]
+    first = noise[0] if layout == "uncorrelated" else tone()
+    soundfile.write(tmp_path / "a.wav", np.stack([first, second], axis=1), 32000)
+    with runtime.collect_warnings(tmp_path / "a.wav") as notes:
+        waveform, _ = audio_io.read(tmp_path / "a.wav")
+        streamed = np.concatenate(list(audio_io.stream(tmp_path / "a.wav", 0.3)))
+    cancels = layout in ("opposite", "nearly opposite")
+    assert np.abs(waveform - (first if cancels else (first + second) / 2)).max() < 2**-14
+    assert np.array_equal(waveform, streamed)
+    assert notes == ["its channels cancel each other: channel 1 alone is used"] * cancels
+
+
+def test_joined_files_are_one_waveform_at_the_rate_of_the_first(tmp_path):
+    soundfile.write(tmp_path / "1.ogg", tone(), 32000)
+    soundfile.write(tmp_path / "2.ogg", tone(1000, 2.0, 22050), 22050)
+    path = tmp_path / "a.ogg"
+    path.write_bytes((tmp_path / "1.ogg").read_bytes() + (tmp_path / "2.ogg").read_bytes())
+    waveform, sample_rate_hz = audio_io.read(path)
+    assert sample_rate_hz == 32000 and audio_io.duration(path) == pytest.approx(4.0) and len(waveform) == pytest.approx(4 * 32000, abs=5)
+    assert np.array_equal(audio_io.read(path, start_s=1.5, end_s=3.0)[0], waveform[48_000:96_000])
+
+
+def test_a_part_of_a_file_without_a_trusted_length_is_read(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", tone(), 32000, format="MP3")
+    whole, _ = audio_io.read(tmp_path / "a.mp3")
+    assert np.array_equal(audio_io.read(tmp_path / "a.mp3", start_s=0.7, end_s=1.2)[0], whole[22_400:38_400])
+    with pytest.raises(audio_io.AudioError, match="nothing starts at 9 s"):
+        audio_io.read(tmp_path / "a.mp3", start_s=9.0)
 
 
 def test_very_short_clips_and_silence_are_read(tmp_path):

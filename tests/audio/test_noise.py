@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import soundfile
 from sounds import RATE_HZ, hiss, song
 
+from birdlib.audio import io as audio_io
 from birdlib.audio import noise
 
 
@@ -54,3 +56,14 @@ def test_measures_do_not_depend_on_the_blocks():
     whole, parts = noise.Measures.of(waveform, RATE_HZ), noise.Measures(RATE_HZ)
     assert np.array_equal(np.concatenate(list(parts.update(np.split(waveform, [5, 40000, 99999])))), waveform)
     assert whole.summary() == parts.summary() and np.array_equal(whole.noise(), parts.noise())
+
+
+@pytest.mark.parametrize("sample_rate_hz", [32_000, 48_000])
+def test_an_offset_without_sound_is_silent(tmp_path, sample_rate_hz):
+    """A recorder's direct current is no sound, also where it is resampled; a quiet song on it is."""
+    offset = np.full(3 * sample_rate_hz, 0.3, np.float32)
+    song = 0.01 * np.sin(2 * np.pi * 3000 * np.arange(len(offset)) / sample_rate_hz).astype(np.float32)
+    for waveform, is_silent in ((offset, True), (offset + song, False)):
+        soundfile.write(tmp_path / "a.wav", waveform, sample_rate_hz, subtype="FLOAT")
+        measured = noise.Measures.of(audio_io.read(tmp_path / "a.wav", 32_000)[0], 32_000)
+        assert measured.summary()["is_silent"] == is_silent

@@ -322,8 +322,8 @@ def test_an_empty_table_needs_no_network(folder):
 @pytest.mark.slow
 def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(folder):
     """With the real weights, neighbouring scenes are similar."""
-    folder = runtime.repository() / "data" / "sample" / "videos"
-    paths = sorted(folder.glob("*.mp4"))[:2]
+    videos = runtime.repository() / "data" / "sample" / "videos"
+    paths = sorted(videos.glob("*.mp4"))[:2]
     if not paths:
         pytest.skip("there is no sample")
     folder.backbone = scenes.load_backbone()

@@ -42,7 +42,7 @@ def test_readable_files_have_the_listed_duration(made):
             with pytest.raises(audio_io.AudioError):
                 audio_io.read(path)
         else:
-            assert audio_io.describe(path) == {"duration_s": seconds, "sample_rate_hz": 32_000, "n_channels": 1}
+            assert audio_io.duration(path) == seconds and audio_io.sample_rate(path) == 32_000
 
 
 def test_short_soundscapes_are_repeated_to_a_minute(made):
