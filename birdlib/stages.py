@@ -43,6 +43,10 @@ class MissingStageError(runtime.BirdlibError):
     """A stage that this one reads is not finished."""
 
 
+class NothingToDoError(runtime.BirdlibError):
+    """The data set has nothing for a stage: the chain leaves the stage out and goes on."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A running stage: its name, folder, parameters and the digests of the stages it reads."""
@@ -68,11 +72,15 @@ def start(name, outputs_dir, also=(), **parameters):
     """
     folder = Path(outputs_dir) / name
     extra = [other for other in _MAY_READ.get(name, ()) if can_be_read(outputs_dir, other)]
-    needs = [needed for needed in (*READS[name], *also, *extra) if not parameters.get(_INSTEAD.get(needed))]
-    inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needs}
+    inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needed_stages(name, parameters, (*also, *extra))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)
     return Stage(name, folder, _normalise_parameters(parameters, outputs_dir), inputs)
+
+
+def needed_stages(name, parameters, also=()):
+    """The stages that must be finished before ``name``: those that it reads and that no parameter replaces."""
+    return [needed for needed in (*READS[name], *also) if not parameters.get(_INSTEAD.get(needed))]
 
 
 def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
@@ -229,7 +237,7 @@ def _normalise_parameters(parameters, outputs_dir):
 
 def skipped_table(rows, stage):
     """The skipped table: ``path``, ``stage``, ``reason``, a row for each file that could not be used."""
-    table = pd.DataFrame(rows, columns=["path", "reason"])
+    table = pd.DataFrame([(runtime.printable(path), reason) for path, reason in rows], columns=["path", "reason"])
     table.insert(1, "stage", stage)
     return table
 

@@ -67,6 +67,13 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
     return pd.DataFrame(good), stages.skipped_table(bad, folder.name)
 
 
+def notes(cleaned, table):
+    """Files that were used, but not as they stand, in the form of the skipped table: ``path``, ``stage``, ``reason``."""
+    noted = cleaned.loc[cleaned["note"] != "", ["recording_id", "note"]]
+    paths = table.drop_duplicates("recording_id").set_index("recording_id")["audio_path"]
+    return stages.skipped_table([(paths[name], f"used, but {note}") for name, note in noted.itertuples(index=False)], "02_clean")
+
+
 def speech_segments(cleaned):
     """A row per span of speech: ``recording_id``, ``start_s``, ``end_s`` in seconds of the recording, ``policy``."""
     rows = [(row.recording_id, *span, row.policy) for row in cleaned.itertuples() for span in row.speech_spans]

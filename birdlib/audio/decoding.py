@@ -60,7 +60,7 @@ def opened(path):
             raise AudioError(path, reason)
         for decoder in decoders:
             if not _MIN_RATE_HZ <= decoder.sample_rate_hz <= _MAX_RATE_HZ:
-                raise AudioError(path, f"states a sample rate of {decoder.sample_rate_hz} Hz, which no recorder has: its header is damaged")
+                raise AudioError(path, f"states a sample rate of {decoder.sample_rate_hz} Hz, which no recorder has: its header is damaged, save the sound again with its true rate")
         yield decoders
 
 

@@ -269,7 +269,7 @@ def mix_down(piece, channel=None):
 def _checked(path, piece):
     peak = np.abs(piece).max()
     if not np.isfinite(peak):
-        raise AudioError(path, "holds samples that are NaN or infinite")
+        raise AudioError(path, "holds samples that are NaN or infinite: save it again as 16-bit WAV or FLAC")
     if peak > _MAX_PEAK:
         raise AudioError(path, f"holds samples up to {peak:g}: a float file must be scaled to [-1, 1]")
     return piece

@@ -299,3 +299,14 @@ def test_a_map_is_limited_to_a_number_of_recordings():
     patches = pd.DataFrame({"recording_id": [f"r{i:03}" for i in range(300)]})
     points, names = clips.recording_map(np.random.default_rng(0).random((300, 4)), patches, seed=0, max_recordings=5)
     assert len(points) == len(set(names)) == 5
+
+
+def test_files_that_are_not_used_as_they_stand_are_noted(tmp_path):
+    waveform = song(3)
+    soundfile.write(tmp_path / "opposite.wav", np.stack([waveform, -waveform], axis=1), RATE_HZ)
+    soundfile.write(tmp_path / "good.wav", waveform, RATE_HZ)
+    table = pd.DataFrame({"recording_id": ["a", "b"], "audio_path": ["opposite.wav", "good.wav"], "start_s": np.nan, "end_s": np.nan})
+    cleaned, skipped = clips.clean_recordings(table, tmp_path, tmp_path / "02_clean", policy="keep", denoise="none", threshold=0.6, seed=0, n_jobs=1)
+    assert skipped.empty and not cleaned["is_silent"].any()
+    noted = clips.notes(cleaned, table)
+    assert noted["path"].tolist() == ["opposite.wav"] and "channels cancel each other" in noted["reason"][0]
