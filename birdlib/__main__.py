@@ -58,7 +58,7 @@ def _parser():
     )
     nearest.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
     nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
-    nearest.add_argument("-n", type=int, default=10, metavar="N", help="how many to list")
+    nearest.add_argument("-n", type=_at_least(1), default=10, metavar="N", help="how many to list")
     nearest.set_defaults(command=_nearest)
 
     match = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
@@ -80,6 +80,19 @@ def _parser():
     return parser
 
 
+def _at_least(smallest):
+    """A type for argparse: a number that is not below ``smallest``; whole, if that is."""
+
+    def number(text):
+        value = type(smallest)(text)
+        if not value >= smallest:  # NaN is not
+            raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
+        return value
+
+    number.__name__ = type(smallest).__name__
+    return number
+
+
 def _add_kaggle(commands):
     """What goes to Kaggle, and whether it will do there."""
     package = commands.add_parser("package", help="make the folders that Kaggle wants: code, models, wheels, and the submission")
@@ -93,10 +106,10 @@ def _add_kaggle(commands):
     rehearse = commands.add_parser("rehearse", help="run the packaged submission on a made test set, network off, clock on")
     rehearse.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written")
     rehearse.add_argument("--data", default="", metavar="DIR", help="whose soundscapes to make the test set of (default: those of stage 01)")
-    rehearse.add_argument("--files", type=int, default=700, metavar="N", help="how many files (default: 700)")
+    rehearse.add_argument("--files", type=_at_least(1), default=700, metavar="N", help="how many files (default: 700)")
     for kind, what in (("corrupt", "are corrupt"), ("empty", "are empty"), ("short", "last 10 s"), ("long", "last 61 s")):
-        rehearse.add_argument(f"--{kind}", type=int, default=1, metavar="N", help=f"how many of them {what} (default: 1)")
-    rehearse.add_argument("--budget-min", type=float, default=90.0, metavar="MINUTES", help="what the competition allows (default: 90)")
+        rehearse.add_argument(f"--{kind}", type=_at_least(0), default=1, metavar="N", help=f"how many of them {what} (default: 1)")
+    rehearse.add_argument("--budget-min", type=_at_least(0.01), default=90.0, metavar="MINUTES", help="what the competition allows (default: 90)")
     rehearse.add_argument("--keep", action="store_true", help="keep the test set and the submission")
     rehearse.set_defaults(command=_rehearse)
 
@@ -107,7 +120,7 @@ def _add_gallery(commands):
     actions = gallery.add_subparsers(required=True, metavar="ACTION")
     add = actions.add_parser("add", help="add what films and photos show of one bird")
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--bird", type=int, metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
+    add.add_argument("--bird", type=_at_least(1), metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
     listing = actions.add_parser("list", help="list the known birds")
     match = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
     match.add_argument(

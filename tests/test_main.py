@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-from birdlib import runtime
+import pytest
+
+from birdlib import __main__, runtime
 
 TALK = """
 import os, sys
@@ -26,3 +28,10 @@ except runtime.BirdlibError:
 def test_what_libraries_say_on_the_side_is_shown_only_where_something_crashes():
     done = subprocess.run([sys.executable, "-c", TALK], cwd=runtime.repository(), capture_output=True, text=True)
     assert done.stdout == "" and done.stderr.startswith("a warning,\nlater, of a crashTraceback")
+
+
+@pytest.mark.parametrize("arguments", ["nearest a.wav -n -3", "nearest a.wav -n 0", "nearest a.wav -n x", "rehearse --files 0", "rehearse --budget-min nan", "gallery add ada a.mp4 --bird 0"])
+def test_numbers_that_make_no_sense_are_refused_by_the_command_line(arguments, capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(arguments.split())
+    assert "below" in capsys.readouterr().err or "x" in arguments
