@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime, streaming
+from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
 from birdlib.video import images
 
@@ -155,7 +156,7 @@ def _open(path):
         head = file.read(256)
         if not head:
             raise VideoError(path, "is empty (0 bytes)")
-        if images.is_web_page(head):
+        if decoding.is_web_page(head):
             raise VideoError(path, "is a web page, not a film (a failed download?)")
         file.seek(0)
         options = {"protocol_whitelist": "none"}  # a playlist must not open other files

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 
@@ -169,6 +170,170 @@ def test_too_large_images_are_refused_before_decoding(tmp_path, size):
 
 
 def test_missing_files_and_folders_raise_an_error(tmp_path):
-    for path in (tmp_path / "no.jpg", tmp_path):
-        with pytest.raises(images.ImageError, match="could not be opened"):
+    for path, reason in ((tmp_path / "no.jpg", "no such file"), (tmp_path, "is a folder")):
+        with pytest.raises(images.ImageError, match=reason):
             images.read_image(path)
+
+
+# Kinds and flaws of people's files
+
+
+def upright_and_turned(path, **options):
+    """A picture with a mark at its upper left, stored a quarter turn anticlockwise with the orientation that says so."""
+    upright = np.full((32, 48, 3), 128, np.uint8)
+    upright[:12, :12] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(path, np.ascontiguousarray(np.rot90(upright)), exif=exif.tobytes(), **options)
+    return upright
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.heic", "HEIF"), ("a.avif", "AVIF"), ("heic named.jpg", "HEIF"), ("a.webp", "WEBP")])
+def test_photos_of_phones_are_read_upright(tmp_path, name, kind):
+    images._register_heif()
+    upright = upright_and_turned(tmp_path / name, format=kind, quality=95)
+    image = images.read_image(tmp_path / name)
+    assert image.shape == upright.shape and np.abs(image.astype(int) - upright).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "GIF", "JPEG2000"])
+def test_truncated_files_of_rarer_kinds_raise_an_error(tmp_path, kind):
+    images._register_heif()
+    whole = save(tmp_path / "a", picture(), format=kind).read_bytes()
+    for n_bytes in (20, len(whole) // 2, len(whole) - 20):
+        (tmp_path / "a").write_bytes(whole[:n_bytes])
+        with pytest.raises(images.ImageError, match="as JPEG or PNG"):
+            images.read_image(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["a.tga", "a.ppm", "a.jp2", "a.gif", "a.mpo"])
+def test_rarer_kinds_are_read(tmp_path, name):
+    image = images.read_image(save(tmp_path / name, picture(), "P" if name == "a.gif" else "RGB"))
+    assert image.shape == (32, 48, 3) and np.abs(image.astype(int) - picture()).mean() < 20
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_the_first_image_of_an_animation_is_read(tmp_path, name):
+    first, second = (Image.new("RGB", (48, 32), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    assert largest_difference(images.read_image(tmp_path / name), np.full((32, 48, 3), (255, 0, 0))) <= 4
+
+
+@pytest.mark.parametrize(("mode", "name"), [("LA", "a.png"), ("1", "a.png"), ("P", "a.png"), ("CMYK", "a.tif"), ("LAB", "a.tif"), ("I", "a.tif")])
+def test_every_mode_becomes_rgb(tmp_path, mode, name):
+    image = Image.fromarray(picture())
+    (image.convert("L") if mode == "I" else image).convert(mode).save(tmp_path / name)
+    found = images.read_image(tmp_path / name)
+    assert found.shape == (32, 48, 3) and found.dtype == np.uint8 and found.max() > 200
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 12_000.0), (1e-6, 2e-6)])
+@pytest.mark.parametrize("n_colours", [1, 3])
+def test_floats_are_scaled_by_their_range(tmp_path, low, high, n_colours):
+    """Levels k / 255 of the way from the least to the greatest are k."""
+    levels = picture()[..., :n_colours].squeeze()
+    cv2.imwrite(str(tmp_path / "a.tif"), (low + (high - low) * levels[..., ::-1 if n_colours == 3 else 1] / 255.0).astype(np.float32))
+    expected = np.broadcast_to(levels.reshape(32, 48, n_colours), (32, 48, 3))
+    if n_colours == 1:
+        cv2.imwrite(str(tmp_path / "a.tif"), (low + (high - low) * levels / 255.0).astype(np.float32))
+    assert largest_difference(images.read_image(tmp_path / "a.tif"), expected) <= 1
+
+
+def test_floats_without_a_range_are_read(tmp_path):
+    values = np.full((4, 5), np.nan, np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert not images.read_image(tmp_path / "a.tif").any()
+    values[0, 0], values[1, 1] = np.inf, 7.0
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert not images.read_image(tmp_path / "a.tif").any()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 95, "subsampling": 0}])
+@pytest.mark.parametrize("n_lost", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_read(tmp_path, options, n_lost):
+    path = save(tmp_path / "a.jpg", picture(), **options)
+    whole = images.read_image(path)
+    path.write_bytes(path.read_bytes()[:-n_lost])
+    assert np.array_equal(images.read_image(path), whole)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_pixels_raises_an_error(tmp_path, progressive):
+    """Wherever it is cut, between the scans of a progressive one too."""
+    noise = np.random.default_rng(0).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    whole = save(tmp_path / "a.jpg", noise, progressive=progressive).read_bytes()
+    for n_bytes in [*range(len(whole) // 2, len(whole) - 5, 5), *(k for k in range(len(whole) - 4) if whole[k] == 0xFF)]:
+        (tmp_path / "a.jpg").write_bytes(whole[:n_bytes])
+        with pytest.raises(images.ImageError):
+            images.read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("before", [b"\0\0\0\0", b"\r\n" * 100])
+def test_bytes_before_or_behind_a_jpeg_are_ignored(tmp_path, before):
+    path = save(tmp_path / "a.jpg", picture())
+    whole = images.read_image(path)
+    path.write_bytes(before + path.read_bytes() + bytes(3000))
+    assert np.array_equal(images.read_image(path), whole)
+
+
+def chunk(kind, content, checksum=None):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content) if checksum is None else checksum)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"tEXt", b"Comment\0hi", checksum=1),
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+        chunk(b"iCCP", b"x\0\0no zlib"),
+        chunk(b"eXIf", b"MM\0*\xff\xff\xff\xff"),
+        chunk(b"tIME", b"", checksum=1),
+    ],
+)
+def test_a_png_with_damaged_texts_is_read(tmp_path, extra):
+    path = save(tmp_path / "a.png", picture())
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + extra + data[33:])
+    assert np.array_equal(images.read_image(path), picture())
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, UnicodeError, SyntaxError, MemoryError, RecursionError, ZeroDivisionError, cv2.error])
+@pytest.mark.parametrize("decoder", ["_by_opencv", "_require_whole", "_by_pillow"])
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, decoder):
+    path = save(tmp_path / "a.tga", picture())
+
+    def fail(*_):
+        raise error("at byte 7")
+
+    monkeypatch.setattr(images, decoder, fail)
+    if decoder == "_by_pillow":
+        monkeypatch.setattr(images, "_by_opencv", lambda *_: None)
+    with pytest.raises(images.ImageError, match=r"a.tga: .*JPEG or PNG"):
+        images.read_image(path)
+
+
+def test_names_that_are_not_utf_8_are_read(tmp_path):
+    path = tmp_path / os.fsdecode(b"M\xfcller.jpg")
+    try:
+        save(tmp_path / "a.png", picture()).rename(path)
+    except OSError:
+        pytest.skip("the file system wants UTF-8")
+    assert np.array_equal(images.read_image(path), picture())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4000, 3), (3, 4000), (2, 1)])
+def test_points_and_strips_can_be_used(tmp_path, size):
+    from birdlib.individuals import backbones
+    from birdlib.multimodal import image_features, scene_video
+    from birdlib.video import tiles, track_crops
+
+    width, height = size
+    image = images.read_image(save(tmp_path / "a.png", np.full((height, width, 3), 90, np.uint8)))
+    assert image.shape == (height, width, 3)
+    assert image_features.as_input(image).shape == scene_video.as_frame(image).shape == (224, 224, 3)
+    assert backbones.as_square(image, 224).shape == (224, 224, 3)
+    assert scene_video.crop_motion(image, np.zeros((120, 160, 3))).size
+    for x, y, tile_width, tile_height in tiles.layout(width, height, 4):
+        assert image[y : y + tile_height, x : x + tile_width].size
+    crop = track_crops.crop(image, (0, 0, width, height, 0.9))
+    assert 0 <= track_crops.quality(crop, (0, 0, width, height), (height, width)) < 1
