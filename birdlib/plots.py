@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from birdlib import figure_text
+from birdlib.figure_text import label_text, label_texts
+
 SPLIT_COLOURS = {"train": "#4c78a8", "validation": "#f2a541", "test": "#b4464b"}
 _SPEECH_COLOUR = "#ff4d4d"
 BEST_COLOUR = "#f2a541"
+_TITLE_LETTERS = 100
 MAX_FRAMES = 8000  # of a spectrogram; more than there are pixels, so long sounds skip frames
 
 
@@ -12,6 +16,7 @@ def new_axes(width=10.0, height=4.0, rows=1, columns=1, **options):
     """The axes of a new figure of ``width`` x ``height`` inches with ``rows`` x ``columns`` axes."""
     import matplotlib.pyplot as plt
 
+    figure_text.use_fallback_fonts()
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)[1]
 
 
@@ -24,19 +29,21 @@ def split_balance(splits, ax=None):
     counts = splits.groupby(["species", "split", "is_repeated"]).size().unstack([1, 2], fill_value=0)
     counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index]
     ax = ax or new_axes(10, 1.5 + 0.22 * len(counts))
-    left = np.zeros(len(counts))
+    left, y = np.zeros(len(counts)), np.arange(len(counts))
     for split, colour in SPLIT_COLOURS.items():
         for repeated in (False, True):
             if (split, repeated) in counts:
                 widths = counts[split, repeated].to_numpy()
                 label = split + (", repeated" if repeated else "")
                 ax.barh(
-                    counts.index, widths, left=left, color=colour, label=label,
+                    y, widths, left=left, color=colour, label=label,
                     hatch="////" if repeated else None, edgecolor="white",
                 )  # fmt: skip
                 left += widths
+    ax.set_yticks(y, label_texts(counts.index))
     ax.set(xlabel="recordings", title="Recordings of each species in each split")
-    ax.legend(loc="lower right")
+    if len(counts):
+        ax.legend(loc="lower right")
     return ax
 
 
@@ -54,7 +61,7 @@ def spectrogram(waveform, sample_rate_hz, spans=(), ax=None, title="", max_hz=No
     for start_s, end_s in spans:
         ax.axvspan(start_s, end_s, color=_SPEECH_COLOUR, alpha=0.25)
         ax.hlines(0.97 * sample_rate_hz / 2000, start_s, end_s, color=_SPEECH_COLOUR, linewidth=4)
-    ax.set(xlabel="time, s", ylabel="kHz", title=title)
+    ax.set(xlabel="time, s", ylabel="kHz", title=label_text(title, _TITLE_LETTERS))
     if max_hz:
         ax.set_ylim(0, max_hz / 1000)
     return ax
@@ -83,9 +90,9 @@ def embedding_map(points, labels, ax=None, title="", legend=True):
     for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
         rows = np.asarray(labels) == name
         marker = "osD^vP*X"[i % 8]
-        ax.scatter(*points[rows].T, color=colour, s=28, label=name, marker=marker, linewidths=0.4, edgecolors="white")
-    ax.set(xticks=[], yticks=[], title=title)
-    if legend and len(names) <= 40:
+        ax.scatter(*points[rows].T, color=colour, s=28, label=label_text(name), marker=marker, linewidths=0.4, edgecolors="white")
+    ax.set(xticks=[], yticks=[], title=label_text(title, _TITLE_LETTERS))
+    if legend and 0 < len(names) <= 40:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, ncols=1 + len(names) // 21)
     return ax
 
@@ -224,10 +231,12 @@ def per_species(table, ax=None):
     """
     table = table.dropna(subset=["roc_auc"]).sort_values("roc_auc")
     ax = ax or new_axes(9, 1.2 + 0.22 * len(table))
-    names = [f"{row.species} ({row.n_positives})" for row in table.itertuples()]
-    ax.hlines(names, 0.5, table["roc_auc"], color="#c9d3de", linewidth=2)
-    ax.plot(table["roc_auc"], names, "o", color=SPLIT_COLOURS["train"])
-    ax.axvline(table["roc_auc"].mean(), color="#333333", linestyle="--", label=f"mean {table['roc_auc'].mean():.3f}")
+    y = np.arange(len(table))
+    ax.hlines(y, 0.5, table["roc_auc"], color="#c9d3de", linewidth=2)
+    ax.plot(table["roc_auc"], y, "o", color=SPLIT_COLOURS["train"])
+    ax.set_yticks(y, [f"{label_text(row.species)} ({row.n_positives})" for row in table.itertuples()])
+    if len(table):
+        ax.axvline(table["roc_auc"].mean(), color="#333333", linestyle="--", label=f"mean {table['roc_auc'].mean():.3f}")
     ax.axvline(0.5, color=SPLIT_COLOURS["test"], linewidth=1, label="chance")
     ax.set(xlabel="ROC-AUC", title="Each species (recordings)")
     ax.legend(loc="lower left")
@@ -249,8 +258,8 @@ def confusion(truth, predicted, classes, ax=None):
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.6 else "black"
             ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
-        ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
-        ax.set_yticks(range(len(classes)), classes, fontsize=8)
+        ax.set_xticks(range(len(classes)), label_texts(classes), rotation=90, fontsize=8)
+        ax.set_yticks(range(len(classes)), label_texts(classes), fontsize=8)
     ax.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     return ax
 
@@ -281,7 +290,7 @@ def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window
             box = bottom.add_patch(_outline(window * window_s, i - 0.5, window_s))
         if truth[:, shown].any():
             bottom.legend([box], ["true"], loc="upper right", fontsize=8)
-    bottom.set_yticks(range(len(shown)), [classes[i] for i in shown], fontsize=8)
+    bottom.set_yticks(range(len(shown)), label_texts(classes[i] for i in shown), fontsize=8)
     bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
     return top, bottom
 

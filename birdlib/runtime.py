@@ -26,6 +26,10 @@ MIN_FREE_BYTES = 65_536  # a disk with less is full
 class BirdlibError(Exception):
     """An error that the user can fix; the message says what is wrong, where, and what to do."""
 
+    def _render_traceback_(self):
+        """Lines that IPython shows in place of a traceback: the message names the file and the remedy."""
+        return [str(self)]
+
 
 class FileError(BirdlibError):
     """A file that cannot be used; the message has its path and the reason."""

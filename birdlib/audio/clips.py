@@ -36,7 +36,7 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
         stands), and the skipped table.
 
     Raises:
-        BirdlibError: if none of the recordings can be used.
+        NothingToDoError: if none of the recordings can be used.
     """
     folder = Path(folder)
     table = table[table["audio_path"] != ""].drop_duplicates("recording_id")
@@ -63,7 +63,7 @@ def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n
             good.append({"recording_id": name, "start_s": start_s, "end_s": start_s + row["duration_s"], **row})
     if not good:
         example = f", e.g. {': '.join(bad[0])}" if bad else ""
-        raise runtime.BirdlibError(f"none of {len(tasks)} recordings can be used: check the manifest's paths{example}")
+        raise stages.NothingToDoError(f"none of {len(tasks)} recordings can be used: check the manifest's paths{example}")
     return pd.DataFrame(good), stages.skipped_table(bad, folder.name)
 
 
@@ -78,6 +78,15 @@ def speech_segments(cleaned):
     """A row per span of speech: ``recording_id``, ``start_s``, ``end_s`` in seconds of the recording, ``policy``."""
     rows = [(row.recording_id, *span, row.policy) for row in cleaned.itertuples() for span in row.speech_spans]
     return pd.DataFrame(rows, columns=["recording_id", "start_s", "end_s", "policy"])
+
+
+def describe_noise(cleaned, min_snr_db=6.0):
+    """Sentences about the noise of cleaned recordings: the median, how many have less signal than ``min_snr_db``, and silent ones."""
+    if not len(cleaned):
+        return "No recording was cleaned."
+    n_noisy, n_silent = int((cleaned["snr_db"] < min_snr_db).sum()), int(cleaned["is_silent"].sum())
+    text = f"The median signal is {cleaned['snr_db'].median():.0f} dB above the floor; {n_noisy} of {len(cleaned)} recordings have less than {min_snr_db:g} dB."
+    return text + (f" {n_silent} are silent: check their files." if n_silent else "")
 
 
 def cut_clips(cleaned, recipe, seed):
@@ -161,6 +170,16 @@ def assemble(clips, store, embedder, path):
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PATCH_COLUMNS)
 
 
+def describe_bird_scores(patches, min_score=0.1):
+    """A sentence about the bird scores of patches: the median, and the recordings in which no patch exceeds ``min_score``."""
+    if not len(patches):
+        return "There are no patches."
+    highest = patches.groupby("recording_id")["bird_score"].max()
+    n_low = int((highest < min_score).sum())
+    text = f"Median bird score of a patch: {patches['bird_score'].median():.2f}. In {n_low} of {len(highest)} recordings no patch exceeds {min_score:g}"
+    return text + (": check by ear whether they have a bird." if n_low else ".")
+
+
 def bird_losses(recordings, paths, root, max_recordings=100):
     """The bird sound that is lost with the speech: ``cleaning.bird_loss`` per recording, with YAMNet's bird score.
 
@@ -183,6 +202,15 @@ def bird_losses(recordings, paths, root, max_recordings=100):
         rows.append({"recording_id": row.recording_id, **loss})
     losses = pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
     return losses, embedder.weights if embedder else {}
+
+
+def describe_bird_losses(losses, max_share=0.2):
+    """A sentence about ``bird_losses``: the mean share of bird sound inside the speech, and whether to keep it."""
+    if not len(losses):
+        return "No recording has speech, so nothing is lost."
+    share, n_high = losses["bird_score_share"].mean(), int((losses["bird_score_share"] > max_share).sum())
+    text = f"On average {share:.0%} of the bird score is inside the speech; in {n_high} of {len(losses)} recordings it is more than {max_share:.0%}."
+    return text + (" Where birds matter more than voices, use policy=soften or keep." if n_high else "")
 
 
 def recording_map(embeddings, patches, seed, max_recordings=2000):

@@ -40,7 +40,8 @@ def history(table, ax=None):
     right.plot(table["epoch"], table["validation"], color="#2e7d32", marker=".", label="validation")
     for epoch in table.loc[table["is_kept"], "epoch"]:
         right.axvline(epoch, color="#2e7d32", linewidth=1)
-    ax.set(xlabel="epoch", ylabel="loss", title=f"Training history; the kept epoch is {int(table.loc[table['is_kept'], 'epoch'].iloc[0])}")
+    kept = "".join(f"; the kept epoch is {epoch}" for epoch in table.loc[table["is_kept"], "epoch"].head(1))
+    ax.set(xlabel="epoch", ylabel="loss", title=f"Training history{kept}")
     right.set(ylabel="average precision of pairs", ylim=(0, 1.02))
     return ax
 
@@ -97,7 +98,7 @@ def contact_sheet(crops, identities, root, n_crops=8, ax=None):
     ax = ax or plots.new_axes(1.5 + 0.95 * n_columns, 0.5 + 0.95 * max(len(birds), 1))
     shade = {"facecolor": "black", "alpha": 0.6, "pad": 0.8, "linewidth": 0}
     for left, top, film in firsts:
-        ax.text(left + 3, top + 4, film, fontsize=6, va="top", color="white", bbox=shade)
+        ax.text(left + 3, top + 4, plots.label_text(film), fontsize=6, va="top", color="white", bbox=shade)
     ax.imshow(sheet, interpolation="nearest")
     ax.set(xticks=[], yticks=[(row + 0.5) * step for row in range(len(birds))], title="Individuals and their best crops")
     ax.set_yticklabels(map(name, birds))
@@ -137,7 +138,7 @@ def timeline(summary, identities, films, ax=None):
                 ax.text(0.01 * end_s, row, "no bird", va="center", fontsize=8, color="#777777")
             row += 1
     ax.set(xlabel="time, s", xlim=(0, end_s), ylim=(max(n_rows, 1) - 0.5, -0.5), title="Individuals over time")
-    ax.set_yticks(ticks, labels)
+    ax.set_yticks(ticks, plots.label_texts(labels))
     return ax
 
 
@@ -195,7 +196,7 @@ def count_intervals(table, total=None, truth=None, ax=None):
         if known:
             ax.plot(*np.transpose(known), "D", markerfacecolor="none", markeredgecolor="#333333", markersize=11, label="truth")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, frameon=False)
-    ax.set_yticks(y, [row[0] for row in rows])
+    ax.set_yticks(y, plots.label_texts(row[0] for row in rows))
     ax.set(xlabel="birds", ylim=(max(len(rows), 1) - 0.5, -0.5), title="How many birds")
     ax.set_xlim(-0.3, max([row[3] for row in rows] + list((truth or {}).values()), default=1) + 0.5)
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -11,6 +11,8 @@ import numpy as np
 
 from birdlib import plots
 from birdlib.audio import io as audio_io
+from birdlib.losses import mining
+from birdlib.multimodal import pairs
 from birdlib.video import images
 
 # Borders: colour, and line style for colour-blind readers.
@@ -51,6 +53,18 @@ def triplet_cards(triplets):
     """
     titled = [[_titled(role, item) for role, item in zip(_ROLES, row, strict=True)] for row in triplets]
     return _grid(titled, [list(_ROLES.values())] * len(triplets), card_width=3.2)
+
+
+def hard_triplets(encoder, library, pool, root, rng, n=3):
+    """Draw the first triplets with the hardest negative, as the encoder embeds them.
+
+    Args:
+        pool: pairs, from ``pairs.pair``.
+        rng: of the mining.
+    """
+    vectors = pairs.embed(encoder, library, pool)
+    mined = mining.mine(vectors, pool["species"].to_numpy(), "hard", rng)[:n]
+    return triplet_cards([[card(library, pool.iloc[row], root, vectors[triplet[0]] @ vectors[row]) for row in triplet] for triplet in mined])
 
 
 def nearest_cards(library, queries, gallery, scores, examples, root, n_nearest=5):
@@ -124,7 +138,7 @@ def _grid(rows, borders, card_width, card_height=None, heights=(3, 2), draw=None
 
 
 def _draw(photo, sound, card, colour):
-    lines = [textwrap.fill(text, _LINE_LENGTH) for text in card["title"].splitlines()]
+    lines = [textwrap.fill(plots.label_text(text, 2 * _LINE_LENGTH), _LINE_LENGTH) for text in card["title"].splitlines()]
     photo.set_title("\n".join(["", *lines]), fontsize=8, color=colour)  # a blank line away from the card above
     if card["image"] is None:
         _mark_absent(photo, "no photo")
@@ -140,7 +154,7 @@ def _draw(photo, sound, card, colour):
 
 
 def _draw_match(strip, sound, card, colour):
-    strip.set_title("\n" + textwrap.fill(card["title"], 2 * _LINE_LENGTH), fontsize=9, color=colour)
+    strip.set_title("\n" + textwrap.fill(plots.label_text(card["title"], 4 * _LINE_LENGTH), 2 * _LINE_LENGTH), fontsize=9, color=colour)
     strip.imshow(np.hstack(list(card["frames"])), aspect="auto")
     for n in range(1, len(card["frames"])):
         strip.axvline(n * card["frames"].shape[2] - 0.5, color="white", linewidth=1)

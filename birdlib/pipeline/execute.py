@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-from birdlib import runtime
+from birdlib import runtime, stages
 from birdlib.models import weights
 
 
@@ -23,6 +23,16 @@ def executed_path(outputs, notebook):
     return Path(outputs) / "notebooks" / notebook.name
 
 
+def unfinished_path(outputs, notebook):
+    """Path of the copy of a notebook that did not run to the end."""
+    return executed_path(outputs, notebook).with_suffix(".failed.ipynb")
+
+
+def papermill_path(path):
+    """A path as papermill takes it: braces are doubled, since it formats paths with the parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def code(notebook):
     """Code cells of a notebook, without the one that papermill injects."""
     cells = runtime.read_json(notebook)["cells"]
@@ -36,26 +46,27 @@ def execute(notebook, parameters, outputs, progress_file):
     """Execute one notebook; the executed copy is called ``.failed.ipynb`` until it ran to the end.
 
     The output of libraries on the kernel's stderr goes to a ``.log`` beside it.
+
+    Raises:
+        WeightsError: if weights are missing.
+        stages.NothingToDoError: if the data set has nothing for the stage.
+        ChainError: if the notebook fails otherwise.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
 
     target = executed_path(outputs, notebook)
-    unfinished, log = target.with_suffix(".failed.ipynb"), target.with_suffix(".log")
+    unfinished, log = unfinished_path(outputs, notebook), target.with_suffix(".log")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
     options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
     with _environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
         try:
-            papermill.execute_notebook(str(notebook), str(unfinished), parameters, kernel_log=kernel_log, **options)
+            source, copy = papermill_path(notebook), papermill_path(unfinished)
+            papermill.execute_notebook(source, copy, parameters, kernel_log=kernel_log, **options)
         except papermill.PapermillExecutionError as error:
-            if error.ename == weights.MissingWeightsError.__name__:
-                raise WeightsError(error.evalue) from error
-            raise ChainError(
-                f"{notebook.stem} failed in cell {error.cell_index} (input {error.exec_count}):\n{error.source}\n\n"
-                f"{error.ename}: {error.evalue}\n\nThe notebook up to there: {unfinished}"
-            ) from error
+            raise _as_chain_error(error, notebook, unfinished) from error
         except DeadKernelError as error:
             raise ChainError(
                 f"{notebook.stem}: its kernel died, perhaps because memory or disk ran out; the same command goes on from here.\n"
@@ -65,6 +76,19 @@ def execute(notebook, parameters, outputs, progress_file):
             unfinished.unlink(missing_ok=True)
             raise
     os.replace(unfinished, target)
+
+
+def _as_chain_error(error, notebook, unfinished):
+    """The exception for a failed cell; a BirdlibError has no traceback but its message."""
+    if error.ename == weights.MissingWeightsError.__name__:
+        return WeightsError(error.evalue)
+    if error.ename == stages.NothingToDoError.__name__:
+        return stages.NothingToDoError(error.evalue)
+    where = f"The notebook up to there: {unfinished}"
+    if list(error.traceback) == [error.evalue]:
+        return ChainError(f"{notebook.stem}: {error.evalue}\n{where}")
+    cell = f"{notebook.stem} failed in cell {error.cell_index} (input {error.exec_count})"
+    return ChainError(f"{cell}: {error.ename}: {error.evalue}\n{where}\n\nThe cell:\n{error.source}")
 
 
 def _logging_engine():

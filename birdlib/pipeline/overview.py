@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import plots, runtime, stages
+from birdlib import figure_text, plots, runtime, stages
 from birdlib.audio import clips
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
@@ -28,6 +28,7 @@ def write(outputs_dir):
     panels = [draw for name, draw in panels.items() if stages.can_be_read(outputs_dir, name)]
     if not panels:
         return None
+    figure_text.use_fallback_fonts()
     figure = plt.figure(figsize=(12, 8.5), layout="constrained")
     top, left, right = _axes(figure)
     for draw, ax in zip([*panels, *[_blank] * 2], (top, left, right), strict=False):
@@ -52,7 +53,7 @@ def _soundscape(outputs_dir, ax):
     """Spectrogram of the soundscape with the most detections; the surest species of each window is written above it."""
     found = stages.read(outputs_dir, "08_submit", "detections.csv").astype({"species": str})
     root = stages.recordings_root(outputs_dir)
-    paths = {path.stem: path for which in ("test", "train") for path in birdclef.soundscapes(root, which)}
+    paths = {birdclef.stem(path): path for which in ("test", "train") for path in birdclef.soundscapes(root, which)}
     found = found[found["soundscape"].isin(list(paths))]
     if not len(found):
         ax.set_title("which species: no detection")
@@ -64,8 +65,8 @@ def _soundscape(outputs_dir, ax):
     plots.spectrogram(waveform, sample_rate_hz, ax=ax, title=f"which species: {len(found)} detections of {found['species'].nunique()} species in {name}")
     at_hz = 0.92 * ax.get_ylim()[1]
     for row in surest.itertuples():
-        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "rotation": 30, "parse_math": False}
-        ax.text((row.start_s + row.end_s) / 2, at_hz, f"{row.species}\n{row.probability:.2f}", **style)
+        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "rotation": 30}
+        ax.text((row.start_s + row.end_s) / 2, at_hz, f"{plots.label_text(row.species)}\n{row.probability:.2f}", **style)
 
 
 def _embedding_space(outputs_dir, ax):
@@ -90,4 +91,4 @@ def _film(outputs_dir, ax):
     times = tracks.loc[tracks["recording_id"] == name, "time_s"].round(1)
     _, image = next(video_io.frames(folder / f"{name}.mp4", start_s=float(times.mode().iloc[0])))
     ax.imshow(image)
-    ax.set_title(f"how many: {row['n']} individuals [{row['low']}, {row['high']}] in {name}")
+    ax.set_title(f"how many: {row['n']} individuals [{row['low']}, {row['high']}] in {plots.label_text(name)}")

@@ -15,6 +15,12 @@ from birdlib.multimodal import scene_pairs
 from birdlib.pipeline import execute, report
 
 _SOUND_STAGES = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
+_SPECIES_STAGES = {  # stages that need several species, and what they say otherwise
+    "04_triplet": "photos or recordings of two species are needed, and {}",
+    "06_pseudolabel": "recordings with sound of two species are needed, and {}",
+    "07_classify": "recordings with sound of two species are needed, and {}",
+    "08_submit": "there is no classifier: recordings with sound of two species are needed, and {}",
+}
 DISPENSABLE = ("04_triplet", "05_match", "06_pseudolabel", "09_count")  # not needed for a submission: left out where their weights are missing
 
 
@@ -27,7 +33,7 @@ def _declared_parameters(notebook):
     """{name: default value} of a notebook's parameters cell."""
     from papermill import inspect_notebook
 
-    found = inspect_notebook(str(notebook))
+    found = inspect_notebook(execute.papermill_path(notebook))
     return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
@@ -93,13 +99,15 @@ def _run(chosen, parameters, outputs, force):
     with execute.progress_bars(len(chosen)) as (bar, progress_file):
         for notebook in chosen:
             bar.set_description(notebook.stem)
-            lacking = _missing_input(notebook.stem, outputs)
+            lacking = _missing_input(notebook.stem, outputs, parameters[notebook], left_out)
             reason = "" if lacking else _why_run(notebook, parameters[notebook], outputs, force)
             if reason:
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
                 started = time.monotonic()
                 try:
                     execute.execute(notebook, parameters[notebook], outputs, progress_file)
+                except stages.NothingToDoError as error:
+                    lacking = str(error)
                 except execute.WeightsError as error:
                     if notebook.stem not in DISPENSABLE:
                         raise
@@ -120,14 +128,20 @@ def _run(chosen, parameters, outputs, force):
     return done
 
 
-def _missing_input(stem, outputs):
-    """What the recordings lack that a stage needs; ``""`` if nothing."""
+def _missing_input(stem, outputs, parameters, left_out=()):
+    """What the recordings lack that a stage needs; ``""`` if nothing.
+
+    Args:
+        left_out: stages that this run has left out.
+    """
     path = outputs / "01_split" / "splits.parquet"
     if not path.is_file():
         return ""
     splits = pd.read_parquet(path)
     has = (splits[["audio_path", "video_path", "individual_id"]] != "").any()
-    if stem in _SOUND_STAGES and not has["audio_path"]:
+    needed = stages.needed_stages(stem, parameters) if stem in stages.READS else []
+    is_trained = stem != "08_submit" or "07_classify" in needed  # with classifier_dir, 08 needs no recordings
+    if stem in _SOUND_STAGES and not has["audio_path"] and is_trained:
         return "there are no sound files"
     if stem == "05_match" and not scene_pairs.has_pairs(splits):
         return "no two species have both pictures and sounds, nor are there two films"
@@ -135,7 +149,21 @@ def _missing_input(stem, outputs):
         return "there are no sound files in train_soundscapes/"
     if stem == "09_count" and not (has["video_path"] or has["individual_id"]):
         return "there are no films, and no recording has an individual_id"
-    return ""
+    if stem in _SPECIES_STAGES and is_trained and len(found := _species_with_media(splits, outputs, stem == "04_triplet")) < 2:
+        return _SPECIES_STAGES[stem].format(f"only {found[0]!r} has any" if found else "there are none")
+    missing = [other for other in needed if other in left_out]
+    return f"{', '.join(missing)} is left out" if missing else ""
+
+
+def _species_with_media(splits, outputs, with_photos):
+    """Sorted species that have a recording which is not silent, as far as stage 02 has told, or a photo."""
+    has_media = splits["audio_path"] != ""
+    if stages.can_be_read(outputs, "02_clean"):
+        cleaned = stages.read(outputs, "02_clean", "recordings.parquet")
+        has_media &= splits["recording_id"].isin(cleaned.loc[~cleaned["is_silent"], "recording_id"])
+    if with_photos:
+        has_media |= splits["image_path"] != ""
+    return sorted(set(splits.loc[has_media, "species"]) - {""})
 
 
 def _has_soundscapes(outputs):
@@ -148,6 +176,7 @@ def _has_soundscapes(outputs):
 def _forget(notebook, outputs):
     """Remove the results of an earlier run of a stage that is now left out."""
     execute.executed_path(outputs, notebook).unlink(missing_ok=True)
+    execute.unfinished_path(outputs, notebook).unlink(missing_ok=True)
     (outputs / notebook.stem / stages.RECEIPT).unlink(missing_ok=True)
 
 

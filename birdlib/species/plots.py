@@ -37,7 +37,7 @@ def ablation(table, ax=None):
     for y, row in enumerate(table.itertuples()):
         value, low, high = row.macro_auc
         if np.isnan(value):
-            ax.text(0.01, y, row.note[:90], transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="grey")
+            ax.text(0.01, y, plots.label_text(row.note, 90), transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="grey")
             continue
         ax.plot([low, high], [y, y], color=_VERDICT_COLOURS[row.verdict])
         ax.plot(value, y, "o", color=_VERDICT_COLOURS[row.verdict])
@@ -72,6 +72,25 @@ def reconstructions(pictures, axes=None):
     return list(axes)
 
 
+def waveform_networks(results, data, head):
+    """Figures of networks trained on waveforms: masked reconstructions of Bird-MAE, frame scores of mel models with the head ``sed``.
+
+    Args:
+        results: of the ablation's encoder rows.
+        head: of the mel models; only ``sed`` has scores for each frame.
+    """
+    from birdlib.species import mae_pretraining, mel_models, train_waveforms
+
+    paths = data.clip_paths(data.is_validation)[:1]  # none, where stage 02 kept no validation recording
+    for result in results:
+        if result.folder and (result.folder / mae_pretraining.RECONSTRUCTIONS).is_file():
+            reconstructions(np.load(result.folder / mae_pretraining.RECONSTRUCTIONS))
+        if result.folder and head == "sed" and result.row.training["encoder"] in train_waveforms.MEL:
+            for path in paths:
+                waveform, frames, frame_s = train_waveforms.predict_frames(result.folder, path)
+                plots.soundscape_timeline(waveform, mel_models.SAMPLE_RATE_HZ, frames, data.classes, frame_s, title=path.name)
+
+
 def self_training_rounds(table, ax=None):
     """Macro ROC-AUC of each round on validation and, where known, on held-out soundscapes with its interval; the best round is marked.
 
@@ -102,11 +121,12 @@ def label_provenance(summary, ax=None):
     """
     counts = summary.groupby(["label", "kind"])["windows"].sum().unstack(fill_value=0)
     ax = ax or plots.new_axes(9, 1.5 + 0.22 * len(counts))
-    left = np.zeros(len(counts))
+    left, y = np.zeros(len(counts)), np.arange(len(counts))
     for kind, colour in _KIND_COLOURS.items():
         if kind in counts:
-            ax.barh(counts.index, counts[kind], left=left, color=colour, label=kind)
+            ax.barh(y, counts[kind], left=left, color=colour, label=kind)
             left += counts[kind].to_numpy()
+    ax.set_yticks(y, plots.label_texts(counts.index))
     ax.set(xlabel="windows", title="Labels of each species by provenance")
     if len(counts):
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

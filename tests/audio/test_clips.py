@@ -310,3 +310,16 @@ def test_files_that_are_not_used_as_they_stand_are_noted(tmp_path):
     assert skipped.empty and not cleaned["is_silent"].any()
     noted = clips.notes(cleaned, table)
     assert noted["path"].tolist() == ["opposite.wav"] and "channels cancel each other" in noted["reason"][0]
+
+
+def test_descriptions_of_noise_and_bird_sound_state_what_to_check():
+    cleaned = pd.DataFrame({"snr_db": [3.0, 20.0, 30.0], "is_silent": [True, False, False]})
+    assert clips.describe_noise(cleaned).startswith("The median signal is 20 dB above the floor; 1 of 3 recordings have less than 6 dB. 1 are silent")
+    patches = pd.DataFrame({"recording_id": ["a", "a", "b"], "bird_score": [0.0, 0.9, 0.05]})
+    assert "0.05. In 1 of 2 recordings no patch exceeds 0.1: check by ear" in clips.describe_bird_scores(patches)
+    losses = pd.DataFrame({"bird_score_share": [0.0, 0.5]})
+    assert "25% of the bird score" in clips.describe_bird_losses(losses) and "soften" in clips.describe_bird_losses(losses)
+    assert "soften" not in clips.describe_bird_losses(losses[:1])
+    assert all(describe(table[:0]) for describe, table in (
+        (clips.describe_noise, cleaned), (clips.describe_bird_scores, patches), (clips.describe_bird_losses, losses)
+    ))  # fmt: skip

@@ -94,11 +94,28 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
     assert __main__.main(["run", "--outputs", str(chain), "-p", "policy=wrong"]) == 1
     told = capsys.readouterr().err
     assert "02_clean failed in cell" in told and "there is no such policy" in told
+    assert told.index("there is no such policy") < told.index("stages.start"), "the message comes before the cell"
     assert str(chain / "notebooks" / "02_clean.failed.ipynb") in told
     assert not execute.executed_path(chain, runner.notebooks()[1]).exists()
     assert stages.why_stale(chain, "02_clean", {"policy": "wrong"}) == "not finished yet"
     assert __main__.main(["run", "--outputs", str(chain)]) == 0
     assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
+
+
+def test_a_mistake_of_the_user_is_told_by_its_message_alone(chain, capsys):
+    parameters = 'outputs_dir = "outputs"  # where\nseed = 0  # of it'
+    notebook(runner.notebooks()[0], parameters, "from birdlib import runtime\nraise runtime.BirdlibError('birds.csv is empty: choose another')")
+    assert __main__.main(["run", "--outputs", str(chain)]) == 1
+    copy = chain / "notebooks" / "01_split.failed.ipynb"
+    told = capsys.readouterr().err.splitlines()
+    assert told[-2:] == ["birdlib: 01_split: birds.csv is empty: choose another", f"The notebook up to there: {copy}"]
+    assert "Traceback" not in copy.read_text()
+
+
+def test_folders_may_have_any_name(finished, tmp_path):
+    """Papermill takes {species} in a path for a parameter."""
+    outputs = finished.rename(tmp_path / "{species} $x #1 {} 100%")
+    assert runner.run(outputs, given={"policy": "keep"}) == {"01_split": "current", "02_clean": "ran"}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +231,7 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     told = process.communicate(timeout=30)[1]
-    assert process.returncode == 130 and "stopped; the same command goes on from here" in told
+    assert process.returncode == 130 and "stopped; the same command resumes here" in told
     assert not list((chain / "notebooks").glob("*.ipynb"))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
