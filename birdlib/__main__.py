@@ -11,10 +11,22 @@ from pathlib import Path
 import birdlib
 from birdlib import runtime
 
+_EXAMPLES = """examples:
+  python -m birdlib run --manifest my_recordings.csv --outputs my_outputs
+  python -m birdlib nearest photo.jpg song.wav
+  python -m birdlib match film.mp4 song.wav
+  python -m birdlib gallery add "red ring" film.mp4
+  python -m birdlib gallery match other.mp4
+  python -m birdlib weights --fetch
+  python -m birdlib bench embed
+  python -m birdlib package --user my_name
+  python -m birdlib rehearse --files 50
+"""
+
 
 def main(arguments=None):
     """Run one command; returns the exit status."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says of itself is no answer
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without TensorFlow's notices
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -23,16 +35,19 @@ def main(arguments=None):
         print(f"\nbirdlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbirdlib: stopped; the same command goes on from here", file=sys.stderr)
+        print("\nbirdlib: stopped; the same command resumes here", file=sys.stderr)
         return 130
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="python -m birdlib", description="Which species, which individual, how many.")
+    parser = argparse.ArgumentParser(
+        prog="python -m birdlib", description="Which species, which individual, how many: recordings, photos and films of birds.",
+        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"birdlib {birdlib.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run the notebooks in order; what is current is skipped")
+    run = commands.add_parser("run", help="run the notebooks in order; current stages are skipped")
     source = run.add_mutually_exclusive_group()
     source.add_argument(
         "--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)"
@@ -50,31 +65,31 @@ def _parser():
         metavar="NAME=VALUE",
         help="set a parameter of the notebooks that have it",
     )
-    run.add_argument("--force", action="store_true", help="run also what is current")
+    run.add_argument("--force", action="store_true", help="run current stages, too")
     run.set_defaults(command=_run)
 
     nearest = commands.add_parser(
-        "nearest", help="list the recordings and photos that lie nearest to a photo or a sound"
+        "nearest", help="list the recordings and photos most similar to a photo or a sound"
     )
-    nearest.add_argument("query", nargs="+", metavar="FILE", help="a picture, a sound, or one of each of the same bird")
+    nearest.add_argument("query", nargs="+", metavar="FILE", help="a photo, a sound, or one of each of the same bird")
     nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
-    nearest.add_argument("-n", type=_at_least(1), default=10, metavar="N", help="how many to list")
+    nearest.add_argument("-n", type=_at_least(1), default=10, metavar="N", help="number of results (default: 10)")
     nearest.set_defaults(command=_nearest)
 
-    match = commands.add_parser("match", help="say how probable it is that a film or photo and a sound belong together")
+    match = commands.add_parser("match", help="the probability that a film or photo and a sound are of the same bird species")
     match.add_argument("picture", metavar="VIDEO_OR_IMAGE")
-    match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, whose soundtrack is taken")
+    match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, of which the soundtrack is used")
     match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
     match.set_defaults(command=_match)
 
     _add_gallery(commands)
 
     weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
-    weights.add_argument("--fetch", action="store_true", help="bring what is missing")
+    weights.add_argument("--fetch", action="store_true", help="download the missing ones")
     weights.set_defaults(command=_weights)
 
-    bench = commands.add_parser("bench", help="measure speed against the plain way, in one run")
-    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="which stage's work")
+    bench = commands.add_parser("bench", help="measure the speed of a stage against a plain implementation")
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="the stage")
     bench.set_defaults(command=_bench)
     _add_kaggle(commands)
     return parser
@@ -94,38 +109,38 @@ def _at_least(smallest):
 
 
 def _add_kaggle(commands):
-    """What goes to Kaggle, and whether it will do there."""
-    package = commands.add_parser("package", help="make the folders that Kaggle wants: code, models, wheels, and the submission")
+    """The commands ``package`` and ``rehearse``."""
+    package = commands.add_parser("package", help="write the folders to upload to Kaggle: code, models, wheels, submission notebook")
     package.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written")
-    package.add_argument("--to", default="", metavar="DIR", help="where to (default: kaggle in the outputs folder)")
-    package.add_argument("--user", default="", help="your name on Kaggle")
-    package.add_argument("--competition", default="", metavar="NAME", help="as in its address (default: birdclef-2025)")
-    package.add_argument("--no-wheels", action="store_true", help="leave out the packages that Kaggle's image lacks")
+    package.add_argument("--to", default="", metavar="DIR", help="target folder (default: kaggle in the outputs folder)")
+    package.add_argument("--user", default="", help="your user name on Kaggle")
+    package.add_argument("--competition", default="", metavar="NAME", help="the name in its URL (default: birdclef-2025)")
+    package.add_argument("--no-wheels", action="store_true", help="without the wheels that Kaggle's image lacks")
     package.set_defaults(command=_package)
 
-    rehearse = commands.add_parser("rehearse", help="run the packaged submission on a made test set, network off, clock on")
+    rehearse = commands.add_parser("rehearse", help="run the packaged submission on a synthetic test set, without a network, and time it")
     rehearse.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written")
-    rehearse.add_argument("--data", default="", metavar="DIR", help="whose soundscapes to make the test set of (default: those of stage 01)")
-    rehearse.add_argument("--files", type=_at_least(1), default=700, metavar="N", help="how many files (default: 700)")
+    rehearse.add_argument("--data", default="", metavar="DIR", help="folder with the soundscapes for the test set (default: that of stage 01)")
+    rehearse.add_argument("--files", type=_at_least(1), default=700, metavar="N", help="number of files (default: 700)")
     for kind, what in (("corrupt", "are corrupt"), ("empty", "are empty"), ("short", "last 10 s"), ("long", "last 61 s")):
-        rehearse.add_argument(f"--{kind}", type=_at_least(0), default=1, metavar="N", help=f"how many of them {what} (default: 1)")
-    rehearse.add_argument("--budget-min", type=_at_least(0.01), default=90.0, metavar="MINUTES", help="what the competition allows (default: 90)")
+        rehearse.add_argument(f"--{kind}", type=_at_least(0), default=1, metavar="N", help=f"number of files that {what} (default: 1)")
+    rehearse.add_argument("--budget-min", type=_at_least(0.01), default=90.0, metavar="MINUTES", help="time limit of the competition (default: 90)")
     rehearse.add_argument("--keep", action="store_true", help="keep the test set and the submission")
     rehearse.set_defaults(command=_rehearse)
 
 
 def _add_gallery(commands):
-    """The birds that have names: who is there, who is this, and one more."""
-    gallery = commands.add_parser("gallery", help="give names to individuals, and ask which of them a film or photo shows")
+    """The command ``gallery``: individuals with names."""
+    gallery = commands.add_parser("gallery", help="recognise known individuals in films and photos")
     actions = gallery.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="add what films and photos show of one bird")
+    add = actions.add_parser("add", help="add films and photos of one bird under its name")
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--bird", type=_at_least(1), metavar="N", help="which bird of each file it is, from 1; not needed where there is but one")
+    add.add_argument("--bird", type=_at_least(1), metavar="N", help="number of the bird in each file, from 1; not needed where a file has one bird")
     listing = actions.add_parser("list", help="list the known birds")
-    match = actions.add_parser("match", help="say which known birds films and photos show, and which are new")
+    match = actions.add_parser("match", help="identify the birds in films and photos, or report them as new")
     match.add_argument(
         "--false-accept", type=float, default=0.05, metavar="SHARE",
-        help="how many newcomers may be taken for a known bird (default: 0.05)",
+        help="share of unknown birds that may be identified as a known one (default: 0.05)",
     )  # fmt: skip
     for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
         if action is not listing:
@@ -155,34 +170,34 @@ def _run(options):
 
 
 @contextlib.contextmanager
-def _notes_apart():
-    """What libraries of C say on the side, TensorFlow of itself, is no part of an answer: it is shown only where something fails."""
+def _hidden_library_messages():
+    """Hide messages of C libraries, such as TensorFlow's, on stderr; they are shown only if the command fails unexpectedly."""
     try:
-        told = os.dup(2)
-    except OSError:  # there is nobody to tell
+        stderr = os.dup(2)
+    except OSError:  # stderr is closed
         yield
         return
-    with tempfile.TemporaryFile() as notes, os.fdopen(told, "w", buffering=1) as shown, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryFile() as messages, os.fdopen(stderr, "w", buffering=1) as shown, contextlib.ExitStack() as stack:
         sys.stderr.flush()
         if sys.stderr is sys.__stderr__:
-            stack.enter_context(contextlib.redirect_stderr(shown))  # Python's own words go where they went
-        os.dup2(notes.fileno(), 2)
+            stack.enter_context(contextlib.redirect_stderr(shown))  # Python's own messages stay visible
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except Exception as error:
             if not isinstance(error, runtime.BirdlibError):
-                notes.seek(0)
-                shutil.copyfileobj(notes, shown.buffer)
+                messages.seek(0)
+                shutil.copyfileobj(messages, shown.buffer)
             raise
         finally:
             shown.flush()
-            os.dup2(told, 2)
+            os.dup2(stderr, 2)
 
 
 def _nearest(options):
     from birdlib.multimodal import search
 
-    with _notes_apart():
+    with _hidden_library_messages():
         table = search.find(options.query, options.outputs, options.n)
     print(table.round(3).to_string(index=False))
     return 0
@@ -191,9 +206,9 @@ def _nearest(options):
 def _match(options):
     from birdlib.multimodal import match_files
 
-    with _notes_apart():
+    with _hidden_library_messages():
         probability, scenes, basis = match_files.match(options.picture, options.sound, options.outputs)
-    print(f"they belong together with a probability of {probability:.2f} (of pairs of which half do)\n{basis}\n\nThe scenes it rests on:")
+    print(f"probability that they match: {probability:.2f} (if half of all pairs match)\n{basis}\n\nThe scenes with the highest probability:")
     print(scenes.head(5).round(3).to_string(index=False))
     return 0
 
@@ -201,10 +216,10 @@ def _match(options):
 def _gallery_add(options):
     from birdlib.individuals import gallery as individuals_gallery
 
-    with _notes_apart():
+    with _hidden_library_messages():
         embed, key, _ = _birds_of_files(options)
         n = individuals_gallery.add_files(_gallery_folder(options), options.name, options.files, embed, key, options.bird)
-    print(f"{options.name} is known by {n} sighting{'s' * (n > 1)}")
+    print(f"{options.name} has {n} sighting{'s' * (n > 1)} in the gallery")
     return 0
 
 
@@ -220,17 +235,17 @@ def _gallery_match(options):
 
     if not 0 < options.false_accept < 1:
         raise runtime.BirdlibError(f"--false-accept {options.false_accept}: give a share between 0 and 1")
-    with _notes_apart():
+    with _hidden_library_messages():
         embed, key, threshold = _birds_of_files(options)
         table = individuals_gallery.match_files(_gallery_folder(options), options.files, embed, key, options.false_accept, threshold)
     for path in options.files:
         if path not in set(table["path"]):
-            print(f"{path}: no bird is seen in it")
+            print(f"{path}: no bird was detected")
     if len(table):
         columns = ["path", "bird", "name", "nearest", "distance", "threshold"]
         print(table[columns].replace({"name": {"": "(new)"}}).round(3).to_string(index=False))
         if table["false_accept"].notna().all():
-            print(f"\nof newcomers at most {table['false_accept'].max():.0%} are taken for a known bird")
+            print(f"\nat most {table['false_accept'].max():.0%} of unknown birds are identified as a known one")
     return 0
 
 

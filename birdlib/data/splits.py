@@ -192,6 +192,20 @@ def leaks(splits):
     return found
 
 
+def describe(splits, n_listed=8):
+    """Sentences about a split: the shares of rows, and species without a test row of their own, whose figures would be optimistic."""
+    if not len(splits):
+        return "The table has no rows."
+    shares = splits["split"].value_counts(normalize=True)
+    text = "Rows: " + ", ".join(f"{shares.get(split, 0.0):.0%} {split}" for split in SPLITS) + "."
+    own = splits.loc[(splits["split"] == "test") & ~splits["is_repeated"], "species"]
+    weak = sorted({*splits["species"]} - {*own, ""})
+    if weak:
+        listed = ", ".join(weak[:n_listed]) + (" and others" if len(weak) > n_listed else "")
+        text += f" {len(weak)} species have no test row of their own ({listed}): add recordings from other places."
+    return text
+
+
 def _assign_groups(group, stratum, shares, rng):
     """(groups,) index into SPLITS. See ``assign``; ``group`` and ``stratum`` are (rows,) codes from 0."""
     n_strata, n_groups = stratum.max() + 1, group.max() + 1

@@ -156,6 +156,17 @@ def choose_threshold(distances, relations, weights=None, fallback=None):
     return *classification.at_equal_error(missed, passed, cuts, passed), n_pairs
 
 
+def describe_threshold(threshold, error, n_pairs):
+    """Sentences about ``choose_threshold``: how well same and different birds are separated, and what to do where they are not."""
+    if np.isnan(error):
+        return (
+            f"Threshold {threshold:.3f}, a default, as {n_pairs[0]} same and {n_pairs[1]} different pairs are known and both are needed: "
+            "name birds in the manifest, or set `threshold`."
+        )
+    text = f"Threshold {threshold:.3f}; equal error {error:.3f} of {n_pairs[0]} same and {n_pairs[1]} different pairs."
+    return text + (" The distributions overlap: expect wrong identities, and check the contact sheet." if error > 0.1 else "")
+
+
 def validation_pairs(embeddings, tracks, times_s, must_not_link, labels=None):
     """Pairs that are known without annotation: the halves of tracks and their relations.
 

@@ -143,6 +143,23 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     return draws
 
 
+def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, pairs, n_draws, rng):
+    """Identities of tracks and their bootstrap draws.
+
+    Args:
+        embeddings, crop_tracks, must_not_link: as in ``identify``.
+        tracks, summary: of ``tracking``.
+        threshold: cosine distance; pairs: (halves, relations, half_tracks) of ``draw_thresholds``.
+
+    Returns:
+        (identities, draws, at_once): (tracks,) int; (n_draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
+    """
+    exists, at_once = existence(summary), simultaneous_tracks(tracks, summary)
+    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once)
+    thresholds = draw_thresholds(*pairs, threshold, rng, n_draws)
+    return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng), at_once
+
+
 # Tables
 
 
@@ -192,6 +209,17 @@ def overall(identities, draws, recording_ids, level=_LEVEL):
     films = list(dict.fromkeys(recording_ids))
     figures = _with_interval(_n_in_all, identities, draws, recording_ids, films, level)
     return {name: tuple(map(int, figure)) for name, figure in zip(("total", "in_several_films"), figures, strict=True)}
+
+
+def describe(table, total):
+    """Sentences about the counts: all individuals, those in several films, and films whose count is uncertain.
+
+    Args:
+        table: from ``per_film``; total: from ``overall``.
+    """
+    text = "{} individuals in all films [{}, {}], {} of them in several films [{}, {}].".format(*total["total"], *total["in_several_films"])
+    uncertain = table.loc[table["high"] - table["low"] > np.maximum(1, table["n"] / 2), "recording_id"].tolist()
+    return text + (f" Uncertain: {', '.join(uncertain)}; check these films with their numbered boxes." if uncertain else "")
 
 
 def matches(identities, draws, summary):

@@ -57,13 +57,16 @@ def evaluate(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", r
 
     Returns:
         (figures, shares, shares_background): tables of ``voices.figures`` and ``background_shares``, the latter empty without background test,
-        both if too few birds are left after stages 02 and 03; and whether every bird was recorded in one session only, so that
+        both if there are too few birds, or too few are left after stages 02 and 03; and whether every bird was recorded in one session only, so that
         background may be mistaken for voice.
 
     Raises:
         MissingStageError: if stage 03 is not finished.
         VoicesError: as of ``voices``.
     """
+    nothing = pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), pd.DataFrame(columns=_SHARE_COLUMNS), False
+    if not len(singers):
+        return nothing
     parameters = stages.receipt(outputs_dir, "03_embed")["parameters"]
     embedded = Path(outputs_dir) / "03_embed"
     names, vectors = voices.vectors(np.load(embedded / "embeddings.npy", mmap_mode="r"), pd.read_parquet(embedded / "patches.parquet"))
@@ -71,7 +74,7 @@ def evaluate(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", r
     singers = _recorded_twice(singers.assign(row=rows)[rows >= 0]).reset_index(drop=True)
     shares = pd.DataFrame(columns=_SHARE_COLUMNS)
     if singers["individual_id"].nunique() < _MIN_BIRDS:
-        return pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), shares, False
+        return nothing
     vectors = vectors[singers["row"]]
     birds, sessions = singers["individual_id"].to_numpy(), voices.sessions(singers)
     closed = voices.closed_set(vectors, birds, sessions)
@@ -156,6 +159,21 @@ def background_shares(swapped, *, rng):
             interval = bootstrap.interval(np.mean, is_outcome, groups=table["unit"].to_numpy(), rng=rng)
             rows.append((kind, name, *interval, len(table)))
     return pd.DataFrame(rows, columns=_SHARE_COLUMNS)
+
+
+def describe(figures, shares, shares_background):
+    """Sentences about ``evaluate``: whether birds were recorded in several sessions, and whether their names follow the background."""
+    if not len(figures):
+        return "Fewer than four birds of one species have an individual_id and two recordings, so voices are not evaluated."
+    text = "Test recordings are of other sessions than those of training."
+    if shares_background:
+        text = "Every bird was recorded in one session, so place and microphone may pass for its voice: record each bird on several days."
+    swapped = shares[shares["kind"] == "other background"].set_index("taken_for")["share"]
+    if {"the bird", "the background's bird"} <= set(swapped.index):
+        own, host = swapped["the bird"], swapped["the background's bird"]
+        text += f" Over another bird's background, {own:.0%} of recordings are taken for the bird and {host:.0%} for the bird of the background"
+        text += ": identity follows the background." if host > own else ": identity follows the voice."
+    return text
 
 
 def plot_shares(table, n_birds, ax=None):

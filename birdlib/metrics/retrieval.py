@@ -36,6 +36,19 @@ def cluster(embeddings, n_clusters, seed):
     return KMeans(min(n_clusters, len(embeddings)), n_init=10, random_state=seed).fit_predict(embeddings)
 
 
+def describe_neighbours(points, labels):
+    """A sentence about a map of embeddings: how often the nearest other point has the same label, and how often a random one has."""
+    from sklearn.neighbors import NearestNeighbors
+
+    points, labels = np.asarray(points), np.asarray(labels)
+    if len(points) < 2:
+        return "There are too few points for a map."
+    nearest = NearestNeighbors(n_neighbors=1).fit(points).kneighbors(return_distance=False)[:, 0]
+    _, counts = np.unique(labels, return_counts=True)
+    chance = (counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1))
+    return f"The nearest neighbour on the map is of the same species for {np.mean(labels[nearest] == labels):.0%} of the points (random: {chance:.0%})."
+
+
 def per_query(scores, query_labels, gallery_labels):
     """The metrics of each query.
 

@@ -104,6 +104,34 @@ def cross_modal(encoder, library, gallery, queries, rng):
     return pd.DataFrame(rows, columns=["set", "direction", "n", "chance", *(name for name in _FIGURES if name != "nmi")])
 
 
+def describe(results):
+    """Sentences about ``table``: P@1 of the modalities in each set, and whether two modalities are better than the best alone."""
+    text = []
+    for name, rows in results.groupby("set", sort=False):
+        p_at_1 = rows.set_index("modality")["p_at_1"].str[0].dropna()
+        if not len(p_at_1):
+            continue
+        listed = ", ".join(f"{modality} {value:.2f}" for modality, value in p_at_1.items())
+        single, fused = (p_at_1[p_at_1.index.isin(_ONE_KIND) == is_single] for is_single in (True, False))
+        verdict = ""
+        if len(single) and len(fused):
+            verdict = "; fusion " + ("helps" if fused.max() > single.max() else "does not exceed the best modality alone")
+        text.append(f"P@1 of {name} ({rows['n'].iloc[0]} queries): {listed}{verdict}.")
+    return " ".join(text) or "Test has no pairs to evaluate."
+
+
+def describe_cross_modal(table):
+    """A sentence about ``cross_modal``: P@1 against chance; its interval may include chance."""
+    rows = [row for row in table.itertuples() if np.isfinite(row.p_at_1[0])]
+    if not rows:
+        return "Test has no photo or no sound to evaluate."
+    listed = []
+    for row in rows:
+        clear = row.p_at_1[1] > row.chance
+        listed.append(f"{row.direction}, {row.set}: {row.p_at_1[0]:.2f}, {'above' if clear else 'not clearly above'} chance ({row.chance:.2f})")
+    return "P@1 of the " + "; the ".join(listed) + "."
+
+
 def examples(scores, query_labels, gallery_labels, n=5):
     """Queries to show: up to ``n`` of different species, right and wrong ones in turn.
 

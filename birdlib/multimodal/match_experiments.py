@@ -177,6 +177,16 @@ def best_table(table, config):
     return rows.map(lambda figure: "{:.3f} ({:.3f} to {:.3f})".format(*figure) if isinstance(figure, list) else figure).T
 
 
+def describe(table, config):
+    """Sentences about the best combination: ROC-AUC on each set (chance: 0.5), and whether it works for unseen species."""
+    aucs = figures_of(table, config)["roc_auc"].reindex(SETS)
+    listed = ", ".join(f"{name} {auc:.2f}" for name, auc in aucs.dropna().items())
+    text = f"Best on validation: {config['audio']} + {config['video']} + {config['loss']}; ROC-AUC: {listed or 'not defined'}."
+    if aucs["unseen species"] < 0.6:
+        text += " On species that were not in training it is no better than chance: use it only for species of the training set."
+    return text
+
+
 def model_file(folder, config):
     """Path of the model of a combination."""
     return Path(folder) / "models" / f"{config['audio']}-{config['video']}-{config['loss']}-{config['seed']}.keras"

@@ -99,6 +99,20 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
     return table[["epoch", "mining", "loss", "spread", "active_share", "validation_map_at_r", "is_kept"]]
 
 
+def describe(history):
+    """Sentences about the history of ``fit``: the kept epoch, changes of the mining, and signs of trouble."""
+    kept, first = history[history["is_kept"]], history.iloc[0]
+    if not len(kept):
+        return "No epoch is kept, as validation has no figure: the encoder has the weights of the last epoch."
+    epoch, value = int(kept["epoch"].iloc[0]), kept["validation_map_at_r"].iloc[0]
+    text = f"Epoch {epoch} of {len(history)} is kept: validation MAP@R {value:.2f}, {first['validation_map_at_r']:.2f} after the first epoch."
+    if epoch == len(history):
+        text += " It was still improving: raise `epochs`."
+    if history["mining"].nunique() > 1:
+        text += f" Mining was changed to {history['mining'].iloc[-1]} as the embeddings were about to collapse: lower `learning_rate`."
+    return text
+
+
 def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weight_decay=1e-3):
     """The model that is trained, which shares its weights with the encoder: for arcface it has class centres on top."""
     loss = OBJECTIVES[objective][0]

@@ -42,6 +42,11 @@ class TrainingData:
         return split_rules.own_rows(self.splits, "validation")
 
     @property
+    def is_test(self):
+        """(rows,) bool, without repeated rows."""
+        return split_rules.own_rows(self.splits, "test")
+
+    @property
     def prior(self):
         """Share of training recordings of each class."""
         return self.truth[self.is_train].mean(axis=0)

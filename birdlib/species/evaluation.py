@@ -63,3 +63,34 @@ def scores_table(scores, splits, truth, labels, thresholds, rng):
             figures = evaluate(truth[mask], labels[mask], scores[name][mask], thresholds[name], groups, rng)
             rows.append({"classifier": name, "rows": which, "n": int(mask.sum()), **figures})
     return pd.DataFrame(rows)
+
+
+def validation_thresholds(scores, data):
+    """{name: (classes,)}: the thresholds with the best F1 on validation, for each classifier of ``scores``."""
+    truth = data.truth[data.is_validation]
+    return {name: classification.best_thresholds(truth, of_classifier[data.is_validation]) for name, of_classifier in scores.items()}
+
+
+def describe(table):
+    """Sentences about ``scores_table``: the best classifier on rows that are not repeated, and what repeated rows add."""
+    own = table[(table["rows"] == "test without repeated rows") & (table["n"] > 0)].set_index("classifier")
+    aucs = own["macro_auc"].str[0].dropna()
+    if not len(aucs):
+        return "Test has no recording of its own: none of these figures can be trusted. Add recordings from more places."
+    best, width = aucs.idxmax(), np.ptp(own.loc[aucs.idxmax(), "macro_auc"][1:])
+    text = f"On the {own['n'].iloc[0]} test recordings that are not repeated, {best} has the best macro ROC-AUC ({aucs[best]:.3f}; chance: 0.5)."
+    if width > 0.1:
+        text += f" Its interval is {width:.2f} wide: too few groups of recordings to rank classifiers by small differences."
+    whole = table[table["rows"] == "test"].set_index("classifier")["macro_auc"].str[0]
+    if (excess := whole[best] - aucs[best]) > 0.01:
+        text += f" Repeated rows would raise it by {excess:.3f}, as they are recordings of training."
+    return text
+
+
+def describe_species(table, max_f1=0.5, n_listed=8):
+    """Sentences about ``classification.per_species_table``: species below an F1, and those without test recordings."""
+    weak = table[table["f1"] < max_f1].sort_values("f1")["species"].tolist()
+    absent = table.loc[table["n_positives"] == 0, "species"].tolist()
+    listed = ", ".join(weak[:n_listed]) + (" and others" if len(weak) > n_listed else "")
+    text = f"F1 below {max_f1:g}: {listed}. Check their recordings in the confusion matrix first." if weak else f"No species has an F1 below {max_f1:g}."
+    return text + (f" {len(absent)} species have no test recording, so nothing is known about them." if absent else "")

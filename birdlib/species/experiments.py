@@ -16,7 +16,7 @@ import birdlib
 from birdlib import runtime, stages
 from birdlib.metrics import classification
 from birdlib.models import catalogue, embedders, weights
-from birdlib.species import classifiers, soundscape_windows, train_heads, train_waveforms
+from birdlib.species import ablation, classifiers, soundscape_windows, train_heads, train_waveforms
 
 ENCODERS = (*embedders.NAMES, *train_waveforms.ENCODERS)
 CODE = f"recipe 2 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
@@ -92,6 +92,25 @@ def run(config, data, folder, inputs, *, seed, **options):
     for file in ("encoder.keras", "embeddings.npy", "window_embeddings.npy"):  # the store has these
         (folder / file).unlink(missing_ok=True)
     return record
+
+
+def run_rows(rows, *, data, folder, inputs, precision, **options):
+    """Train rows of an ablation: ``ablation.run`` of ``run``.
+
+    Args:
+        rows: list of ``ablation.Row``.
+        folder: of the stage; trainings are in its folder ``trainings``.
+        inputs, options: as of ``run``; ``precision`` as of ``key``.
+    """
+    fixed = {"data": data, "inputs": inputs, **options}
+
+    def train(config, training_dir):
+        return run(config, folder=training_dir, **fixed)
+
+    def digest(config):
+        return key(config, precision=precision, **fixed)
+
+    return ablation.run(rows, train, digest, Path(folder) / "trainings", data.windows is not None)
 
 
 def save_member(folder, model, scores, data, preprocessing):

@@ -78,6 +78,18 @@ def fit_networks(n_networks, build, train, validation, **options):
     return classifiers.average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
 
 
+def describe(history):
+    """A sentence about the history of ``fit_networks``: the kept epochs, and whether training ended too early."""
+    kept = [rows.loc[rows["validation_macro_auc"].idxmax()] for _, rows in history.groupby("network") if rows["validation_macro_auc"].notna().any()]
+    if not kept:
+        return "Validation has no macro ROC-AUC, so the last epoch is kept."
+    epochs, auc, last = [int(row["epoch"]) for row in kept], np.mean([row["validation_macro_auc"] for row in kept]), int(history["epoch"].max())
+    text = f"Kept epochs: {min(epochs)} to {max(epochs)} of at most {last}; macro ROC-AUC of a network on validation {auc:.3f}."
+    if max(epochs) == last:
+        text += " A network was still improving: raise `epochs`."
+    return text
+
+
 def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate, weight_decay, batch_size=0, mixup=0.0, rng=None):  # fmt: skip
     """Train a head; keep the epoch with the best macro ROC-AUC on validation.
 

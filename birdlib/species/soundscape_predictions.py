@@ -69,7 +69,7 @@ def open_files(paths, window_s=birdclef.WINDOW_S):
             duration_s, fault = audio_io.duration(path), ""
         except audio_io.AudioError as error:
             duration_s, fault = COMPETITION_S, error.reason
-        rows.append((path, path.stem, duration_s / 60.0, birdclef.windows(duration_s, window_s), fault))
+        rows.append((path, birdclef.stem(path), duration_s / 60.0, birdclef.windows(duration_s, window_s), fault))
     return pd.DataFrame(rows, columns=["path", "soundscape", "minutes", "windows", "fault"])
 
 

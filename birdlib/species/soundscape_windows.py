@@ -13,7 +13,7 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.audio import clips
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
+from birdlib.data import birdclef, csv_tables, labels
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
 from birdlib.species import pseudolabels
@@ -65,7 +65,7 @@ def cut(paths, window_s=birdclef.WINDOW_S):
             spans = birdclef.windows(audio_io.duration(path), window_s)
         except audio_io.AudioError:
             continue
-        rows += [(birdclef.row_id(path, end_s), path.stem, start_s, end_s) for start_s, end_s in spans]
+        rows += [(birdclef.row_id(path, end_s), birdclef.stem(path), start_s, end_s) for start_s, end_s in spans]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -102,7 +102,7 @@ def assemble(windows, paths, embedder, store, path):
         and times count from the beginning of the soundscape.
     """
     stems = set(windows["soundscape"])
-    keys = {soundscape.stem: _key(soundscape) for soundscape in paths if soundscape.stem in stems}
+    keys = {birdclef.stem(path): _key(path) for path in paths if birdclef.stem(path) in stems}
     n_patches = {stem: len(store.get(keys[stem])[1]) for stem in windows["soundscape"].unique()}
     pieces, tables, end = [], [], 0
     for row in windows.itertuples():
@@ -176,7 +176,7 @@ def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling
     Returns:
         (features, truth, soundscapes), row-aligned; None where the truth is not known.
     """
-    paths, truth_path = birdclef.soundscapes(root, "test"), Path(root) / "truth" / "soundscape_labels.csv"
+    paths, truth_path = birdclef.unique_stems(birdclef.soundscapes(root, "test")), Path(root) / "truth" / "soundscape_labels.csv"
     if not paths or not truth_path.is_file():
         return None
     paths, _ = embed(paths, embedder, store)
@@ -205,27 +205,30 @@ def read_annotations(path, row_ids, classes, window_s=birdclef.WINDOW_S):
     Raises:
         WindowError: if columns are missing, or a time cannot be parsed.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = csv_tables.read(path, _ANNOTATION_COLUMNS)
+    except csv_tables.TableError as error:
+        raise WindowError(str(error)) from error
     if missing := [name for name in _ANNOTATION_COLUMNS if name not in table]:
         raise WindowError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(_ANNOTATION_COLUMNS)}")
     rows, columns = pd.Index(row_ids), pd.Index(classes)
     truth = np.full((len(rows), len(columns)), np.nan, np.float32)
-    for line, row in enumerate(table.itertuples(), start=2):
-        start_s, end_s = (_seconds(text, path, line) for text in (row.start, row.end))
+    for row in table.itertuples():
+        start_s, end_s = (_seconds(text, path, row.Index + 2) for text in (row.start, row.end))
         first, last = int(np.ceil(start_s / window_s - 1e-6)), int(np.floor(end_s / window_s + 1e-6))
         ids = [birdclef.row_id(row.filename, (index + 1) * window_s) for index in range(first, last)]
         windows = [index for index in rows.get_indexer(ids) if index >= 0]
-        present = [index for index in columns.get_indexer([label.strip() for label in row.primary_label.split(";")]) if index >= 0]
+        present = [index for index in columns.get_indexer(labels.split(row.primary_label, classes)) if index >= 0]
         truth[windows] = np.nan_to_num(truth[windows])
         truth[np.ix_(windows, present)] = 1.0
     return truth
 
 
 def _seconds(text, path, line):
-    try:
-        return sum(float(part) * 60**power for power, part in enumerate(reversed(text.strip().split(":"))))
-    except ValueError as error:
-        raise WindowError(f"{path}, line {line}: {text!r} is no time: give seconds or hh:mm:ss") from error
+    seconds = csv_tables.seconds(text)
+    if np.isnan(seconds):
+        raise WindowError(f"{path}, line {line}: {text!r} is no time: give seconds or hh:mm:ss")
+    return seconds
 
 
 # Windows labelled by stage 06
@@ -234,7 +237,7 @@ def _seconds(text, path, line):
 def labelled(windows, labels, paths, root):
     """The windows with labels, with ``audio_path`` relative to ``root``."""
     table = windows[windows["row_id"].isin(labels["row_id"])].reset_index(drop=True)
-    table.insert(2, "audio_path", table["soundscape"].map({path.stem: path.relative_to(root).as_posix() for path in paths}))
+    table.insert(2, "audio_path", table["soundscape"].map({birdclef.stem(path): path.relative_to(root).as_posix() for path in paths}))
     return table
 
 

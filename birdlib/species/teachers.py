@@ -267,7 +267,7 @@ def predict_all(paths, teachers, folder):
     n_windows = {path: min(len(found[path, teacher.name]) for teacher in teachers) for path in readable}
     window_s = teachers[0].window_s
     spans = [(path, i * window_s, (i + 1) * window_s) for path in readable for i in range(n_windows[path])]
-    rows = [(birdclef.row_id(path, end_s), path.stem, start_s, end_s) for path, start_s, end_s in spans]
+    rows = [(birdclef.row_id(path, end_s), birdclef.stem(path), start_s, end_s) for path, start_s, end_s in spans]
     windows = pd.DataFrame(rows, columns=["row_id", "soundscape", "start_s", "end_s"])
     scores, other_scores = {}, {}
     for teacher in teachers:
@@ -279,7 +279,7 @@ def predict_all(paths, teachers, folder):
 
 def _predict(teacher, path, store):
     """(windows, labels + 1) of one soundscape, from the store if it is there."""
-    key = runtime.digest([runtime.digest_file(path) if path.is_file() else "", path.stem])  # the name may contain the date
+    key = runtime.digest([runtime.digest_file(path) if path.is_file() else "", birdclef.stem(path)])  # the name may contain the date
     if (kept := store.get(key)) is None:
         scores, others = teacher.predict(path)
         row_ids = [birdclef.row_id(path, (i + 1) * teacher.window_s) for i in range(len(scores))]

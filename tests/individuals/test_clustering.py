@@ -239,3 +239,9 @@ def test_open_set_threshold_of_few_birds_is_below_all_distances():
     assert np.isnan(clustering.open_set_threshold([], 0.05))
     with pytest.raises(ValueError, match="share"):
         clustering.open_set_threshold([0.5], 5)
+
+
+def test_description_of_a_threshold_warns_of_overlap_and_of_missing_pairs():
+    assert clustering.describe_threshold(0.4, 0.01, (5, 6)) == "Threshold 0.400; equal error 0.010 of 5 same and 6 different pairs."
+    assert "overlap" in clustering.describe_threshold(0.4, 0.2, (5, 6))
+    assert "a default, as 5 same and 0 different pairs" in clustering.describe_threshold(0.3, float("nan"), (5, 0))

@@ -221,3 +221,20 @@ def test_matches_list_tracks_of_different_films_with_their_share_of_draws(world)
 def test_same_share_is_nan_for_tracks_that_never_exist_together():
     shares = counts._same_share(np.array([[0, 0, -1], [0, 1, -1], [-1, 0, 1]]))
     assert shares[0, 0] == 1 and shares[0, 1] == 0.5 and np.isnan(shares[0, 2]) and shares[1, 2] == 0
+
+
+def test_description_names_films_with_uncertain_counts():
+    table = pd.DataFrame({"recording_id": ["a", "b"], "n": [4, 2], "low": [4, 1], "high": [5, 4]})
+    text = counts.describe(table, {"total": [5, 4, 6], "in_several_films": [1, 0, 2]})
+    assert text.startswith("5 individuals in all films [4, 6], 1 of them in several films [0, 2].") and "Uncertain: b;" in text
+
+
+def test_identities_and_draws_are_computed_in_one_call():
+    embeddings, tracks = crops_of([0, 0, 1], noise=0.1)
+    table = pd.DataFrame({"recording_id": ["a", "a", "b"], "track": [1, 2, 1], "n_detections": 9, "score": 0.9})
+    halves = clustering.validation_pairs(embeddings, tracks, np.tile(range(6), 3), np.zeros((3, 3), bool))
+    boxes = table.loc[table.index.repeat(3)].assign(time_s=np.arange(9.0))
+    identities, draws, at_once = counts.identify_with_draws(
+        embeddings, tracks, np.zeros((3, 3), bool), boxes, table, 0.5, halves, 7, rng()
+    )
+    assert identities.tolist() == [0, 0, 1] and draws.shape == (7, 3) and at_once.shape == (3,)

@@ -218,7 +218,7 @@ def test_a_bird_is_new_until_it_is_added(command, tmp_path):
     assert command("add", "Bill", "bill.jpg")[0] == 0
     told = command("match", "eve.jpg", "sky.mp4")
     assert told[0] == 0 and "(new)" in told[1] and "sky.mp4: no bird" in told[1]
-    assert command("add", "Eve", "eve.jpg") == (0, "Eve is known by 1 sighting\n")
+    assert command("add", "Eve", "eve.jpg") == (0, "Eve has 1 sighting in the gallery\n")
     assert command("add", "Jane", "both.mp4", "--bird", "2")[0] == 0
     told = command("match", "eve.jpg", "both.mp4")[1]
     assert "(new)" not in told and all(f" {name} " in told for name in ("Bill", "Eve", "Jane"))

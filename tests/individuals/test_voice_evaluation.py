@@ -132,3 +132,19 @@ def test_evaluation_needs_stage_03(tmp_path):
 def test_bars_are_drawn(outputs, drawn):
     folder, singers = outputs
     voice_evaluation.plot_shares(judge(folder, singers, n_swapped=3)[1], 5)
+
+
+def test_description_states_whether_identity_follows_the_voice_or_the_background():
+    figures = pd.DataFrame({"figure": ["accuracy"], "value": [0.9]})
+    kinds = {"kind": "other background", "taken_for": ["the bird", "the background's bird"]}
+    voice, background = (pd.DataFrame({**kinds, "share": shares}) for shares in ([0.7, 0.1], [0.2, 0.6]))
+    assert "70% of recordings are taken for the bird and 10%" in voice_evaluation.describe(figures, voice, False)
+    assert voice_evaluation.describe(figures, voice, False).endswith("identity follows the voice.")
+    text = voice_evaluation.describe(figures, background, True)
+    assert text.startswith("Every bird was recorded in one session") and text.endswith("identity follows the background.")
+    assert "voices are not evaluated" in voice_evaluation.describe(figures[:0], voice[:0], False)
+
+
+def test_without_singers_nothing_is_read_or_evaluated(tmp_path):
+    figures, shares, _ = voice_evaluation.evaluate(pd.DataFrame(), tmp_path, false_accept=0.1, n_swapped=5, rng=None)
+    assert figures.empty and shares.empty

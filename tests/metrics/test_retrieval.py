@@ -186,3 +186,11 @@ def test_summary_without_clusters_has_the_same_intervals_and_generator_state():
     whole, less = (retrieval.summary(table, groups % 4, said, groups, draw, n=30) for said, draw in zip((groups, None), draws, strict=True))
     assert whole.pop("nmi") and whole == less
     assert draws[0].random() == draws[1].random()
+
+
+def test_description_of_a_map_compares_nearest_neighbours_with_chance():
+    """Two tight pairs of two species: each nearest neighbour agrees; of the three other points, one is of the same species."""
+    points = np.array([[0, 0], [0, 1], [9, 9], [9, 8]])
+    assert "100% of the points (random: 33%)" in retrieval.describe_neighbours(points, ["jay", "jay", "owl", "owl"])
+    assert "0% of the points" in retrieval.describe_neighbours(points, ["jay", "owl", "jay", "owl"])
+    assert "too few" in retrieval.describe_neighbours(points[:1], ["jay"])

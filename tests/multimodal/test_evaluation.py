@@ -256,3 +256,19 @@ def test_query_is_shown_with_its_nearest_in_order(monkeypatch):
         [("crow",), ("crow", 0.5, True), ("wren", 0.25, False)],
         [("wren",), ("owl", 0.75, False), ("crow", 0.5, False)],
     ]
+
+
+def test_description_states_whether_fusion_helps():
+    figures = {"sound only": 0.5, "photo only": 0.7, "early fusion": 0.8}
+    rows = [{"set": "known species", "modality": name, "n": 18, "p_at_1": [value] * 3} for name, value in figures.items()]
+    text = evaluation.describe(pd.DataFrame(rows))
+    assert text == "P@1 of known species (18 queries): sound only 0.50, photo only 0.70, early fusion 0.80; fusion helps."
+    assert "does not exceed" in evaluation.describe(pd.DataFrame(rows).assign(p_at_1=[[0.9] * 3, [0.7] * 3, [0.8] * 3]))
+    assert evaluation.describe(pd.DataFrame(columns=["set", "modality", "n", "p_at_1"])) == "Test has no pairs to evaluate."
+
+
+def test_description_of_cross_modal_retrieval_compares_with_chance():
+    row = {"set": "known species", "direction": "photo for a sound", "n": 9, "chance": 0.1}
+    assert "above chance (0.10)" in evaluation.describe_cross_modal(pd.DataFrame([row | {"p_at_1": [0.5, 0.2, 0.8]}]))
+    assert "not clearly above" in evaluation.describe_cross_modal(pd.DataFrame([row | {"p_at_1": [0.5, 0.05, 0.8]}]))
+    assert "no photo" in evaluation.describe_cross_modal(pd.DataFrame(columns=[*row, "p_at_1"]))

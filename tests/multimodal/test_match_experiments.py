@@ -218,3 +218,11 @@ def test_key_changes_with_everything_that_changes_the_figures():
     others |= {name: 2 * value + 1 for name, value in OPTIONS.items()}
     assert match_experiments.key(**given) == match_experiments.key(**given)
     assert len({match_experiments.key(**given | {name: other}) for name, other in others.items()} | {match_experiments.key(**given)}) == len(given) + 1
+
+
+def test_description_of_the_best_combination_warns_where_unseen_species_are_at_chance():
+    aucs = {"validation": 0.8, "unseen media": 0.7, "unseen species": 0.5, "unseen films": np.nan}
+    table = pd.DataFrame([{**ONE, "set": name, "roc_auc": auc} for name, auc in aucs.items()])
+    text = match_experiments.describe(table, ONE)
+    assert "cnn + cnn_average + bce; ROC-AUC: validation 0.80, unseen media 0.70, unseen species 0.50." in text and "no better than chance" in text
+    assert "chance" not in match_experiments.describe(table.replace(0.5, 0.9), ONE)

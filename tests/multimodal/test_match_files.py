@@ -151,7 +151,7 @@ def test_match_command_prints_probability_and_scenes(tmp_path, outputs, match, c
     arguments = [str(tmp_path / sound), "--outputs", str(outputs)]
     assert __main__.main(["match", str(tmp_path / picture), *arguments]) == 0
     printed = capsys.readouterr().out
-    assert "they belong together with a probability of 0." in printed and "matcher: cnn" in printed and "picture_s" in printed
+    assert "probability that they match: 0." in printed and "matcher: cnn" in printed and "picture_s" in printed
     assert __main__.main(["match", str(tmp_path / "none.png"), *arguments]) == 1
     assert "none.png: No such file" in capsys.readouterr().err
 

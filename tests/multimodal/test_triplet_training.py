@@ -349,3 +349,12 @@ def test_batches_have_modality_dropout():
     assert tuple(inputs) == names
     n_there = inputs["presence"].sum(axis=1)
     assert n_there.min() == 1 and (n_there == 1).sum() == pytest.approx(200, abs=40)
+
+
+def test_description_of_a_training_names_its_kept_epoch_and_softer_mining():
+    history = pd.DataFrame({"mining": ["batch_hard"] * 2 + ["batch_semi_hard"], "validation_map_at_r": [0.1, 0.3, 0.2], "is_kept": [False, True, False]})
+    history["epoch"] = [1, 2, 3]
+    text = triplet_training.describe(history)
+    assert "Epoch 2 of 3 is kept: validation MAP@R 0.30, 0.10 after the first epoch." in text and "changed to batch_semi_hard" in text
+    assert "raise `epochs`" in triplet_training.describe(history[:2])
+    assert "No epoch is kept" in triplet_training.describe(history[:1])

@@ -50,3 +50,19 @@ def test_figures_without_any_own_row_are_nan():
     table = evaluation.scores_table({"a": scores}, splits, truth, labels, THRESHOLDS, rng())
     assert table["n"].tolist() == [50, 0]
     assert np.isnan(np.array(figures_of(table).iloc[1].tolist())).all()
+
+
+def test_description_uses_rows_that_are_not_repeated():
+    splits, truth, labels, scores = scored()
+    table = evaluation.scores_table({"a": scores, "b": truth * 1.0}, splits, truth, labels, THRESHOLDS, rng())
+    text = evaluation.describe(table)
+    assert text.startswith("On the 30 test recordings that are not repeated, b has the best macro ROC-AUC (1.000") and "Repeated" not in text
+    assert "Repeated rows would raise it" in evaluation.describe(table[table["classifier"] == "a"])
+    nothing = evaluation.scores_table({"a": scores}, splits.assign(is_repeated=True), truth, labels, THRESHOLDS, rng())
+    assert "no recording of its own" in evaluation.describe(nothing)
+
+
+def test_description_of_species_lists_the_weakest_first():
+    table = pd.DataFrame({"species": ["jay", "owl", "tit"], "n_positives": [3, 3, 0], "f1": [0.4, 0.1, np.nan]})
+    assert evaluation.describe_species(table).startswith("F1 below 0.5: owl, jay.") and "1 species have no test" in evaluation.describe_species(table)
+    assert evaluation.describe_species(table.assign(f1=0.9, n_positives=1)) == "No species has an F1 below 0.5."

@@ -218,3 +218,10 @@ assert scores.shape == (50, 3) and classification.macro_roc_auc(validation[1], s
 def test_training_works_under_a_mirrored_strategy():
     """Two logical CPU devices stand in for two GPUs; they have to be set up before TensorFlow starts."""
     subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=runtime.repository(), check=True, capture_output=True)
+
+
+def test_description_of_a_training_names_the_kept_epochs():
+    history = pd.DataFrame({"network": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "validation_macro_auc": [0.6, 0.5, 0.5, 0.8]})
+    text = fit_heads.describe(history)
+    assert "Kept epochs: 1 to 2 of at most 2; macro ROC-AUC of a network on validation 0.700." in text and "raise `epochs`" in text
+    assert "last epoch" in fit_heads.describe(history.assign(validation_macro_auc=np.nan))

@@ -1,0 +1,142 @@
+"""The classifier that stage 07 saves: networks averaged with logistic regression, their ensemble with other encoders, its calibration.
+
+Everything is chosen on validation without its repeated rows; test is for figures only. Scores are (rows of the splits, classes).
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib.metrics import calibration, classification
+from birdlib.models import pooling
+from birdlib.species import classifiers, ensembles, experiments
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """``members``: encoders in their order; ``results``: {candidate: ablation.Result}; ``rule`` and ``kept``: of ``ensembles.combine``;
+    ``validation``: {candidate: macro ROC-AUC}; ``tried``: the table of ``ensembles.choose``."""
+
+    members: list
+    results: dict
+    rule: str
+    kept: list | None
+    scores: np.ndarray
+    validation: dict
+    tried: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """``curve``: of ``calibration.choose``; on test: ``reliability`` {scores, probabilities: table}, ``errors``, ``precision`` by threshold."""
+
+    curve: dict
+    reliability: dict
+    errors: dict
+    precision: pd.DataFrame
+
+
+def save_classifier(folder, network, features, patch_pooling, data, embedded):
+    """Average a network with logistic regression on the same features, and save the classifier, patches to scores.
+
+    Args:
+        network, features, patch_pooling, embedded: of ``train_heads``.
+
+    Returns:
+        (scores, strength): {"network", "logistic regression", "both": scores}; C of the regression, chosen on validation.
+    """
+    from birdlib.species import fit_heads
+
+    validation = features[data.is_validation], data.truth[data.is_validation]
+    logistic, strength = fit_heads.fit_logistic_regression(features[data.is_train], data.labels[data.is_train], validation)
+    heads = {"network": network, "logistic regression": logistic, "both": classifiers.average([network, logistic], [0.5, 0.5])}
+    scores = {name: classifiers.predict(head, features) for name, head in heads.items()}
+    model = classifiers.join(patch_pooling, heads["both"], embedded.embeddings.shape[1])
+    experiments.save_member(folder, model, scores["both"], data, embedded.preprocessing)
+    return scores, strength
+
+
+def choose_ensemble(members, results, scores, data, rng):
+    """Choose members and rule on validation; where ``members`` names them, only the rule.
+
+    Args:
+        members: as ``text`` of ``experiments.candidates``.
+        results: of the ablation's encoder rows.
+        scores: of the classifier on the embedder of stage 03, in place of its ablation row.
+        rng: of folds and bootstrap.
+
+    Returns:
+        Ensemble.
+    """
+    allowed = experiments.candidates(members, results, data.embedder)
+    by_encoder = {name: scores if name == data.embedder else result.scores for name, result in allowed.items()}
+    is_validation = data.is_validation
+    on_validation = {name: encoder_scores[is_validation] for name, encoder_scores in by_encoder.items()}
+    truth, groups = data.truth[is_validation], data.splits["group_id"].to_numpy()[is_validation]
+    choose = ensembles.choose if members == "auto" else ensembles.choose_rule
+    rule, chosen, tried = choose(on_validation, truth, groups, rng)
+    kept = ensembles.keep([on_validation[name] for name in chosen], rule)
+    combined = ensembles.combine([by_encoder[name] for name in chosen], rule, kept)
+    validation = {name: classification.macro_roc_auc(truth, encoder_scores) for name, encoder_scores in on_validation.items()}
+    return Ensemble(chosen, allowed, rule, kept, combined, validation, tried)
+
+
+def calibrate(scores, data, rng):
+    """Fit the calibration on validation and evaluate it on test: a Calibration."""
+    is_validation, is_test, truth = data.is_validation, data.is_test, data.truth[data.is_test]
+    groups = data.splits["group_id"].to_numpy()[is_validation]
+    curve, _ = calibration.choose(scores[is_validation], data.truth[is_validation], groups, rng)
+    values = {"scores": scores[is_test], "probabilities": calibration.apply(curve, scores)[is_test]}
+    return Calibration(
+        curve,
+        {name: calibration.reliability(truth, rows) for name, rows in values.items()},
+        {name: calibration.expected_calibration_error(truth, rows) for name, rows in values.items()},
+        calibration.precision_table(truth, values["probabilities"]),
+    )
+
+
+def describe_calibration(result):
+    """Sentences about a Calibration: its method, what it changes on test, and what the sign of the remaining error means."""
+    before, after = result.errors["scores"], result.errors["probabilities"]
+    text = f"{result.curve['method']}, {result.curve['scope']}: expected calibration error on test {before:.3f} before, {after:.3f} after."
+    if after > before:
+        text += " Calibration makes it worse: validation is small or unlike test; rank by the scores and do not read them as probabilities."
+    table = result.reliability["probabilities"]
+    gap = float(np.average(table["predicted"] - table["observed"], weights=table["n"])) if len(table) else 0.0
+    if abs(gap) > 0.02:
+        text += f" Probabilities are too {'high' if gap > 0 else 'low'} by {abs(gap):.2f} on average."
+    return text
+
+
+def describe_ensemble(ensemble):
+    """A sentence about an Ensemble: what was chosen, and how much the best candidate would gain on validation."""
+    chosen = ensemble.tried.loc[ensemble.tried["is_chosen"], "macro_auc"].iloc[0]
+    text = f"Chosen: {ensemble.rule} of {', '.join(ensemble.members)}, macro ROC-AUC {chosen:.3f} on validation."
+    best = ensemble.tried["macro_auc"].max()
+    if best > chosen:
+        text += f" The best combination has {best:.3f}, which is within one standard error, so the simplest is taken."
+    return text
+
+
+def save_ensemble(folder, data, ensemble, curve, thresholds):
+    """Save the members and ``ensemble.json``; returns its contents, see ``experiments.save_ensemble``."""
+    settings = {"rule": ensemble.rule, "kept": ensemble.kept, "calibration": curve, "thresholds": thresholds.tolist(), "prior": data.prior.tolist()}
+    settings["validation"] = ensemble.validation
+    return experiments.save_ensemble(folder, data.embedder, ensemble.members, ensemble.results, settings)
+
+
+def predictions(data, scores):
+    """Scores of every row as a table: ``recording_id, species, split, is_repeated``, and a column for each class."""
+    columns = ["recording_id", "species", "split", "is_repeated"]
+    return pd.concat([data.splits[columns], pd.DataFrame(scores, columns=data.classes)], axis=1)
+
+
+def is_reproduced(folder, data, embedded, scores):
+    """Whether the saved classifier, read back, predicts the scores of the first recording."""
+    saved, _, _ = classifiers.load(Path(folder))
+    first = embedded.patches["recording_id"] == data.splits.loc[0, "recording_id"]
+    weights = pooling.patch_weights(embedded.patches["bird_score"][first].to_numpy())
+    predicted = saved.predict({"embeddings": embedded.embeddings[None, first], "weights": weights[None]}, verbose=0)
+    return np.allclose(predicted, scores[:1], atol=1e-4)

@@ -1,0 +1,100 @@
+"""The classifier that stage 07 saves: members, calibration, and what is said about them."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from arrays import rng
+
+from birdlib import runtime
+from birdlib.metrics import classification
+from birdlib.models import pooling
+from birdlib.species import ablation, dataset, ensembles, experiments, final_classifier
+
+N = 90
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three species; 30 rows of each split, two to a group."""
+    species = np.arange(N) % 3
+    splits = pd.DataFrame({
+        "recording_id": [f"r{i}" for i in range(N)], "species": np.array(["jay", "owl", "tit"])[species],
+        "split": np.repeat(["train", "validation", "test"], 30), "is_repeated": False, "group_id": np.arange(N) // 2,
+    })  # fmt: skip
+    return dataset.TrainingData(tmp_path, splits, np.eye(3)[species], ["jay", "owl", "tit"], pd.DataFrame(), None, "yamnet", "single")
+
+
+def scores_of(data, skill, seed=0):
+    return 1 / (1 + np.exp(-(skill * (data.truth - 0.5) + rng(seed).standard_normal(data.truth.shape))))
+
+
+def results_of(data, skills):
+    rows = {name: ablation.Row("encoder", name, {"encoder": name}) for name in skills}
+    return [ablation.Result(row, None, scores_of(data, skills[name], 1)) for name, row in rows.items()]
+
+
+def test_ensemble_is_chosen_on_validation_with_the_scores_of_the_saved_classifier(data):
+    own = scores_of(data, 9.0)
+    chosen = final_classifier.choose_ensemble("auto", results_of(data, {"yamnet": 0.0, "mel_cnn": 0.0}), own, data, rng())
+    assert chosen.members == ["yamnet"] and np.allclose(chosen.scores, own) and set(chosen.validation) == {"yamnet", "mel_cnn"}
+    assert chosen.validation["yamnet"] == classification.macro_roc_auc(data.truth[data.is_validation], own[data.is_validation])
+    assert final_classifier.describe_ensemble(chosen).startswith(f"Chosen: {chosen.rule} of yamnet, macro ROC-AUC ")
+
+
+def test_named_members_all_join_and_only_the_rule_is_chosen(data):
+    results = results_of(data, {"yamnet": 0.0, "birdnet": 9.0, "mel_cnn": 0.0})
+    chosen = final_classifier.choose_ensemble("birdnet,mel_cnn", results, scores_of(data, 1.0), data, rng())
+    assert chosen.members == ["birdnet", "mel_cnn"] and chosen.rule in ensembles.RULES
+    assert "within one standard error" in final_classifier.describe_ensemble(dataclasses.replace(
+        chosen, tried=pd.DataFrame({"macro_auc": [0.9, 0.8], "is_chosen": [False, True]})
+    ))  # fmt: skip
+
+
+def test_calibration_is_fitted_on_validation_and_evaluated_on_test(data):
+    scores = scores_of(data, 4.0)
+    changed = np.where(data.is_test[:, None], 1.0 - scores, scores)
+    calibrated, other = (final_classifier.calibrate(values, data, rng()) for values in (scores, changed))
+    assert calibrated.curve == other.curve and other.errors["probabilities"] > calibrated.errors["probabilities"]
+    assert calibrated.reliability["scores"]["n"].sum() == 30 * 3 and len(calibrated.precision) == 5
+    assert "Calibration makes it worse" in final_classifier.describe_calibration(
+        dataclasses.replace(calibrated, errors={"scores": 0.1, "probabilities": 0.2})
+    )
+
+
+@pytest.mark.parametrize(("predicted", "word"), [(0.9, "high"), (0.1, "low")])
+def test_description_of_a_calibration_states_the_direction_of_its_error(predicted, word):
+    table = pd.DataFrame({"predicted": [predicted], "observed": [0.5], "n": [9]})
+    result = final_classifier.Calibration({"method": "platt", "scope": "pooled"}, {"probabilities": table}, {"scores": 0.5, "probabilities": 0.4}, None)
+    assert final_classifier.describe_calibration(result).endswith(f"Probabilities are too {word} by 0.40 on average.")
+
+
+def test_saved_classifier_is_the_mean_of_network_and_regression_and_reproduces_its_scores(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments.stages, "receipt", lambda *_: {"parameters": {"denoise": "none"}})
+    embeddings = (data.truth @ rng().normal(size=(3, 8)) + 0.1 * rng(1).normal(size=(N, 8))).astype(np.float32)
+    patches = pd.DataFrame({"recording_id": data.splits["recording_id"], "bird_score": 0.5})
+    embedded = types.SimpleNamespace(embeddings=embeddings, patches=patches, preprocessing={"kind": "embeddings"})
+    layer, weights = pooling.of_embedder("birdnet", 8), pooling.patch_weights(patches["bird_score"].to_numpy())
+    features = pooling.pool(embeddings, weights, pooling.recording_slices(patches), layer)[
+        pd.Index(pooling.recording_slices(patches)["recording_id"]).get_indexer(data.splits["recording_id"])
+    ]
+    from birdlib.species import classifiers
+
+    runtime.set_seed(0)
+    network = classifiers.build_head(features.shape[1], 3, "single", [4], 0.0)
+    scores, strength = final_classifier.save_classifier(tmp_path, network, features, layer, data, embedded)
+    assert np.allclose(scores["both"], (scores["network"] + scores["logistic regression"]) / 2, atol=1e-5) and strength > 0
+    assert final_classifier.is_reproduced(tmp_path, data, embedded, scores["both"])
+    assert not final_classifier.is_reproduced(tmp_path, data, embedded, scores["both"] + 0.1)
+
+
+def test_predictions_and_settings_are_saved_with_the_classes(data, tmp_path):
+    (tmp_path / "classifier.keras").write_text("own")
+    scores = scores_of(data, 4.0)
+    table = final_classifier.predictions(data, scores)
+    assert list(table.columns) == ["recording_id", "species", "split", "is_repeated", *data.classes] and len(table) == N
+    chosen = final_classifier.choose_ensemble("auto", results_of(data, {"yamnet": 0.0}), scores, data, rng())
+    written = final_classifier.save_ensemble(tmp_path, data, chosen, {"method": "none"}, np.full(3, 0.5))
+    assert written["thresholds"] == [0.5] * 3 and written["members"] == ["."] and written["prior"] == pytest.approx([1 / 3] * 3)
