@@ -192,7 +192,7 @@ def plot_shares(table, n_birds, ax=None):
                 if np.isfinite(low):
                     ax.plot([x, x], [low, high], color="black", linewidth=1.2)
     ax.axhline(1.0 / n_birds, color="black", linestyle=":", linewidth=1)
-    ax.set(xticks=range(len(KINDS)), xticklabels=KINDS, ylim=(0, 1), ylabel="share of recordings", title="What the recording is taken for")
+    ax.set(xticks=range(len(KINDS)), xticklabels=KINDS, ylim=(0, 1), ylabel="share of recordings", title="Bird that the recording is identified as")
     ax.legend(frameon=False)
     return ax
 

@@ -237,7 +237,7 @@ def figures(closed, opened, clustered, n_draws=1000, *, rng):
         ("closed set, balanced", closed, lambda bird, predicted, unit: identity_metrics.baks(bird, predicted, bird)),
         ("open set, BAKS", known, lambda bird, predicted, unit: identity_metrics.baks(bird, predicted, bird)),
         ("open set, BAUS", unknown, lambda bird, predicted, unit: identity_metrics.baus(bird, predicted, ())),
-        ("open set, newcomers taken for a known bird", unknown, lambda bird, predicted, unit: np.mean(predicted != UNKNOWN)),
+        ("open set, unknown birds identified as a known bird", unknown, lambda bird, predicted, unit: np.mean(predicted != UNKNOWN)),
         ("no bird known, F1 of pairs", clustered, lambda *columns: identity_metrics.pairwise_precision_recall_f1(*columns)["f1"]),
     ):
         if len(table):

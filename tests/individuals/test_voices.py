@@ -154,7 +154,7 @@ def test_figures_lie_in_their_intervals(clear, alike):
         table = voices.figures(voices.closed_set(*case), opened, grouped, n_draws=50, rng=np.random.default_rng(0)).set_index("figure")
         assert (table.loc["no bird known, F1 of pairs", "value"] == 1) == (case is clear)
         assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
-        taken = table.loc["open set, newcomers taken for a known bird", "value"]
+        taken = table.loc["open set, unknown birds identified as a known bird", "value"]
         assert table.loc["open set, BAUS", "value"] == pytest.approx(1.0 - taken)  # as all birds sing equally often
 
 
