@@ -5,24 +5,26 @@ submission is named by the file's stem and the second at which its window ends; 
 """
 
 import math
-import re
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from birdlib import media_types
-from birdlib.data import manifest
+from birdlib import media_types, runtime
+from birdlib.data import csv_tables, manifest, media_paths, recording_ids, species_labels
 from birdlib.runtime import BirdlibError
-from birdlib.video import images
-from birdlib.video import io as video_io
 
 WINDOW_S = 5.0
 _ENCODER_TAIL_S = 0.1  # decoded ogg may be this much longer than the recording was: no window of its own
+_TRAIN_TABLES = ("train.csv", "train_metadata.csv")  # the second in 2021 to 2024
+_AUDIO_FOLDERS = ("train_audio", "train_short_audio")  # the second in 2021
+_SOUNDSCAPE_FOLDERS = {"test": ("test_soundscapes",), "train": ("train_soundscapes", "unlabeled_soundscapes")}  # the last in 2024
 _TRAIN_COLUMNS = (
     "primary_label", "secondary_labels", "filename", "collection", "url", "latitude", "longitude", "author", "license",
 )  # fmt: skip
+_MEDIA = {"image": (media_types.IMAGE, "photo"), "video": (media_types.FILM, "film")}
+_NOT_UTF8 = "its name is not UTF-8: rename it"
 
 
 class LayoutError(BirdlibError):
@@ -34,50 +36,80 @@ class SubmissionError(BirdlibError):
 
 
 def is_layout(folder):
-    """Whether a folder holds ``train.csv`` and ``train_audio/``."""
-    return Path(folder, "train.csv").is_file() and Path(folder, "train_audio").is_dir()
+    """Whether a folder holds the table and the folder of training recordings of any year."""
+    return train_table(folder) is not None and _audio_folder(folder) is not None
+
+
+def train_table(folder):
+    """Path of ``train.csv``, or ``train_metadata.csv`` as until 2024; None if there is neither."""
+    return next((Path(folder, name) for name in _TRAIN_TABLES if Path(folder, name).is_file()), None)
+
+
+def _audio_folder(folder):
+    return next((name for name in _AUDIO_FOLDERS if Path(folder, name).is_dir()), None)
 
 
 def read(folder):
-    """Read a BirdCLEF folder as a manifest.
+    """Read a BirdCLEF folder of any year as a manifest.
 
     Recordings come from ``train.csv``; photos in ``images/<label>/`` and films in ``videos/`` (without label) or
     ``videos/<label>/`` get rows of their own. A group is one author at one place, to 0.01 degrees (1 km). Where neither
     is known, and for photos and films, each file is its own group. A label that ``taxonomy.csv`` lacks is kept with a
-    warning: it can be trained on, but not submitted.
+    warning: it can be trained on, but not submitted. Files that are not used are listed by ``unused``.
 
     Returns:
-        (table, root): the normalised manifest and the folder its paths are relative to.
+        (table, root): the checked and normalised manifest and the folder its paths are relative to.
 
     Raises:
         LayoutError: if the folder has no ``train.csv`` and ``train_audio/``, or columns are missing.
+        ManifestError: if rows cannot be used, such as those without a file.
     """
     folder = Path(folder)
     if not is_layout(folder):
-        raise LayoutError(f"{folder} has no train.csv and train_audio/: give a BirdCLEF folder, or a manifest")
-    train = _read_table(folder / "train.csv", ("primary_label", "filename"))
-    text = {name: train.get(name, pd.Series("", index=train.index)).str.strip() for name in _TRAIN_COLUMNS}
-    recording_id = text["filename"].str.replace(r"\.[^.]*$", "", regex=True).str.replace("/", "-", regex=False)
-    recordings = pd.DataFrame(
-        {
-            "recording_id": recording_id.str.replace(r"[^A-Za-z0-9_-]", "_", regex=True),
-            "species": text["primary_label"],
-            "secondary_species": text["secondary_labels"].map(lambda cell: ";".join(re.findall(r"[\w-]+", cell))),
-            "group_id": _author_and_place(text["author"], text["latitude"], text["longitude"]),
-            "audio_path": "train_audio/" + text["filename"],
-            "source": (text["collection"] + " " + text["url"]).str.strip(),
-            "licence": text["license"],
-            "attribution": text["author"],
-        }
-    )
-    recordings["group_id"] = recordings["group_id"].where(recordings["group_id"] != "", recordings["recording_id"])
-    tables = [recordings, _media(folder, "image", images.SUFFIXES), _media(folder, "video", video_io.SUFFIXES)]
-    table = manifest.normalise(pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True))
-    if (folder / "taxonomy.csv").is_file():
-        unknown = sorted(set(manifest.class_names(table)) - set(taxonomy(folder)["primary_label"]))
+        raise LayoutError(_why_no_layout(folder))
+    train = _read_table(train_table(folder), ("primary_label", "filename"), _TRAIN_COLUMNS)
+    recordings = manifest.find_media(_recordings(train, _audio_folder(folder)), folder.resolve())
+    tables = [recordings, *(_media(folder, kind, suffixes) for kind, (suffixes, _) in _MEDIA.items())]
+    table = pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True).fillna("")
+    paths = [table.get(name, pd.Series("", index=table.index)) for name in manifest.PATH_COLUMNS]
+    table["recording_id"] = recording_ids.unique(table["recording_id"], paths[0] + paths[1] + paths[2], table["source"])
+    table["group_id"] = table["group_id"].where(table["group_id"] != "", table["recording_id"])
+    known = set(taxonomy(folder)["primary_label"]) if (folder / "taxonomy.csv").is_file() else None
+    table = manifest.normalise(table, known or ())
+    if known is not None:
+        unknown = sorted(set(manifest.class_names(table)) - known)
         if unknown:
             warnings.warn(f"taxonomy.csv lacks {len(unknown)} labels: {', '.join(unknown[:10])}", stacklevel=2)
+    manifest.check(table, folder.resolve())
     return table, folder.resolve()
+
+
+def unused(folder, table):
+    """Files in the media folders of a BirdCLEF folder that are not used: [(path relative to the folder, reason)].
+
+    Args:
+        table: from ``read``.
+    """
+    folder = Path(folder)
+    used = {path for name in manifest.PATH_COLUMNS for path in table[name]}
+    files = []
+    for name in _AUDIO_FOLDERS:
+        sounds, others = _walk(folder / name, media_types.WITH_SOUND)
+        files += [(path, f"{train_table(folder).name} does not name it: add a row, or remove the file") for path in sounds]
+        files += [(path, _other_suffix(path, "sound")) for path in others]
+    for kind, (suffixes, word) in _MEDIA.items():
+        media, others = _walk(folder / f"{kind}s", suffixes)
+        files += [(path, f"it is too deep: a {word} belongs into {kind}s/ or {kind}s/<label>/") for path in media]
+        files += [(path, _other_suffix(path, word)) for path in others]
+    files = [(path, reason) for path, reason in files if path.relative_to(folder).as_posix() not in used]
+    for which in _SOUNDSCAPE_FOLDERS:
+        paths, others = _soundscape_files(folder, which)
+        first = set(unique_stems(paths))
+        files += [(path, "another soundscape has the same name: rename it") for path in paths if path not in first]
+        files += [(path, _other_suffix(path, "sound")) for path in others]
+    rows = [(path.relative_to(folder), reason if media_paths.is_text(path.relative_to(folder)) else _NOT_UTF8) for path, reason in files]
+    rows += [(path.relative_to(folder), _NOT_UTF8) for path in _soundscape_files(folder, "train")[0] if not media_paths.is_text(path.name)]
+    return sorted((runtime.printable(path), reason) for path, reason in dict(rows).items())
 
 
 def taxonomy(folder):
@@ -87,18 +119,34 @@ def taxonomy(folder):
 
 
 def submission_classes(folder):
-    """The labels a submission needs, in string order: those of ``sample_submission.csv``, else of ``taxonomy.csv``."""
+    """The labels a submission needs, in string order: of ``sample_submission.csv``, ``taxonomy.csv`` or the training table.
+
+    Raises:
+        LayoutError: if there is none of them.
+    """
     example = Path(folder, "sample_submission.csv")
     if example.is_file():
         return sorted(set(_read_table(example, ("row_id",)).columns) - {"row_id"})
+    train = train_table(folder)
+    if train and not Path(folder, "taxonomy.csv").is_file():
+        return sorted(set(_read_table(train, ("primary_label",))["primary_label"].map(species_labels.clean)) - {""})
     return sorted(set(taxonomy(folder)["primary_label"]))
 
 
 def soundscapes(folder, which="test"):
-    """The files of ``test_soundscapes/`` or ``train_soundscapes/``, sorted by name; empty if the folder is missing."""
-    if which not in ("test", "train"):
+    """The sound files below ``test_soundscapes/``, or ``train_soundscapes/`` and ``unlabeled_soundscapes/``, sorted by name.
+
+    Files whose names are not UTF-8 are left out of the training ones, as no table can name them; all test ones are predicted.
+    """
+    if which not in _SOUNDSCAPE_FOLDERS:
         raise ValueError(f"which is {which!r}: there are 'test' and 'train' soundscapes")
-    return _files(Path(folder, f"{which}_soundscapes"), media_types.WITH_SOUND)
+    paths = _soundscape_files(folder, which)[0]
+    return paths if which == "test" else [path for path in paths if media_paths.is_text(path.relative_to(folder))]
+
+
+def stem(path):
+    """The name of a soundscape in tables: its file's stem, printable."""
+    return runtime.printable(Path(path).stem)
 
 
 def unique_stems(paths):
@@ -125,7 +173,7 @@ def windows(duration_s, window_s=WINDOW_S):
 
 def row_id(path, end_s):
     """The ``row_id`` of a window: file stem, underscore, end second."""
-    return f"{Path(path).stem}_{round(end_s)}"
+    return f"{stem(path)}_{round(end_s)}"
 
 
 def submission(row_ids, probabilities, classes, columns=None, fill=0.0):
@@ -202,22 +250,57 @@ def require_valid_submission(table, classes, expected_row_ids):
         raise SubmissionError("the submission is not valid:\n" + "\n".join(f"- {fault}" for fault in faults))
 
 
-def _read_table(path, columns):
+def _why_no_layout(folder):
+    remedy = "give a BirdCLEF folder as data_dir, or a CSV table of your recordings as manifest"
+    if folder.is_file():
+        return f"{folder} is a file, not a folder: {remedy}"
+    if not folder.is_dir():
+        return f"{folder} does not exist: {remedy}"
+    below = [path.parent for path in sorted(folder.glob("*/train*.csv")) if is_layout(path.parent)]
+    if below:
+        return f"{folder} has no train.csv and train_audio/, but {below[0]} has: give this one as data_dir"
+    return f"{folder} has no train.csv and train_audio/: {remedy}"
+
+
+def _read_table(path, columns, known=()):
     if not path.is_file():
         raise LayoutError(f"{path} is missing: give a BirdCLEF folder that has it")
     try:
-        table = manifest.read(path)[0]
-    except manifest.ManifestError as error:
+        table = csv_tables.read(path, [*columns, *known])
+    except csv_tables.TableError as error:
         raise LayoutError(str(error)) from error
+    if "primary_label" in columns and "primary_label" not in table:
+        table = table.rename(columns={"ebird_code": "primary_label"})  # of 2020
     missing = [name for name in columns if name not in table]
     if missing:
-        raise LayoutError(f"{path} has no column {', '.join(missing)}")
-    return table.apply(lambda cells: cells.str.strip())  # "b " would be another label than "b"
+        raise LayoutError(f"{path} has no column {', '.join(missing)}: it has {', '.join(table.columns[:10])}")
+    return table
+
+
+def _recordings(train, audio_folder):
+    """Rows of the training table as rows of a manifest, with valid ids that may collide."""
+    text = {name: train.get(name, pd.Series("", index=train.index, dtype=str)).map(species_labels.clean) for name in _TRAIN_COLUMNS}
+    in_folder = train["filename"].str.replace("\\", "/", regex=False).str.removeprefix(f"{audio_folder}/")
+    with_label = text["primary_label"] + "/" + in_folder  # until 2021 names have no folder
+    in_folder = in_folder.where(in_folder.str.contains("/") | (in_folder == ""), with_label)
+    stems = [PurePosixPath(path).with_suffix("").as_posix().replace("/", "-") if path.strip("/.") else "" for path in in_folder]
+    return pd.DataFrame(
+        {
+            "recording_id": [recording_ids.valid(name) for name in stems],
+            "species": text["primary_label"],
+            "secondary_species": train.get("secondary_labels", pd.Series("", index=train.index)),
+            "group_id": _author_and_place(text["author"], text["latitude"], text["longitude"]),
+            "audio_path": (audio_folder + "/" + in_folder).where(in_folder != "", ""),
+            "source": (text["collection"] + " " + text["url"]).str.strip(),
+            "licence": text["license"],
+            "attribution": text["author"],
+        }
+    )
 
 
 def _author_and_place(author, latitude, longitude):
     """``author @ 7.32,-73.71``, or ``author @ unknown``; empty where neither is known."""
-    degrees = [pd.to_numeric(values, errors="coerce").round(2) + 0.0 for values in (latitude, longitude)]
+    degrees = [pd.to_numeric(values.str.replace(",", "."), errors="coerce").round(2) + 0.0 for values in (latitude, longitude)]
     place = degrees[0].map("{:.2f}".format) + "," + degrees[1].map("{:.2f}".format)
     place = place.where(degrees[0].notna() & degrees[1].notna(), "unknown")
     return (author + " @ " + place).where((author != "") | (place != "unknown"), "")
@@ -226,16 +309,31 @@ def _author_and_place(author, latitude, longitude):
 def _media(folder, kind, suffixes):
     """Rows for the images or videos of a folder; the label is the name of their subfolder."""
     rows = []
-    for path in _files(folder / f"{kind}s", suffixes) + _files(folder / f"{kind}s", suffixes, "*/*"):
-        label = path.parent.name if path.parent.parent.name == f"{kind}s" else ""
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", "-".join(filter(None, [kind, label, path.stem])))
-        media_path = {f"{kind}_path": path.relative_to(folder).as_posix()}
-        rows.append({"recording_id": name, "species": label, "group_id": name, **media_path})
-    return pd.DataFrame(rows)
+    parent = folder / f"{kind}s"
+    for path in media_types.list_media(parent, suffixes)[0] + media_types.list_media(parent, suffixes, "*/*")[0]:
+        if not media_paths.is_text(path.relative_to(folder)) or media_types.is_hidden(path.parent):
+            continue
+        label = "" if path.parent == parent else path.parent.name
+        name = recording_ids.valid("-".join(filter(None, [kind, label, path.stem])))
+        rows.append({"recording_id": name, "species": label, f"{kind}_path": path.relative_to(folder).as_posix()})
+    return pd.DataFrame(rows, dtype=str)
 
 
-def _files(folder, suffixes, pattern="*"):
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in suffixes and path.is_file())
+def _soundscape_files(folder, which):
+    """(sound, other) files of the soundscape folders."""
+    found = [_walk(Path(folder, name), media_types.WITH_SOUND) for name in _SOUNDSCAPE_FOLDERS[which]]
+    return [path for paths, _ in found for path in paths], [path for _, paths in found for path in paths]
+
+
+def _walk(folder, suffixes):
+    """(media, other) files anywhere below a folder; hidden folders are left out."""
+    is_shown = lambda path: not any(map(media_types.is_hidden, path.relative_to(folder).parts))  # noqa: E731
+    media, others = media_types.list_media(folder, suffixes, "**/*")
+    return list(filter(is_shown, media)), list(filter(is_shown, others))
+
+
+def _other_suffix(path, word):
+    return f"{path.suffix or 'no suffix'} is not one of a {word} file: convert it, or remove it"
 
 
 def _fault(problem, names, shown=5):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
-from birdlib.data import splits
+from birdlib.data import manifest, splits
 from birdlib.metrics import bootstrap
 
 SAMPLE_RATE_HZ = 16_000
@@ -60,17 +60,20 @@ def digest_media(table, root):
         table: normalised manifest.
         root: folder of its paths.
     """
-    paths = table["audio_path"].where(table["audio_path"] != "", table["image_path"])
-    paths = paths.where(paths != "", table["video_path"])
-    rows = list(zip(paths, table["start_s"], table["end_s"], strict=True))
+    rows = list(zip(manifest.first_media(table), table["start_s"], table["end_s"], strict=True))
     rows = runtime.progress(rows, desc="digests")
     return [f"{runtime.digest_file(root / path)} {start}-{end}" for path, start, end in rows]
+
+
+def is_readable(table, prints):
+    """(rows,) bool: whether a row has a fingerprint, or no sound."""
+    return ~np.isnan(prints[:, 0]) | (table["audio_path"] == "").to_numpy()
 
 
 def unreadable(table, root, prints):
     """[(path, reason)] of the recordings without a fingerprint, as their sound could not be read."""
     faults = []
-    for path in table["audio_path"][np.isnan(prints[:, 0]) & (table["audio_path"] != "").to_numpy()]:
+    for path in table["audio_path"][~is_readable(table, prints)].unique():
         try:
             audio_io.read(root / path, end_s=_FINGERPRINT_S)
             faults.append((path, "its part between start_s and end_s cannot be read"))

@@ -4,14 +4,14 @@ Labels are always ``str`` (BirdCLEF mixes eBird codes with iNaturalist numbers),
 paths are relative to the folder of the manifest, and times are seconds, NaN for the whole file.
 """
 
-import os
+import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from birdlib.data import csv_tables, media_paths, recording_ids, species_labels
 from birdlib.runtime import BirdlibError
 
 PATH_COLUMNS = ("audio_path", "image_path", "video_path")
@@ -21,6 +21,18 @@ COLUMNS = (
     *PATH_COLUMNS, *_TIME_COLUMNS, "source", "licence", "attribution",
 )  # fmt: skip
 _EXAMPLES_SHOWN = 5
+_REMEDIES = {
+    "missing column": "add it to the header; see the README for what it holds",
+    "no rows": "add a row for each recording",
+    "column appears twice": "rename or remove one of them",
+    "no species (only a video, to be counted, may lack it)": "fill the cell in, or remove the row",
+    "species has ';' (others go to secondary_species)": "keep one label, and move the others",
+    "no media path": "give the path of a sound, photo or film, or remove the row",
+    "negative": "count from the start of the file",
+    "is not a number": "write seconds, such as 2.5, or hh:mm:ss",
+    "end_s is not after start_s": "correct the times, or leave both empty for the whole file",
+}
+_REMEDIES |= media_paths.FAULTS
 
 
 class ManifestError(BirdlibError):
@@ -32,7 +44,7 @@ class ManifestError(BirdlibError):
 
 
 def read(path):
-    """Read a manifest, a CSV file in UTF-8 with or without byte-order mark, without checks or conversions.
+    """Read a manifest from a CSV file, with its paths as they are on the disk; see ``csv_tables.read`` and ``media_paths``.
 
     Returns:
         (table, root): DataFrame of str, missing cells empty, and the folder its paths are relative to.
@@ -42,59 +54,78 @@ def read(path):
     """
     path = Path(path)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be opened ({error.strerror}): give the path of a manifest CSV") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} is not a CSV table in UTF-8: {error}") from error
-    table.columns = table.columns.str.strip()
-    return table, path.resolve().parent
+        table = csv_tables.read(path, COLUMNS)
+    except csv_tables.TableError as error:
+        raise ManifestError(str(error)) from error
+    root = path.resolve().parent
+    return find_media(table, root), root
+
+
+def load(path):
+    """``read``, ``check`` and ``normalise``: (table, root)."""
+    table, root = read(path)
+    check(table, root)
+    return normalise(table), root
+
+
+def find_media(table, root):
+    """The table with the paths of ``PATH_COLUMNS`` as they are on the disk; those without a file stay as given."""
+    disk = media_paths.Disk(root)
+    columns = [name for name in PATH_COLUMNS if name in table]
+    return table.assign(**{name: [path for path, _, _ in disk.find(_text(table[name]))] for name in columns})
 
 
 def check(table, root):
-    """Raise ManifestError if there are faults: count and examples of each kind, and all of them in ``faults``."""
+    """Raise ManifestError if there are faults: count, examples and remedy of each kind, and all of them in ``faults``."""
     faults = _find_faults(table, root)
     if faults.empty:
         return
     lines = [f"the manifest of {root} has {len(faults)} fault{'s' * (len(faults) > 1)}:"]
     for kind, found in faults.groupby("fault", sort=False):
-        pairs = found[["row", "name"]].itertuples(index=False)
-        examples = [f"row {row + 2} {name!r}" if row >= 0 else name for row, name in pairs]
-        more = f" and {len(examples) - _EXAMPLES_SHOWN} more" if len(examples) > _EXAMPLES_SHOWN else ""
-        lines.append(f"- {kind} ({len(found)}): {', '.join(examples[:_EXAMPLES_SHOWN])}{more}")
+        examples = [
+            (f"row {row.row + 2} {row.name!r}" if row.row >= 0 else row.name) + (f" ({row.hint})" if row.hint else "")
+            for row in found.head(_EXAMPLES_SHOWN).set_index("name", drop=False).itertuples(index=False)
+        ]
+        more = f" and {len(found) - _EXAMPLES_SHOWN} more" if len(found) > _EXAMPLES_SHOWN else ""
+        lines.append(f"- {kind} ({len(found)}): {', '.join(examples)}{more}. Remedy: {_remedy(kind)}")
+    lines.append("Correct the table (row 1 is its header) and run again.")
     raise ManifestError("\n".join(lines), faults)
+
+
+def _remedy(kind):
+    column = "|".join((*PATH_COLUMNS, *_TIME_COLUMNS))
+    return _REMEDIES.get(kind) or _REMEDIES[re.sub(rf"^({column}) | ({column})$", "", kind)]
 
 
 def _find_faults(table, root):
     """All faults of a manifest, as read or as normalised.
 
     Returns:
-        DataFrame with ``row`` (from 0; -1 for the whole table; ``row + 2`` in a spreadsheet), ``name`` (the
-        recording_id, path or value) and ``fault``.
+        DataFrame with ``row`` (of the table's index; -1 for the whole table; ``row + 2`` in a spreadsheet), ``name`` (the
+        recording_id, path or value), ``fault`` and ``hint`` (what is there instead of a path, or "").
     """
     found = []
 
     def report(is_bad, fault, names):
         names = np.asarray(names, dtype=object)
-        found.extend((row, names[row], fault) for row in np.flatnonzero(np.asarray(is_bad)))
+        found.extend((table.index[row], names[row], fault, "") for row in np.flatnonzero(np.asarray(is_bad)))
 
     def report_table(fault, subjects):
-        found.extend((-1, name, fault) for name in subjects)
+        found.extend((-1, name, fault, "") for name in subjects)
 
     report_table("column appears twice", sorted(set(table.columns[table.columns.duplicated()])))
     table = table.loc[:, ~table.columns.duplicated()]
-    report_table("missing column", [name for name in ("recording_id", "species") if name not in table])
-    if not set(PATH_COLUMNS) & set(table):
-        report_table("missing column", ["one of " + ", ".join(PATH_COLUMNS)])
+    missing = [name for name in ("recording_id", "species") if name not in table]
+    missing += [] if set(PATH_COLUMNS) & set(table) else ["one of " + ", ".join(PATH_COLUMNS)]
+    report_table("missing column", missing)
+    if missing:
+        found[-1] = (*found[-1][:3], f"the columns are {', '.join(map(repr, table.columns[:20]))}")
     if table.empty:
         report_table("no rows", ["the table is empty"])
 
-    text = {name: table[name].fillna("").astype(str).str.strip() for name in COLUMNS if name in table}
+    text = {name: _text(table[name]) for name in COLUMNS if name in table}
     blank = pd.Series("", index=table.index)
     ids = text.get("recording_id", blank)
-    if "recording_id" in text:
-        report(~ids.str.fullmatch(r"[A-Za-z0-9_-]+"), "recording_id is not of letters, digits, _ and -", ids)
-        report(ids.duplicated(keep="first") & (ids != ""), "duplicate recording_id", ids)
     paths = {name: text[name] for name in PATH_COLUMNS if name in text}
     if "species" in text:
         needs_label = (text.get("audio_path", blank) != "") | (text.get("image_path", blank) != "")
@@ -102,45 +133,84 @@ def _find_faults(table, root):
         report(text["species"].str.contains(";", regex=False), "species has ';' (others go to secondary_species)", ids)
     if paths:
         report(np.logical_and.reduce([values == "" for values in paths.values()]), "no media path", ids)
+    disk = media_paths.Disk(root)
     for name, values in paths.items():
-        absolute = values.map(os.path.isabs).astype(bool)
-        report(absolute, f"{name} is absolute: write it relative to the manifest", values)
-        given = (values != "") & ~absolute
-        missing = np.zeros(len(table), dtype=bool)
-        missing[given.to_numpy()] = _are_missing(values[given], root)
-        report(missing, f"{name} has no such file", values)
+        rows = zip(table.index, disk.find(values), strict=True)
+        faults = [(row, path, f"{name} {fault}", hint) for row, (path, fault, hint) in rows if fault]
+        found += sorted(faults, key=lambda fault: fault[2])
 
-    start_s, end_s = (pd.to_numeric(text.get(name, blank), errors="coerce") for name in _TIME_COLUMNS)
-    for name, seconds in zip(_TIME_COLUMNS, (start_s, end_s), strict=True):
+    times = {name: _seconds(table[name] if name in table else blank) for name in _TIME_COLUMNS}
+    start_s, end_s = times.values()
+    for name, seconds in times.items():
         values = text.get(name, blank)
-        report(~np.isfinite(seconds) & ~values.str.lower().isin(["", "nan"]), f"{name} is not a number", values)
+        report(~np.isfinite(seconds) & (values != ""), f"{name} is not a number", values)
         report(seconds < 0, f"negative {name}", ids)
     report((end_s >= 0) & (end_s <= start_s.fillna(0.0)), "end_s is not after start_s", ids)
-    return pd.DataFrame(found, columns=["row", "name", "fault"])
+    return pd.DataFrame(found, columns=["row", "name", "fault", "hint"])
 
 
-def normalise(table):
+def normalise(table, known_labels=()):
     """Bring a checked manifest into its full form.
 
+    Labels that look alike become one (``species_labels.merge_lookalikes``), and ids valid and unique (``recording_ids``), each with a
+    warning. A row without group_id becomes its own group, with a warning: recordings of one bird by one recordist may then
+    fall into two splits.
+
+    Args:
+        known_labels: labels that are never merged, such as those of a taxonomy.
+
     Returns:
-        DataFrame with the columns of ``COLUMNS`` first and any others after: str without surrounding blanks,
-        ``start_s`` and ``end_s`` float64 with NaN for the whole file. A row without group_id becomes its own group,
-        with a warning: recordings of one bird by one recordist may then fall into two splits.
+        DataFrame with the columns of ``COLUMNS`` first and any others after: str without surrounding blanks, secondary labels
+        joined by ``;``, ``start_s`` and ``end_s`` float64 with NaN for the whole file.
     """
     others = [name for name in table if name not in COLUMNS]
     full = pd.DataFrame(index=pd.RangeIndex(len(table)))
     for name in COLUMNS:
         values = table[name].reset_index(drop=True) if name in table else pd.Series("", index=full.index)
-        if name in _TIME_COLUMNS:
-            full[name] = pd.to_numeric(values, errors="coerce").astype("float64")
-        else:
-            full[name] = values.fillna("").astype(str).str.strip()
+        full[name] = _seconds(values) if name in _TIME_COLUMNS else _text(values)
+    full = _with_one_spelling(full, known_labels)
+    parts = full["start_s"].astype(str) + " " + full["end_s"].astype(str)
+    full["recording_id"] = recording_ids.repair(full["recording_id"], first_media(full), parts)
     lacks_group = full["group_id"] == ""
     if lacks_group.any():
         message = f"{lacks_group.sum()} of {len(full)} rows have no group_id and count as groups of their own"
         warnings.warn(message, stacklevel=2)
         full.loc[lacks_group, "group_id"] = full.loc[lacks_group, "recording_id"]
     return pd.concat([full, table[others].reset_index(drop=True)], axis=1)
+
+
+def first_media(table):
+    """(rows,) str: the sound's path, else the photo's, else the film's."""
+    paths = table["audio_path"].where(table["audio_path"] != "", table["image_path"])
+    return paths.where(paths != "", table["video_path"])
+
+
+def _with_one_spelling(table, known_labels):
+    known = {*known_labels, *table["species"].map(species_labels.clean)} - {""}
+    secondary = [species_labels.split(cell, known) for cell in table["secondary_species"]]
+    spelling = species_labels.merge_lookalikes(table["species"], [label for row in secondary for label in row], known_labels)
+    joined = [";".join(dict.fromkeys(spelling[label] for label in row)) for row in secondary]
+    table = table.assign(species=table["species"].map(spelling), secondary_species=joined)
+    return table.assign(**{name: table[name].map(species_labels.clean) for name in ("individual_id", "group_id")}).astype(
+        dict.fromkeys(("species", "secondary_species", "individual_id", "group_id"), str)
+    )
+
+
+def _text(values):
+    """Cells as str without surrounding blanks; ``nan`` is empty."""
+    values = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return values.where(~values.isin(["nan", "NaN"]), "")
+
+
+def _seconds(values):
+    """Cells as float64 seconds, NaN where they are empty or not understood."""
+    if pd.api.types.is_numeric_dtype(values):
+        return values.astype("float64")
+    values = _text(values)
+    seconds = pd.to_numeric(values, errors="coerce").astype("float64")
+    unread = seconds.isna() & (values != "")
+    seconds[unread] = [csv_tables.seconds(text) for text in values[unread]]
+    return seconds
 
 
 def watched_paths(source, table, root):
@@ -184,24 +254,3 @@ def multi_hot(table, classes, secondary_weight=1.0):
     labelled = np.flatnonzero((primary != "").to_numpy())
     truth[labelled, primary.iloc[labelled].map(column).to_numpy(dtype=int)] = 1.0
     return truth
-
-
-def _are_missing(paths, root):
-    """(n,) bool; each parent folder is listed once, instead of one system call per file."""
-    parts = [os.path.split(path) for path in paths]
-    wanted = {}
-    for folder, name in parts:
-        wanted.setdefault(folder, set()).add(name)
-    with ThreadPoolExecutor(max_workers=8) as pool:  # network folders are slow
-        found = pool.map(lambda folder: _files_in(Path(root, folder), wanted[folder]), wanted)
-        present = dict(zip(wanted, found, strict=True))
-    return np.array([name not in present[folder] for folder, name in parts], dtype=bool)
-
-
-def _files_in(folder, names):
-    """The names that are files in the folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.name in names and entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return set()

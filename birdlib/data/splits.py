@@ -59,7 +59,7 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
     if not (min(validation_share, test_share) >= 0 and shares[0] > 0):  # NaN is refused, too
         raise SplitError(f"shares of {validation_share} and {test_share} leave nothing to train on")
     if table["recording_id"].duplicated().any():
-        raise SplitError("recording_ids are not unique: run manifest.check on the table first")
+        raise SplitError("recording_ids are not unique: run manifest.normalise on the table first")
     table = table.sort_values("recording_id", kind="stable").reset_index(drop=True)
     if table.empty:
         return table.assign(split=pd.Series(dtype=object), is_repeated=pd.Series(dtype=bool))

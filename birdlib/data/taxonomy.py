@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib.data import manifest
+from birdlib.data import birdclef, csv_tables
 
 COLUMNS = ["label", "scientific_name", "common_name"]
 UNMATCHED = -1
@@ -22,17 +22,17 @@ def names(classes, data_dir=""):
 
     Args:
         classes: labels.
-        data_dir: a BirdCLEF folder, of which ``taxonomy.csv``, then ``train.csv`` is read. A label in neither of them
+        data_dir: a BirdCLEF folder, of which ``taxonomy.csv``, then the training table is read. A label in neither of them
             is its own scientific and common name.
 
     Returns:
         DataFrame: ``label, scientific_name, common_name``, all str, row-aligned with the classes.
     """
     known = {}
-    for path in [Path(data_dir, file) for file in ("taxonomy.csv", "train.csv")] if data_dir else []:
-        if path.is_file():
-            table = manifest.read(path)[0].reindex(columns=["primary_label", *COLUMNS[1:]], fill_value="")
-            table = table.apply(lambda cells: cells.str.strip())
+    for path in (Path(data_dir, "taxonomy.csv"), birdclef.train_table(data_dir)) if data_dir else ():
+        if path and path.is_file():
+            table = csv_tables.read(path, ["primary_label", *COLUMNS[1:]])
+            table = table.reindex(columns=["primary_label", *COLUMNS[1:]], fill_value="")
             for label, *label_names in table.drop_duplicates("primary_label").itertuples(index=False):
                 if any(label_names):
                     known.setdefault(label, label_names)

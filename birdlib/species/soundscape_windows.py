@@ -13,7 +13,7 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.audio import clips
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef, csv_tables, labels
+from birdlib.data import birdclef, csv_tables, species_labels
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
 from birdlib.species import pseudolabels
@@ -218,7 +218,7 @@ def read_annotations(path, row_ids, classes, window_s=birdclef.WINDOW_S):
         first, last = int(np.ceil(start_s / window_s - 1e-6)), int(np.floor(end_s / window_s + 1e-6))
         ids = [birdclef.row_id(row.filename, (index + 1) * window_s) for index in range(first, last)]
         windows = [index for index in rows.get_indexer(ids) if index >= 0]
-        present = [index for index in columns.get_indexer(labels.split(row.primary_label, classes)) if index >= 0]
+        present = [index for index in columns.get_indexer(species_labels.split(row.primary_label, classes)) if index >= 0]
         truth[windows] = np.nan_to_num(truth[windows])
         truth[np.ix_(windows, present)] = 1.0
     return truth

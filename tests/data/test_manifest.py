@@ -60,14 +60,15 @@ def test_all_faults_are_listed_at_once(tmp_path):
         manifest.check(*manifest.read(path))
     text = str(raised.value)
     for fault in (
-        "duplicate recording_id (1): row 3 'a'", "recording_id is not of letters", "'b/c'", "no species", "row 5 'd'",
-        "no media path", "row 6 'e'", "audio_path has no such file (2): row 4 'gone.ogg', row 7 'folder.ogg'",
-        "image_path has no such file (1): row 8 'none/x.jpg'", "negative start_s (1): row 2 'a'", "negative end_s",
+        "no species", "row 5 'd'", "no media path", "row 6 'e'", "audio_path has no such file (1): row 4 'gone.ogg'",
+        "audio_path is a folder (1): row 7 'folder.ogg'", "Remedy: write the path of a file", "count from the start of the file",
+        "image_path has no such file (1): row 8 'none/x.jpg' (there is no folder 'none')", "negative start_s (1): row 2 'a'", "negative end_s",
         "end_s is not after start_s (1): row 3 'a'", "start_s is not a number (1): row 8 'soon'",
         "end_s is not a number (1): row 8 'inf'", "species has ';'", "audio_path is absolute",
     ):  # fmt: skip
         assert fault in text, fault
-    assert len(raised.value.faults) == 14
+    assert len(raised.value.faults) == 12
+    assert text.count("Remedy") == 12 and text.endswith("run again.")
 
 
 def test_missing_columns_are_reported_together(tmp_path):
@@ -88,7 +89,7 @@ def test_files_that_are_not_tables_are_refused(tmp_path, text):
 
 
 def test_a_missing_manifest_is_reported(tmp_path):
-    with pytest.raises(manifest.ManifestError, match=r"gone\.csv cannot be opened"):
+    with pytest.raises(manifest.ManifestError, match=r"gone\.csv: cannot be opened .* give the path"):
         manifest.read(tmp_path / "gone.csv")
 
 

@@ -102,7 +102,7 @@ def _minutes(data_dir, rng, n_distinct):
 
 def _write_tables(folder, data_dir, table):
     """The competition's tables, as far as the data have them."""
-    for name in ("taxonomy.csv", "train.csv"):
+    for name in ("taxonomy.csv", "train.csv", "train_metadata.csv"):
         if (data_dir / name).is_file():
             shutil.copyfile(data_dir / name, folder / name)
     if birdclef.is_layout(data_dir):
