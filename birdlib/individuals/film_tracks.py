@@ -15,7 +15,7 @@ import pandas as pd
 from birdlib import resume, runtime
 from birdlib.metrics import identity as identity_metrics
 from birdlib.metrics.identity import UNKNOWN
-from birdlib.video import annotations, boxes, tracking
+from birdlib.video import annotations, boxes, kinds, tracking
 from birdlib.video import io as video_io
 
 _MAX_EMBEDDED_BYTES = 8_000_000  # of a film in a notebook
@@ -52,9 +52,9 @@ def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sc
     tasks, skipped = {}, []
     for film in films.itertuples():
         try:
-            digest = runtime.digest_file(root / film.video_path)
-        except OSError as error:
-            skipped.append((film.video_path, error.strerror or "it cannot be read"))
+            digest = kinds.digest_file(root / film.video_path)
+        except kinds.MediaError as error:
+            skipped.append((film.video_path, error.reason))
             continue
         tasks[film.recording_id] = {
             "recording_id": film.recording_id, "path": film.video_path, "digest": digest,
@@ -68,7 +68,7 @@ def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sc
     for name, row in rows.items():
         path = tasks[name]["path"]
         if "skipped_reason" in row:
-            skipped.append((path, row["skipped_reason"].removeprefix(f"{root / path}: ")))
+            skipped.append((path, row["skipped_reason"].removeprefix(f"{runtime.printable(root / path)}: ")))
             continue
         skipped += [(path, note) for note in row["notes"]]
         for tables, file in zip((tracks, crops), _files(folder, name), strict=True):

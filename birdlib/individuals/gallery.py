@@ -145,7 +145,7 @@ def add_files(folder, name, paths, embed, key, bird=None):
             raise GalleryError(path, f"shows {len(found)} birds: there is no bird {bird}")
         vectors.append(found[[(bird or 1) - 1]])
     for path, vector in zip(paths, vectors, strict=True):
-        n_embeddings = add(folder, name, vector, key, source=path)
+        n_embeddings = add(folder, name, vector, key, source=runtime.printable(path))
     return n_embeddings
 
 
@@ -164,7 +164,7 @@ def match_files(folder, paths, embed, key, false_accept=0.05, max_distance=None)
     for path in paths:
         found = match(folder, embed(path), key, false_accept, one_to_one=True, max_distance=max_distance)
         found.insert(0, "bird", np.arange(1, len(found) + 1))
-        found.insert(0, "path", str(path))
+        found.insert(0, "path", runtime.printable(path))
         tables.append(found)
     return pd.concat(tables, ignore_index=True)
 

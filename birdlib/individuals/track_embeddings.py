@@ -12,9 +12,8 @@ import numpy as np
 from birdlib import runtime, stages
 from birdlib.individuals import backbones, clustering, film_tracks
 from birdlib.models.vgg16 import IMAGE_SIZE
-from birdlib.video import detectors, track_crops, tracking
+from birdlib.video import detectors, kinds, track_crops, tracking
 from birdlib.video import images as video_images
-from birdlib.video import io as video_io
 
 MIN_BOX_SCORE = 0.2  # of a box that may continue a track
 _ENCODER, _SETTINGS = "track_encoder.keras", "embedder.json"
@@ -171,10 +170,13 @@ def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0
         (birds, dim) float32 unit vectors, the mean of a bird's crops.
 
     Raises:
-        TrackEmbedderError: by its suffix it is neither a film nor a photo.
-        runtime.FileError: the file cannot be decoded.
+        TrackEmbedderError: it is a sound.
+        runtime.FileError: the file is missing, of another kind, or cannot be decoded.
     """
-    if Path(path).suffix.lower() in video_images.SUFFIXES:
+    kind = kinds.kind_of(path)
+    if kind == "sound":
+        raise TrackEmbedderError(f"{runtime.printable(path)}: is a sound, which shows no bird: give a film or a photo")
+    if kind == "image":
         image = video_images.read_image(path)
         crops = [track_crops.crop(image, box) for box in detector.detect([image])[0] if box[4] >= min_score]
         of_track, must_not_link = np.arange(len(crops)), ~np.eye(len(crops), dtype=bool)
@@ -188,8 +190,6 @@ def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0
 
 
 def _film_crops(path, detector, **options):
-    if Path(path).suffix.lower() not in video_io.SUFFIXES:
-        raise TrackEmbedderError(f"{path}: its suffix is neither that of a film nor of a photo")
     with tempfile.TemporaryDirectory() as folder:
         detections = detector.detect_film(path, options["rate_hz"])
         tracks, table = tracking.follow(detections, "film", folder, **options)

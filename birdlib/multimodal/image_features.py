@@ -11,7 +11,7 @@ import numpy as np
 from birdlib import runtime, stages
 from birdlib.models import vgg16, weights
 from birdlib.store import EmbeddingStore
-from birdlib.video import images
+from birdlib.video import images, kinds
 
 _N_VIEWS = 2
 BATCH = 16  # photos at once
@@ -83,14 +83,12 @@ def embed(table, root, backbone, folder, stage):
     with EmbeddingStore(folder, backbone.key) as store:
         for path in runtime.progress(sorted(set(table["image_path"])), desc="photos"):
             try:
-                digest = runtime.digest_file(root / path)
+                digest = kinds.digest_file(root / path)
                 if digest not in store and digest not in waiting:
                     waiting[digest] = as_input(images.read_image(root / path))
                 digests[path] = digest
-            except images.ImageError as error:
+            except runtime.FileError as error:
                 bad.append((path, error.reason))
-            except OSError as error:
-                bad.append((path, error.strerror or "it cannot be read"))
             if len(waiting) == BATCH:
                 _compute(waiting, backbone.frozen, store)
         _compute(waiting, backbone.frozen, store)

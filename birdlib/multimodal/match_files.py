@@ -9,8 +9,7 @@ from birdlib import runtime, stages
 from birdlib.data import manifest
 from birdlib.multimodal import match_experiments, scene_pairs, scenes
 from birdlib.store import EmbeddingStore
-from birdlib.video import images
-from birdlib.video import io as video_io
+from birdlib.video import kinds as media_kinds
 
 
 def match(picture_path, sound_path, outputs_dir, weights_dir=""):
@@ -28,7 +27,8 @@ def match(picture_path, sound_path, outputs_dir, weights_dir=""):
 
     Raises:
         MissingStageError: if stage 05 is not finished.
-        CorrespondenceError: if a file has no scene, with the reason.
+        CorrespondenceError: if a file has no scene, with the reason, or the two are the wrong way round.
+        MediaError: if a file is missing, or is neither a picture, nor a film or a sound.
     """
     from birdlib.multimodal import match_training, scene_encoders
 
@@ -97,10 +97,14 @@ def _basis(folder, config):
 
 
 def _library_of(picture_path, sound_path, store_dir, weights_dir):
-    is_photo, is_film = picture_path.suffix.lower() in images.SUFFIXES, sound_path.suffix.lower() in video_io.SUFFIXES
+    kinds = media_kinds.kind_of(picture_path), media_kinds.kind_of(sound_path)
+    if kinds[0] == "sound":
+        raise scene_pairs.CorrespondenceError(f"{runtime.printable(picture_path)}: is a sound: give a film or photo first, then the sound")
+    if kinds[1] == "image":
+        raise scene_pairs.CorrespondenceError(f"{runtime.printable(sound_path)}: is a picture: give a film or photo first, then a sound or film")
     files = [
-        {"recording_id": "query", "image_path" if is_photo else "video_path": str(picture_path.absolute())},
-        {"recording_id": "query", "video_path" if is_film else "audio_path": str(sound_path.absolute())},
+        {"recording_id": "query", "image_path" if kinds[0] == "image" else "video_path": str(picture_path.absolute())},
+        {"recording_id": "query", "video_path" if kinds[1] == "film" else "audio_path": str(sound_path.absolute())},
     ]
     table = pd.DataFrame(files, columns=["recording_id", "species", "group_id", "split", *manifest.PATH_COLUMNS]).fillna("")
     table = table.assign(is_repeated=False, start_s=np.nan, end_s=np.nan)
@@ -110,5 +114,5 @@ def _library_of(picture_path, sound_path, store_dir, weights_dir):
         for path, found, skipped in ((picture_path, pictures, skipped_pictures), (sound_path, sounds, skipped_sounds)):
             if not len(found):
                 reason = skipped["reason"].iloc[0] if len(skipped) else "it has no scene"
-                raise scene_pairs.CorrespondenceError(f"{path}: {reason}")
+                raise scene_pairs.CorrespondenceError(f"{runtime.printable(path)}: {reason}")
         return scene_pairs.library(pictures, sounds, store)

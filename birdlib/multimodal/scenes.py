@@ -14,12 +14,12 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.models import resnet50
 from birdlib.multimodal import scene_audio, scene_video
-from birdlib.video import images
+from birdlib.video import images, kinds
 from birdlib.video import io as video_io
 
 SCENE_S = scene_audio.SCENE_S
 HOP_S = 2.0  # between scenes of a film; those of a recording are consecutive
-STORE_KEY = runtime.digest({"scenes": 2})  # of the EmbeddingStore; a new recipe has files of its own
+STORE_KEY = runtime.digest({"scenes": 3})  # of the EmbeddingStore; a new recipe has files of its own
 COLUMNS = (
     "scene_id", "recording_id", "kind", "category", "group_id", "split", "is_repeated",
     "start_s", "end_s", "moment", "path", "key", "number",
@@ -154,12 +154,10 @@ def _gather(rows, root, skipped, desc, compute):
     for part in runtime.progress(sorted(set(rows["part"])), desc=desc):
         path, start_s, end_s = part
         try:
-            keys[part], notes = compute(root / path, runtime.digest_file(root / path), start_s, end_s)
+            keys[part], notes = compute(root / path, kinds.digest_file(root / path), start_s, end_s)
             skipped += [(path, note) for note in notes]
         except runtime.FileError as error:
             skipped.append((path, error.reason))
-        except OSError as error:
-            skipped.append((path, error.strerror or "it cannot be read"))
     return keys
 
 

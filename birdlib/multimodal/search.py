@@ -16,6 +16,7 @@ from birdlib.audio import io as audio_io
 from birdlib.models import embedders, pooling
 from birdlib.multimodal import image_features, pairs
 from birdlib.video import images
+from birdlib.video import kinds as media_kinds
 
 _PREPROCESSING = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")
 
@@ -61,7 +62,7 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
     """List the nearest photos and sounds to a photo, a sound, or both together.
 
     Args:
-        queries: one path of a picture or a sound, or one of each.
+        queries: one path of a picture or a sound, or one of each; of a film the sound is used.
         outputs_dir, weights_dir: where stage 04 is; as in ``weights.find``.
         n: rows to list.
 
@@ -69,7 +70,8 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
         DataFrame: ``cosine, kind, species, recording_id, path``, nearest first; paths as in the manifest.
 
     Raises:
-        NearestError: if there is no such file, two of one kind, or a kind that the encoder was not trained on.
+        NearestError: if two are of one kind, or of a kind that the encoder was not trained on.
+        MediaError: if there is no such file, or it is neither a picture, nor a film or a sound.
         MissingStageError: if stage 04 is not finished.
         ImageError, AudioError: if a file cannot be read.
     """
@@ -77,12 +79,9 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
 
     folder = Path(outputs_dir) / "04_triplet"
     config = stages.settings(outputs_dir, "04_triplet", "preprocessing.json", _PREPROCESSING)
-    kinds = {("photo" if Path(query).suffix.lower() in images.SUFFIXES else "sound"): Path(query) for query in queries}
+    kinds = {_kind(query): Path(query) for query in queries}
     if len(kinds) < len(queries):
-        raise NearestError("a query is one picture, one sound, or one of each")
-    for path in kinds.values():
-        if not path.is_file():
-            raise NearestError(f"there is no {path}")
+        raise NearestError("a query is one picture, one sound, or one of each: leave out the others")
     encoder = encoders.load(folder / "fused_encoder.keras")
     arrays = _inputs(encoder, kinds, config, weights_dir)
     embedding = encoder.predict(arrays, verbose=0)[0]
@@ -90,6 +89,11 @@ def find(queries, outputs_dir, n=10, weights_dir=""):
     table.insert(0, "cosine", np.load(folder / "embeddings.npy") @ embedding)
     columns = ["cosine", "kind", "species", "recording_id", "path"]
     return table.sort_values("cosine", ascending=False, kind="stable").head(n)[columns].reset_index(drop=True)
+
+
+def _kind(path):
+    """``"photo"`` or ``"sound"``; of a film its sound is used."""
+    return "photo" if media_kinds.kind_of(path) == "image" else "sound"
 
 
 def _inputs(encoder, kinds, preprocessing, weights_dir):

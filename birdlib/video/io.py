@@ -1,29 +1,33 @@
 """Reading films: images, (height, width, 3) uint8, RGB and upright, and their synchronous sound.
 
 Times are in seconds since the film's first image, those of its sound too. Films are decoded by PyAV: OpenCV has no
-sound, and takes damage for the end of a film. Damaged parts are left out, and a ``VideoWarning`` at the end reports
-them.
+sound, and takes damage for the end of a film. Damaged parts and time jumps (see ``timeline``) are left out, and a
+``VideoWarning`` at the end reports them.
 """
 
-import collections
+import array
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
+import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 
-from birdlib import runtime, streaming
+from birdlib import media_types, runtime, streaming
 from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
-from birdlib.video import images
+from birdlib.video import images, timeline
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"}  # of films
+SUFFIXES = media_types.FILM  # for callers that have not moved yet
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
 _MISSING_S = 0.5  # a film that ends this much before the end in its header is reported
+_MIN_RATE_HZ, _MAX_RATE_HZ = 50, 1_600_000  # of sound
+_COMPARED_S = 30.0  # of the beginning of the sound, over which channels are compared
+_REMEDY = "copy it again, or convert it to MP4 (H.264)"
 
 
 class VideoError(runtime.FileError):
@@ -31,7 +35,7 @@ class VideoError(runtime.FileError):
 
 
 class VideoWarning(runtime.FileWarning):
-    """A part of a film is damaged or missing."""
+    """A part of a film is damaged or missing, its times jump, or one of several sound tracks or channels is used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,28 +58,28 @@ class Film:
 def probe(path):
     """The ``Film`` in a file, from its header and its first image; raises VideoError as ``frames`` does.
 
-    If the header has no duration, as in films recorded by browsers, the packets are read through, but not decoded.
+    The packets are read through, but not decoded: they tell the duration where the header has none, as in films recorded by browsers,
+    or a wrong one.
     """
-    with _open(path) as (container, picture, sound):
+    line = _timeline_of(path)
+    with _open(path) as (container, picture):
         first = next(_decode(container, picture, []), None)
         if first is None:
-            raise VideoError(path, "holds no picture that can be decoded")
-        duration_s, rate_hz = _duration_s(container, picture), _frame_rate_hz(picture)
-        if not duration_s:
-            packets = itertools.chain([first], container.demux(picture))
-            ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-            duration_s = _since_start_s(picture, max(ends, default=0), picture.time_base)
+            raise VideoError(path, f"holds no picture that can be decoded: {_REMEDY}")
+        duration_s, rate_hz = _duration_s(container, picture), _frame_rate_hz(picture, line)
+        n_frames = picture.frames or max(1, round((duration_s or line.end_s) * rate_hz))
+        if line.n_pictures and abs(duration_s - line.end_s) > _MISSING_S:
+            n_frames = line.n_pictures if duration_s else n_frames
+            duration_s = line.end_s
         width, height = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
-        n_frames = picture.frames or max(1, round(duration_s * rate_hz))
-        return Film(duration_s, width, height, rate_hz, n_frames, sound.codec_context.sample_rate if sound else 0)
+        return Film(duration_s, width, height, rate_hz, n_frames, _sample_rate_hz(container))
 
 
 def frames(path, rate_hz=None, start_s=0.0, end_s=None):
     """Read the images of a film of any length in constant memory.
 
     A damaged image is replaced by the one before; those predicted from it may be faulty until the next key frame. A
-    truncated
-    film is read up to there, unless its index is missing, which some formats write at the end: then it cannot be
+    truncated film is read up to there, unless its index is missing, which some formats write at the end: then it cannot be
     opened.
 
     Args:
@@ -94,9 +98,9 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
     end_s = math.inf if end_s is None else end_s
     if not 0.0 <= start_s < end_s:
         raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
-    damage, n_given = [], 0
-    with _open(path) as (container, picture, _):
-        for from_s, until_s, frame in _timed(_decode_from(container, picture, start_s, damage), picture):
+    damage, n_given, line = [], 0, _timeline_of(path)
+    with _open(path) as (container, picture):
+        for from_s, until_s, frame in _timed(_decode_from(container, picture, start_s, damage, line), picture, line):
             if from_s >= end_s - _ROUNDING_S:
                 break
             if rate_hz is None:
@@ -108,10 +112,10 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
             for time_s in times_s:
                 yield time_s, image.copy() if len(times_s) > 1 else image
         else:
-            missing_s = _duration_s(container, picture) - until_s if n_given and picture.duration else 0.0
-            _warn(path, "pictures", damage, missing_s)
+            ends_early = n_given and picture.duration and not line.jumps
+            _warn(path, "pictures", damage, _duration_s(container, picture) - until_s if ends_early else 0.0, line.jumps)
     if not n_given:
-        raise VideoError(path, f"has no picture that can be decoded from {start_s:g} s on")
+        raise VideoError(path, f"has no picture that can be decoded from {start_s:g} s on: {_REMEDY}")
 
 
 def soundtrack(path, sample_rate_hz=None, block_s=60.0):
@@ -146,65 +150,78 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
 
 @contextlib.contextmanager
 def _open(path):
-    """(container, its image stream, its sound stream or None)."""
+    """(container, its image stream); whatever a decoder raises in the block becomes a VideoError."""
     import av
 
-    path = Path(path)
-    if not path.is_file():
-        raise VideoError(path, "there is no such file")
-    with path.open("rb") as file:
-        head = file.read(256)
-        if not head:
-            raise VideoError(path, "is empty (0 bytes)")
-        if decoding.is_web_page(head):
-            raise VideoError(path, "is a web page, not a film (a failed download?)")
-        file.seek(0)
+    with decoding.open_file(path, VideoError, "a film") as file:
         options = {"protocol_whitelist": "none"}  # a playlist must not open other files
         try:
             container = av.open(file, options=options, metadata_errors="ignore")
-        except av.FFmpegError as error:
-            reason = f"is no film, of a kind that cannot be read, or broken off before its index ({error.strerror})"
-            raise VideoError(path, reason) from error
+        except Exception as error:  # of one of FFmpeg's many readers
+            reason = f"is no film, of a kind that cannot be read, or broken off before its index ({_text(error)})"
+            raise VideoError(path, f"{reason}: {_REMEDY}") from error
         with container:
-            streams = [stream for stream in container.streams if getattr(stream, "codec_context", None)]
-            cover = av.stream.Disposition.attached_pic
-            picture = next((s for s in streams if s.type == "video" and not s.disposition & cover), None)
-            if picture is None:
-                raise VideoError(path, "has no pictures that can be decoded (a sound file?)")
-            width, height = picture.codec_context.width, picture.codec_context.height
-            if width * height > images.MAX_PIXELS:
-                raise VideoError(path, f"has pictures of {width} x {height}, which is too many pixels: scale it down")
-            yield container, picture, next((s for s in streams if s.type == "audio"), None)
+            try:
+                yield container, _picture_stream(path, container)
+            except (runtime.BirdlibError, Warning):
+                raise
+            except Exception as error:  # of decoders: whatever damage makes them raise
+                raise VideoError(path, f"cannot be decoded ({_text(error)}): {_REMEDY}") from error
+
+
+def _picture_stream(path, container):
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if getattr(stream, "codec_context", None)]
+    picture = next((stream for stream in streams if not stream.disposition & cover), None)
+    if picture is None:
+        raise VideoError(path, "has no pictures that can be decoded: a sound file belongs into audio_path; else convert it to MP4 (H.264)")
+    width, height = picture.codec_context.width, picture.codec_context.height
+    if width * height > images.MAX_PIXELS:
+        raise VideoError(path, f"has pictures of {width} x {height}, which is too many pixels: scale it down")
+    return picture
+
+
+def _text(error):
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _timeline_of(path):
+    decoding.open_file(path, VideoError, "a film").close()
+    state = os.stat(path)
+    return _read_timeline(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)  # films are read in many parts
+def _read_timeline(path, *_):
+    import av
+
+    with _open(path) as (container, picture):
+        streams = [picture, *(stream for stream in container.streams.audio if getattr(stream, "codec_context", None))]
+        rows = {stream.index: array.array("d") for stream in streams}
+        with contextlib.suppress(av.FFmpegError):  # broken from there on
+            for packet in container.demux(streams):
+                time = packet.dts if packet.pts is None else packet.pts
+                if time is not None and packet.size and not packet.is_discard:
+                    order = time if packet.dts is None else packet.dts
+                    times_s = (_since_start_s(picture, ticks, packet.time_base) for ticks in (order, time))
+                    rows[packet.stream_index].extend((*times_s, float((packet.duration or 0) * packet.time_base)))
+        pictures, *sounds = (np.array(values).reshape(-1, 3) for values in rows.values())
+        return timeline.measure(pictures, sounds)
 
 
 def _decode(container, stream, damage):
     """The undamaged frames of a stream, in the order in which they are shown; ``damage`` lists the others."""
+    return decoding.decoded_frames(container, stream, damage)
+
+
+def _decode_from(container, picture, start_s, damage, line):
+    """``_decode`` from a key frame before ``start_s`` on; from the beginning if none is found, or times go backwards."""
     import av
 
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:
-            damage.append(error.strerror)
-            packet = None  # damaged from here on
-        if packet is None:
-            return
-        try:
-            decoded = packet.decode()
-        except av.FFmpegError as error:
-            damage.append(error.strerror)
-            continue
-        damage.extend("corrupt" for frame in decoded if frame.is_corrupt)
-        yield from (frame for frame in decoded if not frame.is_corrupt)
-
-
-def _decode_from(container, picture, start_s, damage):
-    """``_decode`` from a key frame before ``start_s`` on; from the beginning if none is found."""
-    import av
-
-    if start_s > 0 and picture.start_time is not None:
-        start = picture.start_time + round(start_s / picture.time_base)
+    if start_s > 0 and picture.start_time is not None and len(line.runs) == 1:
+        start = picture.start_time + round(line.raw_s(start_s) / picture.time_base)
         with contextlib.suppress(av.FFmpegError):
             container.seek(start, stream=picture)
             decoded = _decode(container, picture, damage)
@@ -216,17 +233,20 @@ def _decode_from(container, picture, start_s, damage):
     return _decode(container, picture, damage)
 
 
-def _timed(decoded, picture):
+def _timed(decoded, picture, line):
     """(from_s, until_s, frame): when each is shown. A time that does not ascend becomes the end of the frame before."""
-    step_s = 1 / (_frame_rate_hz(picture) or 25.0)
+    step_s, longest_s, clock = 1 / (_frame_rate_hz(picture, line) or 25.0), line.longest_s(), timeline.Clock(line)
     shown, from_s, until_s = None, -1.0, 0.0
     for frame in decoded:
-        time_s = until_s if frame.pts is None else _since_start_s(picture, frame.pts, picture.time_base)
+        time_s = until_s if frame.pts is None else clock.shown_s(_since_start_s(picture, frame.pts, picture.time_base))
         time_s = time_s if time_s > from_s else until_s  # H.264 in an AVI, say, which has no times of its own
         if shown is not None:
             yield from_s, time_s, shown
         shown, from_s = frame, time_s
-        until_s = time_s + (float((frame.duration or 0) * picture.time_base) or step_s)
+        lasts_s = float((frame.duration or 0) * picture.time_base)
+        until_s = time_s + (lasts_s if 0 < lasts_s <= longest_s else min(step_s, longest_s))
+        if lasts_s > longest_s:
+            until_s = max(until_s, line.end_s)
     if shown is not None:
         yield from_s, until_s, shown
 
@@ -244,36 +264,64 @@ def _upright(frame):
 
 def _decode_sound(path):
     """Yields the rate of the file first, 0 without sound; then pieces of the waveform that begins with the images."""
-    import av
-
-    with _open(path) as (container, picture, sound):
-        rate_hz = sound.codec_context.sample_rate if sound else 0
+    damage, n_given, clock = [], 0, timeline.Clock(_timeline_of(path), is_sound=True)
+    with _open(path) as (container, _):
+        rate_hz = _sample_rate_hz(container)
         yield rate_hz
         if not rate_hz:
             return
-        damage, n_given = [], 0
-        converters = collections.defaultdict(lambda: av.AudioResampler(format="fltp", rate=rate_hz))
+        sound, note = decoding.sound_stream(container)
+        number = sound.index
+    channel = _loudest_if_cancelling(path, number, rate_hz)
+    for start_s, piece in _sound_pieces(path, number, rate_hz, damage):
+        piece = audio_io.mix_down(piece, channel)
+        if not np.isfinite(piece).all():
+            raise VideoError(path, "holds sound with samples that are NaN or infinite: convert its sound to AAC or 16 bits")
+        due = n_given if start_s is None else round(clock.shown_s(start_s) * rate_hz)
+        if n_given == 0 or abs(due - n_given) > _JITTER_S * rate_hz:
+            for start in range(n_given, due, rate_hz):
+                yield np.zeros(min(rate_hz, due - start), np.float32)
+            piece = piece[max(0, n_given - due) :]
+            n_given = max(n_given, due)
+        n_given += len(piece)
+        yield piece
+    notes = [note] if note else []
+    if channel is not None:
+        notes.append(f"the channels of its sound cancel each other: channel {channel + 1} alone is used")
+    _warn(path, "sound", damage, notes=notes)
+
+
+def _sound_pieces(path, number, rate_hz, damage):
+    """(raw time or None, (samples, channels) float32) of each frame of a sound track."""
+    import av
+
+    with _open(path) as (container, picture):
+        sound, converters = container.streams[number], {}
         for frame in _decode(container, sound, damage):
-            converter = converters[frame.format.name, frame.layout.name, frame.sample_rate]  # broadcasts change theirs
-            parts = [part.to_ndarray().mean(axis=0) for part in converter.resample(frame)]
-            piece = np.concatenate([np.zeros(0, np.float32), *parts])
-            if not np.isfinite(piece).all():
-                raise VideoError(path, "holds sound with samples that are NaN or infinite")
-            due = n_given
-            if frame.pts is not None:
-                due = round(_since_start_s(picture, frame.pts, sound.time_base) * rate_hz)
-            if n_given == 0 or abs(due - n_given) > _JITTER_S * rate_hz:
-                for start in range(n_given, due, rate_hz):
-                    yield np.zeros(min(rate_hz, due - start), np.float32)
-                piece = piece[max(0, n_given - due) :]
-                n_given = max(n_given, due)
-            n_given += len(piece)
-            yield piece
-        _warn(path, "sound", damage)
+            kind = frame.format.name, frame.layout.name, frame.sample_rate  # broadcasts change theirs
+            if kind not in converters:
+                converters[kind] = av.AudioResampler(format="fltp", rate=rate_hz)
+            start_s = None if frame.pts is None else _since_start_s(picture, frame.pts, sound.time_base)
+            parts = [part.to_ndarray().T for part in converters[kind].resample(frame)]
+            yield start_s, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
-def _frame_rate_hz(picture):
-    return float(picture.average_rate or picture.guessed_rate or 0)
+def _loudest_if_cancelling(path, number, rate_hz):
+    pieces = (piece for _, piece in _sound_pieces(path, number, rate_hz, []) if len(piece))
+    first = next(pieces, None)
+    if first is None or first.shape[1] == 1:
+        return None
+    return audio_io.loudest_if_cancelling(itertools.chain([first], pieces), _COMPARED_S * rate_hz)
+
+
+def _sample_rate_hz(container):
+    """Of the first sound track that has a credible one; 0 without sound."""
+    rates_hz = [stream.codec_context.sample_rate for stream in container.streams.audio if getattr(stream, "codec_context", None)]
+    return next((rate_hz for rate_hz in rates_hz if _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ), 0)
+
+
+def _frame_rate_hz(picture, line):
+    return 1 / line.interval_s if line.jumps else float(picture.average_rate or picture.guessed_rate or 0)
 
 
 def _since_start_s(picture, pts, time_base):
@@ -286,11 +334,15 @@ def _duration_s(container, picture):
     return min(filter(None, durations_s), default=0.0)
 
 
-def _warn(path, what, damage, missing_s=0.0):
-    reports = []
+def _warn(path, what, damage, missing_s=0.0, jumps=(), notes=()):
+    reports = list(notes)
     if damage:
         reports.append(f"{what} left out because damaged: {len(damage)} ({damage[0]})")
     if missing_s > _MISSING_S:
         reports.append(f"it ends {missing_s:.1f} s before its header says")
+    if jumps:
+        at_s, gap_s = max(jumps, key=lambda jump: abs(jump[1]))
+        often = "" if len(jumps) == 1 else f" {len(jumps)} times, once"
+        reports.append(f"its times jump{often} by {gap_s:,.1f} s at {at_s:.1f} s (a restarted camera?): what follows is taken to follow at once")
     if reports:
-        warnings.warn(f"{path}: {'; '.join(reports)}", VideoWarning, stacklevel=3)
+        warnings.warn(f"{runtime.printable(path)}: {'; '.join(reports)}", VideoWarning, stacklevel=3)

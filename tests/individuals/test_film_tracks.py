@@ -58,7 +58,7 @@ def test_a_film_without_birds_is_valid_and_an_unreadable_one_is_skipped_with_a_r
     assert set(found["recording_id"]) == set(crops["recording_id"]) == {"bird"}
     assert found["track"].nunique() == 1 and len(found) == 10
     assert (folder / "stage" / "tracks" / "empty.txt").read_text() == ""
-    assert dict(skipped)["page.mp4"].startswith("is a web page") and dict(skipped)["lost.mp4"] == "No such file or directory"
+    assert dict(skipped)["page.mp4"].startswith("is a web page") and dict(skipped)["lost.mp4"] == "there is no such file"
 
 
 def test_films_without_birds_give_empty_tables_with_columns(folder):

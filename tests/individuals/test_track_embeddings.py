@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import soundfile
 from media import film
 
 from birdlib import runtime, stages
 from birdlib.individuals import backbones, track_embeddings, track_encoder
-from birdlib.video import detectors
+from birdlib.video import detectors, kinds
 from birdlib.video import images as video_images
 from birdlib.video import io as video_io
 
@@ -95,13 +96,16 @@ def test_files_without_birds_give_no_vectors(tmp_path):
 
 def test_files_that_are_no_film_or_photo_raise(tmp_path):
     (tmp_path / "notes.txt").write_text("a robin")
-    with pytest.raises(track_embeddings.TrackEmbedderError, match="notes.txt: its suffix is neither"):
+    with pytest.raises(kinds.MediaError, match="notes.txt: is of a kind that cannot be read: give pictures"):
         seen(tmp_path / "notes.txt")
-    for name, error in (("page.mp4", video_io.VideoError), ("page.jpg", video_images.ImageError), ("lost.mp4", video_io.VideoError)):
+    for name, error in (("torn.mp4", video_io.VideoError), ("torn.jpg", video_images.ImageError), ("page.mp4", kinds.MediaError), ("lost.mp4", kinds.MediaError)):
         if name != "lost.mp4":
-            (tmp_path / name).write_text("<html>not found</html>")
+            (tmp_path / name).write_text("<html>not found</html>" if "page" in name else "no film")
         with pytest.raises(error, match=name):
             seen(tmp_path / name)
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    with pytest.raises(track_embeddings.TrackEmbedderError, match="a.wav: is a sound, which shows no bird"):
+        seen(tmp_path / "a.wav")
 
 
 # What a stage keeps

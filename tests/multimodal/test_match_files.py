@@ -12,6 +12,7 @@ from PIL import Image
 
 from birdlib import __main__, runtime, stages
 from birdlib.multimodal import match_experiments, match_files, match_training, scene_encoders, scene_pairs, scenes
+from birdlib.video import kinds
 
 opened = functools.cache(scene_encoders.load)
 
@@ -125,9 +126,9 @@ def damaged(folder, case):
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("no picture", "none.png: No such file"),
-        ("no film", "none.mp4: No such file"),
-        ("no sound", "none.wav: No such file"),
+        ("no picture", "none.png: there is no such file"),
+        ("no film", "none.mp4: there is no such file"),
+        ("no sound", "none.wav: there is no such file"),
         ("silent", "b.wav: is silent"),
         ("silent film", "b.mkv: has no sound"),
         ("corrupt picture", "b.png: "),
@@ -136,9 +137,18 @@ def damaged(folder, case):
     ],
 )
 def test_error_names_the_file_that_cannot_be_used(tmp_path, match, case, words):
-    with pytest.raises(scene_pairs.CorrespondenceError) as caught:
+    with pytest.raises((scene_pairs.CorrespondenceError, kinds.MediaError)) as caught:
         match(*damaged(tmp_path, case))
     assert words in str(caught.value) and str(caught.value).split(": ", 1)[1]
+
+
+def test_files_the_wrong_way_round_are_named(tmp_path, match):
+    sound, photo = recording(tmp_path / "a.wav", tone(4)), tmp_path / "a.png"
+    Image.new("RGB", (64, 48)).save(photo)
+    with pytest.raises(scene_pairs.CorrespondenceError, match="a.wav: is a sound: give a film or photo first"):
+        match(tmp_path / sound, tmp_path / sound)
+    with pytest.raises(scene_pairs.CorrespondenceError, match="a.png: is a picture: give a film or photo first"):
+        match(photo, photo)
 
 
 def test_unfinished_stage_is_named(tmp_path):
@@ -153,7 +163,7 @@ def test_match_command_prints_probability_and_scenes(tmp_path, outputs, match, c
     printed = capsys.readouterr().out
     assert "probability that they match: 0." in printed and "matcher: cnn" in printed and "picture_s" in printed
     assert __main__.main(["match", str(tmp_path / "none.png"), *arguments]) == 1
-    assert "none.png: No such file" in capsys.readouterr().err
+    assert "none.png: there is no such file" in capsys.readouterr().err
 
 
 def test_match_command_needs_a_picture_and_a_sound(monkeypatch, capsys):

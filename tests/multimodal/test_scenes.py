@@ -151,9 +151,9 @@ def test_scenes_after_the_end_of_the_sound_have_pictures_only(folder):
         (None, "has no sound: only its pictures are used"),
         (np.zeros(6 * RATE_HZ), "is silent in 2 of 2 scenes: only their pictures are used"),
         (tone(6, amplitude=5e-5), "is silent in 2 of 2 scenes: only their pictures are used"),
-        (np.stack([tone(6), -tone(6)]), "is silent in 2 of 2 scenes: only their pictures are used"),
+        (tone(6, amplitude=5e-5) + 0.3, "is silent in 2 of 2 scenes: only their pictures are used"),
     ],
-    ids=["none", "zeros", "all but", "left against right"],
+    ids=["none", "zeros", "all but", "DC"],
 )
 def test_pictures_of_a_film_without_sound_are_used(folder, sound, reason):
     name = film(folder.root / "a.mkv", by_second(6), sound=sound)
@@ -161,6 +161,12 @@ def test_pictures_of_a_film_without_sound_are_used(folder, sound, reason):
     for _ in range(2):  # reported again where nothing is computed
         heard, _, reasons = folder.sounds(row(video=name))
         assert heard.empty and reasons == {"a.mkv": reason}
+
+
+def test_channels_of_a_film_that_cancel_each_other_are_heard(folder):
+    name = film(folder.root / "a.mkv", by_second(6), sound=np.stack([tone(6), -tone(6)]))
+    heard, _, reasons = folder.sounds(row(video=name))
+    assert len(heard) == 2 and "channel 1 alone is used" in reasons["a.mkv"]
 
 
 def test_scenes_stay_inside_the_part_of_a_film(folder):

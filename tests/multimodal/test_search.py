@@ -12,6 +12,7 @@ from birdlib.audio import io as audio_io
 from birdlib.models import embedders, vgg16
 from birdlib.multimodal import encoders, image_features, pairs, search
 from birdlib.video import images as video_images
+from birdlib.video import kinds
 
 RATE_HZ, DIM, N_PATCHES = 1000, 6, 4
 PATHS = ["wren.png", "crow.png", "wren.wav", "crow.wav"]
@@ -210,17 +211,29 @@ def test_two_queries_of_a_kind_are_refused(outputs, root, names):
 
 @pytest.mark.parametrize("name", ["owl.png", "owl.wav", ""])
 def test_missing_file_is_named(outputs, root, name):
-    with pytest.raises(search.NearestError, match=f"there is no .*{name}"):
+    with pytest.raises(kinds.MediaError, match=f"{name}: " + ("there is no such file" if name else "is a folder")):
         search.find([root / name], outputs)
+
+
+def test_a_photo_of_a_phone_is_no_sound(outputs, root, tmp_path):
+    """Nor is one that lost its suffix."""
+    video_images._register_heif()
+    for name in ("a.heic", "photo"):
+        Image.open(root / "wren.png").convert("RGB").save(tmp_path / name, "HEIF")
+        assert len(search.find([tmp_path / name], outputs, n=2)) == 2
+    (tmp_path / "notes").write_text("a wren")
+    with pytest.raises(kinds.MediaError, match="of a kind that cannot be read: give pictures .*, films .* and sounds"):
+        search.find([tmp_path / "notes"], outputs)
 
 
 def test_unreadable_query_is_named(outputs, tmp_path):
     for name in ("page.jpg", "page.ogg"):
         (tmp_path / name).write_text("<html>not found</html>")
-    with pytest.raises(video_images.ImageError, match="page.jpg"):
-        search.find([tmp_path / "page.jpg"], outputs)
-    with pytest.raises(audio_io.AudioError, match="page.ogg"):
-        search.find([tmp_path / "page.ogg"], outputs)
+    for name, error in (("page.jpg", kinds.MediaError), ("page.ogg", kinds.MediaError), ("torn.jpg", video_images.ImageError), ("torn.ogg", audio_io.AudioError)):
+        if name.startswith("torn"):
+            (tmp_path / name).write_bytes(b"\xff" * 100)
+        with pytest.raises(error, match=name):
+            search.find([tmp_path / name], outputs)
 
 
 def test_search_needs_stage_04(tmp_path, root):
