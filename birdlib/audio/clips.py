@@ -14,10 +14,10 @@ from birdlib import resume, runtime, stages
 from birdlib.audio import cleaning
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders
+from birdlib.models.base import PATCH_COLUMNS
 
 RECIPES = ("whole", "random")
 _NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
-PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]
 
 
 def clean_recordings(table, root, folder, *, policy, denoise, threshold, seed, n_jobs=-1):

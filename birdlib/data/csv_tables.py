@@ -137,8 +137,9 @@ def _cells(path, text):
     else:
         separator = _separator(text)
     lines = _parse(path, text, separator)
-    if lines and all(len(line) == 1 for line in lines) and any(mark in lines[0][0] for mark in ",;\t"):
-        lines = _parse(path, "\n".join(line[0] for line in lines), _separator(lines[0][0]))  # whole rows were quoted
+    header = next((line[0] for line in lines if line), "")
+    if max(map(len, lines), default=0) == 1 and any(mark in header for mark in ",;\t"):  # whole rows were quoted
+        lines = _parse(path, "\n".join("".join(line) for line in lines), _separator(header))
     lines = [[cell.strip().strip("\ufeff") for cell in line] for line in lines]
     filled = [number for number, line in enumerate(lines) if any(line)]
     if not filled:

@@ -3,9 +3,8 @@
 import re
 import unicodedata
 import warnings
+from collections import Counter, defaultdict
 from pathlib import PurePosixPath
-
-import pandas as pd
 
 from birdlib import runtime
 
@@ -39,33 +38,34 @@ def unique(ids, paths, parts):
     Returns:
         list of str.
     """
-    table = pd.DataFrame({"given": list(ids), "path": list(paths), "part": list(parts)}, dtype=object)
-    given = [text or PurePosixPath(path).stem for text, path in zip(table["given"], table["path"], strict=True)]
-    table["id"] = [valid(text) or "recording" for text in given]
-    is_shared = table["id"].duplicated(keep=False)
-    taken = set(table["id"])
-    names = table["id"].copy()
-    for name, rows in table[is_shared].groupby("id", sort=True):
-        suffixes = [valid(PurePosixPath(path).suffix[1:].lower()) for path in rows["path"]]
-        digests = [runtime.digest(row)[:_DIGEST_DIGITS] for row in rows[["given", "path", "part"]].to_numpy().tolist()]
-        numbers = [f"{digest}-{number}" for digest, number in zip(digests, rows.groupby(digests).cumcount() + 1, strict=True)]
-        for candidates in (suffixes, digests, numbers):
-            found = [f"{name}-{candidate}" for candidate in candidates]
-            if all(candidates) and len(set(found)) == len(found) and taken.isdisjoint(found):
-                break
-        else:
-            found = [_free(name, digest, taken) for digest in digests]
-        taken |= set(found)
-        names[rows.index] = found
-    return names.tolist()
+    rows = list(zip(ids, paths, parts, strict=True))
+    names = [valid(text or PurePosixPath(path).stem) or "recording" for text, path, _ in rows]
+    sharing = defaultdict(list)
+    for row, name in enumerate(names):
+        sharing[name].append(row)
+    taken = set(names)
+    for name in sorted(name for name, shared in sharing.items() if len(shared) > 1):
+        shared = sharing[name]
+        for row, new in zip(shared, _with_suffixes(name, [rows[row] for row in shared], taken), strict=True):
+            names[row] = new
+            taken.add(new)
+    return names
 
 
-def _free(name, digest, taken):
-    number = 1
-    while f"{name}-{digest}-{number}" in taken:
-        number += 1
-    taken.add(f"{name}-{digest}-{number}")
-    return f"{name}-{digest}-{number}"
+def _with_suffixes(name, rows, taken):
+    """One name with suffixes that tell rows of (id, path, part) apart."""
+    digests = [runtime.digest(row)[:_DIGEST_DIGITS] for row in rows]
+    for suffixes in ([valid(PurePosixPath(path).suffix[1:].lower()) for _, path, _ in rows], digests):
+        found = [f"{name}-{suffix}" for suffix in suffixes]
+        if all(suffixes) and len(set(found)) == len(found) and taken.isdisjoint(found):
+            return found
+    numbers, found = Counter(), []
+    for digest in digests:  # equal rows
+        numbers[digest] += 1
+        while f"{name}-{digest}-{numbers[digest]}" in taken:
+            numbers[digest] += 1
+        found.append(f"{name}-{digest}-{numbers[digest]}")
+    return found
 
 
 def repair(ids, paths, parts):

@@ -73,7 +73,7 @@ def _split_once(cell, keys):
         return [part for whole in cell.split(";") for part in _split_once(whole.strip(), keys)]
     for separator in ",|":
         parts = [clean(part) for part in cell.split(separator)]
-        if len(parts) > 1 and all(_key(part) in keys for part in parts if part):
+        if any(parts) and len(parts) > 1 and all(_key(part) in keys for part in parts if part):
             return parts
     return [cell]
 
@@ -86,7 +86,7 @@ def _unquoted(token):
     if len(token) < 2 or token[0] not in "'\"":
         return token
     try:
-        return str(ast.literal_eval(token)).encode("utf-8", "replace").decode()
+        return str(ast.literal_eval(token)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON writes pairs
     except (SyntaxError, ValueError):
         return token[1:-1]
 

@@ -9,6 +9,8 @@ import pandas as pd
 
 from birdlib import runtime, streaming
 
+PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]  # of a table of patches
+
 
 class EmbedderError(runtime.BirdlibError):
     """An embedder that does not exist or cannot run as configured."""

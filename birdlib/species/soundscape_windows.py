@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime, stages
-from birdlib.audio import clips
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, csv_tables, species_labels
 from birdlib.models import base as embedder_base
@@ -124,7 +123,7 @@ def assemble(windows, paths, embedder, store, path):
             tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores[first:last])}))
         array.flush()
         del array
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=clips.PATCH_COLUMNS).astype(_PATCH_NUMBERS)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=embedder_base.PATCH_COLUMNS).astype(_PATCH_NUMBERS)
 
 
 def features(windows, paths, embedder, store, folder, patch_pooling):
