@@ -65,15 +65,31 @@ def digest_media(table, root):
     return [f"{runtime.digest_file(root / path)} {start}-{end}" for path, start, end in rows]
 
 
-def is_readable(table, prints):
+def _is_readable(table, prints):
     """(rows,) bool: whether a row has a fingerprint, or no sound."""
     return ~np.isnan(prints[:, 0]) | (table["audio_path"] == "").to_numpy()
+
+
+def keep_readable(table, prints, skipped):
+    """(table, prints) without the rows whose sound could not be read.
+
+    Args:
+        skipped: the skipped table, for the message.
+
+    Raises:
+        ManifestError: if no row is left.
+    """
+    is_kept = _is_readable(table, prints)
+    if not is_kept.any():
+        reasons = [f"{row.path}: {row.reason}" for row in skipped.head(3).itertuples()]
+        raise manifest.ManifestError("\n".join([f"none of the {len(table)} recordings can be read: replace these files", *reasons]))
+    return table[is_kept].reset_index(drop=True), prints[is_kept]
 
 
 def unreadable(table, root, prints):
     """[(path, reason)] of the recordings without a fingerprint, as their sound could not be read."""
     faults = []
-    for path in table["audio_path"][~is_readable(table, prints)].unique():
+    for path in table["audio_path"][~_is_readable(table, prints)].unique():
         try:
             audio_io.read(root / path, end_s=_FINGERPRINT_S)
             faults.append((path, "its part between start_s and end_s cannot be read"))

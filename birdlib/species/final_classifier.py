@@ -128,9 +128,13 @@ def save_ensemble(folder, data, ensemble, curve, thresholds):
 
 
 def predictions(data, scores):
-    """Scores of every row as a table: ``recording_id, species, split, is_repeated``, and a column for each class."""
+    """Scores of every row as a table: ``recording_id, species, split, is_repeated``, and a column for each class.
+
+    A class of the same name as one of the four is ``class NAME``: columns must differ.
+    """
     columns = ["recording_id", "species", "split", "is_repeated"]
-    return pd.concat([data.splits[columns], pd.DataFrame(scores, columns=data.classes)], axis=1)
+    classes = [f"class {name}" if name in columns else name for name in data.classes]
+    return pd.concat([data.splits[columns], pd.DataFrame(scores, columns=classes)], axis=1)
 
 
 def is_reproduced(folder, data, embedded, scores):

@@ -110,3 +110,13 @@ def test_a_random_split_is_biased_if_groups_sound_alike(group_effect, is_biased)
 def test_bias_cannot_be_estimated_from_single_groups():
     result = duplicates.random_split_bias(np.zeros((4, 2)), list("aabb"), list("wwxy"), np.random.default_rng(0))
     assert np.isnan(result["bias"]) and "cannot be estimated" in result["sentence"]
+
+
+def test_where_no_sound_can_be_read_the_files_are_named_with_the_remedy():
+    table = pd.DataFrame({"audio_path": ["a.ogg", "", "b.ogg"]})
+    prints = np.array([[np.nan], [np.nan], [1.0]])
+    kept, kept_prints = duplicates.keep_readable(table, prints, pd.DataFrame())
+    assert kept["audio_path"].tolist() == ["", "b.ogg"] and len(kept_prints) == 2
+    skipped = pd.DataFrame({"path": ["a.ogg"], "reason": ["is empty"]})
+    with pytest.raises(runtime.BirdlibError, match="none of the 1 recordings can be read: replace these files\na.ogg: is empty"):
+        duplicates.keep_readable(table[:1], prints[:1], skipped)

@@ -98,3 +98,9 @@ def test_predictions_and_settings_are_saved_with_the_classes(data, tmp_path):
     chosen = final_classifier.choose_ensemble("auto", results_of(data, {"yamnet": 0.0}), scores, data, rng())
     written = final_classifier.save_ensemble(tmp_path, data, chosen, {"method": "none"}, np.full(3, 0.5))
     assert written["thresholds"] == [0.5] * 3 and written["members"] == ["."] and written["prior"] == pytest.approx([1 / 3] * 3)
+
+
+def test_a_class_named_like_a_column_has_a_column_of_its_own(data):
+    named = dataclasses.replace(data, classes=["jay", "species", "split"])
+    columns = list(final_classifier.predictions(named, data.truth).columns)
+    assert columns[-3:] == ["jay", "class species", "class split"] and len(set(columns)) == len(columns)
