@@ -1,4 +1,8 @@
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("same every time", derandomize=True, deadline=None)  # machines differ in speed
+hypothesis.settings.load_profile("same every time")
 
 
 @pytest.fixture

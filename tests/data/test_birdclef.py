@@ -1,5 +1,8 @@
 """The competition's layout: strange labels, missing places, windows, and every fault of a submission."""
 
+import os
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +104,114 @@ def test_soundscapes_are_listed_and_may_be_none(folder):
     assert [path.name for path in birdclef.soundscapes(folder)] == ["a.wav", "b.ogg"]
     with pytest.raises(ValueError, match="'validation'"):
         birdclef.soundscapes(folder, "validation")
+
+
+def touch(folder, *names):
+    for name in names:
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb"):
+            pass
+
+
+def test_soundscapes_of_any_format_are_found_in_any_subfolder(folder):
+    touch(folder, "train_soundscapes/site 1/b.opus", "train_soundscapes/c.m4a", "train_soundscapes/D.WEBM", "unlabeled_soundscapes/7.ogg")
+    touch(folder, "train_soundscapes/._c.m4a", "train_soundscapes/.hidden/x.ogg", "train_soundscapes/labels.csv")
+    found = birdclef.soundscapes(folder, "train")
+    assert [path.name for path in found] == ["D.WEBM", "c.m4a", "b.opus", "7.ogg"]
+    assert [path for path, _ in birdclef.unused(folder, birdclef.read(folder)[0])] == ["images/amekes/notes.txt", "train_soundscapes/labels.csv"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_predicted_but_not_trained_on(folder):
+    touch(folder, b"test_soundscapes/b\xff.ogg", b"train_soundscapes/b\xff.ogg", b"images/amekes/\xff.jpg")
+    table, _ = birdclef.read(folder)
+    assert birdclef.soundscapes(folder, "train") == [] and not table["image_path"].str.contains("xff").any()
+    path, = birdclef.soundscapes(folder, "test")
+    assert birdclef.row_id(path, 5) == "b\\xff_5" and birdclef.stem(path) == "b\\xff"
+    reasons = dict(birdclef.unused(folder, table))
+    for name in ("train_soundscapes/b\\xff.ogg", "images/amekes/\\xff.jpg"):
+        assert reasons[name] == "its name is not UTF-8: rename it"
+    assert not any(name.startswith("test") for name in reasons)
+
+
+def test_files_that_are_not_used_are_reported_with_the_remedy(folder):
+    touch(folder, "train_audio/amekes/XC2.ogg", "train_audio/amekes/XC1.txt", "images/amekes/2020/3.jpg", "videos/amekes/sound.wav")
+    touch(folder, "test_soundscapes/a.ogg", "test_soundscapes/site/a.wav", "test_soundscapes/readme.txt", "images/.DS_Store", "images/amekes/._1.jpg")
+    touch(folder, "train_audio/.ipynb_checkpoints/x.ogg", "images/amekes/no_suffix")
+    assert birdclef.unused(folder, birdclef.read(folder)[0]) == [
+        ("images/amekes/2020/3.jpg", "it is too deep: a photo belongs into images/ or images/<label>/"),
+        ("images/amekes/no_suffix", "no suffix is not one of a photo file: convert it, or remove it"),
+        ("images/amekes/notes.txt", ".txt is not one of a photo file: convert it, or remove it"),
+        ("test_soundscapes/readme.txt", ".txt is not one of a sound file: convert it, or remove it"),
+        ("test_soundscapes/site/a.wav", "another soundscape has the same name: rename it"),
+        ("train_audio/amekes/XC1.txt", ".txt is not one of a sound file: convert it, or remove it"),
+        ("train_audio/amekes/XC2.ogg", "train.csv does not name it: add a row, or remove the file"),
+        ("videos/amekes/sound.wav", ".wav is not one of a film file: convert it, or remove it"),
+    ]
+
+
+def layout(folder, text, audio="train_audio", table="train_metadata.csv"):
+    """A folder of an earlier year with the recordings amekes/XC1.ogg and 1e5/XC1.ogg."""
+    (folder / table).parent.mkdir(parents=True, exist_ok=True)
+    (folder / table).write_text(text, encoding="utf-8")
+    touch(folder, f"{audio}/amekes/XC1.ogg", f"{audio}/1e5/XC1.ogg")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "audio", "table"),
+    [
+        ("primary_label,secondary_labels,filename,author,latitude,longitude\namekes,['1e5'],amekes/XC1.ogg,Ana,1,2\n1e5,[],1e5/XC1.ogg,Ana,1,2\n",
+         "train_audio", "train_metadata.csv"),  # 2022 to 2024
+        ("primary_label,secondary_labels,filename,author\namekes,['1e5'],XC1.ogg,Ana\n1e5,[],XC1.ogg,Ana\n", "train_short_audio", "train_metadata.csv"),
+        ("ebird_code,secondary_labels,filename,author\namekes,['1e5'],XC1.ogg,Ana\n1e5,[],XC1.ogg,Ana\n", "train_audio", "train.csv"),  # 2020
+        ("Primary_Label;Secondary_Labels;FileName;Author\namekes;['1e5'];AMEKES\\XC1.OGG;Ana\n1e5;nan;train_audio/1e5/XC1.ogg;Ana\n",
+         "train_audio", "train.csv"),
+    ],
+)  # fmt: skip
+def test_folders_of_all_years_are_read(tmp_path, text, audio, table):
+    """1e5 is a label, not 100000."""
+    folder = layout(tmp_path, text, audio, table)
+    found, root = birdclef.read(folder)
+    assert birdclef.is_layout(folder) and birdclef.train_table(root).name == table
+    assert found["audio_path"].tolist() == [f"{audio}/amekes/XC1.ogg", f"{audio}/1e5/XC1.ogg"]
+    assert found["species"].tolist() == ["amekes", "1e5"] and found["secondary_species"].tolist() == ["1e5", ""]
+    assert birdclef.submission_classes(folder) == ["1e5", "amekes"]
+    assert birdclef.unused(root, found) == []
+
+
+def test_two_formats_of_one_name_are_two_rows(folder):
+    """Whatever the order of the files."""
+    touch(folder, "images/amekes/1.png", "images/amekes/é.jpg", "images/amekes/e.jpg")
+    table = birdclef.read(folder)[0].set_index("image_path")
+    assert table["recording_id"].is_unique
+    assert table.loc[["images/amekes/1.jpg", "images/amekes/1.png"], "recording_id"].tolist() == ["image-amekes-1-jpg", "image-amekes-1-png"]
+
+
+def test_secondary_labels_may_have_blanks(folder):
+    text = TRAIN.replace("\"['amekes', '65448']\"", "\"['Turdus merula_Common Blackbird', 'amekes']\"").replace("amekes,[],", "amekes,nan,")
+    (folder / "train.csv").write_text(text)
+    assert birdclef.read(folder)[0]["secondary_species"].tolist()[:3] == ["", "Turdus merula_Common Blackbird;amekes", ""]
+
+
+def test_a_recording_that_is_not_there_is_a_fault(folder):
+    (folder / "train_audio/amekes/XC1.ogg").rename(folder / "train_audio/amekes/XC1.flac")
+    with pytest.raises(manifest.ManifestError, match=r"row 4 'train_audio/amekes/XC1.ogg' \(did you mean 'train_audio/amekes/XC1.flac'\?\)"):
+        birdclef.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("train.csv", "is a file, not a folder: give"), ("gone", "does not exist: give"), ("train_audio", "no train.csv .* as manifest")]
+)
+def test_what_is_no_folder_of_the_layout_is_refused_with_the_remedy(folder, name, reason):
+    with pytest.raises(birdclef.LayoutError, match=reason):
+        birdclef.read(folder / name)
+
+
+def test_the_folder_above_names_the_one_below(folder):
+    with pytest.raises(birdclef.LayoutError, match="but .* has: give this one as data_dir"):
+        birdclef.read(folder.parent)
 
 
 @pytest.mark.parametrize(

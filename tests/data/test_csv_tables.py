@@ -48,7 +48,7 @@ def test_separator_encoding_and_line_ends_do_not_matter(tmp_path, delimiter, enc
 
 
 @without_warnings
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(NAMES, min_size=2, max_size=4, unique=True),
     rows=st.lists(st.lists(CELLS, min_size=4, max_size=4), max_size=5),

@@ -1,12 +1,16 @@
 """The manifest: faults that are refused, and labels."""
 
+import re
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from birdlib.data import manifest
+from birdlib.data import manifest, recording_ids
 
 
 def write(folder, text, name="manifest.csv"):
@@ -129,3 +133,98 @@ def test_a_big_manifest_is_checked_quickly(tmp_path):
     started = time.perf_counter()
     manifest.check(table, tmp_path)
     assert time.perf_counter() - started < 10
+
+
+# As people write it
+
+HEAD = "recording_id,species,audio_path,secondary_species,start_s,end_s\n"
+
+
+def load(folder, text, message=None, name="manifest.csv"):
+    """The loaded table; ``message``: of the warning besides that of missing groups."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table, _ = manifest.load(write(folder, text, name))
+    messages = [str(warning.message) for warning in caught if "no group_id" not in str(warning.message)]
+    assert bool(messages) == bool(message) and re.search(message or "", " ".join(messages)), messages
+    return table
+
+
+@pytest.mark.parametrize("end_s", ["2.5", "2,5", "0:02.5", "00:00:02,5", "2.5 s"])
+def test_times_are_read_as_seconds(tmp_path, end_s):
+    touch(tmp_path, "a.ogg")
+    table = load(tmp_path, f'{HEAD}a,robin,a.ogg,,"0,5","{end_s}"\n')
+    assert table.loc[0, "start_s"] == 0.5 and table.loc[0, "end_s"] == 2.5
+
+
+def test_decimal_commas_of_a_table_with_semicolons(tmp_path):
+    touch(tmp_path, "Töne/a.OGG")
+    table = load(tmp_path, "\ufeffRecording ID;Species;Audio Path;START_S\na;robin;.\\TÖNE\\a.ogg;0,5\n")
+    assert table.loc[0, ["recording_id", "audio_path", "start_s"]].tolist() == ["a", "Töne/a.OGG", 0.5]
+
+
+def test_lookalikes_are_one_species_also_as_secondary_labels(tmp_path):
+    touch(tmp_path, "a.ogg")
+    rows = ["a,Great Tit,a.ogg,,,", "b,Great\u00a0tit,a.ogg,,,", "c,Great Tit,a.ogg,robin;great tit,,", 'd,robin,a.ogg,"Great tit, robin",,']
+    table = load(tmp_path, HEAD + "\n".join(rows), "'Great tit' as 'Great Tit'")
+    assert manifest.class_names(table) == ["Great Tit", "robin"]
+    assert table["secondary_species"].tolist() == ["", "", "robin;Great Tit", "Great Tit;robin"]
+
+
+def test_nan_is_an_empty_cell_and_none_is_a_label(tmp_path):
+    touch(tmp_path, "a.ogg")
+    table = load(tmp_path, HEAD + "a,None,a.ogg,nan,nan,NaN\nb,NA,a.ogg,['nan'],,\n")
+    assert manifest.class_names(table) == ["NA", "None"] and (table["secondary_species"] == "").all() and table["start_s"].isna().all()
+    with pytest.raises(manifest.ManifestError, match="no species .* row 2 'a'"):
+        load(tmp_path, HEAD + "a,nan,a.ogg,,,\n")
+
+
+def test_ids_are_made_valid_and_unique_with_a_warning(tmp_path):
+    touch(tmp_path, "a.ogg", "a.mp3", "b c.ogg")
+    rows = ["a,robin,a.ogg,,,", "a,robin,a.mp3,,,", "x.1,robin,a.ogg,,1,2", "x 1,robin,a.ogg,,2,3", ",robin,b c.ogg,,,"]
+    table = load(tmp_path, HEAD + "\n".join(rows), "5 recording_ids were empty, .* 'a' to 'a-ogg'")
+    ids = table["recording_id"].tolist()
+    assert ids[:2] == ["a-ogg", "a-mp3"] and ids[4] == "b_c" and len(set(ids)) == 5 and all(map(recording_ids.is_valid, ids))
+    assert table["group_id"].tolist() == ids
+
+
+def test_a_path_that_nearly_fits_is_named(tmp_path):
+    touch(tmp_path, "sounds/robin_1.ogg")
+    with pytest.raises(manifest.ManifestError, match=r"row 2 'sounds/robin1.ogg' \(did you mean 'sounds/robin_1.ogg'\?\)"):
+        load(tmp_path, HEAD + "a,robin,sounds/robin1.ogg,,,\n")
+    with pytest.raises(manifest.ManifestError, match=r"web address \(1\): row 2 .* Remedy: download the file and write its path"):
+        load(tmp_path, HEAD + "a,robin,https://xeno-canto.org/1/download,,,\n")
+
+
+def test_a_table_without_the_columns_says_what_it_has(tmp_path):
+    with pytest.raises(manifest.ManifestError, match="the columns are 'file', 'bird'.*Remedy: add it"):
+        load(tmp_path, "file,bird\na.ogg,robin\n")
+
+
+def test_rows_are_named_as_the_spreadsheet_numbers_them(tmp_path):
+    with pytest.raises(manifest.ManifestError, match="row 4 'gone.ogg'"):
+        load(tmp_path, HEAD + "\n,,,,,\na,robin,gone.ogg,,,\n")
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "a.1", "é", ""]),
+            st.sampled_from(["Tit", "tit", "Tit\u200b", " Robin", "", "nan", "['x', 'tit']"]),
+            st.sampled_from(["a.ogg", "a.mp3", "b.ogg"]),
+            st.sampled_from(["", "Tit, robin", "['tit', \"x, y\"]", "nan", "TIT;[a", "b]"]),
+            st.sampled_from(["", "1", "0,5", "1:00"]),
+        ),
+        max_size=6,
+    )
+)
+def test_normalising_twice_changes_nothing(rows):
+    table = pd.DataFrame(rows, columns=["recording_id", "species", "audio_path", "secondary_species", "start_s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        once = manifest.normalise(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pd.testing.assert_frame_equal(manifest.normalise(once), once)
+    assert once["recording_id"].is_unique and once["recording_id"].map(recording_ids.is_valid).all()
