@@ -202,7 +202,7 @@ def describe(splits, n_listed=8):
     weak = sorted({*splits["species"]} - {*own, ""})
     if weak:
         listed = ", ".join(weak[:n_listed]) + (" and others" if len(weak) > n_listed else "")
-        text += f" {len(weak)} species have no test row of their own ({listed}): add recordings from other places."
+        text += f" Species without a test row of their own: {listed}. Add recordings from other places."
     return text
 
 

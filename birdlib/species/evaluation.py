@@ -83,7 +83,7 @@ def describe(table):
         text += f" Its interval is {width:.2f} wide: too few groups of recordings to rank classifiers by small differences."
     whole = table[table["rows"] == "test"].set_index("classifier")["macro_auc"].str[0]
     if (excess := whole[best] - aucs[best]) > 0.01:
-        text += f" Repeated rows would raise it by {excess:.3f}, as they are recordings of training."
+        text += f" Repeated rows would raise it by {excess:.3f}, as they are in training, too."
     return text
 
 
@@ -93,4 +93,4 @@ def describe_species(table, max_f1=0.5, n_listed=8):
     absent = table.loc[table["n_positives"] == 0, "species"].tolist()
     listed = ", ".join(weak[:n_listed]) + (" and others" if len(weak) > n_listed else "")
     text = f"F1 below {max_f1:g}: {listed}. Check their recordings in the confusion matrix first." if weak else f"No species has an F1 below {max_f1:g}."
-    return text + (f" {len(absent)} species have no test recording, so nothing is known about them." if absent else "")
+    return text + (f" Not evaluated, as without test recordings: {len(absent)} species." if absent else "")

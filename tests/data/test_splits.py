@@ -213,6 +213,6 @@ def test_rows_of_a_split_exclude_repeated_rows_and_species():
 def test_description_names_species_without_a_test_row_of_their_own():
     table = pd.DataFrame({"species": ["jay", "jay", "owl", "owl"], "split": ["train", "test", "train", "test"], "is_repeated": [False] * 3 + [True]})
     assert splits.describe(table) == (
-        "Rows: 50% train, 0% validation, 50% test. 1 species have no test row of their own (owl): add recordings from other places."
+        "Rows: 50% train, 0% validation, 50% test. Species without a test row of their own: owl. Add recordings from other places."
     )
-    assert "no test row" not in splits.describe(table[table["species"] == "jay"]) and splits.describe(table[:0]) == "The table has no rows."
+    assert "without" not in splits.describe(table[table["species"] == "jay"]) and splits.describe(table[:0]) == "The table has no rows."

@@ -64,5 +64,5 @@ def test_description_uses_rows_that_are_not_repeated():
 
 def test_description_of_species_lists_the_weakest_first():
     table = pd.DataFrame({"species": ["jay", "owl", "tit"], "n_positives": [3, 3, 0], "f1": [0.4, 0.1, np.nan]})
-    assert evaluation.describe_species(table).startswith("F1 below 0.5: owl, jay.") and "1 species have no test" in evaluation.describe_species(table)
+    assert evaluation.describe_species(table).startswith("F1 below 0.5: owl, jay.") and "without test recordings: 1 species." in evaluation.describe_species(table)
     assert evaluation.describe_species(table.assign(f1=0.9, n_positives=1)) == "No species has an F1 below 0.5."
