@@ -36,7 +36,15 @@ def prepare(root):
             install(missing)
     if where == "kaggle":
         _install_attached()
+    _show_labels_as_text()
     os.chdir("/kaggle/working" if where == "kaggle" else root)
+
+
+def _show_labels_as_text():
+    """Tables show ``$5 and $6`` in labels, where Jupyter would set mathematics."""
+    import pandas as pd
+
+    pd.set_option("display.html.use_mathjax", False)
 
 
 def _is_relevant(record):

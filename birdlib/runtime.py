@@ -31,6 +31,10 @@ class BirdlibError(Exception):
         return [str(self)]
 
 
+class ParameterError(BirdlibError, ValueError):
+    """A parameter of a notebook or command has a value that cannot be used."""
+
+
 class FileError(BirdlibError):
     """A file that cannot be used; the message has its path and the reason."""
 
@@ -215,7 +219,7 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
         precision: a Keras policy: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
 
     Raises:
-        ValueError: for another strategy.
+        ParameterError: for another strategy.
     """
     import keras
     import tensorflow as tf
@@ -231,7 +235,7 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
         return tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver.connect())
     if strategy in ("auto", "default"):
         return tf.distribute.get_strategy()
-    raise ValueError(f"strategy {strategy!r} is unknown: use auto, default, mirrored or tpu")
+    raise ParameterError(f"strategy {strategy!r} is unknown: use auto, default, mirrored or tpu")
 
 
 def n_replicas():

@@ -80,3 +80,11 @@ def test_unusable_wheels_on_kaggle_are_a_warning(kaggle, monkeypatch, tmp_path):
     (folder / "birdlib-wheels.txt").write_text("no-such-bird>=2\n")
     with pytest.warns(UserWarning, match="could not install no-such-bird>=2"):
         notebook_setup.prepare(runtime.repository())
+
+
+def test_tables_show_dollars_as_they_are(tmp_path, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    notebook_setup.prepare(tmp_path)
+    assert "tex2jax_ignore" in pd.DataFrame({"species": ["Pay $5 and $6"]}).to_html()

@@ -136,7 +136,7 @@ def apply_policy(waveform, sample_rate_hz, spans, policy, first_sample=0, soften
         (samples,) float32.
     """
     if policy not in POLICIES:
-        raise ValueError(f"policy is {policy!r}: choose one of {', '.join(POLICIES)}")
+        raise runtime.ParameterError(f"policy is {policy!r}: choose one of {', '.join(POLICIES)}")
     if policy == "keep" or not len(spans):
         return waveform
     if policy == "remove":

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from birdlib import streaming
+from birdlib import runtime, streaming
 
 DENOISERS = ("none", "stationary", "nonstationary")
 _BIRD_BAND_HZ = (1500.0, 10000.0)
@@ -139,7 +139,7 @@ def denoise_blocks(blocks, sample_rate_hz, method, noise):
         (samples,) float32, of the same total length. Digital silence is kept.
     """
     if method not in DENOISERS:
-        raise ValueError(f"denoise is {method!r}: choose one of {', '.join(DENOISERS)}")
+        raise runtime.ParameterError(f"denoise is {method!r}: choose one of {', '.join(DENOISERS)}")
     if method == "none":
         yield from blocks
         return

@@ -216,10 +216,10 @@ def open_set_threshold(distances_to_others, false_accept):
         float: a bird up to this distance is known; NaN without others.
 
     Raises:
-        ValueError: if the share is not between 0 and 1.
+        ParameterError: if the share is not between 0 and 1.
     """
     if not 0 < false_accept < 1:
-        raise ValueError(f"false_accept {false_accept} is not a share between 0 and 1")
+        raise runtime.ParameterError(f"false_accept {false_accept} is not a share between 0 and 1")
     ascending = np.sort(np.ravel(distances_to_others))
     if not len(ascending):
         return float("nan")

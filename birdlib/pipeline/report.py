@@ -60,11 +60,11 @@ def _summary(outputs, stages_left_out):
     rows = []
     for name in stages.READS:
         if name in stages_left_out:
-            rows.append(f"<tr><td><b>{name}</b></td><td>left out: {html.escape(stages_left_out[name])}</td><td></td></tr>")
+            rows.append(f"<tr><td><b>{name}</b></td><td>left out: {_one_line(stages_left_out[name])}</td><td></td></tr>")
         with contextlib.suppress(stages.MissingStageError):
             receipt = stages.receipt(outputs, name)
             results = "<br>".join(
-                f"{html.escape(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items()
+                f"{_one_line(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items()
             )
             rows.append(f"<tr><td><b>{name}</b></td><td>{results}</td><td>{receipt['seconds']:.0f} s</td></tr>")
     table = "<table><tr><th>stage</th><th>headline results</th><th>time</th></tr>" + "".join(rows) + "</table>"
@@ -91,7 +91,12 @@ def _show(value):
         return f"{value:.3f}"
     if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
         return bootstrap.interval_text(value)
-    return html.escape(str(value))
+    return _one_line(value)
+
+
+def _one_line(value):
+    """Text for the table of stages, which an empty line would end."""
+    return html.escape(" ".join(str(value).split()))
 
 
 def _story(notebook):

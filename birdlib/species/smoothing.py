@@ -6,6 +6,8 @@ time, so no soundscape influences another.
 
 import numpy as np
 
+from birdlib import runtime
+
 SMOOTHING = (0.2, 0.6, 0.2)
 
 
@@ -13,12 +15,12 @@ def numbers(text):
     """The numbers of a parameter such as ``"-1.25,1.25"``, a tuple of float; ``""`` has none.
 
     Raises:
-        ValueError: if one is no number; it shows the text.
+        ParameterError: if one is no number; it shows the text.
     """
     try:
         return tuple(float(number) for number in text.split(",") if number.strip())
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a list of numbers such as '-1.25,1.25'") from error
+        raise runtime.ParameterError(f"{text!r} is not a list of numbers such as '-1.25,1.25'") from error
 
 
 def spans(windows, hop_s=0.0, shifts_s=()):
@@ -38,14 +40,14 @@ def spans(windows, hop_s=0.0, shifts_s=()):
         scores are ``weights @ scores of the spans``.
 
     Raises:
-        ValueError: if the hop is longer than a window, or negative.
+        ParameterError: if the hop is longer than a window, or negative.
     """
     import scipy.sparse
 
     begins_s = np.array([start_s for start_s, _ in windows])
     window_s = windows[0][1] - windows[0][0]
     if not 0.0 <= hop_s <= window_s:
-        raise ValueError(f"hop_s is {hop_s:g}: choose one of 0 to {window_s:g} s, the length of a window")
+        raise runtime.ParameterError(f"hop_s is {hop_s:g}: choose one of 0 to {window_s:g} s, the length of a window")
     hop_s = hop_s or window_s
     starts_s = np.arange(0.0, begins_s[-1] + 1e-6, hop_s)
     reach = int(np.ceil(window_s / hop_s))
@@ -74,12 +76,12 @@ def smooth(scores, weights=SMOOTHING):
         (windows, classes) float32; constant scores stay as they are.
 
     Raises:
-        ValueError: if the number of weights is even, one is negative, or that in the middle is not above 0.
+        ParameterError: if the number of weights is even, one is negative, or that in the middle is not above 0.
     """
     weights = np.asarray(weights, np.float64)
     middle = len(weights) // 2
     if len(weights) % 2 == 0 or (weights < 0).any() or weights[middle] <= 0:
-        raise ValueError(f"weights {weights.tolist()} must be odd in number, not negative, and above 0 in the middle")
+        raise runtime.ParameterError(f"weights {weights.tolist()} must be odd in number, not negative, and above 0 in the middle")
     scores = np.asarray(scores)
     total, weight = np.zeros(scores.shape), np.zeros((len(scores), 1))
     for offset in range(-middle, middle + 1):  # of the neighbour

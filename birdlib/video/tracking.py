@@ -82,11 +82,11 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
         crops: DataFrame of ``CROP_COLUMNS``, sorted by track, best first.
 
     Raises:
-        ValueError: if a number is out of range.
+        ParameterError: if a number is out of range.
         runtime.FullDiskError: if there is no space for the crops.
     """
     if rate_hz <= 0 or n_crops < 1 or min_detections < 1 or max_gap_s < 0:
-        raise ValueError("rate_hz, n_crops and min_detections are positive, max_gap_s is not negative")
+        raise runtime.ParameterError("rate_hz, n_crops and min_detections are positive, max_gap_s is not negative")
     shutil.rmtree(Path(folder) / "crops" / recording_id, ignore_errors=True)
     first_score = min(min_score, _MAX_FIRST_SCORE)
     tracker = _byte_track(first_score)
