@@ -1,4 +1,4 @@
-"""Facts about the notebooks as files: one shape, one set-up, no outputs stored."""
+"""The notebooks as files: the same structure and set-up cell in all, no outputs stored."""
 
 import ast
 import json
@@ -84,16 +84,16 @@ def test_a_notebook_opens_with_its_question_then_set_up_then_parameters(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_parameters_are_plain_values_with_a_word_on_each(name):
+def test_parameters_are_plain_values_with_a_comment_on_each(name):
     text = source(cell(NOTEBOOKS[name], "parameters"))
     for node, line in zip(ast.parse(text).body, text.splitlines(), strict=True):
         assert type(ast.literal_eval(node.value)) in (str, int, float, bool), line
-        assert re.search(r"  # \S", line), f"{line}: says not what it is"
+        assert re.search(r"  # \S", line), f"{line}: has no comment"
 
 
 @pytest.mark.parametrize("name", stages.READS)
 def test_a_stage_starts_with_its_parameters_and_names_what_it_needs(name):
-    """Everything in the parameters cell goes into the receipt, but where to write, how parallel, and what may be asked of a device."""
+    """Everything in the parameters cell goes into the receipt, except folders, the number of processes and the device strategy."""
     notebook = NOTEBOOKS[name]
     declared = {node.targets[0].id for node in ast.parse(source(cell(notebook, "parameters"))).body}
     calls = [n for n in ast.walk(ast.parse(source(cell(notebook, "open")))) if isinstance(n, ast.Call)]
