@@ -13,10 +13,9 @@ import zlib
 
 import numpy as np
 
-from birdlib import media_types, runtime
+from birdlib import runtime
 from birdlib.audio import decoding
 
-SUFFIXES = media_types.IMAGE  # for callers that have not moved yet
 MAX_PIXELS = 120_000_000  # more than cameras for birds have; 360 MB as uint8
 _MAX_BYTES = 2**31  # of a file: no picture has more
 _ONLY_PILLOW = ("AVIF", "HEIF", "float")  # OpenCV ignores the rotation in the first two

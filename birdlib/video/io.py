@@ -16,12 +16,11 @@ import warnings
 
 import numpy as np
 
-from birdlib import media_types, runtime, streaming
+from birdlib import runtime, streaming
 from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
 from birdlib.video import images, timeline
 
-SUFFIXES = media_types.FILM  # for callers that have not moved yet
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
 _MISSING_S = 0.5  # a film that ends this much before the end in its header is reported
@@ -112,8 +111,8 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
             for time_s in times_s:
                 yield time_s, image.copy() if len(times_s) > 1 else image
         else:
-            ends_early = n_given and picture.duration and not line.jumps
-            _warn(path, "pictures", damage, _duration_s(container, picture) - until_s if ends_early else 0.0, line.jumps)
+            missing_s = _missing_s(container, picture, until_s, line) if n_given and not line.jumps else 0.0
+            _warn(path, "pictures", damage, missing_s, line.jumps)
     if not n_given:
         raise VideoError(path, f"has no picture that can be decoded from {start_s:g} s on: {_REMEDY}")
 
@@ -332,6 +331,15 @@ def _duration_s(container, picture):
     """The duration in the header, 0 if there is none; an edit list may make the whole shorter than its images."""
     durations_s = float((picture.duration or 0) * picture.time_base), (container.duration or 0) / 1e6
     return min(filter(None, durations_s), default=0.0)
+
+
+def _missing_s(container, picture, until_s, line):
+    """How much earlier a film ends than its header says; 0 where the header is a guess."""
+    if picture.duration:
+        return _duration_s(container, picture) - until_s
+    if container.duration and "matroska" in container.format.name:  # its duration counts from 0, and is of all streams
+        return container.duration / 1e6 - float((picture.start_time or 0) * picture.time_base) - max(until_s, line.all_end_s)
+    return 0.0
 
 
 def _warn(path, what, damage, missing_s=0.0, jumps=(), notes=()):

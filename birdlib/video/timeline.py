@@ -21,6 +21,7 @@ class Timeline:
     runs: list  # of ascending times; each is a list of parts, (raw time, shown time) where they begin, ascending
     jumps: list  # (shown time, seconds; negative backwards)
     end_s: float  # shown, of the last picture
+    all_end_s: float  # shown, of pictures and sound
     n_pictures: int
     interval_s: float  # usual, between pictures
 
@@ -65,7 +66,7 @@ def measure(pictures, sounds=()):
     """
     streams = [np.array(rows, float).reshape(-1, 3) for rows in (pictures, *sounds)]
     if not len(streams[0]):
-        return Timeline([[(0.0, 0.0)]], [], 0.0, 0, _DEFAULT_INTERVAL_S)
+        return Timeline([[(0.0, 0.0)]], [], 0.0, 0.0, 0, _DEFAULT_INTERVAL_S)
     interval_s = _usual_interval_s(streams[0])
     max_gap_s, last_s = max(MAX_GAP_S, 10 * interval_s), streams[0][streams[0][:, 1].argmax(), 2]
     for rows, instead_s in zip(streams, [interval_s] + [0.0] * len(sounds), strict=True):
@@ -88,7 +89,7 @@ def measure(pictures, sounds=()):
             before_s, all_end_s = end_s, end_s + shown_s - begin_s
     if last_s > max_gap_s:  # a picture that stands while the sound goes on
         ends_s[0] = max(ends_s[0], min(ends_s[0] - interval_s + last_s, all_end_s))
-    return Timeline(runs, jumps, float(ends_s[0]), len(streams[0]), interval_s)
+    return Timeline(runs, jumps, float(ends_s[0]), float(ends_s.max()), len(streams[0]), interval_s)
 
 
 def _usual_interval_s(pictures):
