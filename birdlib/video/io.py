@@ -5,13 +5,10 @@ sound, and takes damage for the end of a film. Damaged parts and time jumps (see
 ``VideoWarning`` at the end reports them.
 """
 
-import array
 import contextlib
 import dataclasses
-import functools
 import itertools
 import math
-import os
 import warnings
 
 import numpy as np
@@ -19,27 +16,19 @@ import numpy as np
 from birdlib import runtime, streaming
 from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
-from birdlib.video import images, timeline
+from birdlib.video import timeline
+from birdlib.video.containers import REMEDY, VideoError, VideoWarning, open_film, since_start_s, timeline_of
 
 _ROUNDING_S = 0.001  # containers round times to a millisecond
 _JITTER_S = 0.1  # sound that is further than this from its time is moved there
 _MISSING_S = 0.5  # a film that ends this much before the end in its header is reported
 _MIN_RATE_HZ, _MAX_RATE_HZ = 50, 1_600_000  # of sound
 _COMPARED_S = 30.0  # of the beginning of the sound, over which channels are compared
-_REMEDY = "copy it again, or convert it to MP4 (H.264)"
-
-
-class VideoError(runtime.FileError):
-    """A film that cannot be used."""
-
-
-class VideoWarning(runtime.FileWarning):
-    """A part of a film is damaged or missing, its times jump, or one of several sound tracks or channels is used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-    """The header of a film, which promises more than there is if the film is truncated."""
+    """What the header of a film says, or its packets where that is wrong."""
 
     duration_s: float
     width: int  # upright
@@ -60,11 +49,11 @@ def probe(path):
     The packets are read through, but not decoded: they tell the duration where the header has none, as in films recorded by browsers,
     or a wrong one.
     """
-    line = _timeline_of(path)
-    with _open(path) as (container, picture):
+    line = timeline_of(path)
+    with open_film(path) as (container, picture):
         first = next(_decode(container, picture, []), None)
         if first is None:
-            raise VideoError(path, f"holds no picture that can be decoded: {_REMEDY}")
+            raise VideoError(path, f"holds no picture that can be decoded: {REMEDY}")
         duration_s, rate_hz = _duration_s(container, picture), _frame_rate_hz(picture, line)
         n_frames = picture.frames or max(1, round((duration_s or line.end_s) * rate_hz))
         if line.n_pictures and abs(duration_s - line.end_s) > _MISSING_S:
@@ -97,8 +86,8 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
     end_s = math.inf if end_s is None else end_s
     if not 0.0 <= start_s < end_s:
         raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
-    damage, n_given, line = [], 0, _timeline_of(path)
-    with _open(path) as (container, picture):
+    damage, n_given, line = [], 0, timeline_of(path)
+    with open_film(path) as (container, picture):
         for from_s, until_s, frame in _timed(_decode_from(container, picture, start_s, damage, line), picture, line):
             if from_s >= end_s - _ROUNDING_S:
                 break
@@ -114,7 +103,7 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
             missing_s = _missing_s(container, picture, until_s, line) if n_given and not line.jumps else 0.0
             _warn(path, "pictures", damage, missing_s, line.jumps)
     if not n_given:
-        raise VideoError(path, f"has no picture that can be decoded from {start_s:g} s on: {_REMEDY}")
+        raise VideoError(path, f"has no picture that can be decoded from {start_s:g} s on: {REMEDY}")
 
 
 def soundtrack(path, sample_rate_hz=None, block_s=60.0):
@@ -147,69 +136,6 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
 # Streams
 
 
-@contextlib.contextmanager
-def _open(path):
-    """(container, its image stream); whatever a decoder raises in the block becomes a VideoError."""
-    import av
-
-    with decoding.open_file(path, VideoError, "a film") as file:
-        options = {"protocol_whitelist": "none"}  # a playlist must not open other files
-        try:
-            container = av.open(file, options=options, metadata_errors="ignore")
-        except Exception as error:  # of one of FFmpeg's many readers
-            reason = f"is no film, of a kind that cannot be read, or broken off before its index ({_text(error)})"
-            raise VideoError(path, f"{reason}: {_REMEDY}") from error
-        with container:
-            try:
-                yield container, _picture_stream(path, container)
-            except (runtime.BirdlibError, Warning):
-                raise
-            except Exception as error:  # of decoders: whatever damage makes them raise
-                raise VideoError(path, f"cannot be decoded ({_text(error)}): {_REMEDY}") from error
-
-
-def _picture_stream(path, container):
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    streams = [stream for stream in container.streams.video if getattr(stream, "codec_context", None)]
-    picture = next((stream for stream in streams if not stream.disposition & cover), None)
-    if picture is None:
-        raise VideoError(path, "has no pictures that can be decoded: a sound file belongs into audio_path; else convert it to MP4 (H.264)")
-    width, height = picture.codec_context.width, picture.codec_context.height
-    if width * height > images.MAX_PIXELS:
-        raise VideoError(path, f"has pictures of {width} x {height}, which is too many pixels: scale it down")
-    return picture
-
-
-def _text(error):
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _timeline_of(path):
-    decoding.open_file(path, VideoError, "a film").close()
-    state = os.stat(path)
-    return _read_timeline(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)  # films are read in many parts
-def _read_timeline(path, *_):
-    import av
-
-    with _open(path) as (container, picture):
-        streams = [picture, *(stream for stream in container.streams.audio if getattr(stream, "codec_context", None))]
-        rows = {stream.index: array.array("d") for stream in streams}
-        with contextlib.suppress(av.FFmpegError):  # broken from there on
-            for packet in container.demux(streams):
-                time = packet.dts if packet.pts is None else packet.pts
-                if time is not None and packet.size and not packet.is_discard:
-                    order = time if packet.dts is None else packet.dts
-                    times_s = (_since_start_s(picture, ticks, packet.time_base) for ticks in (order, time))
-                    rows[packet.stream_index].extend((*times_s, float((packet.duration or 0) * packet.time_base)))
-        pictures, *sounds = (np.array(values).reshape(-1, 3) for values in rows.values())
-        return timeline.measure(pictures, sounds)
-
-
 def _decode(container, stream, damage):
     """The undamaged frames of a stream, in the order in which they are shown; ``damage`` lists the others."""
     return decoding.decoded_frames(container, stream, damage)
@@ -237,7 +163,7 @@ def _timed(decoded, picture, line):
     step_s, longest_s, clock = 1 / (_frame_rate_hz(picture, line) or 25.0), line.longest_s(), timeline.Clock(line)
     shown, from_s, until_s = None, -1.0, 0.0
     for frame in decoded:
-        time_s = until_s if frame.pts is None else clock.shown_s(_since_start_s(picture, frame.pts, picture.time_base))
+        time_s = until_s if frame.pts is None else clock.shown_s(since_start_s(picture, frame.pts, picture.time_base))
         time_s = time_s if time_s > from_s else until_s  # H.264 in an AVI, say, which has no times of its own
         if shown is not None:
             yield from_s, time_s, shown
@@ -263,8 +189,8 @@ def _upright(frame):
 
 def _decode_sound(path):
     """Yields the rate of the file first, 0 without sound; then pieces of the waveform that begins with the images."""
-    damage, n_given, clock = [], 0, timeline.Clock(_timeline_of(path), is_sound=True)
-    with _open(path) as (container, _):
+    damage, n_given, clock = [], 0, timeline.Clock(timeline_of(path), is_sound=True)
+    with open_film(path) as (container, _):
         rate_hz = _sample_rate_hz(container)
         yield rate_hz
         if not rate_hz:
@@ -294,13 +220,13 @@ def _sound_pieces(path, number, rate_hz, damage):
     """(raw time or None, (samples, channels) float32) of each frame of a sound track."""
     import av
 
-    with _open(path) as (container, picture):
+    with open_film(path) as (container, picture):
         sound, converters = container.streams[number], {}
         for frame in _decode(container, sound, damage):
             kind = frame.format.name, frame.layout.name, frame.sample_rate  # broadcasts change theirs
             if kind not in converters:
                 converters[kind] = av.AudioResampler(format="fltp", rate=rate_hz)
-            start_s = None if frame.pts is None else _since_start_s(picture, frame.pts, sound.time_base)
+            start_s = None if frame.pts is None else since_start_s(picture, frame.pts, sound.time_base)
             parts = [part.to_ndarray().T for part in converters[kind].resample(frame)]
             yield start_s, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
@@ -321,10 +247,6 @@ def _sample_rate_hz(container):
 
 def _frame_rate_hz(picture, line):
     return 1 / line.interval_s if line.jumps else float(picture.average_rate or picture.guessed_rate or 0)
-
-
-def _since_start_s(picture, pts, time_base):
-    return float(pts * time_base - (picture.start_time or 0) * picture.time_base)
 
 
 def _duration_s(container, picture):
