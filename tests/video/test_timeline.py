@@ -87,6 +87,7 @@ def test_any_times_give_shown_times_that_ascend_and_are_short():
 # Films
 
 
+@pytest.mark.filterwarnings("ignore::birdlib.video.io.VideoWarning")
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
 def test_a_camera_that_restarts_makes_no_hours_of_pictures(tmp_path, suffix):
     whole = steady(tmp_path / f"a.{suffix}", sound=None if suffix == "mp4" else clicks(0.5, 1.5))
