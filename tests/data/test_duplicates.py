@@ -120,3 +120,11 @@ def test_where_no_sound_can_be_read_the_files_are_named_with_the_remedy():
     skipped = pd.DataFrame({"path": ["a.ogg"], "reason": ["is empty"]})
     with pytest.raises(runtime.BirdlibError, match="none of the 1 recordings can be read: replace these files\na.ogg: is empty"):
         duplicates.keep_readable(table[:1], prints[:1], skipped)
+
+
+def test_of_a_file_with_a_part_behind_its_end_the_other_parts_stay():
+    """Row 2 has no fingerprint; row 3 is a photo."""
+    table = pd.DataFrame({"audio_path": ["a.ogg", "a.ogg", ""]})
+    prints = np.array([[0.0], [np.nan], [np.nan]])
+    kept, kept_prints = duplicates.keep_readable(table, prints, pd.DataFrame({"path": [], "reason": []}))
+    assert kept["audio_path"].tolist() == ["a.ogg", ""] and len(kept_prints) == 2

@@ -156,3 +156,11 @@ def test_labelled_windows_name_their_sound_file(embedded):
     windows, labels = soundscape_windows.cut(paths), pseudolabels.from_annotations([[1.0]], ["S61_5"], ["wren"])
     table = soundscape_windows.labelled(windows, labels, paths, folder)
     assert table[["row_id", "audio_path"]].to_numpy().tolist() == [["S61_5", "S61.wav"]] and list(table)[2] == "audio_path"
+
+
+def test_annotations_may_come_from_a_spreadsheet(tmp_path):
+    """Semicolons, names in capitals, decimal commas, a list of labels."""
+    path = tmp_path / "labels.csv"
+    path.write_bytes("Filename;Start;End;Primary Label\na.ogg;0,0;00:00:05;['crow', 'tit']\n".encode("utf-16"))
+    truth = soundscape_windows.read_annotations(path, ["a_5", "a_10"], ["crow", "owl", "tit"])
+    np.testing.assert_array_equal(truth, [[1, 0, 1], [np.nan] * 3])
