@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from birdlib import figure_text, plots
 from birdlib.individuals import plots as individual_plots
@@ -106,6 +107,17 @@ def a_timeline():
 def counts():
     table = pd.DataFrame({"recording_id": ODD, "n": 1, "low": 0, "high": 2, "at_once": 1})
     return individual_plots.count_intervals(table, (2, 1, 3), {ODD[0]: 1})
+
+
+def test_a_contact_sheet_names_films_of_any_name(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "crop.png")
+    crops = pd.DataFrame({"recording_id": ODD, "time_s": 0.0, "path": "crop.png", "quality": 1.0})
+    ax = individual_plots.contact_sheet(crops, np.arange(len(ODD)), tmp_path)
+    assert [text.get_text() for text in ax.texts] == plots.label_texts(ODD)
+
+
+def test_a_matrix_of_one_track_is_drawn():
+    assert individual_plots.similarity_matrix(np.ones((1, 4)) / 2, [0]).get_title()
 
 
 def cards():

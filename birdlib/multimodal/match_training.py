@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints
+from birdlib import checkpoints, stages
 from birdlib.losses import matching
 from birdlib.metrics import bootstrap, classification, retrieval
 from birdlib.multimodal import scene_encoders, scene_pairs
@@ -30,12 +30,12 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, pairs
         DataFrame: ``epoch, loss, validation_roc_auc, is_kept``.
 
     Raises:
-        CorrespondenceError: without two categories, there are no mismatches.
+        NothingToDoError: without two categories, there are no mismatches.
     """
     rng = np.random.default_rng(seed)
     validation_pairs = scene_pairs.pair(*validation, rng, n_each=4)
     if not len(scene_pairs.pair(*train, rng)):
-        raise scene_pairs.CorrespondenceError("no category has pictures and sounds beside another: nothing to learn from")
+        raise stages.NothingToDoError("no category has pictures and sounds beside another: nothing to learn from")
     model.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1e-3, clipnorm=1.0), loss=matching.get(loss))
     model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     best, history, is_over = checkpoints.BestEpoch(model, patience), [], False

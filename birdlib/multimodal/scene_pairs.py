@@ -40,10 +40,11 @@ def library(pictures, sounds, store):
 
 
 def has_pairs(splits):
-    """Whether the recordings of a split table give pairs: two species with pictures and sounds, or two films."""
+    """Whether the recordings of a split table give pairs: two species with pictures and sounds; a film without species counts as one."""
     has_film = splits["video_path"] != ""
     pictured, recorded = (set(splits.loc[has_film | (splits[name] != ""), "species"]) for name in ("image_path", "audio_path"))
-    return len(pictured & recorded - {""}) > 1 or splits.loc[has_film, "recording_id"].nunique() > 1
+    n_nameless = splits.loc[has_film & (splits["species"] == ""), "recording_id"].nunique()
+    return len(pictured & recorded - {""}) + n_nameless > 1
 
 
 def rows(library, split, without=()):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, runtime
+from birdlib import checkpoints, runtime, stages
 from birdlib.losses import metric_learning, mining
 from birdlib.metrics import retrieval
 from birdlib.multimodal import pairs
@@ -57,7 +57,8 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
         and the encoder is as it was, where all were in collapse.
 
     Raises:
-        TripletError: for an unknown objective, a number that is too small, or fewer than two species.
+        TripletError: for an unknown objective or a number that is too small.
+        NothingToDoError: for fewer than two species.
     """
     if objective not in OBJECTIVES:
         raise TripletError(f"objective is {objective!r}: choose {', '.join(OBJECTIVES)}")
@@ -68,7 +69,7 @@ def fit(encoder, library, train, validation, *, objective="multi_similarity", ma
     rng = np.random.default_rng(seed)
     classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
     if len(classes) < 2:
-        raise TripletError(f"only {len(classes)} species to train on: triplets need two")
+        raise stages.NothingToDoError(f"only {len(classes)} species to train on: triplets need two")
     gallery = _sample(pairs.pair(*train, rng), rng)
     labels = pd.Index(classes).get_indexer(gallery["species"])
     guard = CollapseGuard(lambda: (labels, pairs.embed(encoder, library, gallery)), encoder, margin, objective, min_spread)
@@ -230,7 +231,7 @@ def batches(encoder, library, train, classes, mined, *, n_species=8, n_samples=6
     labels = pd.Index(classes).get_indexer(pool["species"])
     triplets = mining.mine(pairs.embed(encoder, library, pool), labels, mined, rng)
     if not len(triplets):
-        raise TripletError("no species has two samples to make a triplet of")
+        raise stages.NothingToDoError("no species has two samples to make a triplet of")
     n_triplets = n_replicas * max(1, n_species * n_samples // 3)
     return _TripletBatches(library, pool, labels, names, triplets, n_triplets, seed)
 

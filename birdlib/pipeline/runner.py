@@ -144,7 +144,7 @@ def _missing_input(stem, outputs, parameters, left_out=()):
     if stem in _SOUND_STAGES and not has["audio_path"] and is_trained:
         return "there are no sound files"
     if stem == "05_match" and not scene_pairs.has_pairs(splits):
-        return "no two species have both pictures and sounds, nor are there two films"
+        return "no two species have both pictures and sounds, nor are there two films of other or unknown species"
     if stem == "06_pseudolabel" and not _has_soundscapes(outputs):
         return "there are no sound files in train_soundscapes/"
     if stem == "09_count" and not (has["video_path"] or has["individual_id"]):

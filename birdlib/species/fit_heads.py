@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import runtime, stages
 from birdlib.audio import mixing
 from birdlib.losses import classification as losses
 from birdlib.metrics import classification
@@ -32,7 +32,7 @@ def training_set(embeddings, patches, patch_pooling, recordings, truth, window_p
         (features, truth, sample_weight): row-aligned; the windows of a recording together weigh as much as the whole.
 
     Raises:
-        ClassifierError: if there is only one species.
+        NothingToDoError: if there is only one species.
     """
     labels = pd.factorize(recordings["species"])[0]
     _require_two_species(labels)
@@ -188,7 +188,7 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
         (head, C): the regression as a Keras model like those of ``classifiers.build_head``, and the value chosen.
 
     Raises:
-        ClassifierError: if there is only one species.
+        NothingToDoError: if there is only one species.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -216,4 +216,4 @@ def _as_head(model, n_classes):
 
 def _require_two_species(labels):
     if len(set(labels)) < 2:
-        raise classifiers.ClassifierError("the training recordings are of one species only: classification needs two")
+        raise stages.NothingToDoError("the training recordings are of one species only: classification needs two")

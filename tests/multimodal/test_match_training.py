@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from made_scenes import PERFECT, RANDOM, birds, film, library, media, put_scorer, rng, small_matcher
 
+from birdlib import stages
 from birdlib.losses import matching as matching_losses
 from birdlib.multimodal import match_training, scene_pairs
 
@@ -56,7 +57,7 @@ def test_last_epoch_is_kept_without_validation():
 @pytest.mark.parametrize("whole", [birds(1), library(media("wren"), media("tit")), library([], [])])
 def test_training_without_mismatches_is_refused(whole):
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
-    with pytest.raises(scene_pairs.CorrespondenceError, match="nothing to learn from"):
+    with pytest.raises(stages.NothingToDoError, match="nothing to learn from"):
         match_training.fit(untrained(), whole, *sides, "bce")
 
 

@@ -107,3 +107,4 @@ def test_stage_05_needs_two_species_with_pictures_and_sounds_or_two_films():
     assert scene_pairs.has_pairs(pd.concat([rows, crow]))
     films = pd.DataFrame([(i, "", "", "", f"{i}.mp4") for i in "ef"], columns=rows.columns)
     assert scene_pairs.has_pairs(films) and not scene_pairs.has_pairs(films[:1])
+    assert not scene_pairs.has_pairs(films.assign(species="wren")), "a film is of its species"

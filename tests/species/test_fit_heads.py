@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from arrays import DIM, patch_table, rng
 
-from birdlib import runtime
+from birdlib import runtime, stages
 from birdlib.metrics import classification
 from birdlib.models import pooling
 from birdlib.species import classifiers, fit_heads
@@ -59,7 +59,7 @@ def test_class_weights_follow_the_primary_species():
 
 
 def test_training_set_of_one_species_is_refused():
-    with pytest.raises(classifiers.ClassifierError, match="one species"):
+    with pytest.raises(stages.NothingToDoError, match="one species"):
         training_set(["wren", "wren"], [3, 3])
 
 
@@ -186,7 +186,7 @@ def test_regularisation_is_chosen_on_validation(made):
 
 
 def test_logistic_regression_of_one_species_is_refused():
-    with pytest.raises(classifiers.ClassifierError, match="one species"):
+    with pytest.raises(stages.NothingToDoError, match="one species"):
         fit_heads.fit_logistic_regression(np.ones((2, DIM)), np.zeros(2, int), (np.ones((1, DIM)), np.ones((1, 1))))
 
 
