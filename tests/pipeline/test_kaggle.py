@@ -298,7 +298,7 @@ def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
     exec(cells[ids.index("attached")]["source"], found)
     assert found["classifier_dir"] == str(attached / "birdlib-models" / "07_classify")
     assert found["data_dir"] == str(competition)
-    with pytest.raises(runtime.BirdlibError, match="holds taxonomy.csv: attach"):
+    with pytest.raises(runtime.BirdlibError, match="contains taxonomy.csv: attach"):
         notebook_setup.attached("taxonomy.csv")
     shutil.rmtree(machine / "mine")
     assert weights.find("free").path == attached / "birdlib-models" / "weights" / "free" / "free.tflite"
