@@ -4,7 +4,9 @@ import csv
 import subprocess
 import sys
 
+import numpy as np
 import odd_files
+import odd_films
 import pandas as pd
 import pytest
 
@@ -20,10 +22,14 @@ def run(manifest, outputs, *stage_numbers, **parameters):
         assert done.returncode == 0, done.stderr[-3000:]
 
 
-def write_manifest(path, column, names):
-    rows = [(f"r{number:03d}", ("even", "odd")[number % 2], name, f"g{number}") for number, name in enumerate(sorted(names))]
+def write_manifest(path, **names_of):
+    """A row for each name of each column of paths, of two species in turn."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("recording_id", "species", column, "group_id"), *rows])
+        table = csv.DictWriter(file, ["recording_id", "species", "group_id", *names_of])
+        table.writeheader()
+        for column, names in names_of.items():
+            for number, name in enumerate(sorted(names)):
+                table.writerow({"recording_id": f"{column[:5]}{number:03d}", "species": ("even", "odd")[number % 2], "group_id": f"g{number}", column: name})
     return path
 
 
@@ -41,7 +47,7 @@ def test_every_sound_file_is_used_or_skipped_with_a_reason(tmp_path):
     folder.mkdir()
     bad = odd_files.sounds(folder)
     names = {path.name for path in folder.iterdir()}
-    run(write_manifest(folder / "manifest.csv", "audio_path", names), tmp_path / "out", "01", "02", "03", n_jobs=2)
+    run(write_manifest(folder / "manifest.csv", audio_path=names), tmp_path / "out", "01", "02", "03", n_jobs=2)
     splits, cleaned, patches = (
         stages.read(tmp_path / "out", stage, file)
         for stage, file in (("01_split", "splits.parquet"), ("02_clean", "recordings.parquet"), ("03_embed", "patches.parquet"))
@@ -56,3 +62,31 @@ def test_every_sound_file_is_used_or_skipped_with_a_reason(tmp_path):
     notes = dict(zip(path_of[cleaned["recording_id"]], cleaned["note"], strict=True))
     assert "channels cancel each other" in notes["opposite.wav"] and notes["plain.wav"] == ""
     assert set(patches["recording_id"]) == set(cleaned["recording_id"])
+
+
+@pytest.mark.slow
+def test_every_film_and_photo_is_used_or_skipped_with_a_reason(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    bad_photos = odd_files.images(folder)
+    photos = {path.name for path in folder.iterdir()}
+    tone = 0.3 * np.sin(np.arange(16_000) * 0.5)[None].astype(np.float32)
+    good = odd_films.with_tracks(folder / "good $x_.mkv", [tone])
+    odd_films.with_tracks(folder / "opposite.mkv", [np.concatenate([tone, -tone])])
+    odd_films.with_tracks(folder / "silent.mkv", [0 * tone])
+    odd_films.shifted(good, folder / "restarted.mkv", 1.0, 36_000)
+    bad_films = {"empty.mp4": b"", "page.mp4": b"<html>", "noise.avi": np.random.default_rng(0).bytes(9999), "header.mkv": good.read_bytes()[:200]}
+    for name, content in bad_films.items():
+        (folder / name).write_bytes(content)
+    films = {path.name for path in folder.iterdir()} - photos
+    manifest = write_manifest(folder / "manifest.csv", image_path=photos, video_path=films)
+    few = {"epochs": 1, "detector": "motion", "n_aviary": 0, "n_draws": 10, "video_encoders": "cnn3d", "pairs_an_epoch": 32}
+    run(manifest, tmp_path / "out", "01", "05", "09", **few)
+    counts = stages.read(tmp_path / "out", "09_count", "counts.csv")
+    assert len(counts) == len(films)
+    reasons = {stage: stages.read(tmp_path / "out", stage, "skipped.parquet") for stage in ("05_match", "09_count")}
+    assert set(bad_films) <= set(reasons["09_count"]["path"]) and set(bad_films) | bad_photos <= set(reasons["05_match"]["path"])
+    unread = reasons["05_match"]["path"].isin(photos - bad_photos)
+    assert not unread.any(), reasons["05_match"][unread]
+    by_path = reasons["09_count"].set_index("path")["reason"]
+    assert "jump" in by_path["restarted.mkv"] and "good $x_.mkv" not in by_path
