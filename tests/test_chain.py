@@ -37,12 +37,12 @@ def test_the_sample_ends_in_a_valid_submission_that_beats_chance(outputs):
     assert len(table) == results["rows"] == 36 and list(table.columns[1:]) == sorted(table.columns[1:])
 
 
-def test_species_are_told_apart_on_recordings_never_heard(outputs):
+def test_species_are_classified_on_unseen_recordings(outputs):
     low = stages.receipt(outputs, "07_classify")["results"]["network: macro_auc"][1]
     assert low > 0.75
 
 
-def test_photo_and_sound_together_find_more_than_either(outputs):
+def test_fusion_retrieves_more_than_photo_or_sound(outputs):
     """Held-out pairs of the sample, of known and of unseen species: mean average precision at R."""
     results = pd.read_parquet(outputs / "04_triplet" / "results.parquet")
     results["hits"] = results["n"] * results["map_at_r"].str[0]
@@ -51,7 +51,7 @@ def test_photo_and_sound_together_find_more_than_either(outputs):
     assert hits["early fusion"] > alone and hits["late fusion"] > alone
 
 
-def test_birds_are_counted_and_found_again_in_other_films(outputs):
+def test_birds_are_counted_and_matched_across_films(outputs):
     """The truth of the six films is known; what a machine rounds otherwise may cost one of them."""
     results = stages.receipt(outputs, "09_count")["results"]
     assert int(results["films counted right"].split()[0]) >= 4

@@ -25,7 +25,7 @@ except runtime.BirdlibError:
 """
 
 
-def test_what_libraries_say_on_the_side_is_shown_only_where_something_crashes():
+def test_messages_of_libraries_are_shown_only_at_a_crash():
     done = subprocess.run([sys.executable, "-c", TALK], cwd=runtime.repository(), capture_output=True, text=True)
     assert done.stdout == "" and done.stderr.startswith("a warning,\nlater, of a crashTraceback")
 

@@ -7,7 +7,7 @@ from birdlib.pipeline import film_benchmarks
 from birdlib.video import io as video_io
 
 
-def test_a_looped_film_shows_the_clip_again_and_again(tmp_path):
+def test_a_looped_film_repeats_the_clip(tmp_path):
     """Two seconds at 5 frames per second, three times."""
     rng = np.random.default_rng(0)
     images = [

@@ -95,7 +95,7 @@ def test_a_classifier_without_an_ensemble_is_packaged_alone(outputs):
     assert not any("members" in name for name in files(outputs / "kaggle" / "birdlib-models"))
 
 
-def test_the_contents_tell_size_and_digest_of_every_file(outputs):
+def test_contents_list_size_and_digest_of_every_file(outputs):
     write(outputs)
     for folder in (outputs / "kaggle").iterdir():
         found = files(folder)
@@ -104,14 +104,14 @@ def test_the_contents_tell_size_and_digest_of_every_file(outputs):
         assert told == {name: {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()} for name, text in whole.items()}
 
 
-def test_nothing_tells_of_this_machine(outputs, machine):
+def test_packages_contain_no_path_of_the_machine(outputs, machine):
     write(outputs)
     text = b"".join(path.read_bytes() for path in files(outputs / "kaggle").values())
     for place in (machine, runtime.repository()):
         assert f"{place}/".encode() not in text and f'{place}"'.encode() not in text
 
 
-def test_what_is_right_is_not_written_again_and_what_is_not_is(outputs):
+def test_only_folders_that_changed_are_written_again(outputs):
     assert set(write(outputs)["state"]) == {"written"}
     assert set(write(outputs)["state"]) == {"already right"}
     models = outputs / "kaggle" / "birdlib-models"
@@ -151,7 +151,7 @@ def test_user_and_competition_are_remembered(outputs):
         (["members/mel_cnn"], {}, "other"),
     ],
 )
-def test_the_strictest_licence_of_what_is_inside_holds(outputs, members, used, licence):
+def test_the_strictest_licence_of_the_contents_applies(outputs, members, used, licence):
     """BirdNET's, say, also holds for what learnt from its labels."""
     runtime.write_json({"rule": "mean", "members": members}, outputs / "07_classify" / "ensemble.json")
     finish(outputs, used)
@@ -168,7 +168,7 @@ def test_the_strictest_licence_of_what_is_inside_holds(outputs, members, used, l
         ("soundscapes", [], "apache-2.0"),
     ],
 )
-def test_a_teacher_binds_only_where_its_labels_were_learnt(outputs, components, teachers, licence):
+def test_a_teachers_licence_applies_only_if_its_labels_were_trained_on(outputs, components, teachers, licence):
     """BirdNET was asked about the soundscapes every time."""
     home = outputs / "06_pseudolabel"
     home.mkdir()
@@ -203,7 +203,7 @@ def test_packaged_weights_are_the_same_weights(outputs, machine, monkeypatch, mo
     assert weights.find("heard", packaged).sha256 == weights.find("heard").sha256
 
 
-def test_a_title_and_a_name_are_such_as_kaggle_takes(outputs):
+def test_titles_and_names_meet_kaggles_rules(outputs):
     write(outputs)
     for name in ("birdlib-code", "birdlib-models"):
         told = metadata(outputs, name)
@@ -219,7 +219,7 @@ def test_without_a_classifier_the_notebook_to_run_is_named(machine, outputs):
     assert not (machine / "to").exists() and not (outputs / "kaggle").exists()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(outputs, capsys):
+def test_a_folder_made_by_others_is_not_overwritten(outputs, capsys):
     (outputs / "kaggle" / "birdlib-code").mkdir(parents=True)
     (outputs / "kaggle" / "birdlib-code" / "thesis.tex").touch()
     assert __main__.main(["package", "--no-wheels", "--outputs", str(outputs)]) == 1
@@ -230,7 +230,7 @@ def test_a_folder_of_somebody_else_is_left_alone(outputs, capsys):
 # Wheels
 
 
-def test_without_a_network_the_wheels_are_asked_for_by_name_and_can_be_left_out(outputs):
+def test_offline_errors_name_the_wheels_and_how_to_omit_them(outputs):
     with pytest.raises(kaggle.PackageError, match="(?s)ai-edge-litert.*No matching distribution.*--no-wheels"):
         kaggle.write(outputs, outputs / "kaggle")
     assert not (outputs / "kaggle").exists()

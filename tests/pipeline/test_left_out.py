@@ -40,7 +40,7 @@ def without_weights(tmp_path, monkeypatch):
     return tmp_path / "outputs"
 
 
-def test_a_stage_that_a_submission_can_do_without_is_left_out_for_want_of_weights(without_weights):
+def test_a_dispensable_stage_without_weights_is_left_out(without_weights):
     stale = without_weights / "05_match" / "stage.json"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")
@@ -49,7 +49,7 @@ def test_a_stage_that_a_submission_can_do_without_is_left_out_for_want_of_weight
     assert "left out: no ResNet50: fetch it" in (without_weights / "report.html").read_text()
 
 
-def test_a_stage_that_a_submission_needs_stops_for_want_of_weights(without_weights, monkeypatch):
+def test_a_required_stage_without_weights_stops_the_chain(without_weights, monkeypatch):
     monkeypatch.setattr(runner, "DISPENSABLE", ())
     with pytest.raises(execute.ChainError, match="fetch it"):
         runner.run(without_weights)
@@ -91,13 +91,13 @@ def test_a_submission_with_a_classifier_from_elsewhere_needs_no_recordings(tmp_p
     assert not runner._missing_input("08_submit", tmp_path, {"classifier_dir": "elsewhere"})
 
 
-def test_a_stage_goes_with_the_one_that_it_reads(tmp_path):
+def test_a_stage_is_left_out_with_the_stage_that_it_reads(tmp_path):
     split_table(tmp_path, audio_path="a.ogg")
     assert runner._missing_input("03_embed", tmp_path, {}, ["02_clean"]) == "02_clean is left out"
     assert not runner._missing_input("09_count", tmp_path, {}, ["07_classify"]).startswith("07")
 
 
-def test_what_a_notebook_finds_it_cannot_do_is_left_out(tmp_path, monkeypatch):
+def test_a_stage_that_raises_nothing_to_do_is_left_out(tmp_path, monkeypatch):
     path = tmp_path / "02_clean.ipynb"
     notebook(path, 'outputs_dir = "outputs"  # where', "from birdlib import stages\nraise stages.NothingToDoError('all <3> files are empty')")
     monkeypatch.setattr(runner, "notebooks", lambda: [path])

@@ -27,7 +27,7 @@ subprocess.run([sys.executable, "-c", child], stderr=subprocess.DEVNULL)
 """
 
 
-def test_connections_to_other_machines_are_refused_and_written_down(tmp_path):
+def test_connections_to_other_machines_are_refused_and_logged(tmp_path):
     """Addresses of documentation (RFC 5737), which no machine has; the last is tried by a child of the process."""
     network_guard.write_guard(tmp_path / "guard", tmp_path / "log.jsonl")
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "guard")}
@@ -39,14 +39,14 @@ def test_connections_to_other_machines_are_refused_and_written_down(tmp_path):
 
 
 @pytest.mark.parametrize("host", [None, "", "localhost", "127.0.0.1", "127.8.0.1", "::1", "0.0.0.0"])
-def test_this_machine_is_not_the_network(host):
+def test_loopback_addresses_are_allowed(host):
     assert network_guard.is_here(host)
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "fe80::1%eth0", "169.254.169.254", "localhost.example.org"])
-def test_a_neighbour_is_the_network(host):
+def test_other_addresses_are_refused(host):
     assert not network_guard.is_here(host)
 
 
-def test_where_nothing_was_tried_there_is_nothing_to_tell(tmp_path):
+def test_no_log_means_no_attempts(tmp_path):
     assert network_guard.attempts(tmp_path / "log.jsonl") == []

@@ -38,7 +38,7 @@ def put_notebook(packages, code):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), packages / "birdlib-code" / "notebooks" / "08_submit.ipynb")
 
 
-def test_the_notebook_sees_the_packages_and_nothing_else_of_this_machine(tmp_path, monkeypatch):
+def test_the_notebook_runs_from_the_packages_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_WEIGHTS", str(tmp_path / "my weights"))
     put_notebook(tmp_path / "packages", SEES)
     work, models = tmp_path / "work", tmp_path / "packages" / "birdlib-models"
@@ -57,7 +57,7 @@ def test_the_notebook_sees_the_packages_and_nothing_else_of_this_machine(tmp_pat
     assert 0 < cpu_s and 0 < wall_s and 20e6 < peak
 
 
-def test_when_the_time_is_up_no_process_is_left():
+def test_all_processes_end_at_the_time_limit():
     """One that starts another and waits for it."""
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -75,7 +75,7 @@ REPORT = {
 }  # fmt: skip
 
 
-def test_the_report_says_whether_there_is_time_and_who_wanted_the_network():
+def test_the_report_states_the_time_and_refused_connections():
     told = rehearsal.lines(REPORT)
     assert "12 (1 corrupt, 11 whole), of 4 different soundscapes" in told and "off; attempts refused: 0" in told
     assert "35.4 min of 90" in told and "TOO LONG" not in told and "steps dropped   none" in told

@@ -102,7 +102,7 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
     assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
 
 
-def test_a_mistake_of_the_user_is_told_by_its_message_alone(chain, capsys):
+def test_a_users_mistake_prints_its_message_only(chain, capsys):
     parameters = 'outputs_dir = "outputs"  # where\nseed = 0  # of it'
     notebook(runner.notebooks()[0], parameters, "from birdlib import runtime\nraise runtime.BirdlibError('birds.csv is empty: choose another')")
     assert __main__.main(["run", "--outputs", str(chain)]) == 1
@@ -147,7 +147,7 @@ def test_a_value_of_another_type_is_refused(text, default):
         runner._as_type(text, type(default), "here")
 
 
-def test_paths_are_relative_to_where_you_are_and_those_of_notebooks_to_the_repository(tmp_path, monkeypatch):
+def test_given_paths_are_relative_to_the_current_folder_and_defaults_to_the_repository(tmp_path, monkeypatch):
     path = tmp_path / "01_split.ipynb"
     notebook(path, 'outputs_dir = "outputs"  # a\nmanifest = ""  # b\ndata_dir = "data/mine"  # c', "")
     asked = {}
@@ -181,7 +181,7 @@ def test_a_second_run_into_the_same_outputs_is_refused(chain):
 
 
 @pytest.mark.parametrize("code", ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print(1)"])
-def test_a_dead_kernel_is_told_with_its_log(chain, code):
+def test_a_dead_kernel_is_reported_with_its_log(chain, code):
     first = runner.notebooks()[0]
     talk = "import os\nos.write(2, b'loading')\n"
     notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', talk + code)
@@ -237,7 +237,7 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_half_notebook(chain, tmp
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_without_a_terminal_only_stages_are_told(chain):
+def test_without_a_terminal_only_stages_are_printed(chain):
     script = "from birdlib.pipeline import execute\nwith execute.progress_bars(3) as (bar, _):\n    bar.update()\n    bar.write('01_split: done', file=__import__('sys').stderr)"
     done = subprocess.run([sys.executable, "-c", script], cwd=runtime.repository(), capture_output=True, text=True)
     assert done.stderr == "01_split: done\n"
