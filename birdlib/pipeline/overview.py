@@ -14,6 +14,7 @@ from birdlib.data import birdclef
 from birdlib.video import io as video_io
 
 FILE_NAME = "overview.jpg"
+_SHOWN_S = 120.0  # of a file at most
 
 
 def write(outputs_dir):
@@ -50,17 +51,20 @@ def _blank(outputs_dir, ax):
 
 
 def _soundscape(outputs_dir, ax):
-    """Spectrogram of the soundscape with the most detections; the surest species of each window is written above it."""
+    """Spectrogram of the file with the most detections; the surest species of each window is written above it."""
     found = stages.read(outputs_dir, "08_submit", "detections.csv").astype({"species": str})
     root = stages.recordings_root(outputs_dir)
-    paths = {birdclef.stem(path): path for which in ("test", "train") for path in birdclef.soundscapes(root, which)}
-    found = found[found["soundscape"].isin(list(paths))]
+    recordings = [root / path for path in stages.read(outputs_dir, "01_split", "splits.parquet")["audio_path"] if path]
+    soundscapes = [path for which in ("train", "test") for path in birdclef.soundscapes(root, which)]
+    paths = {birdclef.stem(path): path for path in (*recordings, *soundscapes)}  # 08 is rehearsed on recordings where there is no soundscape
+    found = found[found["soundscape"].isin(list(paths)) & (found["start_s"] < _SHOWN_S)]
     if not len(found):
+        ax.set_axis_off()
         ax.set_title("which species: no detection")
         return
     name = found["soundscape"].value_counts(sort=True).index[0]
     found = found[found["soundscape"] == name]
-    waveform, sample_rate_hz = audio_io.read(paths[name])
+    waveform, sample_rate_hz = audio_io.read(paths[name], end_s=_SHOWN_S)
     surest = found.sort_values("probability").drop_duplicates("start_s", keep="last")
     plots.spectrogram(waveform, sample_rate_hz, ax=ax, title=f"which species: {len(found)} detections of {found['species'].nunique()} species in {name}")
     at_hz = 0.92 * ax.get_ylim()[1]
@@ -73,7 +77,7 @@ def _embedding_space(outputs_dir, ax):
     """Photos and sounds of stage 04, laid out in two dimensions."""
     vectors, index = stages.read(outputs_dir, "04_triplet", "embeddings.npy", "index.parquet")
     species, kinds = index["species"].to_numpy(), index["kind"].value_counts()
-    title = f"photo and sound: {' and '.join(f'{n} {kind}s' for kind, n in kinds.items())} in one space"
+    title = f"embedding space: {' and '.join(f'{n} {kind}s' for kind, n in kinds.items())}"
     plots.embedding_map(clips.layout(vectors, 0), species, ax, title, legend=len(set(species)) <= 12)
 
 

@@ -16,7 +16,9 @@ def outputs(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "READS", {name: ["01_split"] * (name != "01_split") for name in stages.READS})
     (tmp_path / "test_soundscapes").mkdir()
     soundfile.write(tmp_path / "test_soundscapes" / "S1.wav", np.random.default_rng(0).normal(0, 0.1, 32_000 * 10), 32_000)
-    stages.finish(stages.start("01_split", tmp_path / "out"), {"root": ".."})
+    stage = stages.start("01_split", tmp_path / "out")
+    runtime.write_table(pd.DataFrame({"audio_path": ["", "R1.wav"]}), stage.folder / "splits.parquet")
+    stages.finish(stage, {"root": ".."})
     return tmp_path / "out"
 
 
@@ -31,8 +33,8 @@ def finish(outputs, name, **files):
     stages.finish(stage, {})
 
 
-def finish_submission(outputs, species):
-    found = pd.DataFrame({"soundscape": "S1", "start_s": [0.0, 5.0], "end_s": [5.0, 10.0], "species": species, "probability": [0.5, 0.7]})
+def finish_submission(outputs, species, soundscape="S1"):
+    found = pd.DataFrame({"soundscape": soundscape, "start_s": [0.0, 5.0], "end_s": [5.0, 10.0], "species": species, "probability": [0.5, 0.7]})
     finish(outputs, "08_submit", detections__csv=found)
 
 
@@ -62,3 +64,11 @@ def test_all_panels_are_drawn(outputs, has_film):
 def test_a_soundscape_without_detections_leaves_its_panel_empty(outputs):
     finish(outputs, "08_submit", detections__csv=pd.DataFrame(columns=["soundscape", "start_s", "end_s", "species", "probability"]))
     assert overview.write(outputs).is_file()
+
+
+def test_a_rehearsal_on_recordings_shows_a_recording(outputs):
+    soundfile.write(outputs.parent / "R1.wav", np.random.default_rng(0).normal(0, 0.1, 32_000 * 10), 32_000)
+    finish_submission(outputs, ["wren", "robin"], "R1")
+    with_detections = overview.write(outputs).stat().st_size
+    finish_submission(outputs, ["wren", "robin"], "gone")
+    assert with_detections > 2 * overview.write(outputs).stat().st_size
