@@ -132,11 +132,15 @@ def make_bad_data(folder, sample_folder):
     place(8, "stereo.flac", lambda path: soundfile.write(path, noise, 44_100))
     train.loc[9, "primary_label"] = "unknwn1"
     train.to_csv(folder / "train.csv", index=False)
+    for path in (folder / "train_audio").glob("*/*"):
+        if path.relative_to(folder / "train_audio").as_posix() not in set(train["filename"]):
+            path.unlink()
+    (folder / "train_audio" / train.loc[9, "filename"]).with_name("unnamed.ogg").write_bytes(whole)  # in no row of train.csv
     for name, value in (("taxonomy.csv", "quail1"), ("sample_submission.csv", 0.1)):  # a species that nobody has recorded
         table = pd.read_csv(folder / name, dtype=str)
         table = table.assign(quail1=value) if "row_id" in table else pd.concat([table, pd.DataFrame({"primary_label": [value]})])
         table.to_csv(folder / name, index=False)
-    return {"zero.ogg", "page.mp3", "nan.wav"}
+    return {"zero.ogg", "page.mp3", "nan.wav", "unnamed.ogg"}
 
 
 def test_bad_recordings_are_listed_and_the_run_ends_well(outputs, tmp_path):
