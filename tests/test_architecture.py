@@ -7,7 +7,7 @@ import pytest
 
 from birdlib import runtime
 
-ORDER = ("metrics", "losses", "models", "audio", "video", "data", "multimodal", "individuals", "species", "pipeline")
+ORDER = ("metrics", "losses", "models", "audio", "video", "data", "multimodal", "individuals", "species", "analysis", "reports", "pipeline", "commands")
 FORBIDDEN = {("losses", "metrics"), ("species", "multimodal"), ("species", "individuals")}
 HOME = runtime.repository() / "birdlib"
 MODULES = sorted(HOME.rglob("*.py"))

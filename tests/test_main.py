@@ -9,17 +9,18 @@ from birdlib import __main__, runtime
 
 TALK = """
 import os, sys
-from birdlib import __main__, runtime
-with __main__._hidden_library_messages():
+from birdlib import runtime
+from birdlib.commands import arguments
+with arguments.hidden_library_messages():
     os.write(2, b"a note, ")
     print("a warning,", file=sys.stderr)
 os.write(2, b"later, ")
 try:
-    with __main__._hidden_library_messages():
+    with arguments.hidden_library_messages():
         os.write(2, b"of bad input, ")
         raise runtime.BirdlibError
 except runtime.BirdlibError:
-    with __main__._hidden_library_messages():
+    with arguments.hidden_library_messages():
         os.write(2, b"of a crash")
         raise SystemError
 """

@@ -5,7 +5,8 @@ from in_process import run_notebook
 from odd_sets import FAST, make
 
 from birdlib import stages
-from birdlib.pipeline import execute, report, runner
+from birdlib.pipeline import execute, runner
+from birdlib.reports import run_report
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def test_what_the_data_cannot_support_is_left_out(name, left_out, tmp_path, monk
     outputs = tmp_path / "{species} $x #1"
     given = {**FAST, "manifest": str(make(tmp_path / "data", name))}
     reasons = {}
-    monkeypatch.setattr(report, "write", lambda _, why: reasons.update(why))
+    monkeypatch.setattr(run_report, "write", lambda _, why: reasons.update(why))
     done = runner.run(outputs, first="01", given=given)
     assert {stage for stage, what in done.items() if what == "left out"} == left_out.keys() == reasons.keys()
     assert all(left_out[stage] in reasons[stage] for stage in left_out)

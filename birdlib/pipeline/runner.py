@@ -12,7 +12,8 @@ from birdlib import resume, runtime, stages
 from birdlib.data import birdclef
 from birdlib.models import weights
 from birdlib.multimodal import scene_pairs
-from birdlib.pipeline import execute, report
+from birdlib.pipeline import execute
+from birdlib.reports import run_report
 
 _SOUND_STAGES = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
 _SPECIES_STAGES = {  # stages that need several species, and what they say otherwise
@@ -124,7 +125,7 @@ def _run(chosen, parameters, outputs, force):
             done[notebook.stem] = "left out" if lacking else "ran" if reason else "current"
             bar.update()
         bar.set_description("report")
-        report.write(outputs, left_out)
+        run_report.write(outputs, left_out)
     return done
 
 

@@ -12,7 +12,8 @@ import pytest
 from made_notebooks import notebook
 
 from birdlib import __main__, resume, runtime, stages
-from birdlib.pipeline import execute, report, runner
+from birdlib.pipeline import execute, runner
+from birdlib.reports import run_report
 
 SPLIT = """from birdlib import stages
 stage = stages.start("01_split", outputs_dir, seed=seed)
@@ -197,7 +198,7 @@ def test_a_damaged_copy_or_receipt_runs_again(finished):
     execute.executed_path(finished, runner.notebooks()[0]).write_text('{"cells": ')
     assert runner.run(finished) == {"01_split": "ran", "02_clean": "current"}
     (finished / "02_clean" / stages.RECEIPT).write_text("{")
-    report.write(finished)
+    run_report.write(finished)
     assert runner.run(finished) == {"01_split": "current", "02_clean": "ran"}
 
 
@@ -247,7 +248,7 @@ def test_the_report_shows_what_was_skipped(finished):
     long = "a" * 200
     rows = [("audio/<bad>.ogg", "is empty\n\n(0 bytes)")] + [(f"{long}{i}.ogg", "is empty") for i in range(60)]
     runtime.write_table(stages.skipped_table(rows, "02_clean"), finished / "02_clean" / "skipped.parquet")
-    page = report.write(finished).read_text()
+    page = run_report.write(finished).read_text()
     assert "61 files were skipped" in page and "The first 50" in page
     assert "audio/&lt;bad&gt;.ogg" in page and "is empty (0 bytes)" in page
     assert f"{long}48.ogg" in page and f"{long}49.ogg" not in page
@@ -259,7 +260,7 @@ def test_the_report_needs_no_network(finished):
     text = json.loads(copy.read_text())
     text["cells"][0]["source"] = badge
     copy.write_text(json.dumps(text))
-    page = report.write(finished).read_text()
+    page = run_report.write(finished).read_text()
     assert "<script" not in page and "badge.svg" not in page
     assert 'href="notebooks/02_clean.ipynb"' in page
 

@@ -7,7 +7,7 @@ import soundfile
 from PIL import Image
 
 from birdlib import runtime, stages
-from birdlib.pipeline import overview
+from birdlib.reports import overview
 from birdlib.video import writer
 
 

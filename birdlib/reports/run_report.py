@@ -10,7 +10,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.metrics import bootstrap
-from birdlib.pipeline import overview
+from birdlib.reports import overview
 
 _CSS = """<style>
 body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }

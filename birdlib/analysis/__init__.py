@@ -1,0 +1,1 @@
+"""Answers for recordings of your own: species over time, counts of films."""

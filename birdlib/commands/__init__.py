@@ -1,0 +1,1 @@
+"""The commands of ``python -m birdlib``: a module a group, whose ``add(commands)`` adds its parsers."""

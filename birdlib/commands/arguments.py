@@ -1,0 +1,48 @@
+"""Types of arguments, and the messages of libraries while a command runs."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+
+from birdlib import runtime
+
+
+def at_least(smallest):
+    """A type for argparse: a number that is not below ``smallest``; whole, if that is."""
+
+    def number(text):
+        value = type(smallest)(text)
+        if not value >= smallest:  # NaN is not
+            raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
+        return value
+
+    number.__name__ = type(smallest).__name__
+    return number
+
+
+@contextlib.contextmanager
+def hidden_library_messages():
+    """Hide messages of C libraries, such as TensorFlow's, on stderr; they are shown only if the command fails unexpectedly."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as messages, os.fdopen(stderr, "w", buffering=1) as shown, contextlib.ExitStack() as stack:
+        sys.stderr.flush()
+        if sys.stderr is sys.__stderr__:
+            stack.enter_context(contextlib.redirect_stderr(shown))  # Python's own messages stay visible
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, runtime.BirdlibError):
+                messages.seek(0)
+                shutil.copyfileobj(messages, shown.buffer)
+            raise
+        finally:
+            shown.flush()
+            os.dup2(stderr, 2)

@@ -1,0 +1,48 @@
+"""The command ``run``: the notebooks in order."""
+
+from pathlib import Path
+
+from birdlib import runtime
+
+
+def add(commands):
+    """Add ``run``."""
+    run = commands.add_parser("run", help="run the notebooks in order; current stages are skipped")
+    source = run.add_mutually_exclusive_group()
+    source.add_argument(
+        "--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)"
+    )
+    source.add_argument("--data", metavar="DIR", help="a folder laid out as BirdCLEF ships its data")
+    run.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages write (default: outputs)")
+    part = run.add_mutually_exclusive_group()
+    part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook")
+    part.add_argument("--only", default="", metavar="NN", help="run this notebook alone")
+    run.add_argument(
+        "-p",
+        dest="given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the notebooks that have it",
+    )
+    run.add_argument("--force", action="store_true", help="run current stages, too")
+    run.set_defaults(command=_run)
+
+
+def _run(options):
+    from birdlib.pipeline import runner
+
+    given = {}
+    for setting in options.given:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise runtime.BirdlibError(f"-p {setting}: write it as name=value")
+        given[name] = text
+    for name, path in (("manifest", options.manifest), ("data_dir", options.data)):
+        if path and not Path(path).exists():
+            raise runtime.BirdlibError(f"there is no {Path(path).absolute()}")
+        if path:
+            given[name] = path
+    runner.run(options.outputs, options.first, options.only, given, options.force)
+    print(Path(options.outputs) / "report.html")
+    return 0

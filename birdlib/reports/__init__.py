@@ -1,0 +1,1 @@
+"""Pages that people read: the report of a run, the page of an analysis."""
