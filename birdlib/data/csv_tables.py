@@ -88,7 +88,7 @@ def _text(path):
     for magic, reason in _OTHER_FORMATS.items():
         if data.startswith(magic):
             raise TableError(path, reason)
-    text = _decode(path, data)
+    text = decode(path, data)
     if not text.strip():
         raise TableError(path, "is empty: give a CSV table with a header and a row per recording")
     if path.suffix.lower() in (".json", ".jsonl") or re.match(r'\s*([\[{]\s*[\[{"]|\{\s*\})', text):
@@ -98,7 +98,8 @@ def _text(path):
     return text
 
 
-def _decode(path, data):
+def decode(path, data):
+    """The text of a file's bytes in UTF-8, UTF-16 or UTF-32, else Windows-1252 with a warning; raises TableError for what is not text."""
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     encoding = _BYTE_ORDER_MARKS[mark] if mark else _encoding_without_mark(data)
     try:

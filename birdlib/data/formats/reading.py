@@ -1,0 +1,228 @@
+"""Text and cells as other programs write them, and the recordings that they belong to."""
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import pandas as pd
+
+from birdlib import media_types, runtime
+from birdlib.data import csv_tables
+from birdlib.data.formats import tables
+
+_SCIENTIFIC_NAME = re.compile(r"[A-Z][a-z-]+( [a-z-]+){1,2}")
+_ANNOTATION_SUFFIX = re.compile(
+    r"(\.Table\.\d+)?\.selections\.txt|\.selection[._]?table\.txt|\.BirdNET\.(selection\.table|results)\.(txt|csv)|[._-](labels?|annotations?|label track)\.(txt|csv)|\.(txt|csv|tsv)",
+    re.IGNORECASE,
+)
+
+
+class FormatError(runtime.FileError):
+    """A file that is not of a format, or has rows that cannot be used."""
+
+
+# Text
+
+
+def read_text(path):
+    """The text of a file in any encoding, with ``\\n`` as line end and without empty lines at its beginning.
+
+    Raises:
+        FormatError: if there is no such file, or it is not text.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(path, f"cannot be opened ({reason}): give the path of a file with annotations") from error
+    try:
+        text = csv_tables.decode(path, data)
+    except csv_tables.TableError as error:
+        raise FormatError(path, "is not text: give a file with annotations, saved in UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n\ufeff")
+
+
+def split_cells(path, text, separator):
+    """The cells of a table with a header and without quotation marks, as Raven writes it; quoted cells as Excel writes them are unquoted.
+
+    Returns:
+        DataFrame of str; of columns with one name the first.
+
+    Raises:
+        FormatError: if a row has more cells than the header.
+    """
+    lines = [line for line in text.split("\n") if line.strip()]
+    rows = [[_unquoted(cell.strip()) for cell in line.split(separator)] for line in lines]
+    header, rows = rows[0], rows[1:]
+    too_long = next((number for number, row in enumerate(rows, start=2) if any(row[len(header) :])), None)
+    if too_long:
+        raise FormatError(path, f"row {too_long} has more cells than the header ({len(header)}): remove the tabs in it that separate nothing")
+    rows = [row[: len(header)] + [""] * (len(header) - len(row)) for row in rows]
+    table = pd.DataFrame(rows, columns=pd.RangeIndex(len(header)), dtype=object)
+    kept = {name: index for index, name in reversed(list(enumerate(header))) if name}
+    table = table[sorted(kept.values())]
+    return table.set_axis([header[index] for index in table], axis=1)
+
+
+def _unquoted(cell):
+    return cell[1:-1].replace('""', '"').strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+# Cells
+
+
+def number(text):
+    """A number with a point or a comma, as float; NaN for other text."""
+    try:
+        return float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return np.nan
+
+
+def numbers(cells):
+    """``number`` of each cell: Series of float64."""
+    return cells.map(number).astype("float64")
+
+
+def seconds(path, table, column):
+    """The times of a column: Series of float64.
+
+    Raises:
+        FormatError: if the column is missing, or a cell is no time.
+    """
+    if column not in table:
+        raise FormatError(path, f"has no column {column!r}: it has {', '.join(map(repr, table.columns[:20]))}")
+    values = table[column].map(csv_tables.seconds).astype("float64")
+    if values.isna().any():
+        row = int(np.flatnonzero(values.isna())[0])
+        raise FormatError(path, f"row {row + 2} has {table[column].iloc[row]!r} as {column}, which is not a time: write seconds, such as 2.5, or remove the row")
+    return values
+
+
+def first_filled(table, columns):
+    """Of each row the first cell of these columns that is not empty: Series of str; columns that the table lacks are left out."""
+    values = pd.Series("", index=table.index, dtype=object)
+    for name in columns:
+        if name in table:
+            values = values.where(values != "", table[name])
+    return values
+
+
+def other_columns(table, known):
+    """The names of the columns that are not among the known."""
+    return [name for name in table if name not in known]
+
+
+def split_label(text):
+    """(label, scientific name, common name) of ``tables.label_text``, and of BirdNET's ``Turdus merula_Eurasian Blackbird``."""
+    for separator in (", ", "_"):
+        first, found, second = text.partition(separator)
+        if found and _SCIENTIFIC_NAME.fullmatch(first):
+            return f"{first}_{second}", first, second
+    first, found, second = text.partition(", ")
+    if found and " " not in first:
+        return first, "", second
+    return text, text if _SCIENTIFIC_NAME.fullmatch(text) else "", ""
+
+
+# Recordings
+
+
+class Finder:
+    """The recordings of a file with annotations: at the path that it gives, beside it, or below a folder, by name."""
+
+    def __init__(self, annotations, folder=""):
+        self.annotations = Path(annotations)
+        self.folder = Path(folder) if folder else self.annotations.parent
+        self._below = None
+        self._found = {}
+
+    def recordings(self, given, names=None):
+        """The path of each row's recording, as the tables hold paths; where no file is found, the path as given.
+
+        Args:
+            given: (rows,) str, paths in the annotations, of any system; empty: the recording that the annotations' own name tells.
+            names: (rows,) str or None: file names, for rows whose path does not exist.
+        """
+        given = list(given)
+        names = given if names is None else list(names)
+        return [self._recording(path, name) for path, name in zip(given, names, strict=True)]
+
+    def _recording(self, path, name):
+        if (path, name) not in self._found:
+            self._found[path, name] = self._search(path, name)
+        return self._found[path, name]
+
+    def _search(self, path, name):
+        if not path and not name:
+            stem = self.stem
+            found = self._by_name(stem, media_types.WITH_SOUND)
+            return tables.stored(found) if found else stem
+        if path and Path(path).is_file():
+            return tables.stored(path)
+        name = _last_part(name or path)
+        beside = [self.annotations.parent / relative for relative in (path.replace("\\", "/"), name) if relative]
+        found = next((file for file in beside if file.is_file()), None) or self._by_name(name)
+        return tables.stored(found) if found else runtime.printable(path or name)
+
+    @property
+    def stem(self):
+        """The name of the recording that the annotations' own name tells: ``song.Table.1.selections.txt`` belongs to ``song``."""
+        return _ANNOTATION_SUFFIX.sub("", self.annotations.name) or self.annotations.stem
+
+    def _by_name(self, name, suffixes=None):
+        """The one file below the folder with a name or, with ``suffixes``, a stem; the nearest to the annotations; None if there is none."""
+        if self._below is None:
+            files = media_types.list_media(self.folder, media_types.WITH_SOUND | media_types.IMAGE, "**/*")[0]
+            self._below = [(_folded(file.name), _folded(file.stem), file) for file in files]
+        key = _folded(name)
+        found = [file for full, stem, file in self._below if key == full or (suffixes and key == stem and media_types.has_suffix(file, suffixes))]
+        return min(found, key=lambda file: (len(os.path.relpath(file.parent, self.annotations.parent)), str(file)), default=None)
+
+
+def _last_part(path):
+    windows = PureWindowsPath(path) if "\\" in path else PurePosixPath(path)
+    return windows.name
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def csv_cells(path, columns):
+    """The cells of a CSV table, as ``csv_tables.read``; raises FormatError."""
+    try:
+        return csv_tables.read(path, columns)
+    except csv_tables.TableError as error:
+        raise FormatError(error.path, error.reason) from error
+
+
+def header(text):
+    """The cells of the first line of a table with any of the usual separators, in lower case."""
+    first = text.split("\n", 1)[0]
+    if re.fullmatch(r"\"?sep=.\"?[,;\t]*", first):
+        first = text.split("\n", 2)[1]
+    separator = max(",;\t|", key=first.count)
+    return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(first), delimiter=separator), [])]
+
+
+def names_of(cells, scientific, common):
+    """Columns species, scientific_name and common_name of two columns: the label is BirdNET's ``Turdus merula_Eurasian Blackbird``.
+
+    Where both names are the same, they are the label: that is how a label without names is written.
+    """
+    names = pd.DataFrame(index=cells.index)
+    for column, name in (("scientific_name", scientific), ("common_name", common)):
+        names[column] = cells[name] if name in cells else ""
+    joined = names["scientific_name"] + "_" + names["common_name"]
+    is_one = (names["scientific_name"] == names["common_name"]) | (names["common_name"] == "")
+    names.insert(0, "species", joined.str.strip("_").where(~is_one, names["scientific_name"]))
+    is_label = is_one & ~names["scientific_name"].map(lambda text: bool(_SCIENTIFIC_NAME.fullmatch(text)))
+    names["scientific_name"] = names["scientific_name"].where(~is_label, "")
+    names["common_name"] = names["common_name"].where(~is_one, "")
+    return names
