@@ -7,7 +7,6 @@ BirdNET: 48 a year, four a month, counted from 1.
 import calendar
 import math
 import re
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +56,6 @@ def load(source):
 def week_of(day):
     """The week of BirdNET's year, 1 to 48, that a ``datetime.date`` lies in."""
     return math.ceil(day.timetuple().tm_yday / (366 if calendar.isleap(day.year) else 365) * _WEEKS)
-
-
-def day_in_name(path):
-    """The date in a soundscape's file name, ``SITE_20250414_061000.ogg``; None if there is none."""
-    for digits in re.findall(r"(?<!\d)(\d{8})(?!\d)", Path(path).stem):
-        try:
-            return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-        except ValueError:
-            continue
-    return None
 
 
 def read_location(data_dir):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages, streaming
+from birdlib import recording_names, runtime, stages, streaming
 from birdlib import store as embedding_store
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, taxonomy
@@ -137,7 +137,7 @@ def from_embedder(embedder, names, window_s=birdclef.WINDOW_S, expect=None, loca
         """(classes,) of 0 and 1."""
         if expect is None or location is None:
             return np.ones(len(is_other), np.float32)
-        day = birdnet_location.day_in_name(path)
+        day = recording_names.parse(path).moment.day
         expected = expect(*location, birdnet_location.week_of(day) if day else birdnet_location.ALL_YEAR).to_numpy()
         is_wild = embedder.species["is_wild"].to_numpy()  # the location model does not cover engines and people
         return np.where(is_wild, expected >= birdnet_location.MIN_OCCURRENCE, True).astype(np.float32)

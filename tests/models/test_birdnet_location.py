@@ -52,19 +52,6 @@ def test_a_year_has_forty_eight_weeks():
     assert weeks[0] == 1 and weeks[-1] == 48 and set(np.diff(weeks)) == {0, 1} and set(weeks) == set(range(1, 49))
 
 
-@pytest.mark.parametrize(
-    ("name", "day"),
-    [
-        ("S01_20250414_061000.ogg", date(2025, 4, 14)),
-        ("H02_20230421_164500.ogg", date(2023, 4, 21)),
-        ("soundscape_453028782.ogg", None),
-        ("S01_20251399_061000.ogg", None),
-    ],
-)
-def test_the_date_is_read_from_a_soundscape_file_name(name, day):
-    assert birdnet_location.day_in_name(name) == day
-
-
 def test_the_location_is_read_from_recording_location_txt(tmp_path):
     assert birdnet_location.read_location(tmp_path) is None
     (tmp_path / "recording_location.txt").write_text("El Silencio\n\nCoordinates:\n\nLatitude: 6.76\nLongitude: -74.21\n")
