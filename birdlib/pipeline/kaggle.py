@@ -95,8 +95,9 @@ def write(outputs_dir, to, user="", competition="", with_wheels=True, weights_di
 
 def _code():
     root = runtime.repository()
-    paths = [*root.glob("birdlib/**/*.py"), *root.glob("notebooks/[0-9][0-9]_*.ipynb"), root / "requirements.txt"]
-    return {path.relative_to(root).as_posix(): path for path in sorted(paths)}
+    package = [path for path in root.glob("birdlib/**/*") if path.is_file() and path.parent.name != "__pycache__"]  # pages have templates, styles, scripts
+    paths = [*package, *root.glob("notebooks/[0-9][0-9]_*.ipynb"), root / "requirements.txt"]
+    return {path.relative_to(root).as_posix(): path for path in sorted(paths) if not path.name.startswith(".")}
 
 
 def _models(outputs, weights_dir):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 
 import made_wheels
@@ -86,6 +87,17 @@ def test_the_folders_hold_the_code_the_ensemble_and_its_weights(outputs):
         *(f"07_classify/{name}" for name in (*member, "ensemble.json")), *(f"07_classify/members/mel_cnn/{name}" for name in member),
         "weights/free/free.tflite", "contents.json", "dataset-metadata.json",
     }  # fmt: skip
+
+
+def test_the_packaged_code_writes_a_page(outputs, machine):
+    """Templates, styles and scripts of the pages travel with the code, and nothing that Python or an editor left there."""
+    write(outputs)
+    code = outputs / "kaggle" / "birdlib-code"
+    kinds = {path.suffix for path in (code / "birdlib").rglob("*") if path.is_file()}
+    assert {".py", ".html", ".css", ".js"} <= kinds and kinds.isdisjoint({".pyc", ".swp"})
+    made = "from birdlib.reports import page; print(page.__file__, page.render('Wrens', [page.Section('a', 'A', page.paragraph('Sing.'))]))"
+    done = subprocess.run([sys.executable, "-c", made], cwd=code, capture_output=True, text=True)
+    assert done.stdout.startswith(f"{code / 'birdlib' / 'reports' / 'page.py'} <!") and "<style" in done.stdout, done.stderr
 
 
 def test_a_classifier_without_an_ensemble_is_packaged_alone(outputs):
