@@ -6,9 +6,10 @@ import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import chain, gallery, kaggle, machine, similarity
+from birdlib.commands import chain, gallery, kaggle, machine, manifest, similarity
 
 _EXAMPLES = """examples:
+  python -m birdlib manifest my_recordings
   python -m birdlib run --manifest my_recordings.csv --outputs my_outputs
   python -m birdlib nearest photo.jpg song.wav
   python -m birdlib match film.mp4 song.wav
@@ -43,7 +44,7 @@ def _parser():
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"birdlib {birdlib.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (chain, similarity, gallery, machine, kaggle):
+    for group in (chain, manifest, similarity, gallery, machine, kaggle):
         group.add(commands)
     return parser
 

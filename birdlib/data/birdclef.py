@@ -65,14 +65,7 @@ def read(folder):
         ManifestError: if rows cannot be used, such as those without a file.
     """
     folder = Path(folder)
-    if not is_layout(folder):
-        raise LayoutError(_why_no_layout(folder))
-    train = _read_table(train_table(folder), ("primary_label", "filename"), _TRAIN_COLUMNS)
-    recordings = manifest.find_media(_recordings(train, _audio_folder(folder)), folder.resolve())
-    tables = [recordings, *(_media(folder, kind, suffixes) for kind, (suffixes, _) in _MEDIA.items())]
-    table = pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True).fillna("")
-    paths = [table.get(name, pd.Series("", index=table.index)) for name in manifest.PATH_COLUMNS]
-    table["recording_id"] = recording_ids.unique(table["recording_id"], paths[0] + paths[1] + paths[2], table["source"])
+    table = unchecked(folder)
     table["group_id"] = table["group_id"].where(table["group_id"] != "", table["recording_id"])
     known = set(taxonomy(folder)["primary_label"]) if (folder / "taxonomy.csv").is_file() else None
     table = manifest.normalise(table, known or ())
@@ -82,6 +75,27 @@ def read(folder):
             warnings.warn(f"taxonomy.csv lacks {len(unknown)} labels: {', '.join(unknown[:10])}", stacklevel=2)
     manifest.check(table, folder.resolve())
     return table, folder.resolve()
+
+
+def unchecked(folder):
+    """The rows of a BirdCLEF folder as they are written, with unique ids and paths as on the disk; see ``read``.
+
+    Rows may name files that are not there, and ``group_id`` is empty where neither author nor place is known. Columns of a manifest that
+    the layout lacks are missing.
+
+    Raises:
+        LayoutError: if the folder has no ``train.csv`` and ``train_audio/``, or columns are missing.
+    """
+    folder = Path(folder)
+    if not is_layout(folder):
+        raise LayoutError(_why_no_layout(folder))
+    train = _read_table(train_table(folder), ("primary_label", "filename"), _TRAIN_COLUMNS)
+    recordings = manifest.find_media(_recordings(train, _audio_folder(folder)), folder.resolve())
+    tables = [recordings, *(_media(folder, kind, suffixes) for kind, (suffixes, _) in _MEDIA.items())]
+    table = pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True).fillna("")
+    paths = [table.get(name, pd.Series("", index=table.index)) for name in manifest.PATH_COLUMNS]
+    table["recording_id"] = recording_ids.unique(table["recording_id"], paths[0] + paths[1] + paths[2], table["source"])
+    return table
 
 
 def unused(folder, table):
