@@ -164,18 +164,22 @@ def must_not_link(tracks):
 
 
 def write_mot(tracks, path, rate_hz):
-    """Write the tracks of one film as the MOT challenge does (Leal-Taixé et al., "MOTChallenge 2015", 2015),
-    atomically.
+    """Write the tracks of one film as ``mot_text``, atomically."""
+    with runtime.replacing(path) as temporary:
+        temporary.write_text(mot_text(tracks, rate_hz), encoding="utf-8", newline="\n")
+
+
+def mot_text(tracks, rate_hz):
+    """The tracks of one film as the MOT challenge writes them (Leal-Taixé et al., "MOTChallenge 2015", 2015).
 
     A line a detection, sorted by frame and id, without header: frame (from 1, sampled at ``rate_hz``), id, left, top,
-    width, height, score, and -1 three times.
+    width, height, score, and -1 three times. Left and top count from 0, as trackers and CVAT take them.
     """
     frames = 1 + np.round(tracks["time_s"] * rate_hz).astype(int)
     table = tracks[["track", "x", "y", "width", "height", "score"]].assign(world_x=-1, world_y=-1, world_z=-1)
     table.insert(0, "frame", frames)
     table = table.sort_values(["frame", "track"])
-    with runtime.replacing(path) as temporary:
-        table.to_csv(temporary, index=False, header=False, float_format="%.3f", lineterminator="\n")
+    return table.to_csv(index=False, header=False, float_format="%.3f", lineterminator="\n")
 
 
 def _byte_track(first_score):

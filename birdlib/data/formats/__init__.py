@@ -7,8 +7,24 @@ has its name, and one that exists is kept unless it shall be overwritten.
 from collections import namedtuple
 from pathlib import Path
 
+import pandas as pd
+
 from birdlib import runtime
-from birdlib.data.formats import audacity, birdnet, kaleidoscope, plain, raven, reading, tables
+from birdlib.data.formats import (
+    annotations,
+    audacity,
+    birdnet,
+    coco,
+    cvat,
+    finding,
+    kaleidoscope,
+    mot,
+    plain,
+    raven,
+    reading,
+    soundscape_labels,
+    tables,
+)
 
 Format = namedtuple("Format", "holds description write matches read")
 Written = namedtuple("Written", "written kept")
@@ -19,7 +35,11 @@ FORMATS = {  # {name: Format}, the first that matches a text is its format
     "birdnet": Format("detections", "BirdNET-Analyzer's CSV", birdnet.write, birdnet.matches, birdnet.read),
     "kaleidoscope": Format("detections", "Kaleidoscope's CSV", kaleidoscope.write, kaleidoscope.matches, kaleidoscope.read),
     "jsonl": Format("detections", "JSON lines, complete", plain.write_json, plain.matches_json, plain.read_json),
+    "birdclef": Format("detections", "BirdCLEF's labels of soundscapes", None, soundscape_labels.matches, soundscape_labels.read),
     "csv": Format("detections", "CSV table, complete", plain.write_csv, plain.matches_csv, plain.read_csv),
+    "mot": Format("tracks", "MOT challenge", mot.write, mot.matches, mot.read),
+    "cvat": Format("tracks", "CVAT for video 1.1", cvat.write, cvat.matches, cvat.read),
+    "coco": Format("boxes", "COCO, of photos and images of films", coco.write, coco.matches, coco.read),
 }
 NAMES = tuple(name for name, item in FORMATS.items() if item.write)  # that can be written
 
@@ -59,6 +79,8 @@ def write(given, name, folder, overwrite=False):
     """
     require_known([name])
     item = FORMATS[name]
+    if item.holds == "boxes" and given.get("boxes") is None and given.get("tracks") is not None:
+        given = {**given, "boxes": coco.from_tracks(tables.complete(given["tracks"], "tracks"))}
     if given.get(item.holds) is None:
         raise runtime.ParameterError(f"the format {name} holds {item.holds}, and there are none here: use one of {listing(NAMES)}")
     given = {**given, item.holds: tables.complete(given[item.holds], item.holds)}
@@ -107,9 +129,65 @@ def read(path, name="", media=""):
         reading.FormatError: if there is no such file, it is of another format, or a row cannot be used.
         runtime.ParameterError: for an unknown format.
     """
-    text = reading.read_text(path)
     if name and name not in FORMATS:
         raise runtime.ParameterError(f"unknown format {name!r}: use {listing()}")
+    return _read(path, name, finding.Finder(path, finding.Media(media or Path(path).parent)))[1]
+
+
+def _read(path, name, find):
+    """(name of the format, table) of a file."""
+    text = reading.read_text(path)
     name = name or _guess(path, text)
-    table = FORMATS[name].read(Path(path), text, reading.Finder(path, media))
-    return tables.complete(table, FORMATS[name].holds)
+    return name, tables.complete(FORMATS[name].read(Path(path), text, find), FORMATS[name].holds)
+
+
+def to_manifest(source, media="", root="", name="", point_s=5.0):
+    """Make rows of a manifest of annotations: a row for each labelled part of a recording.
+
+    Labels of the same part become one row, with the most confident as species and the others as secondary species; so do the
+    labels of parts that overlap it. Parts of a recording are one group. Parts without label are not used.
+
+    Args:
+        source: a file of any format that holds detections, or a folder: all such files in it and below.
+        media: folder with the recordings, which are found by name; empty: that of the annotations.
+        root: folder that ``audio_path`` is relative to, which is where the manifest will be; empty: that of the recordings.
+        name: of the format; empty: guessed for each file.
+        point_s: length in seconds of the part around a label that is a point in time.
+
+    Returns:
+        (table, left_out): DataFrame of ``annotations.COLUMNS``, as ``manifest.normalise`` takes it, and DataFrame ``path, reason`` of
+        the files and recordings that are not used.
+
+    Raises:
+        reading.FormatError: if ``source`` is missing, or is one file that cannot be used.
+        runtime.ParameterError: for an unknown format, or a ``point_s`` that is not positive.
+    """
+    if not point_s > 0:
+        raise runtime.ParameterError(f"point_s is {point_s}: give the seconds of a part around a point, more than 0")
+    source = Path(source)
+    if not source.exists():
+        raise reading.FormatError(source, "does not exist: give a file with annotations, or a folder of them")
+    if name and name not in FORMATS:
+        raise runtime.ParameterError(f"unknown format {name!r}: use {listing()}")
+    folder = Path(media or (source if source.is_dir() else source.parent))
+    below, found, left_out = finding.Media(folder), [], []
+    files = annotations.files_below(source)
+    for file in runtime.progress(files, desc="reading annotations") if len(files) > 1 else files:
+        find = finding.Finder(file, below)
+        try:
+            format_name, table = _read(file, name, find)
+        except reading.FormatError as error:
+            if not source.is_dir():
+                raise
+            left_out.append((tables.stored(file), error.reason))
+            continue
+        if FORMATS[format_name].holds != "detections":
+            left_out.append((tables.stored(file), f"holds {FORMATS[format_name].holds}, no labels with times"))
+            continue
+        left_out += [(path, f"named in {file.name}, {reason}") for path, reason in find.faults.items()]
+        found.append(table[~table["path"].isin(find.faults)].assign(source=f"{FORMATS[format_name].description}, {file.name}"))
+    together = pd.concat(found, ignore_index=True) if found else tables.complete([], "detections").assign(source="")
+    table, n_unlabelled = annotations.rows(together, root or folder, point_s)
+    if n_unlabelled:
+        left_out.append((tables.stored(source), f"{n_unlabelled} rows have no label"))
+    return table, pd.DataFrame(list(dict.fromkeys(left_out)), columns=["path", "reason"])

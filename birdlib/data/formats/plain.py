@@ -21,6 +21,8 @@ _SYNONYMS = {
 def matches_csv(text):
     """Whether a text is a CSV table with a recording, times and a label in each row."""
     names = set(reading.header(text))
+    if "recording_id" in names:  # a manifest
+        return False
     return all(names & set(_SYNONYMS[column]) for column in ("start_s", "end_s", "species"))
 
 

@@ -1,24 +1,17 @@
-"""Text and cells as other programs write them, and the recordings that they belong to."""
+"""Text and cells as other programs write them."""
 
 import csv
 import io
-import os
 import re
-import unicodedata
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import media_types, runtime
+from birdlib import runtime
 from birdlib.data import csv_tables
-from birdlib.data.formats import tables
 
 _SCIENTIFIC_NAME = re.compile(r"[A-Z][a-z-]+( [a-z-]+){1,2}")
-_ANNOTATION_SUFFIX = re.compile(
-    r"(\.Table\.\d+)?\.selections\.txt|\.selection[._]?table\.txt|\.BirdNET\.(selection\.table|results)\.(txt|csv)|[._-](labels?|annotations?|label track)\.(txt|csv)|\.(txt|csv|tsv)",
-    re.IGNORECASE,
-)
 
 
 class FormatError(runtime.FileError):
@@ -128,70 +121,6 @@ def split_label(text):
     if found and " " not in first:
         return first, "", second
     return text, text if _SCIENTIFIC_NAME.fullmatch(text) else "", ""
-
-
-# Recordings
-
-
-class Finder:
-    """The recordings of a file with annotations: at the path that it gives, beside it, or below a folder, by name."""
-
-    def __init__(self, annotations, folder=""):
-        self.annotations = Path(annotations)
-        self.folder = Path(folder) if folder else self.annotations.parent
-        self._below = None
-        self._found = {}
-
-    def recordings(self, given, names=None):
-        """The path of each row's recording, as the tables hold paths; where no file is found, the path as given.
-
-        Args:
-            given: (rows,) str, paths in the annotations, of any system; empty: the recording that the annotations' own name tells.
-            names: (rows,) str or None: file names, for rows whose path does not exist.
-        """
-        given = list(given)
-        names = given if names is None else list(names)
-        return [self._recording(path, name) for path, name in zip(given, names, strict=True)]
-
-    def _recording(self, path, name):
-        if (path, name) not in self._found:
-            self._found[path, name] = self._search(path, name)
-        return self._found[path, name]
-
-    def _search(self, path, name):
-        if not path and not name:
-            stem = self.stem
-            found = self._by_name(stem, media_types.WITH_SOUND)
-            return tables.stored(found) if found else stem
-        if path and Path(path).is_file():
-            return tables.stored(path)
-        name = _last_part(name or path)
-        beside = [self.annotations.parent / relative for relative in (path.replace("\\", "/"), name) if relative]
-        found = next((file for file in beside if file.is_file()), None) or self._by_name(name)
-        return tables.stored(found) if found else runtime.printable(path or name)
-
-    @property
-    def stem(self):
-        """The name of the recording that the annotations' own name tells: ``song.Table.1.selections.txt`` belongs to ``song``."""
-        return _ANNOTATION_SUFFIX.sub("", self.annotations.name) or self.annotations.stem
-
-    def _by_name(self, name, suffixes=None):
-        """The one file below the folder with a name or, with ``suffixes``, a stem; the nearest to the annotations; None if there is none."""
-        if self._below is None:
-            files = media_types.list_media(self.folder, media_types.WITH_SOUND | media_types.IMAGE, "**/*")[0]
-            self._below = [(_folded(file.name), _folded(file.stem), file) for file in files]
-        key = _folded(name)
-        found = [file for full, stem, file in self._below if key == full or (suffixes and key == stem and media_types.has_suffix(file, suffixes))]
-        return min(found, key=lambda file: (len(os.path.relpath(file.parent, self.annotations.parent)), str(file)), default=None)
-
-
-def _last_part(path):
-    windows = PureWindowsPath(path) if "\\" in path else PurePosixPath(path)
-    return windows.name
-
-
-def _folded(name):
-    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def csv_cells(path, columns):
