@@ -1,32 +1,24 @@
 """The command line: ``python -m birdlib COMMAND``; the commands are in ``birdlib.commands``."""
 
-import argparse
 import os
 import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import chain, gallery, kaggle, machine, manifest, similarity
+from birdlib.commands import chain, gallery, kaggle, machine, manifest, parsing, similarity
 
-_EXAMPLES = """examples:
-  python -m birdlib manifest my_recordings
-  python -m birdlib run --manifest my_recordings.csv --outputs my_outputs
-  python -m birdlib nearest photo.jpg song.wav
-  python -m birdlib match film.mp4 song.wav
-  python -m birdlib gallery add "red ring" film.mp4
-  python -m birdlib gallery match other.mp4
-  python -m birdlib weights --fetch
-  python -m birdlib bench embed
-  python -m birdlib package --user my_name
-  python -m birdlib rehearse --files 50
-"""
+_GROUPS = {  # what people want: modules, each with the commands for it
+    "train on your own recordings": (manifest, chain),
+    "explore what was learnt": (similarity, gallery),
+    "submit to Kaggle": (kaggle,),
+    "this machine": (machine,),
+}
 
 
 def main(arguments=None):
     """Run one command; returns the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without TensorFlow's notices
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         return options.command(options)
     except runtime.BirdlibError as error:
@@ -38,14 +30,17 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m birdlib", description="Which species, which individual, how many: recordings, photos and films of birds.",
-        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = parsing.Parser(prog=parsing.PROGRAM, usage=f"{parsing.PROGRAM} COMMAND [options]")
     parser.add_argument("--version", action="version", version=f"birdlib {birdlib.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (chain, manifest, similarity, gallery, machine, kaggle):
-        group.add(commands)
+    commands = parsing.add_commands(parser, is_listed=False)
+    groups = {}
+    for title, modules in _GROUPS.items():
+        known = set(commands.choices)
+        for module in modules:
+            module.add(commands)
+        groups[title] = [name for name in commands.choices if name not in known]
+    parser.description = "Which species, which individual, how many: recordings, photos and films of birds.\n" + parsing.overview(commands, groups)
+    parser.epilog = f"Options, defaults and more examples of a command: {parsing.PROGRAM} COMMAND --help"
     return parser
 
 

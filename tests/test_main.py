@@ -1,11 +1,15 @@
 """Facts about the command line."""
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from birdlib import __main__, runtime
+from birdlib.commands import parsing
 
 TALK = """
 import os, sys
@@ -24,6 +28,86 @@ except runtime.BirdlibError:
         os.write(2, b"of a crash")
         raise SystemError
 """
+
+
+def subparsers(parser):
+    """The parsers of the commands of a parser, by name."""
+    return next((action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)), {})
+
+
+def all_parsers(parser, words=()):
+    """(words of the command, parser), also of actions of commands."""
+    for name, inner in subparsers(parser).items():
+        yield (*words, name), inner
+        yield from all_parsers(inner, (*words, name))
+
+
+PARSERS = {" ".join(words): parser for words, parser in all_parsers(__main__._parser())}
+every_command = pytest.mark.parametrize("name", PARSERS)
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert __main__.main([]) == 0
+    shown = capsys.readouterr().out
+    titles = re.findall(r"(?m)^(\S.*):$", shown)
+    assert list(__main__._GROUPS) == titles[: len(__main__._GROUPS)]
+    for name in subparsers(__main__._parser()):
+        assert re.search(rf"(?m)^  {name}  +\S.*(\n {{6,}}[^$\s].*)*\n +\$ python -m birdlib {name}\b", shown), name
+
+
+def test_without_an_action_the_help_of_the_command_is_shown(capsys):
+    assert __main__.main(["gallery"]) == 0
+    assert "list the known birds" in capsys.readouterr().out
+
+
+@every_command
+def test_help_has_examples_that_parse(name):
+    parser = PARSERS[name]
+    assert parser.examples
+    for line in parser.examples:
+        assert line in parser.format_help()
+        words = shlex.split(line.removeprefix(f"{parsing.PROGRAM} "), comments=True)
+        assert " ".join(words).startswith(name)
+        __main__._parser().parse_args(words)
+
+
+@every_command
+def test_help_says_what_every_argument_is_and_its_default(name):
+    for action in PARSERS[name]._actions:
+        assert action.help or action.choices == subparsers(PARSERS[name]), f"{action.dest} has no help"
+        takes_a_value = action.option_strings and action.nargs != 0
+        if takes_a_value and not action.required and action.help is not argparse.SUPPRESS:
+            assert "default" in action.help or action in alternatives(PARSERS[name]), f"{action.dest} has no default in its help"
+            if isinstance(action.default, int | float) and not isinstance(action.default, bool) and action.default > 0:
+                assert f"{action.default:g}" in action.help, f"{action.dest}: another default than {action.default}"
+
+
+def alternatives(parser):
+    """Arguments that exclude each other."""
+    return [action for group in parser._mutually_exclusive_groups for action in group._group_actions]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("nearst photo.jpg", "'nearst' is unknown: did you mean nearest?"),
+        ("xyz", "'xyz' is unknown: choose "),
+        ("gallery mach a.mp4", "'mach' is unknown: did you mean match?"),
+        ("bench embd", "'embd' is unknown: did you mean embed?"),
+        ("nearest a.wav --ouputs out", "--ouputs is no option: did you mean --outputs?"),
+        ("run --xyz=3", "--xyz=3 is no option"),
+        ("match my film.mp4 song.wav", "song.wav is one word too many: names with a space stand in quotation marks"),
+        ("nearest", "the following arguments are required: FILE"),
+        ("run --from", "expected one argument"),
+    ],
+)
+def test_errors_name_the_nearest_word_and_where_examples_are(line, remedy, capsys):
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(line.split())
+    shown = capsys.readouterr().err
+    known = [word for word in line.split()[:1] if word in PARSERS]
+    assert ended.value.code == 2 and f"birdlib: {remedy}" in re.sub(r"argument \S+: ", "", shown)
+    assert f"Examples: {' '.join([parsing.PROGRAM, *known])} --help\n" in shown
 
 
 def test_messages_of_libraries_are_shown_only_at_a_crash():

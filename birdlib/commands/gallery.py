@@ -3,18 +3,29 @@
 from pathlib import Path
 
 from birdlib import runtime
-from birdlib.commands import arguments
+from birdlib.commands import arguments, parsing
 
 
 def add(commands):
     """Add ``gallery`` with its actions ``add``, ``list`` and ``match``."""
-    gallery = commands.add_parser("gallery", help="recognise known individuals in films and photos")
-    actions = gallery.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="add films and photos of one bird under its name")
-    add.add_argument("name", metavar="NAME")
-    add.add_argument("--bird", type=arguments.at_least(1), metavar="N", help="number of the bird in each file, from 1; not needed where a file has one bird")
-    listing = actions.add_parser("list", help="list the known birds")
-    match = actions.add_parser("match", help="identify the birds in films and photos, or report them as new")
+    gallery = commands.add_parser(
+        "gallery",
+        help="recognise known individuals in films and photos",
+        description="Recognise known individuals in films and photos, by the detector and encoder of stage 09.",
+        examples=['gallery add "red ring" film.mp4', "gallery list", "gallery match other.mp4"],
+    )
+    actions = parsing.add_commands(gallery, "ACTION")
+    add = actions.add_parser(
+        "add", help="add films and photos of one bird under its name", description="Add films and photos of one bird under its name.",
+        examples=['gallery add "red ring" film.mp4', "gallery add ada pair.mp4 --bird 2"],
+    )  # fmt: skip
+    add.add_argument("name", metavar="NAME", help="the name of the bird")
+    add.add_argument("--bird", type=arguments.at_least(1), metavar="N", help="number of the bird in each file, from 1 (default: a file has one bird)")
+    listing = actions.add_parser("list", help="list the known birds", description="List the known birds.", examples=["gallery list"])
+    match = actions.add_parser(
+        "match", help="identify the birds in films and photos, or report them as new",
+        description="Identify the birds in films and photos as known ones, or report them as new.", examples=["gallery match other.mp4 photo.jpg"],
+    )  # fmt: skip
     match.add_argument(
         "--false-accept", type=float, default=0.05, metavar="SHARE",
         help="share of unknown birds that may be identified as a known one (default: 0.05)",
@@ -22,7 +33,7 @@ def add(commands):
     for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
         if action is not listing:
             action.add_argument("files", nargs="+", metavar="FILE", help="a film or a photo")
-        action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written")
+        action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written (default: outputs)")
         action.add_argument("--gallery", default="", metavar="DIR", help="the gallery's folder (default: known_birds in the outputs folder)")
         action.set_defaults(command=command)
 

@@ -5,12 +5,22 @@ import sys
 
 def add(commands):
     """Add ``weights`` and ``bench``."""
-    weights = commands.add_parser("weights", help="list the pretrained weights: where found, licence, size, sha256")
+    weights = commands.add_parser(
+        "weights",
+        help="list the pretrained weights: where found, licence, size, sha256",
+        description="List the pretrained weights: where they are found, their licence, size (MB) and sha256.",
+        examples=["weights", "weights --fetch"],
+    )
     weights.add_argument("--fetch", action="store_true", help="download the missing ones")
     weights.set_defaults(command=_weights)
 
-    bench = commands.add_parser("bench", help="measure the speed of a stage against a plain implementation")
-    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="the stage")
+    bench = commands.add_parser(
+        "bench",
+        help="measure the speed of a stage against a plain implementation",
+        description="Measure the speed of a stage on this machine, against a plain implementation.",
+        examples=["bench embed", "bench video"],
+    )
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="the stage: embed (03), clean (02), triplet (04) or video (09)")
     bench.set_defaults(command=_bench)
 
 

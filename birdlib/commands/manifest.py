@@ -10,6 +10,7 @@ def add(commands):
     parser = commands.add_parser(
         "manifest", help="make a manifest of a folder: species folders, films, BirdCLEF, Xeno-Canto, iNaturalist, SSW60, CUB-200-2011",
         description="List the recordings, photos and films of a folder as a manifest, and guess which of them must stay together in a split.",
+        examples=["manifest my_recordings", "manifest nest_box_films --species 'Parus major' --output films.csv"],
     )  # fmt: skip
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the recordings")
     parser.add_argument("--output", default="manifest.csv", metavar="FILE", help="the table to write (default: manifest.csv); its paths are relative to it")
@@ -17,7 +18,7 @@ def add(commands):
     parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, ssw60, cub, inaturalist or inaturalist-competition (default: guessed)")
     parser.add_argument("--names", choices=("scientific", "common"), default="scientific", help="which names are the labels, where both are known (default: scientific)")
     parser.add_argument("--species-level", type=int, default=0, metavar="N", help="the N-th folder below FOLDER names the species (default: guessed)")
-    parser.add_argument("--species", default="", metavar="NAME", help="the species of files that no folder or table names")
+    parser.add_argument("--species", default="", metavar="NAME", help="the species of files that no folder or table names (default: none)")
     parser.set_defaults(command=_manifest)
 
 
@@ -42,6 +43,8 @@ def _layout_lines(reading, folder):
     layouts = reading.layouts
     lines = [f"Layout of {folder}:" if len(layouts) == 1 else f"Layouts of {folder} (a file belongs to the one whose folder is nearest above it):"]
     lines += [f"- {row.layout} in {row.folder}: {row.why} ({row.rows} rows)" for row in layouts.itertuples()]
+    if ((layouts["layout"] == "birdclef") & (layouts["folder"] == ".")).any():
+        lines.append(f"Note: run --data {_quoted(folder)} reads it as it is, with its soundscapes without labels")
     return lines + [f"Note: {note}" for note in reading.notes]
 
 

@@ -6,17 +6,25 @@ from birdlib.commands import arguments
 def add(commands):
     """Add ``nearest`` and ``match``."""
     nearest = commands.add_parser(
-        "nearest", help="list the recordings and photos most similar to a photo or a sound"
+        "nearest",
+        help="list the recordings and photos most similar to a photo or a sound",
+        description="List the recordings and photos of stage 04 that are most similar to a photo, a sound, or a photo and a sound of one bird.",
+        examples=["nearest photo.jpg song.wav", "nearest song.wav -n 3 --outputs my_outputs"],
     )
     nearest.add_argument("query", nargs="+", metavar="FILE", help="a photo, a sound, or one of each of the same bird")
-    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written")
+    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written (default: outputs)")
     nearest.add_argument("-n", type=arguments.at_least(1), default=10, metavar="N", help="number of results (default: 10)")
     nearest.set_defaults(command=_nearest)
 
-    match = commands.add_parser("match", help="the probability that a film or photo and a sound are of the same bird species")
-    match.add_argument("picture", metavar="VIDEO_OR_IMAGE")
+    match = commands.add_parser(
+        "match",
+        help="the probability that a film or photo and a sound are of the same bird species",
+        description="The probability that a film or photo and a sound are of the same bird species, by the model of stage 05.",
+        examples=["match film.mp4 song.wav", "match photo.jpg other_film.mp4  # the soundtrack of the film"],
+    )
+    match.add_argument("picture", metavar="VIDEO_OR_IMAGE", help="a film or a photo")
     match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, of which the soundtrack is used")
-    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written")
+    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written (default: outputs)")
     match.set_defaults(command=_match)
 
 
