@@ -12,7 +12,7 @@ from birdlib.data.layouts import file_names, rows
 
 BY_NAME_DAY = "recorder and day in the file name"
 BY_NAME_NUMBER = "catalogue number in the file name"
-BY_PART = "parts of one film or recording, by the file names"
+BY_PART = "the film or recording of which the file is a part"
 BY_EXIF = "camera and day in the EXIF data"
 BY_FOLDER = "folder"
 ALONE = "each file alone"

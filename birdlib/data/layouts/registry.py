@@ -104,7 +104,8 @@ def read(folder, layout="", names="scientific", species_level=0, species=""):
             except csv_tables.TableError as error:
                 raise LayoutError(str(error)) from error
             if name == "species-folders":
-                why = f"species are names of folders, such as {species_folders.examples(part)}" if part else "it has folders"
+                labels = species_folders.examples(part)
+                why = f"species are names of folders, such as {labels}" if labels else "no folder names a species"
             found += part
             unplaced += reasons
             layouts.append((name, where or ".", why or "it has films only", len(part)))
@@ -157,7 +158,7 @@ def unplaced_path(path):
 def reasons_text(unplaced):
     """The most frequent reasons with their counts, as text."""
     counts = unplaced["reason"].value_counts()
-    shown = [f"{n} {reason}" for reason, n in counts.head(_REASONS_SHOWN).items()]
+    shown = [f"{reason} ({n})" for reason, n in counts.head(_REASONS_SHOWN).items()]
     return "; ".join(shown) + (f"; and {counts.iloc[_REASONS_SHOWN:].sum()} more" if len(counts) > _REASONS_SHOWN else "")
 
 

@@ -17,7 +17,7 @@ _GENERIC = frozenset(
 )
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z_]{4,5}\d{0,2}|\d{1,4}")  # 100GOPRO, 101_PANA, 0001, 2025
 _BINOMIAL = re.compile(r"[A-Z][a-z]+[ _][a-z]{2,}(?:-[a-z]+)*(?:[ _][a-z]{2,})?")
-_BIRDNET = re.compile(rf"({_BINOMIAL.pattern})_(.+)")
+_BIRDNET = re.compile(r"([A-Z][a-z]+ [a-z]{2,}(?:-[a-z]+)*(?: [a-z]{2,})?)_(.+)")
 _NUMBERED = re.compile(r"\d{1,4}[._ -]+(?=[^\W\d_])")
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*(?:_[^\W\d_]+(?:[-'’][^\W\d_]+)*)+")
 _EXAMPLES_SHOWN = 3
@@ -80,7 +80,7 @@ def species_of_folder(name):
     name = _NUMBERED.sub("", name.strip(), count=1) or name
     both = _BIRDNET.fullmatch(name)
     if both and both[2][0].isupper():
-        return both[1].replace("_", " "), both[2].replace("_", " "), ""
+        return both[1], both[2].replace("_", " "), ""
     if _BINOMIAL.fullmatch(name):
         return "", "", name.replace("_", " ")
     return "", "", name.replace("_", " ") if _WORDS.fullmatch(name) else name

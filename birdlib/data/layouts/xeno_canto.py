@@ -21,7 +21,7 @@ _OTHER_NAMES = {  # of warbleR's query_xc
     "latitude": "lat", "longitude": "lon", "date": "date", "vocalization_type": "type", "license": "lic", "other_species": "also",
 }  # fmt: skip
 _WEBSITE_NAME = re.compile(r"XC(?P<id>\d+) - (?P<en>.+) - (?P<gen>[A-Z][a-z]+) (?P<sp>[a-z-]+)(?: (?P<ssp>[a-z-]+))?(?: \(\d+\))?")
-_NUMBER = re.compile(r"(?<![A-Za-z])XC[ _-]?(\d{1,8})(?!\d)|^(\d{2,8})(?=$|[ _.-])|(?<=[a-z])(\d{2,8})$", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![A-Za-z])XC[ _-]?(\d{1,8})(?!\d)|^(\d{2,8})(?=$|[ _.-])|(?<!\d)(\d{2,8})$", re.IGNORECASE)
 _METADATA_FOLDERS = ("metadata", "queries", "json", "records", "meta")
 _NO_SPECIES = {"mystery": "its species is unknown to Xeno-Canto", "sonus": "is a soundscape without a main species"}
 _SAMPLED = 3  # JSON files of a folder that are opened to know them
