@@ -5,11 +5,11 @@ import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import chain, gallery, kaggle, machine, manifest, parsing, similarity
+from birdlib.commands import chain, export, gallery, kaggle, machine, manifest, parsing, similarity
 
 _GROUPS = {  # what people want: modules, each with the commands for it
     "train on your own recordings": (manifest, chain),
-    "explore what was learnt": (similarity, gallery),
+    "explore what was learnt": (similarity, gallery, export),
     "submit to Kaggle": (kaggle,),
     "this machine": (machine,),
 }

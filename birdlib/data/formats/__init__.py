@@ -57,6 +57,21 @@ def require_known(names):
         raise runtime.ParameterError(f"{what}: use {listing(NAMES)}")
 
 
+def can_hold(name, given):
+    """Whether a format holds one of the given tables: boxes are made of tracks, too."""
+    kinds = {"boxes", "tracks"} if FORMATS[name].holds == "boxes" else {FORMATS[name].holds}
+    return bool(kinds & set(given))
+
+
+def summary(name, given):
+    """How much a format holds of the given tables, as text: ``12 detections in 3 recordings``."""
+    kind = next(kind for kind in (FORMATS[name].holds, "tracks") if given.get(kind) is not None)
+    table = given[kind]
+    n = table.groupby(["path", "track"]).ngroups if kind == "tracks" and len(table) else len(table)
+    n_files = table["path"].nunique()
+    return f"{n} {kind if n != 1 else kind.removesuffix('es' if kind == 'boxes' else 's')} in {n_files} {'recording' if kind == 'detections' else 'file'}{'s' * (n_files != 1)}"
+
+
 def write(given, name, folder, overwrite=False):
     """Write tables in a format.
 
