@@ -1,21 +1,32 @@
 """A headless Chromium for tests of pages, driven by Playwright."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
+import subprocess
 
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
+@functools.cache
+def executable():
+    """Path of a Chromium that starts, else None; ``BIRDLIB_BROWSER`` names one of your own."""
+    for path in filter(None, [os.environ.get("BIRDLIB_BROWSER"), *map(shutil.which, NAMES)]):
+        with contextlib.suppress(OSError):  # Ubuntu's chromium is a script that only names a snap
+            if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+                return path
+    return None
+
+
 def find():
-    """Path of a Chromium; the test is skipped where there is none. ``BIRDLIB_BROWSER`` names one of your own."""
-    path = os.environ.get("BIRDLIB_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip("no Chromium: install one (apt-get install chromium), or set BIRDLIB_BROWSER to its path")
-    return path
+    """Path of a Chromium that starts; the test is skipped where there is none."""
+    if executable() is None:
+        pytest.skip("no Chromium that starts: install one (apt-get install chromium), or set BIRDLIB_BROWSER to its path")
+    return executable()
 
 
 @contextlib.contextmanager
