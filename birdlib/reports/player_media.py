@@ -49,8 +49,8 @@ def read_spans(path, spans):
     yield from streaming.slices(blocks, [tuple(round((s - first_s) * SAMPLE_RATE_HZ) for s in span) for span in spans])
 
 
-def mp3(waveform):
-    """A waveform at 24 kHz as an MP3 of 48 kbit/s, made louder where it is quiet.
+def mp3(waveform, kbit_s=KBIT_S):
+    """A waveform at 24 kHz as an MP3, made louder where it is quiet.
 
     Returns:
         bytes, by libsndfile, or FFmpeg where libsndfile is too old.
@@ -60,24 +60,24 @@ def mp3(waveform):
     peak = float(np.abs(waveform).max(initial=0.0))
     waveform = waveform * np.float32(min(_MAX_GAIN, max(1.0, _PEAK / peak)) if peak else 1.0)
     lowest, highest = _KBIT_S_RANGE
-    options = {"bitrate_mode": "CONSTANT", "compression_level": (highest - KBIT_S) / (highest - lowest)}
+    options = {"bitrate_mode": "CONSTANT", "compression_level": (highest - kbit_s) / (highest - lowest)}
     target = io.BytesIO()
     try:
         with soundfile.SoundFile(target, "w", SAMPLE_RATE_HZ, 1, "MPEG_LAYER_III", format="MP3", **options) as file:
             file.write(waveform)
     except (soundfile.LibsndfileError, TypeError, ValueError):  # libsndfile before 1.1, soundfile before 0.13
-        return ffmpeg_mp3(waveform)
+        return ffmpeg_mp3(waveform, kbit_s)
     return target.getvalue()
 
 
-def ffmpeg_mp3(waveform):
+def ffmpeg_mp3(waveform, kbit_s=KBIT_S):
     """As ``mp3``, by FFmpeg and without any change of level."""
     import av
 
     target = io.BytesIO()
     with av.open(target, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE_HZ, layout="mono")
-        stream.bit_rate = 1000 * KBIT_S
+        stream.bit_rate = 1000 * kbit_s
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(waveform, np.float32)[None], format="fltp", layout="mono")
         frame.sample_rate = SAMPLE_RATE_HZ
         resampler = av.AudioResampler(format=stream.format, layout="mono", rate=SAMPLE_RATE_HZ, frame_size=stream.frame_size or 1152)

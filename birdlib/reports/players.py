@@ -24,10 +24,10 @@ STYLE, SCRIPT = "player.css", "player.js"  # for ``page.render(..., styles=(STYL
 MAX_SPAN_S = 60.0  # of a player
 _PADDING_S, _JOINED_S = 1.5, 8.0  # around detections, and the gap between detections that share a player
 _MAX_BOXES = 80  # in a player
-_PIXELS_PER_S, _LETTER_PX = 40, 6.4
+_PIXELS_PER_S, _MIN_WIDTH_PX, _LETTER_PX = 40, 280, 6.4  # as the style sheet draws them
 _TICK_HZ = (250, 500, 1000, 2000, 4000, 8000)
 _TICK_GAP, _TICK_EDGE = 0.12, 0.09  # of the height of a spectrogram
-_TICK_S = (0.5, 1, 2, 5, 10)
+_TICK_S, _TICK_TEXT_S = (1, 2, 5, 10), 0.9
 
 
 @dataclasses.dataclass
@@ -168,6 +168,7 @@ class _Call:
     low_hz: float
     high_hz: float
     lane: int = 0
+    is_at_end: bool = False  # the name would not fit right of the start
 
 
 def _calls(detections, part, palette):
@@ -193,12 +194,13 @@ def _hz(value, default):
 
 def _in_lanes(calls, part):
     """Give each name the first row where it does not lie on another one; where a name is longer than its call, it needs more time."""
-    free_s = []
+    free_s, pixels_per_s = [], max(_PIXELS_PER_S, _MIN_WIDTH_PX / (part.end_s - part.start_s))
     for call in calls:
-        text_s = (len(call.name) + len(call.confidence) + 3) * _LETTER_PX / _PIXELS_PER_S
-        lane = next((number for number, free in enumerate(free_s) if free <= call.start_s), len(free_s))
-        free_s[lane : lane + 1] = [max(call.end_s, min(call.start_s + text_s, part.end_s))]
-        call.lane = lane
+        text_s = (len(call.name) + len(call.confidence) + 4) * _LETTER_PX / pixels_per_s
+        call.is_at_end = call.start_s + text_s > part.end_s
+        from_s = min(call.start_s, part.end_s - text_s) if call.is_at_end else call.start_s
+        call.lane = next((number for number, free in enumerate(free_s) if free <= from_s), len(free_s))
+        free_s[call.lane : call.lane + 1] = [max(call.end_s, call.start_s + text_s)]
     return calls
 
 
@@ -229,7 +231,8 @@ def _html(part, calls, n_hidden, sound, image, key, compact):
 
 
 def _name(call, part):
-    place = f"left:{100 * part.share(call.start_s):.2f}%;--length:{100 * (part.share(call.end_s) - part.share(call.start_s)):.2f}%;--lane:{call.lane}"
+    edge = "right:0" if call.is_at_end else f"left:{100 * part.share(call.start_s):.2f}%"
+    place = f"{edge};--length:{100 * (part.share(call.end_s) - part.share(call.start_s)):.2f}%;--lane:{call.lane}"
     spoken = f"Play {call.name}, {call.spoken}, {call.start_s:.1f} to {call.end_s:.1f} s"
     return (
         f'<button type="button" class="player-name" style="{place};--colour:{call.colour}" data-start="{call.start_s:.3f}" data-end="{call.end_s:.3f}" '
@@ -260,4 +263,4 @@ def _times(part):
     length_s = part.end_s - part.start_s
     step = next((step for step in _TICK_S if step * _PIXELS_PER_S >= 60 or length_s / step <= 8), _TICK_S[-1])
     ticks = np.arange(math.ceil(part.start_s / step - 1e-6), math.floor(part.end_s / step + 1e-6) + 1) * step
-    return "".join(f'<span style="left:{100 * part.share(tick):.2f}%">{clock(tick, step < 1)}</span>' for tick in ticks if part.share(tick) < 0.97 or length_s < 2)
+    return "".join(f'<span style="left:{100 * part.share(tick):.2f}%">{clock(tick)}</span>' for tick in ticks if part.end_s - tick >= _TICK_TEXT_S)

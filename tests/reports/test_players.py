@@ -126,7 +126,7 @@ def test_names_never_become_html(recording):
 
 
 def test_names_that_would_overlap_are_in_rows_of_their_own(recording):
-    rows = [detection(1.0, 2.0, name) for name in ("robin", "wren", "dunnock")] + [detection(3.5, 3.9, "robin")]
+    rows = [detection(1.0, 2.0, name) for name in ("robin", "wren", "dunnock")] + [detection(3.2, 3.9, "robin")]
     lanes = re.findall(r"--lane:(\d+)", players.player(recording, table(*rows)))
     assert lanes == ["0", "1", "2", "0"]
 

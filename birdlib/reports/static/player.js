@@ -110,18 +110,30 @@
     pages.prepend(pager);
     show(pages, pages.querySelector(".player"));
   }
-  /* An element with data-player="ID" data-from="S" data-to="S" anywhere in the page plays that part of that player. */
-  function jump(event) {
-    const link = event.target.closest("[data-player][data-from]"), figure = link && document.getElementById(link.dataset.player);
-    if (!figure || !figure.playPart) return;
+  /* Plays a part of a player from anywhere in the page, and shows the player unless isQuiet. */
+  window.birdlib = window.birdlib || {};
+  birdlib.playPart = (id, from, to, isQuiet) => {
+    const figure = document.getElementById(id);
+    if (!isQuiet) {
+      for (let folded = figure.closest("details"); folded; folded = folded.parentElement.closest("details")) folded.open = true;
+      const pages = figure.closest(".player-pages");
+      if (pages) show(pages, figure);
+      figure.scrollIntoView({ block: "nearest" });
+    }
+    figure.playPart(from, to);
+    return figure.querySelector("audio");
+  };
+  /* An element with data-player="ID" data-from="S" data-to="S" plays that part; with data-quiet it is a button that also stops it. */
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-player][data-from]");
+    if (!link) return;
     event.preventDefault();
-    for (let folded = figure.closest("details"); folded; folded = folded.parentElement.closest("details")) folded.open = true;
-    const pages = figure.closest(".player-pages");
-    if (pages) show(pages, figure);
-    figure.scrollIntoView({ block: "nearest" });
-    figure.playPart(+link.dataset.from, link.dataset.to ? +link.dataset.to : undefined);
-  }
+    if (link.getAttribute("aria-pressed") === "true") { document.getElementById(link.dataset.player).querySelector("audio").pause(); return; }
+    const audio = birdlib.playPart(link.dataset.player, +link.dataset.from, link.dataset.to ? +link.dataset.to : undefined, "quiet" in link.dataset);
+    if (!link.hasAttribute("aria-pressed")) return;
+    link.setAttribute("aria-pressed", "true");
+    audio.addEventListener("pause", () => link.setAttribute("aria-pressed", "false"), { once: true });
+  });
   all(document, "figure.player").forEach(setUp);
   all(document, ".player-pages").forEach(setUpPages);
-  document.addEventListener("click", jump);
 })();

@@ -1,0 +1,112 @@
+"""What an analysis wrote into its folder, as its page needs it: tables, names, colours, and words for confidence."""
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.analysis import detections as detection_tables
+from birdlib.reports import players
+
+_FALLBACK_NAMES = ("common_name", "scientific_name", "species")
+
+
+class MissingAnalysisError(runtime.BirdlibError, FileNotFoundError):
+    """A folder that holds no analysis."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The tables of an analysis, and what follows from them.
+
+    Attributes:
+        folder: Path of the analysis.
+        detections, files: as ``analysis.detections`` reads them; detections have ``name`` beside, what people call the species.
+        counts: of films, ``COUNT_COLUMNS``; empty without films.
+        skipped: files that were not used, with the reason.
+        about: dict of ``analysis.json``.
+    """
+
+    folder: Path
+    detections: pd.DataFrame
+    files: pd.DataFrame
+    counts: pd.DataFrame
+    skipped: pd.DataFrame
+    about: dict
+
+    @functools.cached_property
+    def is_calibrated(self):
+        """Whether all confidences are probabilities."""
+        return bool(len(self.detections)) and bool(self.detections["probability"].notna().all())
+
+    @property
+    def confidence_word(self):
+        """``"probability"`` only where it is one."""
+        return "probability" if self.is_calibrated else "confidence"
+
+    @functools.cached_property
+    def species(self):
+        """(labels,) the most frequent first, those of equal frequency by their highest confidence."""
+        return detection_tables.by_species(self.detections)["species"].tolist()
+
+    @functools.cached_property
+    def names(self):
+        """{label: name that people use}."""
+        return dict(zip(self.detections["species"], self.detections["name"], strict=True))
+
+    @functools.cached_property
+    def colours(self):
+        """{label: colour} for the whole page."""
+        return players.colours(self.species)
+
+    @functools.cached_property
+    def by_path(self):
+        """{path: detections of the file}."""
+        return dict(list(self.detections.groupby("path", sort=False)))
+
+    def detections_of(self, path):
+        """Rows of one file, in its order."""
+        return self.by_path.get(path, self.detections.head(0))
+
+    def locate(self, path):
+        """Path of a file of the tables, or None where it is no longer there: tables name files relative to the folder of the call."""
+        bases = [Path(), *(Path(base) for base in [self.about.get("working_folder")] if base)]
+        return next((base / path for base in bases if path and (base / path).is_file()), None)
+
+
+def read(folder):
+    """Read an analysis.
+
+    Args:
+        folder: that ``analyse`` wrote, with ``detections.csv`` and ``files.csv``; what else is missing is empty.
+
+    Raises:
+        MissingAnalysisError: if one of the two is missing.
+    """
+    folder = Path(folder)
+    for name in ("detections.csv", "files.csv"):
+        if not (folder / name).is_file():
+            raise MissingAnalysisError(f"{folder} holds no {name}: it is no finished analysis; run `python -m birdlib analyse` into it")
+    found = detection_tables.read(folder / "detections.csv")
+    found["name"] = ""
+    for column in _FALLBACK_NAMES:
+        found["name"] = found["name"].where(found["name"] != "", found[column])
+    return Analysis(
+        folder, found, detection_tables.read_files(folder / "files.csv"),
+        _table(folder / "counts.csv", detection_tables.COUNT_COLUMNS), _table(folder / "skipped.csv", ["path", "reason"]), _about(folder),
+    )  # fmt: skip
+
+
+def _table(path, columns):
+    """A CSV table, empty where there is none."""
+    if not path.is_file() or not path.stat().st_size:
+        return pd.DataFrame(columns=columns)
+    return pd.read_csv(path, dtype={"path": str, "reason": str}, keep_default_na=False, na_values={"n": [""], "low": [""], "high": [""], "at_once": [""]})
+
+
+def _about(folder):
+    path = folder / "analysis.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,79 @@
+"""The films of an analysis in its page: how many individuals, with the interval, and the annotated film beside."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib.reports import media, numbers, page, tables
+
+_MAX_FILMS, _MAX_ROWS = 12, 200  # with a film beside; in the table
+
+
+def body(analysis, max_bytes):
+    """HTML of the counts.
+
+    Args:
+        analysis: an ``analysis_data.Analysis``; its counts may name the ``annotated`` film, relative to the folder.
+        max_bytes: of films inside the page; others are linked.
+    """
+    counts = analysis.counts
+    if not len(counts):
+        return page.markup("")
+    shown = [_film(analysis, row, share) for row, share in zip(counts.head(_MAX_FILMS).to_dict("records"), _shares(len(counts), max_bytes), strict=False)]
+    table = counts.assign(count=list(zip(counts["n"], counts["low"], counts["high"], strict=True)), film=[Path(path).name for path in counts["path"]])
+    columns = [
+        tables.Column("film"), tables.Column("count", "individuals", "count_interval", explanation="with a 90 % interval"),
+        tables.Column("at_once", "in one frame", "count", explanation="the most birds in a single frame: at least so many there were"),
+        tables.Column("n_tracks", "tracks", "count", explanation="a bird that was lost and found again has several"),
+    ]  # fmt: skip
+    return page.join(
+        page.paragraph(
+            "The number before the brackets is the best estimate of how many individuals a film shows; the brackets hold it in nine of ten cases.",
+            "Small, distant and hidden birds are counted too low. Look at the film beside before you use a number: every box should hold a bird, and one bird should keep its number.",
+        ),
+        tables.table(table, columns, max_rows=_MAX_ROWS, where_all="counts.csv") if len(counts) > 1 else None,
+        page.element("div", *shown, class_="films"),
+    )
+
+
+def sentence(analysis):
+    """One sentence with the counts, "" without films."""
+    counts = analysis.counts.dropna(subset=["n"])
+    if not len(counts):
+        return ""
+    if len(counts) == 1:
+        row = counts.iloc[0]
+        span = "" if row["low"] == row["high"] else f" (90 % interval {row['low']:.0f} to {row['high']:.0f})"
+        return f"The film shows {numbers.counted(int(row['n']), 'individual')}{span}."
+    low, high = counts["n"].min(), counts["n"].max()
+    return f"The {len(counts)} films show {f'{low:.0f}' if low == high else f'{low:.0f} to {high:.0f}'} individuals each."
+
+
+def _shares(n_films, max_bytes):
+    return [max_bytes / min(n_films, _MAX_FILMS)] * _MAX_FILMS
+
+
+def _film(analysis, row, max_bytes):
+    name = Path(row["path"]).name
+    text = _count_text(row)
+    annotated = row.get("annotated")
+    path = analysis.folder / annotated if isinstance(annotated, str) and annotated else None
+    if path is None or not path.is_file():
+        return page.element("article", page.element("h3", page.element("bdi", name)), page.paragraph(text, "There is no annotated film of it."))
+    data = media.small_film(path)
+    link = page.element("a", "the annotated film", href=Path(annotated).as_posix())
+    if data and 4 / 3 * len(data) <= max_bytes:
+        label = f"{name} with a numbered box around each bird"
+        film = page.element("video", src=page.data_uri(data, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="metadata", aria_label=label)
+        more = page.paragraph("At most 20 s and 480 pixels wide; whole: ", link, ".", class_="soft")
+    else:
+        film, more = None, page.paragraph("Too large for this page: ", link, " lies beside it.", class_="soft")
+    return page.element("article", page.element("h3", page.element("bdi", name)), page.paragraph(text), film, more)
+
+
+def _count_text(row):
+    if pd.isna(row["n"]):
+        return "It could not be counted."
+    interval = "" if row["low"] == row["high"] else f", 90 % interval {row['low']:.0f} to {row['high']:.0f}"
+    at_once = "" if pd.isna(row["at_once"]) else f"; at most {row['at_once']:.0f} in one frame"
+    return f"{numbers.counted(int(row['n']), 'individual')}{interval}{at_once}."
