@@ -42,7 +42,7 @@ _FILE_TYPES = {
     "note": _TEXT,
 }
 COLUMNS, FILE_COLUMNS = list(_TYPES), list(_FILE_TYPES)
-COUNT_COLUMNS = ["path", "n", "low", "high", "at_once", "n_tracks"]  # of films
+COUNT_COLUMNS = ["path", "n", "low", "high", "at_once", "n_tracks", "annotated"]  # of films; annotated: a file in the folder, or ""
 SPECIES_COLUMNS = ["species", "scientific_name", "common_name", "detections", "files", "seconds", "highest_confidence", "first_recorded", "last_recorded"]
 _TOUCHING_S = 1e-6
 
@@ -136,7 +136,7 @@ def _typed(table, types):
         elif kind == _TIME:
             values = pd.to_datetime(values).astype(_TIME)
         else:
-            values = values.astype(kind)
+            values = (values.fillna(0) if kind == _WHOLE else values).astype(kind)
         columns[name] = values
     return pd.DataFrame(columns, index=table.index)
 

@@ -143,20 +143,19 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     return draws
 
 
-def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, pairs, n_draws, rng):
+def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, thresholds, rng):
     """Identities of tracks and their bootstrap draws.
 
     Args:
         embeddings, crop_tracks, must_not_link: as in ``identify``.
         tracks, summary: of ``tracking``.
-        threshold: cosine distance; pairs: (halves, relations, half_tracks) of ``draw_thresholds``.
+        threshold: cosine distance; thresholds: (draws,) from ``draw_thresholds``.
 
     Returns:
-        (identities, draws, at_once): (tracks,) int; (n_draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
+        (identities, draws, at_once): (tracks,) int; (draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
     """
     exists, at_once = existence(summary), simultaneous_tracks(tracks, summary)
     identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once)
-    thresholds = draw_thresholds(*pairs, threshold, rng, n_draws)
     return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng), at_once
 
 

@@ -5,7 +5,6 @@ A film is a row of the split table with ``video_path``; a photo is a film of one
 """
 
 import functools
-import shutil
 import warnings
 from pathlib import Path
 
@@ -33,8 +32,26 @@ def select_portraits(splits):
     return portraits.assign(video_path=portraits["image_path"], start_s=np.nan, end_s=np.nan)
 
 
-def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
+def track_films(films, root, detector, folder, **options):
     """Detect the birds of films and track them.
+
+    Args:
+        films, root, detector, folder, options: as in ``track_each``.
+
+    Returns:
+        (tracks, crops, skipped): DataFrames of ``tracking.COLUMNS`` and ``tracking.CROP_COLUMNS``; the skipped table's (path, reason), also of
+        films that were used in spite of a flaw.
+    """
+    found, skipped = track_each(films, root, detector, folder, **options)
+    tracks, crops = [pd.DataFrame(columns=tracking.COLUMNS)], [pd.DataFrame(columns=tracking.CROP_COLUMNS)]
+    for of_film, crops_of_film in found.values():
+        tracks.append(of_film)
+        crops.append(crops_of_film)
+    return concatenate(tracks), concatenate(crops), skipped
+
+
+def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
+    """Detect the birds of films and track them, film by film.
 
     Args:
         films: rows of the split table: ``recording_id, video_path, start_s, end_s``.
@@ -45,8 +62,8 @@ def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sc
         n_crops, min_score, min_detections, max_gap_s: as in ``tracking.follow``.
 
     Returns:
-        (tracks, crops, skipped): DataFrames of ``tracking.COLUMNS`` and ``tracking.CROP_COLUMNS``; the skipped table's (path, reason), also of
-        films that were used in spite of a flaw.
+        (found, skipped): {recording_id: (tracks, crops)} of the films that could be read, as of ``tracking.follow``; skipped as of
+        ``track_films``.
     """
     options = {"n_crops": n_crops, "min_score": min_score, "min_detections": min_detections, "max_gap_s": max_gap_s}
     tasks, skipped = {}, []
@@ -64,16 +81,20 @@ def track_films(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sc
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     follow = functools.partial(_follow, root, folder, detector)
     rows = resume.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
-    tracks, crops = [pd.DataFrame(columns=tracking.COLUMNS)], [pd.DataFrame(columns=tracking.CROP_COLUMNS)]
+    found = {}
     for name, row in rows.items():
         path = tasks[name]["path"]
         if "skipped_reason" in row:
             skipped.append((path, row["skipped_reason"].removeprefix(f"{runtime.printable(root / path)}: ")))
             continue
         skipped += [(path, note) for note in row["notes"]]
-        for tables, file in zip((tracks, crops), _files(folder, name), strict=True):
-            tables.append(pd.read_parquet(file))
-    return _concatenate(tracks), _concatenate(crops), skipped
+        found[name] = tuple(pd.read_parquet(file) for file in _files(folder, name))
+    return found, skipped
+
+
+def concatenate(tables):
+    """One table of several with the same columns; the first gives their types where none has a row."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def labels_and_constraints(summary, tracks, splits):
@@ -106,7 +127,7 @@ def track_rows(summary, crops):
 
 
 def annotate(films, root, tracks, summary, identities, folder, n_films):
-    """Write films with a numbered box around every bird; films of an earlier run are deleted.
+    """Write films with a numbered box around every bird; those that are there already are kept, other films in the folder are deleted.
 
     Args:
         films: from ``select_films``.
@@ -117,22 +138,25 @@ def annotate(films, root, tracks, summary, identities, folder, n_films):
     Returns:
         paths of the films, those with the most birds first; one that cannot be decoded is left out, with a warning.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     birds = pd.Series(identities, index=pd.MultiIndex.from_frame(summary[["recording_id", "track"]]), dtype=int)
     birds = birds[birds != UNKNOWN] + 1  # figures count from 1 too
     fullest = birds.groupby(level=0).nunique().sort_values(ascending=False, kind="stable").index[:n_films]
     paths = dict(zip(films["recording_id"], films["video_path"], strict=True))
-    written = []
-    for name in runtime.progress([name for name in fullest if name in paths], desc="annotated films"):
-        path = folder / f"{name}.mp4"
-        try:
-            annotations.annotate_film(root / paths[name], path, tracks[tracks["recording_id"] == name], birds[name].to_dict())
-        except video_io.VideoError as error:
-            warnings.warn(f"{error}: it is not annotated", video_io.VideoWarning, stacklevel=2)
-        else:
-            written.append(path)
-    return written
+    of_film = dict(list(tracks.groupby("recording_id")))
+    tasks = {}
+    for name in (name for name in fullest if name in paths):
+        boxes_key = runtime.digest([of_film[name].to_json(), {str(track): int(bird) for track, bird in birds[name].items()}])
+        tasks[name] = {"name": name, "path": paths[name], "state": _state(root / paths[name]), "boxes_key": boxes_key}
+    for path in folder.iterdir():
+        if path.stem not in tasks:
+            path.unlink()
+    write = functools.partial(_annotate, root, folder, of_film, birds)
+    rows = resume.map_resumable(write, tasks, folder.parent / ".annotated.jsonl", functools.partial(_is_annotated, folder), desc="annotated films")
+    for row in rows.values():
+        if "skipped_reason" in row:
+            warnings.warn(f"{row['skipped_reason']}: it is not annotated", video_io.VideoWarning, stacklevel=2)
+    return [folder / row["file"] for row in rows.values() if "file" in row]
 
 
 def show(path):
@@ -229,6 +253,24 @@ def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_
     return {"notes": notes, "sizes": sizes, "crops": tables[1]["path"].tolist()}
 
 
+def _annotate(root, folder, of_film, birds, *, name, path, **_):
+    written = folder / f"{name}.mp4"
+    with runtime.collect_warnings(root / path):  # which were reported when it was tracked
+        annotations.annotate_film(root / path, written, of_film[name], birds[name].to_dict())
+    return {"file": written.name, "size": written.stat().st_size}
+
+
+def _is_annotated(folder, row):
+    path = folder / row["file"]
+    return path.is_file() and path.stat().st_size == row["size"]
+
+
+def _state(path):
+    """What tells whether a film has changed since."""
+    state = Path(path).stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
 def _files(folder, recording_id):
     return [folder / "tracks" / f"{recording_id}.{kind}.parquet" for kind in ("tracks", "crops")]
 
@@ -241,5 +283,3 @@ def _is_whole(folder, row):
     )
 
 
-def _concatenate(tables):
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

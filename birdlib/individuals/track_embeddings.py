@@ -59,6 +59,19 @@ class EarlyFusion:
         return track_encoder.embed_crops(self.encoder, backbones.extract_features(images, self.backbone), spectrograms, has_sound)
 
 
+class Pretrained:
+    """The last features of a backbone as they are, for films without any known pairs of birds."""
+
+    def __init__(self, backbone):
+        self.backbone = backbone
+        self.dim, self.key = backbone.dim, runtime.digest([backbone.key, "unit length"])
+
+    def embed(self, images):
+        """(images, dim) unit vectors."""
+        features, _ = backbones.extract_features(images, self.backbone)
+        return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
 class Stage04:
     """The image side of stage 04's fused encoder, with absent sound."""
 
@@ -112,7 +125,7 @@ def save(folder, name, encoder, threshold, **settings):
         name: one of ``EMBEDDERS``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and if no bird was detected.
         threshold: cosine distance up to which two tracks are one bird.
-        settings: the rest of ``_SETTING_NAMES``.
+        settings: the rest of ``_SETTING_NAMES``; ``threshold_draws``, a list of thresholds from ``counts.draw_thresholds``.
     """
     settings = {"embedder": name, "threshold": threshold, **settings}
     if encoder is not None:
@@ -122,6 +135,30 @@ def save(folder, name, encoder, threshold, **settings):
     else:
         (folder / _ENCODER).unlink(missing_ok=True)  # of an earlier run
     runtime.write_json(settings, folder / _SETTINGS)
+
+
+def read_settings(outputs_dir):
+    """The settings that ``save`` has written for stage 09.
+
+    Raises:
+        MissingStageError: if stage 09 is not finished.
+        TrackEmbedderError: if it detected no bird, and so has no encoder.
+    """
+    settings = stages.settings(outputs_dir, "09_count", _SETTINGS, _SETTING_NAMES)
+    if settings["embedder"] == "early_fusion" and "encoder" not in settings:
+        folder = Path(outputs_dir) / "09_count"
+        raise TrackEmbedderError(f"{folder} has no encoder, for no bird was detected: run notebooks/09_count.ipynb on films with birds")
+    return settings
+
+
+def load_saved(settings, outputs_dir, weights_dir=""):
+    """(embedder, key): that of ``read_settings``, and a digest of all that changes its vectors."""
+    if settings["embedder"] == "early_fusion":
+        backbone = backbones.load(settings["backbone"], weights_dir, has_end="looks" in settings["parts"])
+        path = Path(outputs_dir) / "09_count" / _ENCODER
+        return load("early_fusion", path, backbone), runtime.digest([settings["encoder"], backbone.key])
+    embedder = load(settings["embedder"], Path(outputs_dir) / STAGE04_PATH)
+    return embedder, runtime.digest(embedder.key)
 
 
 def from_stage(outputs_dir, weights_dir=""):
@@ -139,15 +176,8 @@ def from_stage(outputs_dir, weights_dir=""):
         MissingStageError: if stage 09 is not finished.
         TrackEmbedderError: if it detected no bird, and so has no encoder.
     """
-    settings, folder = stages.settings(outputs_dir, "09_count", _SETTINGS, _SETTING_NAMES), Path(outputs_dir) / "09_count"
-    if settings["embedder"] == "early_fusion":
-        if "encoder" not in settings:
-            raise TrackEmbedderError(f"{folder} has no encoder, for no bird was detected: run notebooks/09_count.ipynb on films with birds")
-        backbone = backbones.load(settings["backbone"], weights_dir, has_end="looks" in settings["parts"])
-        embedder, key = load("early_fusion", folder / _ENCODER, backbone), runtime.digest([settings["encoder"], backbone.key])
-    else:
-        embedder = load(settings["embedder"], Path(outputs_dir) / STAGE04_PATH)
-        key = runtime.digest(embedder.key)
+    settings = read_settings(outputs_dir)
+    embedder, key = load_saved(settings, outputs_dir, weights_dir)
     detector = detectors.load(settings["detector"], weights_dir, settings["n_tiles"], min_score=MIN_BOX_SCORE)
     options = {name: settings[name] for name in ("rate_hz", "min_score", "n_crops")}
 

@@ -234,7 +234,6 @@ def test_identities_and_draws_are_computed_in_one_call():
     table = pd.DataFrame({"recording_id": ["a", "a", "b"], "track": [1, 2, 1], "n_detections": 9, "score": 0.9})
     halves = clustering.validation_pairs(embeddings, tracks, np.tile(range(6), 3), np.zeros((3, 3), bool))
     boxes = table.loc[table.index.repeat(3)].assign(time_s=np.arange(9.0))
-    identities, draws, at_once = counts.identify_with_draws(
-        embeddings, tracks, np.zeros((3, 3), bool), boxes, table, 0.5, halves, 7, rng()
-    )
+    thresholds = counts.draw_thresholds(*halves, 0.5, rng(), 7)
+    identities, draws, at_once = counts.identify_with_draws(embeddings, tracks, np.zeros((3, 3), bool), boxes, table, 0.5, thresholds, rng())
     assert identities.tolist() == [0, 0, 1] and draws.shape == (7, 3) and at_once.shape == (3,)

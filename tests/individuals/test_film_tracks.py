@@ -176,10 +176,27 @@ def test_films_with_most_individuals_are_annotated_first_and_old_ones_deleted(fo
 def test_annotations_count_from_one_and_omit_unknown_tracks(folder, two_films, monkeypatch):
     films, found, summary = two_films
     given = {}
-    monkeypatch.setattr(film_tracks.annotations, "annotate_film", lambda source, path, found, labels: given.update({source.name: (found, labels)}))
+
+    def annotate_film(source, path, found, labels):
+        path.write_bytes(b"film")
+        given[source.name] = found, labels
+
+    monkeypatch.setattr(film_tracks.annotations, "annotate_film", annotate_film)
     film_tracks.annotate(films, folder, found, summary, np.array([0, 1, 2, 2, counts.UNKNOWN, counts.UNKNOWN]), folder / "annotated", 9)
     assert {name: labels for name, (_, labels) in given.items()} == {"few.mkv": {1: 1, 2: 2}, "many.mkv": {1: 3, 2: 3}}
     assert set(given["few.mkv"][0]["recording_id"]) == {"few"}
+
+
+def test_only_films_whose_boxes_or_numbers_changed_are_annotated_again(folder, two_films):
+    films, found, summary = two_films
+    identities = np.arange(6)
+    paths = film_tracks.annotate(films, folder, found, summary, identities, folder / "annotated", 9)
+    before = {path.name: path.stat().st_mtime_ns for path in paths}
+    film_tracks.annotate(films, folder, found, summary, np.array([0, 9, 2, 3, 4, 5]), folder / "annotated", 9)
+    after = {path.name: path.stat().st_mtime_ns for path in paths}
+    assert {name for name in before if before[name] != after[name]} == {"few.mp4"}
+    (folder / "annotated" / "one.mp4").unlink()
+    assert film_tracks.annotate(films, folder, found, summary, identities, folder / "annotated", 9) == paths and all(path.is_file() for path in paths)
 
 
 def test_a_film_with_undecodable_sound_is_not_annotated_and_others_are(folder, two_films):
