@@ -15,7 +15,7 @@ def add(commands):
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the recordings")
     parser.add_argument("--output", default="manifest.csv", metavar="FILE", help="the table to write (default: manifest.csv); its paths are relative to it")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
-    parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, ssw60, cub, inaturalist or inaturalist-competition (default: guessed)")
+    parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, ssw60, cub, inaturalist, inaturalist-competition or annotations (default: guessed)")
     parser.add_argument("--names", choices=("scientific", "common"), default="scientific", help="which names are the labels, where both are known (default: scientific)")
     parser.add_argument("--species-level", type=int, default=0, metavar="N", help="the N-th folder below FOLDER names the species (default: guessed)")
     parser.add_argument("--species", default="", metavar="NAME", help="the species of files that no folder or table names (default: none)")

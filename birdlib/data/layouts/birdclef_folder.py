@@ -3,11 +3,12 @@
 import posixpath
 
 from birdlib.data import birdclef, manifest, media_paths
-from birdlib.data.layouts import rows
+from birdlib.data.layouts import annotations, rows
 from birdlib.data.layouts.tree import LayoutError
 
 NEEDS = "train.csv (or train_metadata.csv) and train_audio/ (or train_short_audio/)"
 MEDIA = ("sound", "photo", "film")
+_SOUNDSCAPE_LABELS = ("train_soundscapes_labels.csv", "train_soundscape_labels.csv")  # the second in 2021
 _GROUP = "author and place of the metadata"
 
 
@@ -44,6 +45,10 @@ def read(tree, folder, files):
     unplaced = missing + [(path, fault) for path, fault in gone if fault != "has no such file"]
     soundscapes = {posixpath.join(folder, path.relative_to(root).as_posix()) for which in ("train", "test") for path in birdclef.soundscapes(root, which)}
     unplaced += [(posixpath.join(folder, path), reason) for path, reason in birdclef.unused(root, table) if "UTF-8" not in reason]
+    labelled = [posixpath.join(folder, name) for name in _SOUNDSCAPE_LABELS if tree.has(posixpath.join(folder, name))]
+    parts, reasons = annotations.read_tables(tree, labelled)
+    found, unplaced = found + parts, unplaced + reasons
+    soundscapes -= {row["path"] for row in parts}
     known = {row["path"] for row in found} | soundscapes | {path for path, _ in unplaced}
     unplaced += [(path, f"{table_name} does not name it") for path in files if path not in known]
     unplaced += [(path, "is a soundscape without labels: stage 06 uses it, by run --data") for path in sorted(soundscapes & set(files))]

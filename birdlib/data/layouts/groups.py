@@ -1,7 +1,8 @@
 """Groups: rows that must stay in one split. One recordist at one place on one day, as far as it is known.
 
 A row is placed by the first of these that is known: the group of the layout; recordist, place and date of its metadata; the recorder and the day
-in its file's name, or the number in a catalogue; the film of which it is a part; the camera and the day in a photo's EXIF data; its folder.
+in its file's name, or the number in a catalogue; the film of which it is a part; the camera and the day in a photo's EXIF data; its folder; the recording
+of which it and other rows are parts.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ BY_NAME_NUMBER = "catalogue number in the file name"
 BY_PART = "the film or recording of which the file is a part"
 BY_EXIF = "camera and day in the EXIF data"
 BY_FOLDER = "folder"
+BY_RECORDING = "recording, of which several rows are parts"
 ALONE = "each file alone"
 _MIN_FOLDERS = 5  # fewer folders are parts of a collection, not places or days
 _N_THREADS = 8
@@ -34,7 +36,7 @@ def guess(table, root):
     """
     table = table.copy()
     table["group_by"] = table["group_by"].where(table["group_id"] != "", "")
-    steps = (_by_metadata, _by_file_name, _by_part, lambda rest: _by_exif(rest, root), lambda rest: _by_folder(rest, table))
+    steps = (_by_metadata, _by_file_name, _by_part, lambda rest: _by_exif(rest, root), lambda rest: _by_folder(rest, table), _by_recording)
     for step in steps:
         rest = table[table["group_id"] == ""]
         if rest.empty:
@@ -132,3 +134,8 @@ def _by_folder(rest, table):
     if len(folders) < _MIN_FOLDERS:
         return {}
     return {row: (folder, BY_FOLDER) for row, folder in rest["folder_group"].items()}
+
+
+def _by_recording(table):
+    is_part = table["path"].duplicated(keep=False)
+    return {row: (path, BY_RECORDING) for row, path in table.loc[is_part, "path"].items()}

@@ -16,6 +16,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.data import csv_tables, manifest, recording_ids, species_labels
 from birdlib.data.layouts import (
+    annotations,
     birdclef_folder,
     cub,
     films,
@@ -36,6 +37,7 @@ DATA_SETS = {  # the first wins where two have the same folder
     "inaturalist-competition": inaturalist_competition,
     "inaturalist": inaturalist,
     "xeno-canto": xeno_canto,
+    "annotations": annotations,
 }
 GENERAL = {"species-folders": species_folders, "films": films}
 LAYOUTS = DATA_SETS | GENERAL
@@ -78,37 +80,25 @@ def read(folder, layout="", names="scientific", species_level=0, species=""):
     """
     _require(folder, layout, names)
     tree = Tree(folder)
-    if not tree.media and not (layout or _find(tree, DATA_SETS)):
-        raise LayoutError(_why_empty(tree))
-    matches = _find(tree, {layout: LAYOUTS[layout]} if layout else DATA_SETS)
-    if layout in GENERAL:
-        matches = [(layout, "", "asked for by --layout")]
-    elif layout and not matches:
-        raise LayoutError(f"{folder} is not laid out as {layout}, which needs {LAYOUTS[layout].NEEDS}: leave out --layout, or give the folder that has them")
+    matches = _matches(tree, layout)
     owned, rest = _owned(tree, matches)
-    unplaced = list(tree.unplaced)
-    if layout:
-        unplaced += [(path, f"is no part of the layout {layout}") for path in rest]
-    elif rest:
-        name = _general_layout(rest, tree)
-        matches.append((name, "", ""))
-        owned[name, ""] = rest
-
-    found, layouts, notes = [], [], []
+    found, unplaced, layouts, notes = [], list(tree.unplaced), [], []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", csv_tables.TableWarning)
         for name, where, why in matches:
-            given = _options_of(name, species_level, species)
-            try:
-                part, reasons = LAYOUTS[name].read(tree, where, owned[name, where], **given)
-            except csv_tables.TableError as error:
-                raise LayoutError(str(error)) from error
-            if name == "species-folders":
-                labels = species_folders.examples(part)
-                why = f"species are names of folders, such as {labels}" if labels else "no folder names a species"
+            part, reasons = _read(name, tree, where, owned[name, where], layout, species_level, species)
+            layouts.append((name, where or ".", why, len(part)))
+            rest += [path for path, reason in reasons if not reason]
+            found += part
+            unplaced += [(path, reason) for path, reason in reasons if reason]
+        if layout:
+            unplaced += [(path, f"is no part of the layout {layout}") for path in rest]
+        elif rest:
+            name = _general_layout(rest, tree)
+            part, reasons = _read(name, tree, "", rest, layout, species_level, species)
+            layouts.append((name, ".", _why_general(name, part), len(part)))
             found += part
             unplaced += reasons
-            layouts.append((name, where or ".", why or "it has films only", len(part)))
     notes += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, csv_tables.TableWarning))
     table = _labelled(rows.table(found), names, species, notes)
     has_label = (table["species"] != "") | (table["media"] == "film")
@@ -140,6 +130,7 @@ def write(reading, path):
     table = reading.table.copy()
     for name in manifest.PATH_COLUMNS:
         table[name] = [posixpath.normpath(posixpath.join(prefix, media)) if media else "" for media in table[name]]
+    path.parent.mkdir(parents=True, exist_ok=True)  # paths through a folder that is missing lead nowhere
     manifest.check(table, here)
     runtime.write_table(table, path)
     unplaced = unplaced_path(path)
@@ -183,9 +174,22 @@ def _why_empty(tree):
     return f"{tree.root} has no sounds, photos or films{others}: give the folder of the recordings"
 
 
-def _find(tree, layouts):
-    """[(layout, folder, why)] of the layouts that are found."""
-    return [(name, folder, why) for name, module in layouts.items() for folder, why in sorted(module.find(tree).items())]
+def _matches(tree, layout):
+    """[(layout, folder, why)] of the data sets that are found, or of the layout that is asked for."""
+    if layout in GENERAL and tree.media:
+        return [(layout, "", "asked for by --layout")]
+    found = []
+    for name, module in DATA_SETS.items():
+        if layout not in ("", name):
+            continue
+        places = module.find(tree, is_asked=True) if name == layout == "annotations" else module.find(tree)
+        found += [(name, folder, why) for folder, why in sorted(places.items())]
+    if layout in DATA_SETS and not found:
+        needs = f"is not laid out as {layout}, which needs {LAYOUTS[layout].NEEDS}"
+        raise LayoutError(f"{tree.root} {needs}: leave out --layout, or give the folder that has them")
+    if not (found or tree.media):
+        raise LayoutError(_why_empty(tree))
+    return found
 
 
 def _owned(tree, matches):
@@ -212,10 +216,22 @@ def _general_layout(files, tree):
     return "films" if is_films and not species_folders.has_candidates(files) else "species-folders"
 
 
-def _options_of(name, species_level, species):
-    if name == "species-folders":
-        return {"level": species_level, "species": species}
-    return {"species": species} if name == "films" else {}
+def _why_general(name, found):
+    if name == "films":
+        return "it has films only"
+    labels = species_folders.examples(found)
+    return f"species are names of folders, such as {labels}" if labels else "no folder names a species"
+
+
+def _read(name, tree, folder, files, layout, species_level, species):
+    """(rows, unplaced) of one layout."""
+    options = {
+        "species-folders": {"level": species_level, "species": species}, "films": {"species": species}, "annotations": {"is_asked": layout == name},
+    }.get(name, {})  # fmt: skip
+    try:
+        return LAYOUTS[name].read(tree, folder, sorted(files), **options)
+    except csv_tables.TableError as error:
+        raise LayoutError(str(error)) from error
 
 
 def _labelled(table, names, species, notes):

@@ -36,8 +36,8 @@ def has_candidates(paths):
 def read(tree, folder, files, level=0, species=""):
     """Rows of files below species folders.
 
-    The species is the folder at the level where most names are scientific ones, else where names recur below several folders, else the first one.
-    Words such as ``train``, ``photos`` or ``2025-04-14`` are no species.
+    The species is the folder at the level where most names are scientific ones, else where names recur below several folders, else the first one
+    that differs. Words such as ``train``, ``photos`` or ``2025-04-14`` are no species.
 
     Args:
         level: number of the folder below the root that names the species, from 1; 0: guess.
@@ -45,6 +45,7 @@ def read(tree, folder, files, level=0, species=""):
     """
     candidates = {path: _at_level(path, level) if level else _candidates(path, folder) for path in files}
     index = 0 if level else _species_index(candidates.values())
+    shared = _n_shared([parts for parts in candidates.values() if parts])
     found, unplaced = [], []
     for path in files:
         parts = candidates[path]
@@ -57,13 +58,13 @@ def read(tree, folder, files, level=0, species=""):
         else:
             scientific, common, label = species_of_folder(name) if name else ("", "", species)
             row = {"path": path, "media": kind, "species": label, "scientific_name": scientific, "common_name": common}
-            found.append({**row, "folder_group": context(path, name)})
+            found.append({**row, "folder_group": context(path, {name, *parts[: min(shared, index)]})})
     return found, unplaced
 
 
-def context(path, species=""):
-    """The folders of a path that name neither its species nor a medium, camera or split: a site, a day, a bird; joined by ``/``."""
-    return "/".join(part for part in path.split("/")[:-1] if part != species and (not _is_generic(part) or _is_dated(part)))
+def context(path, without=()):
+    """The folders of a path that name neither a medium, camera or split, nor are among ``without``: a site, a day, a bird; joined by ``/``."""
+    return "/".join(part for part in path.split("/")[:-1] if part not in without and (not _is_generic(part) or _is_dated(part)))
 
 
 def examples(found):
@@ -110,18 +111,27 @@ def _folded(name):
 
 def _species_index(candidates):
     """The index of the species among the candidates of each path."""
-    counts = Counter(map(tuple, candidates))
+    counts = Counter(tuple(parts) for parts in candidates if parts)
     depth = max((len(parts) for parts in counts), default=0)
     for index in range(depth):
         reaching = [(parts[index], n) for parts, n in counts.items() if len(parts) > index]
         n_binomial = sum(n for name, n in reaching if _BINOMIAL.match(name))
         if 2 * n_binomial > sum(counts.values()):
             return index
-    for index in range(depth - 1, 0, -1):
+    first = _n_shared(counts)
+    for index in range(depth - 1, first, -1):
         parents = defaultdict(set)
         for parts in counts:
             if len(parts) > index:
                 parents[parts[index]].add(parts[:index])
         if 2 * sum(len(above) > 1 for above in parents.values()) > len(parents):
             return index
-    return 0
+    return first
+
+
+def _n_shared(paths):
+    """How many folders all paths have in common, so that each has at least one more."""
+    n = 0
+    while paths and all(len(parts) > n + 1 for parts in paths) and len({parts[n] for parts in paths}) == 1:
+        n += 1
+    return n

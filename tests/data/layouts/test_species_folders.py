@@ -55,10 +55,17 @@ def test_names_below_several_folders_are_the_species(tmp_path):
 
 
 def test_folders_of_individuals_below_a_species_are_no_species(tmp_path):
-    touch(tmp_path, *(f"song_sparrow/{bird}/{n}.wav" for bird in ("azrm", "bagm", "cyom", "boom", "ggrm") for n in (1, 2)))
+    touch(tmp_path, "great_tit/B32/1.wav", *(f"song_sparrow/{bird}/{n}.wav" for bird in ("azrm", "bagm", "cyom", "boom", "ggrm") for n in (1, 2)))
     rows = by_path(registry.read(tmp_path))
-    assert {row["species"] for row in rows.values()} == {"song sparrow"}
+    assert {row["species"] for row in rows.values()} == {"song sparrow", "great tit"}
     assert rows["song_sparrow/azrm/1.wav"]["group_id"] == rows["song_sparrow/azrm/2.wav"]["group_id"] == "azrm"
+
+
+def test_a_folder_around_all_species_is_none(tmp_path):
+    """As an archive unpacks; it is no place either."""
+    touch(tmp_path, "kaggle birds/train/robin/20250414_061000.wav", "kaggle birds/test/wren/20250414_061000.wav")
+    rows = by_path(registry.read(tmp_path))
+    assert {row["species"] for row in rows.values()} == {"robin", "wren"} and {row["group_id"] for row in rows.values()} == {"2025-04-14"}
 
 
 def test_the_level_can_be_given(tmp_path):
