@@ -1,5 +1,7 @@
 """The command ``export``: what stages or an analysis wrote, in the formats of other programs."""
 
+import sys
+import warnings
 from pathlib import Path
 
 from birdlib import runtime
@@ -38,6 +40,20 @@ def _export(options):
     names = runtime.names(options.to)
     formats.require_known(names)
     given = _of_analysis(options) if options.analysis else _of_stages(options, names)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", runtime.FileWarning)
+        n_kept = _write(given, names, options)
+    for note in dict.fromkeys(str(note.message) for note in notes if issubclass(note.category, runtime.FileWarning)):
+        print(f"note: {note}", file=sys.stderr)
+    if n_kept:
+        print(f"\n{_files(n_kept)} existed and {'was' if n_kept == 1 else 'were'} kept: give --overwrite to replace them, or another --output")
+    return 0
+
+
+def _write(given, names, options):
+    """Write the tables; returns how many files existed and were kept."""
+    from birdlib.data import formats
+
     n_kept = 0
     for what, (tables, folder) in given.items():
         if "detections" in tables:
@@ -49,9 +65,7 @@ def _export(options):
             n_kept += len(result.kept)
             kept = f", {len(result.kept)} kept" if result.kept else ""
             print(f"{what} as {name}: {formats.summary(name, tables)}, {_files(len(result.written))} written{kept}: {folder / name}")
-    if n_kept:
-        print(f"\n{_files(n_kept)} existed and {'was' if n_kept == 1 else 'were'} kept: give --overwrite to replace them, or another --output")
-    return 0
+    return n_kept
 
 
 def _of_stages(options, names):
@@ -61,15 +75,17 @@ def _of_stages(options, names):
 
     folder = Path(options.output or Path(options.outputs) / "export")
     asked = runtime.names(options.what)
+    for source in asked:
+        stage_tables.require_known(source)
     sources = asked or [source for source in stage_tables.SOURCES if stage_tables.is_finished(options.outputs, source)]
     fitting = {source: [name for name in names if formats.can_hold(name, {stage_tables.holds(source): ()})] for source in stage_tables.SOURCES}
     for name in names:
         wanted = [source for source, fits in fitting.items() if name in fits]
         if not set(wanted) & set(sources):
             if asked:
-                raise runtime.ParameterError(f"--to {name} holds {' and '.join(wanted)}, not {', '.join(asked)}: name one of {formats.listing(formats.NAMES)}")
+                raise runtime.ParameterError(f"--to {name} holds {' or '.join(wanted)}, and --what names {', '.join(asked)}: use {formats.listing(formats.NAMES)}")
             stage_tables.read(options.outputs, wanted[0])  # which says what to run
-    return {source: (stage_tables.read(options.outputs, source), folder / source) for source in sources if source not in fitting or fitting[source]}
+    return {source: (stage_tables.read(options.outputs, source), folder / source) for source in sources if fitting[source]}
 
 
 def _of_analysis(options):

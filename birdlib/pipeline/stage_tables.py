@@ -27,9 +27,14 @@ def read(outputs_dir, source):
         stages.MissingStageError: if the stage is not finished.
         runtime.ParameterError: for another source.
     """
+    require_known(source)
+    return SOURCES[source][1](Path(outputs_dir))
+
+
+def require_known(source):
+    """Raise ParameterError if there is no such source."""
     if source not in SOURCES:
         raise runtime.ParameterError(f"unknown source {source!r}: use {', '.join(SOURCES)}")
-    return SOURCES[source][1](Path(outputs_dir))
 
 
 def holds(source):

@@ -45,7 +45,7 @@ def complete(table, holds):
         if name not in table:
             table[name] = pd.Series(default, index=table.index, dtype="object" if default == "" else None)
         elif default == "":
-            table[name] = table[name].astype(object).where(table[name].notna(), "").map(str)
+            table[name] = table[name].astype(object).where(table[name].notna(), "").map(str).astype(object)
         else:
             table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
             if isinstance(default, int):
