@@ -132,7 +132,7 @@ def bars(names, series, *, label, height=None, stacked_colours=None):
     return drawn
 
 
-def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row × @column: <b>@text</b>", colour=ACCENT, format_value="{:.0f}".format):
+def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row × @column: <b>@text</b>", colour=ACCENT, format_value="{:.0f}".format, with_text=True, diagonal_colour=None):
     """A matrix as squares, darker where the value is larger; the first row at the top.
 
     Args:
@@ -140,6 +140,8 @@ def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row ×
         rows, columns: unique texts.
         tooltip: HTML with ``@row``, ``@column`` and ``@text``.
         format_value: function from a number to the text of the tooltip and the square.
+        diagonal_colour: of the squares on the diagonal; None: ``colour``.
+        with_text: write it into the squares where there are few rows.
     """
     rows, columns = [str(name) for name in rows], [str(name) for name in columns]
     at_row, at_column = np.nonzero(matrix)
@@ -148,6 +150,7 @@ def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row ×
     data = {
         "row": [rows[i] for i in at_row], "column": [columns[i] for i in at_column], "strength": strength,
         "text": [format_value(value) for value in values],
+        "colour": [diagonal_colour or colour if rows[i] == columns[j] else colour for i, j in zip(at_row, at_column, strict=True)],
     }  # fmt: skip
     height = int(min(max(130 + 30 * len(rows), 240), 720))
     drawn = new_figure(
@@ -155,8 +158,8 @@ def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row ×
         x_axis_label=column_label, y_axis_label=row_label, x_axis_location="below",
     )  # fmt: skip
     drawn.hover.tooltips = tooltip
-    drawn.rect("column", "row", 0.94, 0.94, source=data, fill_color=colour, fill_alpha="strength", line_color=None)
-    if len(rows) <= 16:
+    drawn.rect("column", "row", 0.94, 0.94, source=data, fill_color="colour", fill_alpha="strength", line_color=None)
+    if with_text and len(rows) <= 16:
         for is_strong in (True, False):
             chosen = strength > 0.6 if is_strong else strength <= 0.6
             texts = {name: [text for text, keep in zip(data[name], chosen, strict=True) if keep] for name in ("row", "column", "text")}

@@ -68,13 +68,19 @@ def section(section_id, title, make, *arguments, badge=""):
     Returns:
         a ``Section``; its body is empty where ``make`` has nothing to show, and ``render`` leaves it out.
     """
+    return Section(section_id, title, part(title, make, *arguments), badge)
+
+
+def part(title, make, *arguments):
+    """The HTML that ``make(*arguments)`` returns, or a remark with the reason where it fails; ``title`` is named on stderr."""
     try:
-        body = make(*arguments)
-    except Exception as error:  # files of another version, or damaged ones: whatever is wrong, the other sections are worth showing
-        print(f"report: the section {title!r} cannot be made: {type(error).__name__}: {error}", file=sys.stderr)
-        reason = str(error) if isinstance(error, runtime.BirdlibError) else f"{type(error).__name__}: {error}"
-        body = note(f"This part cannot be shown: {reason}. Its files are damaged or were written by another version of birdlib: run the stage again.", "warning")
-    return Section(section_id, title, body or markup(""), badge)
+        return make(*arguments) or markup("")
+    except Exception as error:  # files of another version, or damaged ones: whatever is wrong, the other parts are worth showing
+        print(f"report: {title} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)
+        if isinstance(error, runtime.BirdlibError):
+            return note(f"{title} cannot be shown: {error}.", "warning")
+        reason = f"{type(error).__name__}: {error}"
+        return note(f"{title} cannot be shown: its files are damaged or of another version of birdlib ({reason}). Run the stage again.", "warning")
 
 
 def markup(text):
@@ -138,13 +144,18 @@ def cards(items):
     """Key figures side by side.
 
     Args:
-        items: (figure, what it is, a remark or "") of each.
+        items: (figure, what it is, a remark or "") of each; an interval in brackets behind a figure is written smaller.
     """
     shown = [
-        element("li", element("b", value), element("span", label), element("small", remark) if remark else None)
+        element("li", element("b", *_figure(value)), element("span", label), element("small", remark) if remark else None)
         for value, label, remark in items
     ]
     return element("ul", *shown, class_="cards") if shown else markup("")
+
+
+def _figure(value):
+    figure, bracket, interval_text = str(value).partition(" [")
+    return (figure, " ", element("i", f"[{interval_text}")) if bracket else (figure,)
 
 
 def details(summary, *parts, is_open=False):

@@ -1,30 +1,39 @@
-"""The report: the overview figure, headline results of every finished stage, then the executed notebooks without their code."""
+"""The report of a run: one HTML file with the answer, the overview, and a tab for each part of the story, which opens offline from a mail."""
 
-import base64
-import contextlib
-import html
-import re
+import time
 from pathlib import Path
 
-import pandas as pd
+import birdlib
+from birdlib import runtime
+from birdlib.reports import numbers, overview, page, players, run_files
+from birdlib.reports.sections import (
+    answer,
+    data,
+    embedding,
+    individuals,
+    method,
+    sound,
+    soundscapes,
+    species,
+    submission,
+)
 
-from birdlib import runtime, stages
-from birdlib.metrics import bootstrap
-from birdlib.reports import overview
-
-_CSS = """<style>
-body { max-width: 1100px; margin: 0 auto !important; padding: 0 16px; }
-.jp-Cell { padding: 2px 0 !important; }
-</style>"""
-_BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)")  # a picture from the network that links to where notebooks are run
-_NEIGHBOUR = re.compile(r"\]\((\d\d_\w+\.ipynb)")  # a link to another notebook, which lies a folder further down
-_SKIPPED_SHOWN = 50  # files; the tables of the stages hold all
+_SECTIONS = (  # id, title, stages of which one has to be finished, function
+    ("data", "Data", ("01_split",), data.body),
+    ("sound", "Sound", ("02_clean",), sound.body),
+    ("species", "Species", ("07_classify",), species.body),
+    ("photos-and-sound", "Photos + sound", ("04_triplet", "05_match"), embedding.body),
+    ("soundscapes", "Soundscapes", ("08_submit", "06_pseudolabel"), soundscapes.body),
+    ("individuals", "Individuals", ("09_count",), individuals.body),
+    ("submission", "Submission", ("08_submit",), submission.body),
+    ("method", "Method", (), method.body),
+)
 
 
 def write(outputs, left_out=None):
-    """Write ``report.html`` into the outputs folder from the receipts and the executed notebooks.
+    """Write ``report.html`` into the outputs folder from the receipts and files of the stages.
 
-    It is one file that needs no network: nbconvert's scripts (mathematics, diagrams), which would be fetched, are removed.
+    Stages that have not run, were left out or are of another version are said to be so in their sections; the others are shown.
 
     Args:
         outputs: folder of the stages.
@@ -33,82 +42,35 @@ def write(outputs, left_out=None):
     Returns:
         Path of the report.
     """
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    cells = [nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": _CSS + _summary(outputs, left_out or {})})]
-    for path in sorted((Path(outputs) / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            cells += _story(nbformat.read(path, as_version=4))
-    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
-    whole = nbformat.v4.new_notebook(cells=cells, nbformat_minor=4)
-    page, _ = exporter.from_notebook_node(whole, resources={"metadata": {"name": "birdlib report"}})
-    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
-    target = Path(outputs) / "report.html"
-    with runtime.replacing(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return target
+    run = run_files.Run(outputs, left_out)
+    lead = page.join(page.part("The answer", answer.sentences, run), page.part("The key figures", answer.cards, run), page.part("The overview", _picture, run))
+    sections = [_section(run, *row) for row in _SECTIONS]
+    title, subtitle = _title(run), _subtitle(run)
+    text = page.render(
+        title, sections, subtitle=subtitle, lead=lead, styles=("report.css", players.STYLE), scripts=(players.SCRIPT,),
+        footer="One file, complete without a network. Intervals hold 90 % of bootstrap resamples unless it is said otherwise.",
+    )  # fmt: skip
+    return page.write(Path(outputs) / "report.html", text)
 
 
-def skipped(outputs):
-    """All skipped tables of the finished stages in one: ``path``, ``stage``, ``reason``."""
-    tables = [pd.read_parquet(path) for path in sorted(Path(outputs).glob("[0-9][0-9]_*/skipped.parquet"))]
-    return pd.concat(tables, ignore_index=True) if tables else stages.skipped_table([], "")
+def _section(run, section_id, title, names, make):
+    if names and not any(run.is_finished(name) for name in names):
+        text = page.join(*(page.note(run.why_missing(name)) for name in names))
+        return page.Section(section_id, title, page.join(text, page.paragraph("The other parts of this page are complete without it.")))
+    return page.section(section_id, title, make, run)
 
 
-def _summary(outputs, stages_left_out):
-    rows = []
-    for name in stages.READS:
-        if name in stages_left_out:
-            rows.append(f"<tr><td><b>{name}</b></td><td>left out: {_one_line(stages_left_out[name])}</td><td></td></tr>")
-        with contextlib.suppress(stages.MissingStageError):
-            receipt = stages.receipt(outputs, name)
-            results = "<br>".join(
-                f"{_one_line(k.replace('_', ' '))}: {_show(v)}" for k, v in receipt["results"].items()
-            )
-            rows.append(f"<tr><td><b>{name}</b></td><td>{results}</td><td>{receipt['seconds']:.0f} s</td></tr>")
-    table = "<table><tr><th>stage</th><th>headline results</th><th>time</th></tr>" + "".join(rows) + "</table>"
-    left_out = skipped(outputs)
-    text = f"**{len(left_out)} files were skipped.**"
-    if len(left_out):
-        if len(left_out) > _SKIPPED_SHOWN:
-            text += f" The first {_SKIPPED_SHOWN}; all are in `skipped.parquet` of their stages."
-        with pd.option_context("display.max_colwidth", None):
-            shown = left_out.head(_SKIPPED_SHOWN).replace(r"\s+", " ", regex=True)  # an empty line would end the table
-            text += "\n\n" + shown.to_html(index=False)
-    return f"\n\n# birdlib report\n\n{_picture(overview.write(outputs))}{table}\n\n{text}\n"
-
-
-def _picture(path):
+def _picture(run):
+    path = overview.write(run.outputs)
     if path is None:
-        return ""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="species in a soundscape, photos and sounds in one space, individuals in a film" src="data:image/jpeg;base64,{data}">\n\n'
+        return None
+    shown = page.picture(path, "Three pictures: species over the spectrogram of a soundscape, photos and sounds in one embedding space, a frame of an annotated film")
+    return page.figure(shown, "The run at a glance. Each part has its own tab below, with sound and figures.", class_="overview")
 
 
-def _show(value):
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
-        return bootstrap.interval_text(value)
-    return _one_line(value)
+def _title(run):
+    return "birdlib report" if run.root is None else f"birdlib report: {runtime.printable(run.root.name)}"
 
 
-def _one_line(value):
-    """Text for the table of stages, which an empty line would end."""
-    return html.escape(" ".join(str(value).split()))
-
-
-def _story(notebook):
-    """The cells people look at: text, and code cells that printed or drew something (their code is left out)."""
-    kept = []
-    for cell in notebook.cells:
-        cell.pop("id", None)  # the same in several notebooks
-        if cell.cell_type == "markdown":
-            cell.source = _NEIGHBOUR.sub(r"](notebooks/\1", _BADGE.sub("", cell.source))
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-            if not cell.outputs:
-                continue
-        kept.append(cell)
-    return kept
+def _subtitle(run):
+    return f"{time.strftime('%d %B %Y, %H:%M')}, birdlib {birdlib.__version__}, {numbers.counted(len(run.receipts), 'stage')} finished"

@@ -9,6 +9,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.reports import numbers, page
 
+_SHORT = 22  # letters of a cell that is not broken
 MAX_ROWS = 2000  # in a page; a longer table is named by its file
 
 
@@ -116,11 +117,12 @@ def _cells(values, column):
 
 
 def _text(value, column):
-    return page.element("td", page.element("bdi", printable(value)))
+    text = printable(value)
+    return page.element("td", page.element("bdi", text), class_="short" if len(text) <= _SHORT else None)
 
 
 def _markup(value, column):
-    return page.element("td", value)
+    return page.element("td", page.markup(value))  # pandas takes the class away from a column of Markup
 
 
 def _yes(value, column):

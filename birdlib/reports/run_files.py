@@ -1,0 +1,102 @@
+"""What a run left in its outputs folder, as the sections of its report read it: receipts, tables, and the recordings where they still are."""
+
+import functools
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import runtime, stages
+from birdlib.data import taxonomy
+
+_TEXT = ("species", "label", "recording_id", "soundscape", "row_id")  # columns of labels and names, which may look like numbers
+
+
+class Run:
+    """The outputs folder of a run; ``left_out`` is {stage: why it did not run}."""
+
+    def __init__(self, outputs, left_out=None):
+        self.outputs = Path(outputs)
+        self.left_out = dict(left_out or {})
+        self.receipts = {}
+        for name in stages.READS:
+            try:
+                self.receipts[name] = stages.receipt(outputs, name)
+            except stages.MissingStageError as error:
+                self.left_out.setdefault(name, "" if "not finished" in str(error) else "its receipt is damaged")
+
+    def is_finished(self, *names):
+        """Whether the stages have receipts."""
+        return all(name in self.receipts for name in names)
+
+    def results(self, name):
+        """Headline results of a stage; empty where it is not finished."""
+        return self.receipts.get(name, {}).get("results", {})
+
+    def why_missing(self, name):
+        """A sentence about a stage that has no receipt."""
+        reason = self.left_out.get(name, "")
+        return f"Stage {name} was left out: {reason.rstrip('.')}." if reason else f"Stage {name} has not run yet."
+
+    def read(self, name, file_name):
+        """A table, array or JSON value of a finished stage.
+
+        Raises:
+            MissingStageError: if the stage is not finished, or the file is missing because another version of birdlib wrote the stage.
+        """
+        path = self.outputs / name / file_name
+        if path.suffix == ".csv" and path.is_file():  # labels that look like numbers are labels
+            header = pd.read_csv(path, nrows=0).columns
+            return pd.read_csv(path, dtype={column: str for column in _TEXT if column in header}, keep_default_na=True)
+        return stages.read(self.outputs, name, file_name)
+
+    def read_or_none(self, name, file_name):
+        """As ``read``; None where the file is missing."""
+        try:
+            return self.read(name, file_name)
+        except stages.MissingStageError:
+            return None
+
+    @functools.cached_property
+    def root(self):
+        """Folder of the recordings, or None where it is no longer there."""
+        try:
+            return stages.recordings_root(self.outputs)
+        except (stages.MissingStageError, KeyError):
+            return None
+
+    @functools.cached_property
+    def splits(self):
+        """The recordings of stage 01 with their splits; text columns are text."""
+        return self.read("01_split", "splits.parquet")
+
+    @functools.cached_property
+    def names(self):
+        """DataFrame indexed by label: ``scientific_name, common_name``, the label itself where they are unknown."""
+        labels = sorted(set(self.splits["species"].astype(str)) - {""})
+        try:
+            table = taxonomy.names(labels, self.root or "")
+        except runtime.BirdlibError:  # the tables of the recordings have changed since
+            table = taxonomy.names(labels)
+        return table.set_index("label")
+
+    def name(self, label):
+        """The common name of a label, or the label."""
+        label = str(label)
+        try:
+            return self.names["common_name"].get(label, label)
+        except stages.MissingStageError:
+            return label
+
+    def unique_names(self, labels):
+        """Names of labels, in their order; where two labels have one name, the label is written behind it."""
+        found = [self.name(label) for label in labels]
+        return [f"{name} ({label})" if found.count(name) > 1 else name for name, label in zip(found, labels, strict=True)]
+
+    def recording(self, path):
+        """Path of a recording, photo or film of the manifest, or None where it is no longer there."""
+        found = self.root / path if self.root is not None and path else None
+        return found if found is not None and found.is_file() else None
+
+    def notebook_link(self, name):
+        """Address of the executed notebook relative to the report, or None."""
+        return f"notebooks/{name}.ipynb" if (self.outputs / "notebooks" / f"{name}.ipynb").is_file() else None
