@@ -1,6 +1,7 @@
 """Stage 09 as a user runs it, on films of which most are odd. Slow: a minute or two."""
 
 import itertools
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from birdlib import __main__, stages
+from birdlib.analysis import films as films_of_analysis
 from birdlib.data.synthetic import films, sample
 from birdlib.video import io as video_io
 
@@ -62,6 +64,11 @@ def test_unusual_films_are_counted_and_unreadable_ones_are_reported(tmp_path):
     assert counts.loc["mute", "n"] == counts.loc["hush", "n"]  # silence is no sound
     for path in (tmp_path / "out" / "09_count" / "annotated").iterdir():
         assert len(list(video_io.frames(path))) > 0
+    table, _, unread, _ = films_of_analysis.count([tmp_path / "films" / name for name in names], tmp_path / "analysis", tmp_path / "out")
+    analysed = table.assign(film=[Path(path).stem for path in table["path"]]).set_index("film")
+    assert set(analysed.index) == set(counts.index) - {"cut", "page", "zero", "still"} and len(unread) == 3 + ("still.png" in names)
+    for column in ("n", "at_once"):
+        assert analysed[column].to_dict() == counts.loc[analysed.index, column].to_dict()
     receipt = stages.receipt(tmp_path / "out", "09_count")["results"]
     assert receipt["films"] == len(names) and receipt["skipped"] == 3
 
