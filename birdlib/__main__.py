@@ -5,9 +5,10 @@ import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import chain, export, gallery, kaggle, machine, manifest, parsing, similarity
+from birdlib.commands import analyse, chain, export, gallery, kaggle, machine, manifest, parsing, similarity
 
 _GROUPS = {  # what people want: modules, each with the commands for it
+    "answers for your recordings": (analyse,),
     "train on your own recordings": (manifest, chain),
     "explore what was learnt": (similarity, gallery, export),
     "submit to Kaggle": (kaggle,),

@@ -18,7 +18,7 @@ _N_QUIETEST = 10
 FRAME = 1024
 _N_FFT, _HOP = 1024, 256  # of noisereduce; all blocks start on this grid, so that they equal the whole
 _BLOCK = {"stationary": 2**17, "nonstationary": 2**20}  # samples
-_CONTEXT = {"stationary": 2**12, "nonstationary": 2**19}  # mask smoothing; 8 time constants at 32 kHz
+CONTEXT = {"stationary": 2**12, "nonstationary": 2**19}  # samples around a block: mask smoothing; 8 time constants at 32 kHz
 
 
 class Measures:
@@ -149,7 +149,7 @@ def denoise_blocks(blocks, sample_rate_hz, method, noise):
     rules = {"sr": sample_rate_hz, "stationary": is_stationary, "n_fft": _N_FFT, "hop_length": _HOP}
     if is_stationary:
         rules["y_noise"] = np.resize(noise, max(len(noise), 4 * _N_FFT))  # fails if shorter than one transform
-    for around, n_before, n in _with_context(blocks, _BLOCK[method], _CONTEXT[method]):
+    for around, n_before, n in _with_context(blocks, _BLOCK[method], CONTEXT[method]):
         if around.any():  # the nonstationary gate turns zeros into NaN
             # chunk_size: noisereduce's own chunks miss the grid; padding: without it the last samples are lost
             around = noisereduce.reduce_noise(y=around, chunk_size=None, padding=4 * _N_FFT, **rules)

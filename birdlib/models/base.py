@@ -86,6 +86,10 @@ class BatchedEmbedder(PatchwiseEmbedder):
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, "hop_s": self.hop_s, "recipe": 1})
         self.weights = {self.name: {**source.receipt(), "backend": backend}}
 
+    def predict(self, patches):
+        """(embeddings, scores) of patches (patches, samples): (patches, dim) and (patches, classes) float32."""
+        return self._predict(np.asarray(patches, np.float32))
+
     def _predict_stream(self, blocks):
         patches = streaming.frames(blocks, self.patch_samples, self.hop_samples)
         while batch := list(itertools.islice(patches, self.batch_size)):

@@ -42,15 +42,20 @@ def load(source):
         raise LocationError(f"{source.path}: {len(names)} labels for {occurrence_out['shape'][-1]} classes: fetch both anew")
 
     def expect(latitude, longitude, week=ALL_YEAR):
-        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-            raise LocationError(f"there is no location at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
-        if week != ALL_YEAR and not 1 <= week <= _WEEKS:
-            raise LocationError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is the whole year")
+        require(latitude, longitude, week)
         interpreter.set_tensor(location_in["index"], np.array([[latitude, longitude, week]], np.float32))
         interpreter.invoke()
         return pd.Series(interpreter.get_tensor(occurrence_out["index"])[0], index=names, name="occurrence")
 
     return expect
+
+
+def require(latitude, longitude, week=ALL_YEAR):
+    """Raise LocationError for coordinates or a week out of range."""
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise LocationError(f"there is no location at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
+    if week != ALL_YEAR and not 1 <= week <= _WEEKS:
+        raise LocationError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is the whole year")
 
 
 def week_of(day):

@@ -14,6 +14,7 @@ import numpy as np
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
+from birdlib.audio import noise
 from birdlib.models import base as embedder_base
 from birdlib.models import embedders, litert
 from birdlib.species import classifiers, ensembles, file_embedding
@@ -158,6 +159,8 @@ class _Member:
         classes, preprocessing: as of ``classifiers.load``.
         weights: of its pretrained network, for the receipt.
         certificate: its backend and why, see ``certify``; {} before.
+        context_s: seconds of sound around a span that its scores need, see ``predict_excerpt``.
+        sample_rate_hz: of the waveforms that it takes.
     """
 
     def __init__(self, name, member_id, classes, preprocessing, weights):
@@ -180,6 +183,19 @@ class _Member:
             AudioError: if the file cannot be read; some errors appear only in ``OpenFile.predict``.
         """
         return self._open(path, self.denoise if denoise else "none")
+
+    def predict_excerpt(self, excerpt, spans, denoise=True):
+        """Predict spans of a file of which a part is in memory.
+
+        Args:
+            excerpt: ``file_embedding.Excerpt`` that holds the spans with ``context_s`` on either side, or ends with the file.
+            spans: list of (start_s, end_s) in seconds of the file.
+            denoise: as in ``open``.
+
+        Returns:
+            (spans, classes) float32: as ``open(path).predict(spans)``.
+        """
+        return self._predict_excerpt(excerpt, spans, self.denoise if denoise else "none")
 
     def certify(self, path, spans, n_files):
         """Compare the backends of this member on real sound and keep the fastest whose scores agree; it sets ``certificate``.
@@ -211,6 +227,19 @@ class EmbeddingMember(_Member):
     def _open(self, path, denoise):
         patches = self._file_embedder.embed(path, denoise)
         return OpenFile(patches["duration_s"], lambda spans: _classify(self._model, patches, spans))
+
+    @property
+    def sample_rate_hz(self):
+        return self._file_embedder.embedder.sample_rate_hz
+
+    @property
+    def context_s(self):
+        embedder = self._file_embedder.embedder
+        return _denoising_context_s(self.denoise, embedder.sample_rate_hz) + embedder.patch_s + 3 * embedder.hop_s
+
+    def _predict_excerpt(self, excerpt, spans, denoise):
+        start_s, end_s = min(start_s for start_s, _ in spans), max(end_s for _, end_s in spans)
+        return _classify(self._model, self._file_embedder.embed_excerpt(excerpt, denoise, start_s, end_s), spans)
 
     def _certify(self, path, spans, n_files):
         """The embedder takes nearly all of the time, so its backends are compared, by the scores that follow."""
@@ -252,20 +281,34 @@ class WaveformMember(_Member):
     def _open(self, path, denoise):
         duration_s = audio_io.duration(path)
 
-        def predict(spans):
-            scores = np.empty((len(spans), len(self.classes)), np.float32)
-            for rows, waveforms in self._batches(path, denoise, spans):
-                scores[rows] = self._run(waveforms)
-            return scores
+        return OpenFile(duration_s, lambda spans: self._predict(self._batches(path, denoise, spans), len(spans)))
 
-        return OpenFile(duration_s, predict)
+    def _predict(self, batches, n_spans):
+        scores = np.empty((n_spans, len(self.classes)), np.float32)
+        for rows, waveforms in batches:
+            scores[rows] = self._run(waveforms)
+        return scores
+
+    @property
+    def sample_rate_hz(self):
+        return self.preprocessing["sample_rate_hz"]
+
+    @property
+    def context_s(self):
+        return _denoising_context_s(self.denoise, self.sample_rate_hz) + self.preprocessing["window_s"] / 2 + 1.0
+
+    def _predict_excerpt(self, excerpt, spans, denoise):
+        blocks = [excerpt.read(self.sample_rate_hz, denoise)]
+        return self._predict(self._cut(blocks, spans, excerpt.start_s), len(spans))
 
     def _batches(self, path, denoise, spans):
         """Yields (rows, waveforms (rows, samples)), in little memory."""
-        rate_hz, window_s = self.preprocessing["sample_rate_hz"], self.preprocessing["window_s"]
+        return self._cut(file_embedding.read_blocks(path, self.sample_rate_hz, denoise), spans)
+
+    def _cut(self, blocks, spans, blocks_start_s=0):
+        rate_hz, window_s = self.sample_rate_hz, self.preprocessing["window_s"]
         middles_s = [(start_s + end_s) / 2 for start_s, end_s in spans]
-        starts = np.round(np.maximum(0.0, np.array(middles_s) - window_s / 2) * rate_hz).astype(int)
-        blocks = file_embedding.read_blocks(path, rate_hz, denoise)
+        starts = np.round(np.maximum(0.0, np.array(middles_s) - window_s / 2) * rate_hz).astype(int) - blocks_start_s * rate_hz
         windows = file_embedding.cut(blocks, starts, self._model.input_shape[1])
         while batch := list(itertools.islice(windows, litert.BATCH)):
             rows, waveforms = zip(*batch, strict=True)
@@ -288,6 +331,10 @@ class WaveformMember(_Member):
         if certificate["chosen"] == "litert":
             self._run = converted
         return certificate
+
+
+def _denoising_context_s(denoise, rate_hz):
+    return 0.0 if denoise == "none" else noise.CONTEXT[denoise] / rate_hz + 1.0
 
 
 def _classify(model, patches, spans):

@@ -1,0 +1,112 @@
+"""The folder of an analysis: its tables, its settings, and that nothing in it is lost by another one."""
+
+import datetime
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.analysis import inputs
+
+TABLES = ("detections.csv", "files.csv", "species.csv", "counts.csv", "skipped.csv", "tracks.parquet")
+_RUN = ".run.json"  # settings and files of the analysis that is running, or finished
+
+
+class OutputError(runtime.BirdlibError):
+    """A folder that holds something else, which is kept."""
+
+
+class Tables(NamedTuple):
+    """The tables of an analysis, see ``detections``."""
+
+    detections: pd.DataFrame
+    files: pd.DataFrame
+    species: pd.DataFrame
+    counts: pd.DataFrame
+    tracks: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def require_free(folder, settings, paths, overwrite=False):
+    """Refuse a folder with an analysis of other settings, or of files that are not analysed now; more files are welcome.
+
+    Args:
+        folder: need not exist.
+        settings: ``engine.Settings``.
+        paths: of the files.
+        overwrite: whether what is there may be replaced.
+
+    Raises:
+        OutputError: it says what differs.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: choose another --output")
+    if overwrite or not folder.is_dir():
+        return
+    remedy = "choose another --output, or replace it by --overwrite"
+    if not (folder / _RUN).is_file():
+        there = [name for name in (*TABLES, inputs.MARKER, "report.html") if (folder / name).exists()]
+        if there:
+            raise OutputError(f"{folder} holds {', '.join(there)} of something else: {remedy}")
+        return
+    try:
+        before = runtime.read_json(folder / _RUN)
+        old, old_paths = before["settings"], before["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder / _RUN} is damaged: {remedy}") from error
+    new = _recorded(settings)
+    if changed := [f"{name} {_text(old.get(name))} (now {_text(new.get(name))})" for name in new if old.get(name) != new.get(name)]:
+        raise OutputError(f"{folder} holds an analysis with {', '.join(changed)}: {remedy}")
+    now = {runtime.printable(path) for path in paths}
+    if lost := [path for path in old_paths if path not in now]:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise OutputError(f"{folder} holds the analysis of {lost[0]}{more}, which {'are' if more else 'is'} not among these files: {remedy}")
+
+
+def begin(folder, settings, paths):
+    """Record what is analysed, and remove what a former analysis of other settings wrote."""
+    record = {"settings": _recorded(settings), "files": [runtime.printable(path) for path in paths]}
+    old = runtime.read_json(folder / _RUN) if (folder / _RUN).is_file() else {}
+    if old.get("settings") != record["settings"]:
+        for name in (*TABLES, inputs.MARKER, "report.html"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "annotated", ignore_errors=True)
+    runtime.write_json(record, folder / _RUN)
+
+
+def write(folder, settings, tables, note=""):
+    """Write the tables, and ``analysis.json`` last of all."""
+    for name in TABLES:
+        table = getattr(tables, Path(name).stem)
+        if name.startswith(("counts", "tracks")) and not len(table):
+            (folder / name).unlink(missing_ok=True)
+        else:
+            runtime.write_table(table, folder / name)
+    model = settings.model
+    licences = dict.fromkeys(model.licences.values())
+    about = {
+        "model": {"name": model.name, "folder": model.folder, "key": model.key[:16], "licences": model.licences, "n_species": len(model.labels)},
+        "licence": "; ".join(licences),
+        "settings": {**settings.as_dict(), "window_s": model.window_s},
+        "counts": note,
+        "working_folder": str(Path.cwd()),
+        "finished_at": datetime.datetime.now().isoformat(timespec="seconds"),
+        "seconds": round(float(tables.files["seconds"].sum()), 1),  # of computing, in all processes
+        "versions": runtime.versions(),
+    }
+    runtime.write_json(about, folder / inputs.MARKER)
+
+
+def _recorded(settings):
+    """What must be the same for two analyses to be one."""
+    import birdlib
+
+    model = settings.model
+    return {"model": f"{model.name}{' in ' + model.folder if model.folder else ''}", "version of the model": model.key[:16], **settings.as_dict(), "birdlib": birdlib.__version__}
+
+
+def _text(value):
+    return "none" if value is None else str(value)
