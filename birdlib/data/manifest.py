@@ -187,7 +187,8 @@ def first_media(table):
 
 def _with_one_spelling(table, known_labels):
     known = {*known_labels, *table["species"].map(species_labels.clean)} - {""}
-    secondary = [species_labels.split(cell, known) for cell in table["secondary_species"]]
+    labels_of = {cell: species_labels.split(cell, known) for cell in table["secondary_species"].unique()}
+    secondary = [labels_of[cell] for cell in table["secondary_species"]]
     spelling = species_labels.merge_lookalikes(table["species"], [label for row in secondary for label in row], known_labels)
     joined = [";".join(dict.fromkeys(spelling[label] for label in row)) for row in secondary]
     table = table.assign(species=table["species"].map(spelling), secondary_species=joined)

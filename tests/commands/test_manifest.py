@@ -30,7 +30,7 @@ def test_a_manifest_beside_the_recordings(here, capsys):
     assert "species-folders in .: species are names of folders, such as 'robin'" in printed
     assert lines["rows"] == "4" and lines["sounds, photos, films"] == "2, 1, 1" and lines["species"] == "2"
     assert lines["rows per species"] == "1 to 2, median 1.5" and lines["without species"] == "1 films, to be counted" and lines["groups"] == "4"
-    assert "50%" in printed and "by recorder and day in the file name" in printed and "each file alone" in printed
+    assert "50%" in printed and "by recorder or folder, and day in the file name" in printed and "each file alone" in printed
     assert "manifest.unplaced.csv" in lines["unplaced"]
     assert printed.rstrip().endswith("python -m birdlib run --manifest manifest.csv --outputs my_outputs")
 

@@ -4,18 +4,13 @@ Detections of a program, such as BirdNET-Analyzer's, are no annotations; they ar
 """
 
 import posixpath
-from pathlib import Path
 
-import pandas as pd
-
-from birdlib import runtime
 from birdlib.data import formats
-from birdlib.data.formats import annotations, finding, reading, tables
+from birdlib.data.formats import annotations
 
 NEEDS = "sounds or films, and tables of labels with times: Raven, Audacity, Kaleidoscope, BirdCLEF's labels of soundscapes, or detections"
 MEDIA = ("sound", "film")
 _OF_PROGRAMS = ("birdnet", "jsonl", "csv")  # formats that programs write
-_POINT_S = 5.0  # length of the part around a label that is a point in time
 
 
 def find(tree, is_asked=False):
@@ -43,24 +38,9 @@ def read(tree, folder, files, is_asked=False):
 
 
 def read_tables(tree, paths):
-    """(rows, unplaced) of tables of labels with times; see ``birdlib.data.formats.annotations.rows``."""
-    below, parts, unplaced = finding.Media(tree.root), [], []
-    for path in runtime.progress(paths, desc="annotations") if len(paths) > 1 else paths:
-        finder = finding.Finder(tree.root / path, below)
-        try:
-            name = formats.guess(tree.root / path)
-            item = formats.FORMATS[name]
-            table = tables.complete(item.read(Path(tree.root, path), reading.read_text(tree.root / path), finder), item.holds)
-        except reading.FormatError as error:
-            unplaced.append((path, error.reason))
-            continue
-        unplaced += [(recording, f"named in {path}, but {reason}") for recording, reason in finder.faults.items()]
-        parts.append(table[~table["path"].isin(finder.faults)].assign(source=f"{item.description}, {posixpath.basename(path)}"))
-    if not parts:
-        return [], unplaced
-    table, n_unlabelled = annotations.rows(pd.concat(parts, ignore_index=True), tree.root, _POINT_S)
-    if n_unlabelled:
-        unplaced.append((paths[0] if len(paths) == 1 else "(annotations)", f"{n_unlabelled} rows have no label"))
+    """(rows, unplaced) of tables of labels with times; see ``formats.to_manifest``."""
+    table, left_out = formats.to_manifest([tree.root / path for path in paths], media=tree.root, root=tree.root)
+    unplaced = list(left_out.itertuples(index=False, name=None))
     found = []
     for row in table.to_dict("records"):
         path = row["audio_path"]

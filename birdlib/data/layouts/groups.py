@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from birdlib import media_types, runtime
 from birdlib.data.layouts import file_names, rows
 
-BY_NAME_DAY = "recorder and day in the file name"
+BY_NAME_DAY = "recorder or folder, and day in the file name"
+BY_NAME_DAY_ALONE = "day in the file name"
 BY_NAME_NUMBER = "catalogue number in the file name"
 BY_PART = "the film or recording of which the file is a part"
 BY_EXIF = "camera and day in the EXIF data"
@@ -19,6 +20,7 @@ BY_FOLDER = "folder"
 BY_RECORDING = "recording, of which several rows are parts"
 ALONE = "each file alone"
 _MIN_FOLDERS = 5  # fewer folders are parts of a collection, not places or days
+_MAX_DISTINCT_SHARE = 0.5  # of the names of recorders, per file
 _N_THREADS = 8
 _EXIF_SUFFIXES = frozenset(".jpg .jpeg .jpe .tif .tiff .webp .png .mpo .heic .heif".split())
 _DATE_TAGS, _MODEL_TAG, _SERIAL_TAG, _EXIF_IFD, _GPS_IFD = (36867, 36868), 272, 42033, 0x8769, 0x8825
@@ -64,16 +66,22 @@ def _by_metadata(table):
 
 
 def _by_file_name(table):
-    found = {}
+    """Recorder and day, or catalogue number. Texts before the day that hardly recur name the files, no recorders, and are left out."""
+    found, dated = {}, {}
     for row, path, context in table[["path", "folder_group"]].itertuples(name=None):
         name = file_names.stem(path)
         recorder, date = file_names.recorder_and_day(name)
         if not date:
             recorder, date = "", file_names.recorder_and_day(context)[1]
         if date:
-            found[row] = " ".join(filter(None, [context, recorder, date])), BY_NAME_DAY
+            dated[row] = context, recorder, date
         elif number := file_names.catalogue_number(name):
             found[row] = number, BY_NAME_NUMBER
+    recorders = [recorder for _, recorder, _ in dated.values() if recorder]
+    are_recorders = len(set(recorders)) <= _MAX_DISTINCT_SHARE * len(recorders)
+    for row, (context, recorder, date) in dated.items():
+        place = " ".join(filter(None, [context, recorder if are_recorders else ""]))
+        found[row] = f"{place} {date}".strip(), BY_NAME_DAY if place else BY_NAME_DAY_ALONE
     return found
 
 

@@ -31,6 +31,13 @@ def test_one_recorder_on_one_day_is_a_group(tmp_path):
     assert {row["group_by"] for row in found.values()} == {groups.BY_NAME_DAY}
 
 
+def test_names_of_songs_before_the_day_are_no_recorders(tmp_path):
+    """Song sparrows, by song type and day: one bird's songs of one day are one group."""
+    found = guessed(tmp_path, *(f"sparrow/ggrm_{song}_060425_0846.ogg" for song in ("A", "B2", "F7")), "sparrow/ggrm_A3_060426_0846.ogg")
+    assert sorted(row["group_id"] for row in found.values()) == ["2006-04-25"] * 3 + ["2006-04-26"]
+    assert {row["group_by"] for row in found.values()} == {groups.BY_NAME_DAY_ALONE}
+
+
 def test_an_audiomoth_is_told_by_its_folder(tmp_path):
     """Its names have no site: the folders above and below the species are the site."""
     found = guessed(tmp_path, *(f"{site}/{bird}/20250414_061000.WAV" for site in ("pond", "wood") for bird in ("robin", "wren")))
