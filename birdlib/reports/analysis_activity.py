@@ -112,7 +112,7 @@ def heat_table(activity, analysis, head):
         )
         for row, species in enumerate(activity.species)
     ]
-    effort = page.element("tr", page.element("th", "recorded", scope="row"), *(page.element("td", _short_duration(seconds)) for seconds in activity.recorded_s))
+    effort = page.element("tr", page.element("th", "recorded, min", scope="row"), *(page.element("td", _minutes(seconds)) for seconds in activity.recorded_s))
     whole = page.element(
         "table",
         page.element("thead", page.element("tr", page.element("th", "% of the time", scope="col"), *titles)),
@@ -136,8 +136,8 @@ def percent(share):
 
 
 def _activity(analysis, found, column_of, order, columns, recorded_s):
-    species = analysis.species[:MAX_SPECIES]
     cells = pd.DataFrame({"species": found["species"], "column": column_of, "seconds": found["end_s"] - found["start_s"]})
+    species = [label for label in analysis.species if label in set(cells["species"])][:MAX_SPECIES]
     grouped = cells.groupby(["species", "column"])["seconds"]
     seconds = grouped.sum().unstack(fill_value=0.0).reindex(index=species, columns=list(order), fill_value=0.0).to_numpy(float)
     n_detections = grouped.size().unstack(fill_value=0).reindex(index=species, columns=list(order), fill_value=0).to_numpy(int)
@@ -158,7 +158,5 @@ def _cell(activity, row, column, highest, name):
     return page.element("td", percent(share), title=title, class_="strong" if strength > 0.62 else "", style=f"--strength:{100 * strength:.0f}%")
 
 
-def _short_duration(seconds):
-    if seconds <= 0:
-        return ""
-    return f"{seconds / 3600:.0f} h" if seconds >= 35_000 else f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{max(seconds / 60, 1):.0f} min" if seconds >= 45 else f"{seconds:.0f} s"
+def _minutes(seconds):
+    return "" if seconds <= 0 else f"{seconds / 60:.1f}" if seconds < 60 else f"{seconds / 60:.0f}"

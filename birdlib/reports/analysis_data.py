@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from birdlib import runtime
 from birdlib.analysis import detections as detection_tables
 from birdlib.reports import players
 
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")  # a byte that is no text, as ``runtime.printable`` writes it
 _FALLBACK_NAMES = ("common_name", "scientific_name", "species")
 
 
@@ -53,6 +56,12 @@ class Analysis:
         return detection_tables.by_species(self.detections)["species"].tolist()
 
     @functools.cached_property
+    def other_sounds(self):
+        """(labels,) that are no species: without a scientific name, where nearly all labels have one, as "Engine" of BirdNET."""
+        has_name = self.detections.groupby("species")["scientific_name"].first() != ""
+        return [label for label in self.species if not has_name[label]] if has_name.mean() > 0.5 else []
+
+    @functools.cached_property
     def names(self):
         """{label: name that people use}."""
         return dict(zip(self.detections["species"], self.detections["name"], strict=True))
@@ -74,7 +83,8 @@ class Analysis:
     def locate(self, path):
         """Path of a file of the tables, or None where it is no longer there: tables name files relative to the folder of the call."""
         bases = [Path(), *(Path(base) for base in [self.about.get("working_folder")] if base)]
-        return next((base / path for base in bases if path and (base / path).is_file()), None)
+        names = [path, os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), path.encode()))] if path else []
+        return next((base / name for base in bases for name in names if (base / name).is_file()), None)
 
 
 def read(folder):

@@ -20,7 +20,7 @@ class Example:
     card: str  # HTML
 
 
-def best(analysis, budget, share=0.4):
+def best(analysis, budget, share=0.35):
     """{label: Example} of the most frequent species, from the detection with the highest confidence whose file can be read.
 
     Args:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from birdlib.reports import media, numbers, page, tables
+from birdlib.video import io as video_io
 
 _MAX_FILMS, _MAX_ROWS = 12, 200  # with a film beside; in the table
 
@@ -31,6 +32,7 @@ def body(analysis, max_bytes):
             "The number before the brackets is the best estimate of how many individuals a film shows; the brackets hold it in nine of ten cases.",
             "Small, distant and hidden birds are counted too low. Look at the film beside before you use a number: every box should hold a bird, and one bird should keep its number.",
         ),
+        page.paragraph(analysis.about.get("counts", ""), class_="soft"),
         tables.table(table, columns, max_rows=_MAX_ROWS, where_all="counts.csv") if len(counts) > 1 else None,
         page.element("div", *shown, class_="films"),
     )
@@ -46,7 +48,8 @@ def sentence(analysis):
         span = "" if row["low"] == row["high"] else f" (90 % interval {row['low']:.0f} to {row['high']:.0f})"
         return f"The film shows {numbers.counted(int(row['n']), 'individual')}{span}."
     low, high = counts["n"].min(), counts["n"].max()
-    return f"The {len(counts)} films show {f'{low:.0f}' if low == high else f'{low:.0f} to {high:.0f}'} individuals each."
+    span = f"(90 % intervals from {counts['low'].min():.0f} to {counts['high'].max():.0f})"
+    return f"The {len(counts)} films show {f'{low:.0f}' if low == high else f'{low:.0f} to {high:.0f}'} individuals each {span}."
 
 
 def _shares(n_films, max_bytes):
@@ -64,11 +67,20 @@ def _film(analysis, row, max_bytes):
     link = page.element("a", "the annotated film", href=Path(annotated).as_posix())
     if data and 4 / 3 * len(data) <= max_bytes:
         label = f"{name} with a numbered box around each bird"
-        film = page.element("video", src=page.data_uri(data, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="metadata", aria_label=label)
-        more = page.paragraph("At most 20 s and 480 pixels wide; whole: ", link, ".", class_="soft")
+        film = page.element("video", src=page.data_uri(data, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="metadata", poster=_poster(path) or None, aria_label=label)
+        more = page.paragraph("", page.join("At most 20 s and 480 pixels wide; whole: ", link, "."), class_="soft")
     else:
-        film, more = None, page.paragraph("Too large for this page: ", link, " lies beside it.", class_="soft")
+        film, more = None, page.paragraph("Too large for this page:", link, "lies beside it.", class_="soft")
     return page.element("article", page.element("h3", page.element("bdi", name)), page.paragraph(text), film, more)
+
+
+def _poster(path):
+    """An image from the middle of the first 20 s: films often begin black."""
+    try:
+        images = [image for _, image in video_io.frames(path, rate_hz=0.2, end_s=20.0)]
+    except video_io.VideoError:
+        return ""
+    return media.image_uri(media.webp(images[len(images) // 2], 480))
 
 
 def _count_text(row):

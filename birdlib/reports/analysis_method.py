@@ -2,9 +2,16 @@
 
 from birdlib.reports import numbers, page
 
-_WORDS = {
-    "min_confidence": "least confidence", "overlap_s": "overlap of windows, s", "latitude": "latitude", "longitude": "longitude", "week": "week of the year (1 to 48)",
-    "gap_s": "gap that is bridged, s", "window_s": "length of a window, s", "hop_s": "step of windows, s",
+_MODELS = {
+    "birdnet": ("BirdNET", "Kahl, Wood, Eibl and Klinck: BirdNET: A deep learning solution for avian diversity monitoring. Ecological Informatics 61 (2021), 101236."),
+    "perch": ("Perch", "Ghani, Denton, Kahl and Klinck: Global birdsong embeddings enable superior transfer learning for bioacoustic classification. Scientific Reports 13 (2023), 22876."),
+    "perch_v2": ("Perch 2", "Perch 2.0: The Bittern Lesson for Bioacoustics (2025), arXiv:2508.04665."),
+    "classifier": ("own classifier of stage 07", ""),
+}  # fmt: skip
+_SETTINGS = {
+    "min_confidence": "least confidence", "window_s": "windows (s)", "overlap_s": "overlap of windows (s)", "gap_s": "gaps that are bridged (s)", "latitude": "latitude (°)",
+    "longitude": "longitude (°)", "week": "week of the year, 1 to 48", "use_location": "location stated by a file is used", "min_occurrence": "least value of the location model",
+    "count": "birds of films are counted",
 }  # fmt: skip
 
 
@@ -16,15 +23,14 @@ def setting(analysis, name):
 
 def line(analysis):
     """One line on what was computed when."""
-    model = _text(_model(analysis).get("name") or setting(analysis, "model"))
-    date = _text(analysis.about.get("finished_at") or analysis.about.get("written_at"))[:10]
-    return " · ".join(part for part in (f"model {model}" if model else "", date) if part)
+    name = _model(analysis).get("name")
+    return " · ".join(part for part in (f"computed by {_MODELS.get(name, (name,))[0]}" if name else "", _text(analysis.about.get("finished_at"))[:10]) if part)
 
 
 def footer(analysis):
     """Last line of the page."""
-    version = analysis.about.get("versions", {}).get("birdlib", "")
-    return f"Written by birdlib {version}. The tables are beside this page.".replace("  ", " ").replace(" .", ".")
+    version = _text((analysis.about.get("versions") or {}).get("birdlib"))
+    return f"Written by birdlib{f' {version}' if version else ''}. The tables that it names lie beside it."
 
 
 def body(analysis):
@@ -38,15 +44,21 @@ def _model(analysis):
 
 
 def _model_part(analysis):
-    rows = [(key.replace("_", " "), _text(value)) for key, value in _model(analysis).items() if _text(value)]
-    licence = _text(analysis.about.get("licence"))
-    rows += [("licence", licence)] if licence and "licence" not in dict(rows) else []
-    return page.join(page.heading("Model"), _list(rows)) if rows else None
+    model = _model(analysis)
+    name, citation = _MODELS.get(model.get("name"), (_text(model.get("name")), ""))
+    licences = model.get("licences") if isinstance(model.get("licences"), dict) else {}
+    licence = "; ".join(f"{_MODELS.get(weights, (weights,))[0]}: {terms}" for weights, terms in licences.items()) or _text(analysis.about.get("licence"))
+    rows = [("model", name), ("folder", _text(model.get("folder"))), ("species it knows", _text(model.get("n_species"))), ("licence of the weights", licence), ("to cite", citation)]
+    rows = [row for row in rows if row[1]]
+    terms = page.paragraph("NC in a licence: the weights, and what is trained on their output, are not for commercial use.") if "NC" in licence else None
+    return page.join(page.heading("Model"), _list(rows), terms) if rows else None
 
 
 def _settings_part(analysis):
     settings = analysis.about.get("settings")
-    rows = [(_WORDS.get(name, name.replace("_", " ")), _text(value)) for name, value in settings.items()] if isinstance(settings, dict) else []
+    rows = [(_SETTINGS.get(name, name.replace("_", " ")), _text(value)) for name, value in settings.items()] if isinstance(settings, dict) else []
+    seconds = analysis.about.get("seconds")
+    rows += [("time of computing, all processes", numbers.duration(seconds))] if isinstance(seconds, int | float) else []
     return page.join(page.heading("Settings"), _list([row for row in rows if row[1]])) if rows else None
 
 
@@ -59,7 +71,7 @@ def _words_part(analysis):
             "The band of a box is where most energy of that span lies; it may be that of another bird or of wind.",
         ),
         page.paragraph(
-            "Spectrograms show levels above the background of their own part, from 0.1 to 12 kHz on the mel scale; black is the loudest, white the background.",
+            "Spectrograms show levels above the background of their own part, from 0.1 to 12 kHz on the mel scale; the stronger the line, the louder the sound.",
             "Sound is a 48 kbit/s MP3 up to 12 kHz, and quiet recordings are played louder than they are, by up to 18 dB: for measurements use the files.",
         ),
         page.paragraph(
@@ -71,12 +83,8 @@ def _words_part(analysis):
 
 def _versions_part(analysis):
     versions = analysis.about.get("versions")
-    if not isinstance(versions, dict) or not versions:
-        return None
-    rows = [(name, _text(version)) for name, version in versions.items()]
-    citation = _text(analysis.about.get("citation")) or _text(_model(analysis).get("citation"))
-    cited = page.join(page.heading("Citation"), page.paragraph(citation)) if citation else None
-    return page.join(cited, page.details("Versions of the software", _list(rows)))
+    rows = [(name, _text(version)) for name, version in versions.items()] if isinstance(versions, dict) else []
+    return page.details("Versions of the software", _list(rows)) if rows else None
 
 
 def _list(rows):
@@ -93,4 +101,6 @@ def _text(value):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
-    return numbers.number(value, 3).rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        return numbers.number(value, 0)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -88,15 +88,22 @@ def _found(analysis):
     where = f"{numbers.counted(len(files), 'file')} of {numbers.duration(files['duration_s'].sum())} altogether"
     if not len(found):
         return f"In {where} no bird was detected{_threshold(analysis)}."
-    text = f"In {where}, {numbers.counted(len(found), 'detection')} of {numbers.counted(len(analysis.species), 'species', 'species')} were found{_threshold(analysis)}"
+    others = f" (and of {numbers.listing([analysis.names[label] for label in analysis.other_sounds])})" if analysis.other_sounds else ""
+    text = f"In {where}, {numbers.counted(len(found), 'detection')} of {numbers.counted(_n_species(analysis), 'species', 'species')}{others} were found{_threshold(analysis)}"
     if analysis.is_calibrated:
         return f"{text}; about {numbers.number(found['probability'].sum(), 0)} of them are expected to be correct."
     return f"{text}."
 
 
+def _n_species(analysis):
+    return len(analysis.species) - len(analysis.other_sounds)
+
+
 def _threshold(analysis):
     threshold = analysis_method.setting(analysis, "min_confidence")
-    return f" at a {analysis.confidence_word} of {threshold:g} or more" if isinstance(threshold, float | int) else ""
+    if isinstance(threshold, float | int):
+        return f" at a {analysis.confidence_word} of {threshold:g} or more"
+    return " above the threshold of each species" if analysis.about.get("settings") else ""
 
 
 def _most_frequent(analysis):
@@ -105,10 +112,10 @@ def _most_frequent(analysis):
     counts, files = analysis.detections["species"].value_counts(), analysis.detections.groupby("species")["path"].nunique()
     parts = [
         page.join(page.element("b", page.element("bdi", analysis.names[label])), f" ({numbers.counted(int(counts[label]), 'detection')} in {numbers.counted(int(files[label]), 'file')})")
-        for label in analysis.species[:3]
+        for label in [label for label in analysis.species if label not in analysis.other_sounds][:3]
     ]
     last = page.join(" and ", parts.pop()) if len(parts) > 1 else ""
-    start = "The only species was " if len(analysis.species) == 1 else "Most frequent were " if len(analysis.species) > 3 else "They were "
+    start = "The only species was " if len(analysis.species) == 1 else "Most frequent were " if len(analysis.species) > 3 else "They were " if not analysis.other_sounds else "The species were "
     return page.join(start, page.markup(", ").join(parts), last, ".")
 
 
@@ -125,8 +132,8 @@ def _figures(analysis):
     detected_s = float((found["end_s"] - found["start_s"]).sum())
     items = [
         (numbers.number(len(files), 0), "recordings and films" if (files["media"] == "film").any() else "recordings", numbers.duration(files["duration_s"].sum())),
-        (numbers.number(len(analysis.species), 0), "species", f"in {numbers.counted(int(found['path'].nunique()), 'file')}"),
-        (numbers.number(len(found), 0), "detections", f"{numbers.duration(detected_s)} of song and calls" if len(found) else ""),
+        (numbers.number(_n_species(analysis), 0), "species", f"in {numbers.counted(int(found['path'].nunique()), 'file')}"),
+        (numbers.number(len(found), 0), "detections", f"{numbers.duration(detected_s)} in all" if len(found) else ""),
     ]
     if analysis.is_calibrated:
         items.append((numbers.number(found["probability"].sum(), 0), "expected to be correct", "sum of the probabilities"))
@@ -143,16 +150,17 @@ def _species(analysis, examples):
     table["play"] = pd.Series(buttons, table.index, dtype=object)  # as text, pandas would forget that it is HTML
     word = analysis.confidence_word
     columns = [
-        tables.Column("play", "", "html"), tables.Column("name", "species"), tables.Column("scientific_name", "scientific name"),
+        tables.Column("play", "", "html"), tables.Column("name", "species"),
         tables.Column("detections", kind="count"), tables.Column("files", kind="count"), tables.Column("seconds", "time", "seconds", explanation="sum of the detections"),
         tables.Column("highest", f"best {word}", "share", explanation=_meaning(analysis)),
         tables.Column("expected", "expected correct", "number", n_decimals=1, explanation="sum of the probabilities: how many of the detections are right, on average"),
         tables.Column("occurrence", "expected here", "share", explanation="how likely the location model holds the species at the location in that week: 0 to 1"),
         tables.Column("hours", "active", explanation="hours of the day with detections"),
+        tables.Column("scientific_name", "scientific name"),
     ]  # fmt: skip
     columns = [column for column in columns if column.name in table and not _is_empty(table[column.name])]
     return page.join(
-        page.paragraph(_meaning(analysis), _unlikely(analysis)),
+        page.paragraph(_meaning(analysis), _unlikely(analysis), "Rows without a scientific name are sounds that are no birds." if analysis.other_sounds else ""),
         tables.table(table, columns, filter_label="Filter by species", where_all="species.csv"),
         page.paragraph("All rows: ", page.element("a", "species.csv", href="species.csv"), ", ", page.element("a", "detections.csv", href="detections.csv"), ".", class_="soft"),
     )
@@ -230,7 +238,7 @@ def _reading(activity, analysis, head):
     text = f"{analysis.names[activity.species[row]]} was detected most densely {where}: in {analysis_activity.percent(activity.share[row, column])} % of the recorded time."
     if head.startswith("hour") and n_recorded < 24:
         text += f" Recordings cover {n_recorded} of 24 hours; in the hatched ones nothing was recorded, which does not mean that nothing sang."
-    if len(analysis.species) > len(activity.species):
+    if len(activity.species) == analysis_activity.MAX_SPECIES < len(analysis.species):
         text += f" The {len(activity.species)} most frequent species of {len(analysis.species)}."
     return text
 

@@ -16,7 +16,7 @@ from birdlib.reports import numbers, page, player_media, players, tables
 
 MAX_FILES = 200  # in the page
 _MAX_PARTS, _MAX_ROWS, _BINS = 60, 8, 250  # of a recording: players; species in its timeline; marks of each
-_MIN_PART_S = 12.0
+_PART_LENGTHS_S = (60.0, 45.0, 30.0, 20.0, 12.0)
 _UNDETECTED_S = 20.0  # shown of recordings where no recording has detections
 
 
@@ -59,9 +59,7 @@ def add_players(recordings, analysis, budget, progress=True):
         budget: players.Budget.
         progress: whether a progress bar is shown.
     """
-    length_s = _part_length_s(recordings, budget)
-    for recording in recordings:
-        recording.spans = _spans(recording, length_s, is_empty=not len(analysis.detections))
+    _find_spans(recordings, budget, is_empty=not len(analysis.detections))
     chosen = _affordable(recordings, budget)
     for recording in runtime.progress(recordings, desc="page") if progress else recordings:
         spans = sorted(chosen.get(recording.number, []))
@@ -117,11 +115,14 @@ def name_of(row):
     return row["path"].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if not row["path"].count("\\x") else row["path"].rsplit("/", 1)[-1]
 
 
-def _part_length_s(recordings, budget):
-    """Seconds of a part, so that as many recordings as possible have one: a minute for few recordings, 12 s for many."""
-    n_audible = max(1, sum(recording.path is not None for recording in recordings))
-    bytes_per_s = (player_media.estimated_bytes(1000.0) - player_media.estimated_bytes(0.0)) / 1000.0
-    return float(np.clip((budget.total - budget.spent) / n_audible / bytes_per_s, _MIN_PART_S, players.MAX_SPAN_S))
+def _find_spans(recordings, budget, is_empty):
+    """Fill ``spans``: parts of the greatest length of which the budget holds one of each recording."""
+    for length_s in _PART_LENGTHS_S:
+        for recording in recordings:
+            recording.spans = _spans(recording, length_s, is_empty) if recording.path else []
+        best = [recording.spans[0] for recording in recordings if recording.spans]
+        if sum(player_media.estimated_bytes(end_s - start_s) for start_s, end_s in best) <= budget.total - budget.spent:
+            return
 
 
 def _spans(recording, length_s, is_empty):

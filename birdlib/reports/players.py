@@ -44,9 +44,8 @@ class Budget:
 
 
 def colours(species):
-    """{species: colour} that a page uses throughout: a colour of their own for the first twelve, grey for the others."""
-    species = list(dict.fromkeys(species))
-    return dict(zip(species, [*charts.PALETTE, *[charts.NEUTRAL] * len(species)], strict=False))
+    """{species: colour} that a page uses throughout: the first twelve differ, and those behind share their colours."""
+    return {label: charts.PALETTE[i % len(charts.PALETTE)] for i, label in enumerate(dict.fromkeys(species))}
 
 
 def spans(detections, duration_s, max_span_s=MAX_SPAN_S):

@@ -206,7 +206,7 @@ def test_films_have_their_count_and_the_annotated_film(tmp_path):
     assert "7 individuals, 90 % interval 5 to 9; at most 6 in one frame." in text and "7 [5, 9]" in text
     assert "1 individual; at most 1 in one frame. There is no annotated film of it." in text
     assert html.count('src="data:video/mp4;base64,') == 1 and 'href="annotated/gulls.mp4"' in html
-    assert "The 2 films show 1 to 7 individuals each." in words(html)
+    assert "The 2 films show 1 to 7 individuals each (90 % intervals from 1 to 9)." in words(html)
 
 
 def test_a_film_that_is_too_large_for_the_page_is_linked(tmp_path):
