@@ -8,7 +8,6 @@ import contextlib
 import functools
 import math
 import os
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -265,13 +264,13 @@ def _count(files, table, folder, settings, outputs_dir):
 
 
 def _export(tables, to, folder):
-    """Write each format into a folder of its name."""
+    """Write each format that holds what was found into a folder of its name; other files there stay."""
     given = {"detections": tables.detections, "files": tables.files}
     if len(tables.counts):
         given["tracks"] = tables.tracks
     for name in to:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        formats.write(given, name, folder / name, overwrite=True)
+        if formats.can_hold(name, given):  # tracks only where there are films
+            formats.write(given, name, folder / name, overwrite=True)
 
 
 def describe_settings(settings):

@@ -163,7 +163,7 @@ def to_manifest(source, media="", root="", name="", point_s=5.0):
     labels of parts that overlap it. Parts of a recording are one group. Parts without label are not used.
 
     Args:
-        source: a file of any format that holds detections, or a folder: all such files in it and below.
+        source: a file of any format that holds detections, a list of them, or a folder: all such files in it and below.
         media: folder with the recordings, which are found by name; empty: that of the annotations.
         root: folder that ``audio_path`` is relative to, which is where the manifest will be; empty: that of the recordings.
         name: of the format; empty: guessed for each file.
@@ -171,7 +171,7 @@ def to_manifest(source, media="", root="", name="", point_s=5.0):
 
     Returns:
         (table, left_out): DataFrame of ``annotations.COLUMNS``, as ``manifest.normalise`` takes it, and DataFrame ``path, reason`` of
-        the files and recordings that are not used.
+        the files, relative to ``root``, and recordings that are not used.
 
     Raises:
         reading.FormatError: if ``source`` is missing, or is one file that cannot be used.
@@ -179,30 +179,34 @@ def to_manifest(source, media="", root="", name="", point_s=5.0):
     """
     if not point_s > 0:
         raise runtime.ParameterError(f"point_s is {point_s}: give the seconds of a part around a point, more than 0")
-    source = Path(source)
-    if not source.exists():
-        raise reading.FormatError(source, "does not exist: give a file with annotations, or a folder of them")
     if name and name not in FORMATS:
         raise runtime.ParameterError(f"unknown format {name!r}: use {listing()}")
-    folder = Path(media or (source if source.is_dir() else source.parent))
-    below, found, left_out = finding.Media(folder), [], []
-    files = annotations.files_below(source)
-    for file in runtime.progress(files, desc="reading annotations") if len(files) > 1 else files:
-        find = finding.Finder(file, below)
+    files, folder = annotations.files_of(source)
+    folder = Path(media or folder)
+    root = root or folder
+    parts, left_out = _labels(files, name, finding.Media(folder), root, is_strict=isinstance(source, str | Path) and Path(source).is_file())
+    table, n_unlabelled = annotations.rows(parts, root, point_s)
+    if n_unlabelled:
+        left_out.append((annotations.relative(files[0], root) if len(files) == 1 else "(annotations)", f"{n_unlabelled} rows have no label"))
+    return table, pd.DataFrame(list(dict.fromkeys(left_out)), columns=["path", "reason"], dtype=str)
+
+
+def _labels(files, name, media, root, is_strict):
+    """(detections of recordings that are there, [(path, reason)] of what is not used)."""
+    found, left_out = [tables.complete([], "detections").assign(source="")], []
+    for file in runtime.progress(files, desc="annotations") if len(files) > 1 else files:
+        find, shown = finding.Finder(file, media), annotations.relative(file, root)
         try:
             format_name, table = _read(file, name, find)
         except reading.FormatError as error:
-            if not source.is_dir():
+            if is_strict:
                 raise
-            left_out.append((tables.stored(file), error.reason))
+            left_out.append((shown, error.reason))
             continue
-        if FORMATS[format_name].holds != "detections":
-            left_out.append((tables.stored(file), f"holds {FORMATS[format_name].holds}, no labels with times"))
+        item = FORMATS[format_name]
+        if item.holds != "detections":
+            left_out.append((shown, f"holds {item.holds}, no labels with times"))
             continue
-        left_out += [(path, f"named in {file.name}, {reason}") for path, reason in find.faults.items()]
-        found.append(table[~table["path"].isin(find.faults)].assign(source=f"{FORMATS[format_name].description}, {file.name}"))
-    together = pd.concat(found, ignore_index=True) if found else tables.complete([], "detections").assign(source="")
-    table, n_unlabelled = annotations.rows(together, root or folder, point_s)
-    if n_unlabelled:
-        left_out.append((tables.stored(source), f"{n_unlabelled} rows have no label"))
-    return table, pd.DataFrame(list(dict.fromkeys(left_out)), columns=["path", "reason"])
+        left_out += [(path, f"named in {shown}, but {reason}") for path, reason in find.faults.items()]
+        found.append(table[~table["path"].isin(find.faults)].assign(source=f"{item.description}, {Path(file).name}"))
+    return pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True), left_out

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import media_types
+from birdlib import media_types, runtime
 from birdlib.data import recording_ids, species_labels
+from birdlib.data.formats import reading
 
 SUFFIXES = frozenset((".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml"))
 COLUMNS = ["recording_id", "species", "secondary_species", "group_id", "audio_path", "start_s", "end_s", "source"]
@@ -14,10 +15,29 @@ _MIN_OVERLAP_S = 0.05  # labels that overlap by less only touch
 _MILLISECONDS = 3  # decimals: times that agree to them are equal
 
 
-def files_below(source):
-    """The files that may hold annotations: ``source`` itself, or those below it, sorted."""
+def files_of(source):
+    """(files that may hold annotations, the folder that they share): of a file, a list of files, or a folder and what is below it.
+
+    Raises:
+        reading.FormatError: if there is no such file or folder.
+    """
+    if not isinstance(source, str | Path):
+        files = [Path(file) for file in source]
+        return files, Path(os.path.commonpath([file.parent.absolute() for file in files])) if files else Path(".")
     source = Path(source)
-    return [source] if source.is_file() else media_types.list_media(source, SUFFIXES, "**/*")[0]
+    if source.is_dir():
+        return media_types.list_media(source, SUFFIXES, "**/*")[0], source
+    if not source.is_file():
+        raise reading.FormatError(source, "does not exist: give a file with annotations, or a folder of them")
+    return [source], source.parent
+
+
+def relative(path, root):
+    """A file as it is listed: relative to ``root``, with ``/``."""
+    try:
+        return runtime.printable(Path(os.path.relpath(path, root)).as_posix())
+    except ValueError:  # on another drive
+        return runtime.printable(path)
 
 
 def rows(detections, root, point_s):
@@ -41,7 +61,10 @@ def rows(detections, root, point_s):
     secondary = []
     for _, recording in merged.groupby("path", sort=True):
         secondary += _secondary(recording)
-    paths = {path: Path(os.path.relpath(path, root)).as_posix() for path in merged["path"].unique()}
+    try:
+        paths = {path: Path(os.path.relpath(path, root)).as_posix() for path in merged["path"].unique()}
+    except ValueError as error:
+        raise runtime.ParameterError(f"the recordings are not on the drive of {root}: write the manifest beside them") from error
     result = pd.DataFrame(
         {
             "species": merged["labels"].str[0] if len(merged) else pd.Series(dtype=object),

@@ -86,9 +86,9 @@ def test_what_cannot_be_used_is_listed_with_its_reason(here):
     table, left_out = formats.to_manifest(here)
     reasons = left_out.set_index("path")["reason"]
     assert parts(table) == [["x.wav", 0.0, 1.0, "robin", ""]]
-    assert "named in gone.txt, is not found, and no file of its name is below ." in reasons["gone"]
+    assert "named in gone.txt, but is not found, and no file of its name is below ." in reasons["gone"]
     assert "is of no format that is known" in reasons["README.txt"] and "has 'soon' as Begin Time" in reasons["broken.txt"]
-    assert "put the film beside it" in reasons["film.txt"] and reasons["."] == "1 rows have no label"
+    assert "put the film beside it" in reasons["film.txt"] and reasons["(annotations)"] == "1 rows have no label"
 
 
 def test_one_file_that_cannot_be_used_is_an_error(here):
@@ -104,7 +104,7 @@ def test_a_recording_that_two_files_fit_is_listed_with_both(here):
         recording(here / name)
     labels(here / "labels/x.txt", (0, 1, "robin"))
     table, left_out = formats.to_manifest(here / "labels", media=here)
-    assert table.empty and left_out["reason"].tolist() == ["named in x.txt, fits 2 files, such as a/x.wav, b/x.wav: put the annotations beside their recording"]
+    assert table.empty and left_out["reason"].tolist() == ["named in labels/x.txt, but fits 2 files, such as a/x.wav, b/x.wav: put the annotations beside their recording"]
 
 
 def test_windows_of_birdclefs_soundscapes_become_rows(here):
