@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from birdlib import __main__, runtime, stages
-from birdlib.data import birdclef
+from birdlib.data import birdclef, submissions
 from birdlib.pipeline import runner
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,7 @@ def test_bad_recordings_are_listed_and_the_run_ends_well(outputs, tmp_path):
     columns = birdclef.submission_classes(tmp_path / "data")
     paths = birdclef.soundscapes(tmp_path / "data", "train")
     ids = [birdclef.row_id(path, 5 * (i + 1)) for path in paths for i in range(12)]
-    assert birdclef.check_submission(table, columns, ids) == []
+    assert submissions.find_faults(table, columns, ids) == []
     assert table["quail1"].nunique() == 1 and 0 < table["quail1"][0] <= 1 / (len(columns) - 1)  # the least prior of the others
     page = (tmp_path / "out" / "report.html").read_text()
     assert all(name in page for name in bad)

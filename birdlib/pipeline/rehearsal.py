@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime, stages
-from birdlib.data import birdclef
+from birdlib.data import birdclef, submissions
 from birdlib.data.synthetic import hidden_test
 from birdlib.pipeline import execute, kaggle, network_guard
 from birdlib.species import soundscape_predictions
@@ -44,7 +44,7 @@ def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_mi
 
     Raises:
         RehearsalError: the notebook failed, did not end in time, or could not load a member.
-        birdclef.SubmissionError: its submission is not valid; and what ``kaggle.write`` and ``hidden_test.make`` raise.
+        submissions.SubmissionError: its submission is not valid; and what ``kaggle.write`` and ``hidden_test.make`` raise.
     """
     outputs = Path(outputs_dir).resolve()
     data_dir = Path(data_dir) if data_dir else stages.recordings_root(outputs)
@@ -162,7 +162,7 @@ def _report(folder, packages, files, measured, budget_min):
     columns = birdclef.submission_classes(work / "data") if birdclef.is_layout(work / "data") else classes
     written = work / "outputs" / "08_submit"
     submission = pd.read_csv(written / "submission.csv")
-    birdclef.require_valid_submission(submission, columns, hidden_test.expected_row_ids(files))
+    submissions.require_valid(submission, columns, hidden_test.expected_row_ids(files))
     wall_s, cpu_s, peak = measured
     results = stages.receipt(work / "outputs", "08_submit")["results"]
     if results["members left out"]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib.data import birdclef, manifest
+from birdlib.data import birdclef, manifest, submissions
 
 TRAIN = """primary_label,secondary_labels,type,filename,collection,rating,url,latitude,longitude,author,license
 1139490,[''],[''],1139490/CSA36385.ogg,CSA,0,http://a/1.mp3,7.3206,-73.7128,Ana,cc-by 4.0
@@ -89,10 +89,10 @@ def test_a_species_without_data_gets_a_column_with_the_fill_value(folder, recwar
     columns = birdclef.submission_classes(folder)
     assert columns == ["1139490", "amekes", "quail1"]
     prior = np.array([0.6, 0.4])
-    table = birdclef.submission(["s_5", "s_10"], np.array([[0.9, 0.1], [0.2, 0.3]]), classes, columns, fill=prior.min())
+    table = submissions.table(["s_5", "s_10"], np.array([[0.9, 0.1], [0.2, 0.3]]), classes, columns, fill=prior.min())
     assert list(table["quail1"]) == [0.4, 0.4] and list(table["amekes"]) == [0.1, 0.3]
     table.to_csv(folder / "submission.csv", index=False)
-    assert birdclef.check_submission(pd.read_csv(folder / "submission.csv"), columns, ["s_5", "s_10"]) == []
+    assert submissions.find_faults(pd.read_csv(folder / "submission.csv"), columns, ["s_5", "s_10"]) == []
 
 
 def test_soundscapes_are_listed_and_may_be_none(folder):
@@ -234,60 +234,3 @@ def test_row_ids_contain_the_end_second():
     end_s = [end_s for _, end_s in birdclef.windows(60)]
     assert birdclef.row_id("/data/H02_20230420_074000.ogg", end_s[0]) == "H02_20230420_074000_5"
     assert birdclef.row_id("soundscape_1.v2.ogg", end_s[-1]) == "soundscape_1.v2_60"
-
-
-def test_a_submission_has_the_required_labels(tmp_path):
-    """The classifier knows a label that is not wanted (owl) and lacks one that is (10)."""
-    scores = np.array([[0.1, 0.2], [0.3, 0.4]])
-    table = birdclef.submission(["s_5", "s_10"], scores, ["owl", "crow"], ["crow", "10"], 0.01)
-    assert list(table.columns) == ["row_id", "10", "crow"]
-    assert list(table["crow"]) == [0.2, 0.4] and list(table["10"]) == [0.01, 0.01]
-    table.to_csv(tmp_path / "submission.csv", index=False)
-    written = pd.read_csv(tmp_path / "submission.csv")
-    assert birdclef.check_submission(written, ["crow", "10"], ["s_5", "s_10"]) == []
-    birdclef.require_valid_submission(written, ["crow", "10"], ["s_5", "s_10"])
-
-
-def test_a_submission_without_rows_is_valid():
-    table = birdclef.submission([], np.zeros((0, 2)), ["b", "a"])
-    assert birdclef.check_submission(table, ["a", "b"], []) == []
-
-
-def test_every_fault_of_a_submission_is_reported():
-    table = pd.DataFrame(
-        {
-            "row_id": ["s_5", "s_10", "s_10", "x_5"],
-            "a": [0.1, np.nan, 0.2, 0.3],
-            "b": [1.5, -0.1, 0.2, 0.3],
-            "d": ["high", "0.1", "0.2", "0.3"],
-            "z": [0.1, 0.1, 0.1, np.inf],
-        }
-    )
-    assert birdclef.check_submission(table, ["a", "b", "c", "d"], ["s_5", "s_10", "s_15"]) == [
-        "1 columns are missing: c",
-        "1 columns are not wanted: z",
-        "1 rows are missing: s_15",
-        "1 rows are not wanted: x_5",
-        "1 rows are there twice: s_10",
-        "1 scores are empty (NaN): s_10/a",
-        "1 scores are not numbers: s_5/d",
-        "1 scores are below 0: s_10/b",
-        "2 scores are above 1: s_5/b, x_5/z",
-    ]
-    with pytest.raises(birdclef.SubmissionError, match="(?s)columns are missing: c.*above 1"):
-        birdclef.require_valid_submission(table, ["a", "b", "c", "d"], ["s_5", "s_10", "s_15"])
-
-
-def test_column_order_and_duplicates_are_faults():
-    table = pd.DataFrame([["s_5", 0.1, 0.2]], columns=["row_id", "b", "a"])
-    assert birdclef.check_submission(table, ["a", "b"], ["s_5"]) == ["columns are out of order: column 2 is b, not a"]
-    table.columns = ["row_id", "a", "a"]
-    faults = birdclef.check_submission(table, ["a", "b"], ["s_5"])
-    assert faults == ["1 columns are missing: b", "1 columns are there twice: a"]
-    assert "1 columns are missing: row_id" in birdclef.check_submission(table[["a"]], ["a"], ["s_5"])
-
-
-def test_a_sample_submission_of_other_species_is_refused():
-    assert birdclef.require_shared_species(["crow", "tit"], ["owl", "tit"]) == (["owl"], ["crow"])
-    with pytest.raises(birdclef.SubmissionError, match="(?s)1 columns are missing: owl.*2 columns are not wanted: crow, tit"):
-        birdclef.require_shared_species(["crow", "tit"], ["owl"])

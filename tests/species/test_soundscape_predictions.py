@@ -5,7 +5,7 @@ import soundfile
 
 from birdlib import runtime, store
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
+from birdlib.data import submissions
 from birdlib.species import inference, soundscape_predictions, time_budget
 
 RATE_HZ = 8000
@@ -98,8 +98,8 @@ def test_a_corrupt_file_gets_the_prior_in_twelve_rows_and_is_reported(tmp_path, 
     row_ids, _ = soundscape_predictions.row_ids(files)
     assert row_ids == [f"H2_{5 * (i + 1)}" for i in range(12)] + ["H1_5", "H1_10"]
     assert np.allclose(scores[:12], PRIOR) and not np.allclose(scores[12:], PRIOR)
-    assert skipped.to_numpy().tolist() == [["H2.ogg", "08_submit", "is empty (0 bytes)"]]
-    birdclef.require_valid_submission(birdclef.submission(row_ids, scores, CLASSES), CLASSES, row_ids)
+    assert skipped.to_numpy().tolist() == [["H2.ogg", "08_submit", "is empty (0 bytes): copy it again, or remove it"]]
+    submissions.require_valid(submissions.table(row_ids, scores, CLASSES), CLASSES, row_ids)
     assert timings["seconds"].isna().tolist() == [True, False]  # a file that was not predicted has no time
 
 
@@ -127,10 +127,10 @@ def test_without_soundscapes_the_submission_is_empty_and_valid(tmp_path, both):
     assert row_ids == [] and scores.shape == (0, 3) and skipped.empty
     assert soundscape_predictions.projection(timings) == "no soundscape was timed"
     columns = [*CLASSES, "zander"]
-    birdclef.submission(row_ids, scores, CLASSES, columns, fill=0.1).to_csv(tmp_path / "s.csv", index=False)
+    submissions.table(row_ids, scores, CLASSES, columns, fill=0.1).to_csv(tmp_path / "s.csv", index=False)
     written = pd.read_csv(tmp_path / "s.csv")
     assert list(written) == ["row_id", *columns] and len(written) == 0
-    birdclef.require_valid_submission(written, columns, row_ids)
+    submissions.require_valid(written, columns, row_ids)
 
 
 # In time

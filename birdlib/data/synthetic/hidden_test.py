@@ -14,7 +14,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
+from birdlib.data import birdclef, submissions
 
 SAMPLE_RATE_HZ = 32_000
 _SECONDS = {"whole": 60.0, "short": 10.0, "long": 61.0, "corrupt": 0.0, "empty": 0.0}  # of sound in a file of each kind
@@ -110,7 +110,7 @@ def _write_tables(folder, data_dir, table):
         classes = birdclef.submission_classes(data_dir)
         row_ids = expected_row_ids(table.head(1))
         even = np.full((len(row_ids), len(classes)), 1 / len(classes))
-        runtime.write_table(birdclef.submission(row_ids, even, classes), folder / "sample_submission.csv")
+        runtime.write_table(submissions.table(row_ids, even, classes), folder / "sample_submission.csv")
 
 
 def _link(path, new):

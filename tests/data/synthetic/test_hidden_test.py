@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
+from birdlib.data import birdclef, submissions
 from birdlib.data.synthetic import hidden_test
 
 ODD = {"corrupt": 2, "empty": 1, "short": 1, "long": 1}
@@ -67,7 +67,7 @@ def test_the_tables_of_the_competition_are_written(made):
     folder, table = made
     assert birdclef.is_layout(folder) and birdclef.submission_classes(folder) == ["1139490", "crow"]
     example = pd.read_csv(folder / "sample_submission.csv")
-    assert birdclef.check_submission(example, ["crow", "1139490"], hidden_test.expected_row_ids(table.head(1))) == []
+    assert submissions.find_faults(example, ["crow", "1139490"], hidden_test.expected_row_ids(table.head(1))) == []
 
 
 def test_impossible_sets_raise_an_error(tmp_path):
