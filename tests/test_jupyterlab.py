@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def repository(tmp_path_factory):
 @pytest.fixture
 def server(repository):
     """Address of a Jupyter server in the repository; it shows no news and asks for no token."""
-    port = browser.free_port()
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "BIRDLIB_ROOT", "PYTHONPATH"))}
     places = {f"JUPYTER_{name}_DIR": str(repository.parent / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     command = [
@@ -50,6 +51,13 @@ def server(repository):
     finally:
         process.terminate()
         process.wait(30)
+
+
+def free_port():
+    """A port of this machine that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def wait_for(address, process, log):
@@ -69,7 +77,11 @@ def test_run_all_cells_of_notebook_01_ends_without_an_error(front_end, server, r
     """By the menu. Every cell runs once, in order; the figure is on the page; the receipt is there; the server's pages report no error."""
     shutil.rmtree(repository / "outputs", ignore_errors=True)
     shutil.copyfile(runtime.repository() / NOTEBOOK, repository / NOTEBOOK)
-    with browser.page() as (page, errors):
+    errors = []
+    with browser.launch() as chromium:
+        page = chromium.new_page()
+        page.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{server}/{PAGES[front_end]}")
         page.wait_for_function(f"{CODE_CELLS}.length > 0 && {KERNEL_IS_IDLE}", timeout=30_000)
         errors.clear()  # Jupyter's own, while it starts

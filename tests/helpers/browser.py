@@ -1,50 +1,72 @@
-"""A headless Chromium for tests of pages, driven by Playwright."""
+"""A browser for tests of pages: the chromium or chrome that is installed, without network; tests are skipped where there is none."""
 
 import contextlib
 import functools
 import os
 import shutil
-import socket
 import subprocess
+from dataclasses import dataclass, field
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+
+
+@dataclass
+class Visit:
+    """An open page: Playwright's ``page``, and what must stay empty: errors of the console and of scripts, requests that are no file."""
+
+    page: object
+    problems: list = field(default_factory=list)
+    requests: list = field(default_factory=list)
 
 
 @functools.cache
-def executable():
-    """Path of a Chromium that starts, else None; ``BIRDLIB_BROWSER`` names one of your own."""
+def find():
+    """Path of a browser that starts (``BIRDLIB_BROWSER``, else the first that is installed), or None."""
     for path in filter(None, [os.environ.get("BIRDLIB_BROWSER"), *map(shutil.which, NAMES)]):
-        with contextlib.suppress(OSError):  # Ubuntu's chromium is a script that only names a snap
+        with contextlib.suppress(OSError):  # Ubuntu's chromium may be a script that only names a snap
             if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
                 return path
     return None
 
 
-def find():
-    """Path of a Chromium that starts; the test is skipped where there is none."""
-    if executable() is None:
-        pytest.skip("no Chromium that starts: install one (apt-get install chromium), or set BIRDLIB_BROWSER to its path")
-    return executable()
+@contextlib.contextmanager
+def launch():
+    """A headless browser for a module of tests; skips them, with the reason, where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
+    path = find()
+    if path is None:
+        pytest.skip(f"no browser starts: install one of {', '.join(NAMES[:3])}, or set BIRDLIB_BROWSER to its path")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"])
+        yield browser
+        browser.close()
 
 
 @contextlib.contextmanager
-def page(**context):
-    """(page, list of errors that its console and its scripts report while it is open)."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path, errors = find(), []
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        opened = chromium.new_context(**context).new_page()
-        opened.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        yield opened, errors
-        chromium.close()
+def visit(browser, path, width=1280, height=900, dark=False):
+    """Open a file offline in a fresh window.
+
+    Args:
+        browser: from ``launch``.
+        path: of the HTML file.
+        dark: the system's preference of colours.
+
+    Yields:
+        a ``Visit``.
+    """
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True)
+    opened = Visit(context.new_page())
+    opened.page.set_default_timeout(15_000)
+    opened.page.on("console", lambda message: opened.problems.append(message.text) if message.type == "error" else None)
+    opened.page.on("pageerror", lambda error: opened.problems.append(str(error)))
+    opened.page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else opened.requests.append(request.url))
+    opened.page.goto(path.resolve().as_uri())
+    yield opened
+    context.close()
 
 
-def free_port():
-    """A port of this machine that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+def overflow_px(page):
+    """By how many pixels the page is wider than the window; 0 for a page without horizontal scrolling."""
+    return page.evaluate("Math.max(0, document.documentElement.scrollWidth - window.innerWidth)")
