@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from birdlib import runtime
+from birdlib.commands import arguments
 
 
 def add(commands):
@@ -17,7 +18,7 @@ def add(commands):
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
     parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, ssw60, cub, inaturalist, inaturalist-competition or annotations (default: guessed)")
     parser.add_argument("--names", choices=("scientific", "common"), default="scientific", help="which names are the labels, where both are known (default: scientific)")
-    parser.add_argument("--species-level", type=int, default=0, metavar="N", help="the N-th folder below FOLDER names the species (default: guessed)")
+    parser.add_argument("--species-level", type=arguments.at_least(0), default=0, metavar="N", help="the N-th folder below FOLDER names the species (default: guessed)")
     parser.add_argument("--species", default="", metavar="NAME", help="the species of files that no folder or table names (default: none)")
     parser.set_defaults(command=_manifest)
 
@@ -28,6 +29,8 @@ def _manifest(options):
     output = Path(options.output)
     if output.suffix.lower() != ".csv":
         raise runtime.BirdlibError(f"--output {output}: a manifest is a CSV table; give a name that ends in .csv")
+    if output.is_dir():
+        raise runtime.BirdlibError(f"--output {output} is a folder: give the name of the table, such as {output / 'manifest.csv'}")
     if output.exists() and not options.overwrite:
         raise runtime.BirdlibError(f"{output} exists and is kept: give --overwrite to replace it, or another --output")
     reading = registry.read(options.folder, options.layout, options.names, options.species_level, options.species)

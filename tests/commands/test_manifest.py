@@ -8,6 +8,7 @@ from made_layouts import touch, write
 
 from birdlib.__main__ import main
 from birdlib.data import manifest
+from birdlib.data.layouts import registry
 
 
 @pytest.fixture
@@ -58,10 +59,12 @@ def test_paths_are_relative_to_the_manifest(here, capsys):
         (["birds", "--layout", "cup"], "layout 'cup' is unknown; the known ones are"),
         (["birds", "--output", "m.parquet"], "a manifest is a CSV table"),
         (["birds/robin"], "--species NAME"),
+        (["birds", "--output", "folder.csv"], "is a folder: give the name of the table"),
+        (["birds", "--output", "birds/robin/a.wav/m.csv"], "cannot be written"),
     ],
 )
 def test_errors_name_the_remedy(here, capsys, arguments, message):
-    touch(here, "birds/robin/a.wav")
+    touch(here, "birds/robin/a.wav", "folder.csv/x")
     assert main(["manifest", *arguments]) == 1
     assert message in capsys.readouterr().err
     assert not (here / "manifest.csv").exists()
@@ -84,6 +87,14 @@ def test_the_names_asked_for(here, capsys):
     touch(here, "birds/Turdus merula_Common Blackbird/a.wav")
     assert main(["manifest", "birds", "--names", "common"]) == 0
     assert list(manifest.load("manifest.csv")[0]["species"]) == ["Common Blackbird"]
+
+
+def test_help_lists_every_layout(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        main(["manifest", "--help"])
+    listed = " ".join(capsys.readouterr().out.split())
+    assert all(name in listed for name in registry.LAYOUTS)
 
 
 @pytest.mark.slow

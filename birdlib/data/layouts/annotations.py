@@ -6,10 +6,10 @@ Detections of a program, such as BirdNET-Analyzer's, are no annotations; they ar
 import posixpath
 
 from birdlib.data import formats
-from birdlib.data.formats import annotations
 
 NEEDS = "sounds or films, and tables of labels with times: Raven, Audacity, Kaleidoscope, BirdCLEF's labels of soundscapes, or detections"
 MEDIA = ("sound", "film")
+_SUFFIXES = (".txt", ".csv", ".tsv")  # JSON and XML hold boxes and tracks
 _OF_PROGRAMS = ("birdnet", "jsonl", "csv")  # formats that programs write
 
 
@@ -54,7 +54,7 @@ def read_tables(tree, paths):
 def _formats(tree):
     """{path: format} of the documents that hold labels with times, by their first lines."""
     found = {}
-    for path in tree.with_suffix(*annotations.SUFFIXES):
+    for path in tree.with_suffix(*_SUFFIXES):
         text = tree.start(path).replace("\r\n", "\n").lstrip("\n")
         name = next((name for name, item in formats.FORMATS.items() if text.strip() and item.matches(text)), "")
         if name and formats.FORMATS[name].holds == "detections":

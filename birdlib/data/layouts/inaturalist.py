@@ -26,10 +26,7 @@ def find(tree):
     """Folders with a table of observations and media below."""
     found = {}
     for path in _tables(tree):
-        folder = posixpath.dirname(path)
-        while folder and not any(is_below(media, folder) for media in tree.media):
-            folder = posixpath.dirname(folder)
-        found.setdefault(folder, f"{posixpath.basename(path)} is an export of iNaturalist's observations")
+        found.setdefault(tree.with_media(posixpath.dirname(path)), f"{posixpath.basename(path)} is an export of iNaturalist's observations")
     return found
 
 
@@ -37,7 +34,7 @@ def read(tree, folder, files):
     """A row a file. Obscured coordinates, which iNaturalist moves at random, are left out of the group."""
     observations, by_media, tables = {}, {}, defaultdict(list)
     for path in [path for path in _tables(tree) if is_below(path, folder)] or _tables(tree):
-        for record in tree.table(path, _COLUMNS).to_dict("records"):
+        for record in tree.table(path, _COLUMNS, ("id",)).to_dict("records"):
             number = record["id"].strip()
             observations.setdefault(number, record)
             urls = [record.get(name, "") for name in _URL_COLUMNS]

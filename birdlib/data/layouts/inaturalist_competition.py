@@ -17,10 +17,7 @@ def find(tree):
     """Folders with such a file and photos below."""
     found = {}
     for path in _tables(tree):
-        folder = posixpath.dirname(path)
-        while folder and not any(is_below(media, folder) for media in tree.media):
-            folder = posixpath.dirname(folder)
-        found.setdefault(folder, f"{posixpath.basename(path)} has images, annotations and categories")
+        found.setdefault(tree.with_media(posixpath.dirname(path)), f"{posixpath.basename(path)} has images, annotations and categories")
     return found
 
 
@@ -30,11 +27,11 @@ def read(tree, folder, files):
     found, unplaced, known = [], [], set()
     for path in tables:
         content = tree.json(path)
-        categories = {category["id"]: category for category in content["categories"]}
+        categories = {category.get("id"): category for category in content["categories"]}
         licences = {item.get("id"): item for item in content.get("licenses") or []}
         annotations = defaultdict(list)
         for annotation in content["annotations"]:
-            annotations[annotation["image_id"]].append(annotation)
+            annotations[annotation.get("image_id")].append(annotation)
         bases = _bases(tree, path, folder)
         listed, there = [], set()
         split = _split(path)
@@ -47,7 +44,7 @@ def read(tree, folder, files):
                 continue
             there.add(photo)
             known.add(photo)
-            row = _row(image, [annotation for annotation in annotations[image["id"]] if annotation.get("category_id") in categories], categories, licences)
+            row = _row(image, [annotation for annotation in annotations[image.get("id")] if annotation.get("category_id") in categories], categories, licences)
             if row is None:
                 unplaced.append((photo, f"has no species in {posixpath.basename(path)}"))
             else:
@@ -94,4 +91,9 @@ def _split(path):
 
 def _tables(tree):
     candidates = [path for path in tree.with_suffix(".json") if _START.match(tree.start(path))]
-    return [path for path in candidates if isinstance(tree.json(path), dict) and all(isinstance(tree.json(path).get(key), list) for key in _KEYS)]
+    return [path for path in candidates if _is_table(tree.json(path))]
+
+
+def _is_table(content):
+    lists = [content.get(key) for key in _KEYS] if isinstance(content, dict) else [None]
+    return all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists)

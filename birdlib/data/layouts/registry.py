@@ -100,6 +100,7 @@ def read(folder, layout="", names="scientific", species_level=0, species=""):
             found += part
             unplaced += reasons
     notes += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, csv_tables.TableWarning))
+    notes += [f"{path} is a manifest already, and was not read: run --manifest {path} uses it" for path in _manifests(tree)]
     table = _labelled(rows.table(found), names, species, notes)
     has_label = (table["species"] != "") | (table["media"] == "film")
     unplaced += [(path, "its species has no name") for path in table.loc[~has_label, "path"]]
@@ -130,14 +131,17 @@ def write(reading, path):
     table = reading.table.copy()
     for name in manifest.PATH_COLUMNS:
         table[name] = [posixpath.normpath(posixpath.join(prefix, media)) if media else "" for media in table[name]]
-    path.parent.mkdir(parents=True, exist_ok=True)  # paths through a folder that is missing lead nowhere
-    manifest.check(table, here)
-    runtime.write_table(table, path)
     unplaced = unplaced_path(path)
-    if reading.unplaced.empty:
-        unplaced.unlink(missing_ok=True)
-        return None
-    runtime.write_table(reading.unplaced, unplaced)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # paths through a folder that is missing lead nowhere
+        manifest.check(table, here)
+        runtime.write_table(table, path)
+        if reading.unplaced.empty:
+            unplaced.unlink(missing_ok=True)
+            return None
+        runtime.write_table(reading.unplaced, unplaced)
+    except OSError as error:
+        raise LayoutError(f"{path} cannot be written ({error.strerror}): give another --output") from error
     return unplaced
 
 
@@ -190,6 +194,13 @@ def _matches(tree, layout):
     if not (found or tree.media):
         raise LayoutError(_why_empty(tree))
     return found
+
+
+def _manifests(tree):
+    """Tables that have a manifest's columns already, written by people or by an earlier run."""
+    needed, paths = {"recording_id", "species"}, set(manifest.PATH_COLUMNS)
+    tables = [path for path in tree.with_suffix(".csv") if needed <= set(tree.header(path)) and paths & set(tree.header(path))]
+    return [tree.root / path for path in tables]
 
 
 def _owned(tree, matches):

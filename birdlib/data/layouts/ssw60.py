@@ -30,7 +30,7 @@ def find(tree):
 
 def read(tree, folder, files):
     """Rows of all tables. The recordists of sounds and films are not published: an asset of the Macaulay Library is a group."""
-    taxa = tree.table(posixpath.join(folder, "taxa.csv"), ("label", "common_name", "scientific_name"))
+    taxa = tree.table(posixpath.join(folder, "taxa.csv"), required=("label", "common_name", "scientific_name"))
     species = {row["label"]: row for row in taxa.to_dict("records")}
     found, unplaced, listed_in = [], [], []
     for name, (media, suffix, source, prefix) in _PARTS.items():
@@ -39,7 +39,7 @@ def read(tree, folder, files):
             continue
         listed_in.append(f"{name}.csv")
         listed, there = [], set()
-        for row in tree.table(table_path, ("asset_id", "label", "split", "photographer", "rights_holder", "license_id")).to_dict("records"):
+        for row in tree.table(table_path, ("split", "photographer", "rights_holder", "license_id"), ("asset_id", "label")).to_dict("records"):
             path = posixpath.join(folder, name, row["asset_id"] + suffix)
             listed.append(path)
             taxon = species.get(row["label"])

@@ -16,7 +16,7 @@ DOCUMENTS = frozenset(
     " .sh .parquet .feather .db .sqlite .bib .kml .kmz .gpx .geojson .mat .npy .npz .md5 .sha256 .url .lnk .torrent .xmp .pls .m3u .cue .svg .sel".split()
 )
 _START_BYTES = 4096  # of a table or JSON file, to know its kind
-_RECEIPT = "stage.json"
+_RECEIPTS = {"stage.json": "a stage of birdlib", "analysis.json": "the command analyse"}
 
 
 class LayoutError(runtime.BirdlibError):
@@ -29,7 +29,8 @@ class Tree:
     Attributes:
         root: Path of the folder.
         media: {path: ``"sound"``, ``"photo"`` or ``"film"``}, sorted.
-        documents: tables and texts, sorted.
+        documents: tables and texts, sorted; ``folders`` has those of each folder.
+        media_folders: set of the folders with media in them or below, and ``""``.
         unplaced: [(path, reason)] of what no layout can use: archives, other suffixes, names that are not UTF-8, unreadable folders.
     """
 
@@ -41,6 +42,11 @@ class Tree:
             self._add(path)
         self.media = dict(sorted(self.media.items()))
         self.documents.sort()
+        self.media_folders = {""}  # with media in them or below
+        for folder in {posixpath.dirname(path) for path in self.media}:
+            while folder not in self.media_folders:
+                self.media_folders.add(folder)
+                folder = posixpath.dirname(folder)
         self.folders = defaultdict(list)  # {folder: paths of the documents in it}
         for path in self.documents:
             self.folders[posixpath.dirname(path)].append(path)
@@ -98,9 +104,24 @@ class Tree:
         separator = max(",;\t|", key=line.count)
         return [name.strip().strip("\"'").lower() for name in line.split(separator)]
 
-    def table(self, path, columns=()):
-        """``csv_tables.read`` of a document."""
-        return csv_tables.read(self.root / path, columns)
+    def table(self, path, columns=(), required=()):
+        """``csv_tables.read`` of a document.
+
+        Raises:
+            LayoutError: if a required column is missing.
+            csv_tables.TableError: if it is no table.
+        """
+        table = csv_tables.read(self.root / path, [*required, *columns])
+        missing = [name for name in required if name not in table]
+        if missing:
+            raise LayoutError(f"{self.root / path} has no column {', '.join(missing)}: it has {', '.join(table.columns[:10])}; download it again")
+        return table
+
+    def with_media(self, folder):
+        """The folder, or the nearest above it that has media in it or below."""
+        while folder not in self.media_folders:
+            folder = posixpath.dirname(folder)
+        return folder
 
 
 def _walk(root, unplaced):
@@ -118,8 +139,9 @@ def _walk(root, unplaced):
         except OSError as error:
             unplaced.append((folder or ".", f"the folder cannot be read ({error.strerror})"))
             continue
-        if folder and any(entry.name == _RECEIPT for entry in entries):
-            unplaced.append((folder, "the folder was written by a stage of birdlib"))
+        writer = next((_RECEIPTS[entry.name] for entry in entries if entry.name in _RECEIPTS), "")
+        if folder and writer:
+            unplaced.append((folder, f"the folder was written by {writer}"))
             continue
         for entry in entries:
             path = posixpath.join(folder, entry.name)

@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections import defaultdict
 
+from birdlib import runtime
 from birdlib.data.layouts import rows
 from birdlib.data.layouts.tree import LayoutError, is_below
 
@@ -24,6 +25,7 @@ _WEBSITE_NAME = re.compile(r"XC(?P<id>\d+) - (?P<en>.+) - (?P<gen>[A-Z][a-z]+) (
 _NUMBER = re.compile(r"(?<![A-Za-z])XC[ _-]?(\d{1,8})(?!\d)|^(\d{2,8})(?=$|[ _.-])|(?<!\d)(\d{2,8})$", re.IGNORECASE)
 _METADATA_FOLDERS = ("metadata", "queries", "json", "records", "meta")
 _NO_SPECIES = {"mystery": "its species is unknown to Xeno-Canto", "sonus": "is a soundscape without a main species"}
+_MANY = 100  # files with records, which take a while
 _SAMPLED = 3  # JSON files of a folder that are opened to know them
 
 
@@ -34,9 +36,7 @@ def find(tree):
         folder = posixpath.dirname(path)
         if posixpath.basename(folder).lower() in _METADATA_FOLDERS:
             folder = posixpath.dirname(folder)
-        while folder and not any(is_below(sound, folder) for sound, kind in tree.media.items() if kind == "sound"):
-            folder = posixpath.dirname(folder)
-        found.setdefault(folder, f"{posixpath.basename(path)} has records of Xeno-Canto's API")
+        found.setdefault(tree.with_media(folder), f"{posixpath.basename(path)} has records of Xeno-Canto's API")
     named = defaultdict(list)
     for path, kind in tree.media.items():
         if kind == "sound":
@@ -51,7 +51,7 @@ def read(tree, folder, files):
     """A row a sound, with the labels, place, licence and background species of its record."""
     tables = [path for path in _record_files(tree) if is_below(path, folder)] or _record_files(tree)
     records, sources = {}, defaultdict(list)
-    for path in tables:
+    for path in runtime.progress(tables, desc="records") if len(tables) > _MANY else tables:
         for record in _records(tree, path):
             number = str(record.get("id", "")).strip().upper().removeprefix("XC")
             if number:

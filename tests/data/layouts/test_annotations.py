@@ -48,6 +48,15 @@ def test_species_folders_beside_annotations(tmp_path):
     assert by_path(reading)["robin/a.wav"]["species"] == "robin"
 
 
+def test_annotations_that_cannot_be_used_are_unplaced(tmp_path):
+    sound(tmp_path, "a/walk.wav")
+    write(tmp_path, "a/walk.txt", AUDACITY)
+    write(tmp_path, "a/gone.txt", AUDACITY)
+    write(tmp_path, "a/broken.Table.1.selections.txt", RAVEN.replace("0.5", "soon"))
+    found = reasons(registry.read(tmp_path))
+    assert "named in a/gone.txt" in found["gone"] and "not a time" in found["a/broken.Table.1.selections.txt"] and len(found) == 2
+
+
 def test_detections_of_a_program_are_no_labels_unless_asked_for(tmp_path):
     sound(tmp_path, "robin/walk.wav")
     write(tmp_path, "robin/walk.BirdNET.selection.table.txt", RAVEN)

@@ -98,6 +98,28 @@ def test_a_file_or_a_missing_folder_is_an_error(tmp_path):
         registry.read(tmp_path / "nowhere")
 
 
+def test_a_manifest_that_is_there_is_pointed_out(tmp_path):
+    write(tmp_path, "mine.csv", "recording_id,species,audio_path\na,robin,robin/a.wav\n")
+    notes = registry.read(touch(tmp_path, "robin/a.wav")).notes
+    assert len(notes) == 1 and "mine.csv is a manifest already" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("paths", "content", "message"),
+    [
+        (["taxa.csv", "audio_ml.csv"], "label,common_name\n0,Robin\n", "taxa.csv has no column scientific_name"),
+        (["a.json"], '{"images": [', "a.json is not complete JSON"),
+        (["metadata/page1.json"], '{"numRecordings": "1", "recordings": {"a": 1}}', "page1.json has no list of recordings"),
+        (["taxa.csv", "audio_ml.csv"], "PK\x03\x04", "is a spreadsheet or an archive"),
+    ],
+)
+def test_broken_tables_are_errors_with_their_name(tmp_path, paths, content, message):
+    for path in paths:
+        write(tmp_path, path, content)
+    with pytest.raises(LayoutError, match=message):
+        registry.read(touch(tmp_path, "audio_ml/1.wav", "robin/a.wav"))
+
+
 def test_files_of_one_name_have_ids_of_their_own(tmp_path):
     table = registry.read(touch(tmp_path, "robin/1.wav", "wren/1.wav", "robin/1.jpg", "wren/1.WAV")).table
     assert table["recording_id"].is_unique and table["recording_id"].str.fullmatch("[A-Za-z0-9_-]+").all()
