@@ -1,6 +1,7 @@
 """Tables of a page: sorted by a click or a key on the head, filtered by text, in pages; whole where scripts do not run."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.reports import numbers, page
 
+_SPACE = re.compile(r"[^\S\u00a0\u202f]+")  # but the spaces inside numbers
 _SHORT = 22  # letters of a cell that is not broken
 MAX_ROWS = 2000  # in a page; a longer table is named by its file
 
@@ -58,16 +60,12 @@ def table(frame, columns=None, *, caption="", filter_label="", page_rows=25, max
     head = page.element("tr", *(_head(column) for column in columns))
     cells = [_cells(shown[column.name], column) for column in columns]
     body = page.join(*(page.element("tr", *row) for row in zip(*cells, strict=True)))
-    whole = page.element(
-        "table",
-        page.element("caption", caption) if caption else None,
-        page.element("thead", head),
-        page.element("tbody", body),
-    )
+    whole = page.element("table", page.element("thead", head), page.element("tbody", body), aria_label=caption or filter_label or None)
     return page.element(
         "div",
         _tools(filter_label, len(shown) > page_rows),
-        page.element("div", whole, class_="table-scroll", tabindex="0", role="region", aria_label=caption or filter_label or "table"),
+        page.element("div", whole, class_="table-scroll", tabindex="0", role="region", aria_label="table, scrolls sideways"),
+        page.paragraph(caption, class_="table-caption"),
         _pager(),
         class_="table",
         data_page=page_rows,
@@ -118,7 +116,7 @@ def _cells(values, column):
 
 def _text(value, column):
     text = printable(value)
-    return page.element("td", page.element("bdi", text), class_="short" if len(text) <= _SHORT else None)
+    return page.element("td", page.element("bdi", text), class_="short" if len(text) <= _SHORT else "long")
 
 
 def _markup(value, column):
@@ -178,7 +176,7 @@ def printable(value):
         return ""
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return " ".join(runtime.printable(str(value)).split())
+    return _SPACE.sub(" ", runtime.printable(str(value))).strip()
 
 
 def _float(value):

@@ -140,7 +140,7 @@ def _retrieval(run, results):
             continue
         rows, values = rows[known], values[known]
         drawn = charts.intervals(
-            rows["modality"], *values.T, label="share of queries whose nearest neighbour is right (P@1)", colour_of=[_MODALITIES.get(m, charts.NEUTRAL) for m in rows["modality"]],
+            rows["modality"], *values.T, label="nearest is right (P@1)", colour_of=[_MODALITIES.get(m, charts.NEUTRAL) for m in rows["modality"]],
         )  # fmt: skip
         drawn.x_range.start, drawn.x_range.end = 0, 1.03
         parts.append(charts.chart(drawn, f"P@1 of {name}", f"{name.capitalize()}, {numbers.counted(int(rows['n'].max()), 'query', 'queries')}. {_fusion_sentence(rows, values)}"))

@@ -39,7 +39,7 @@ def _stages(run):
     for name in stages.READS:
         receipt = run.receipts.get(name)
         link = run.notebook_link(name)
-        title = str(page.element("a", name, href=link) if link else page.join(name))
+        title = str(page.element("a", name, href=link, class_="stage") if link else page.join(name))
         if receipt:
             what = STAGES.get(name, "")
             rows.append((title, what, receipt["seconds"], 1e6 * receipt.get("peak_mb", float("nan")), numbers.listing(receipt.get("devices", []))))

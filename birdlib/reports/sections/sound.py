@@ -25,7 +25,7 @@ def _summary(run, recordings):
     rates = recordings["sample_rate_hz"].value_counts()
     text = [
         f"{numbers.counted(len(recordings), 'recording')}, {numbers.duration(float(recordings['duration_s'].sum()))} of sound, mostly at {numbers.number(rates.index[0] / 1000, 1, 'kHz')}.",
-        f"{numbers.counted(silent, 'is', 'are')} silent and not used further." if silent else "None is silent.",
+        f"{numbers.counted(silent, 'is', 'are')} silent and not used further." if silent else "No recording is silent.",
     ]
     bird_score = results.get("bird score inside the speech")
     if results.get("recordings with speech") and isinstance(bird_score, float):

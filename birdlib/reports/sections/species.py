@@ -106,7 +106,7 @@ def _confusion(run):
     matrix = counts.reindex(index=shown, columns=shown, fill_value=0).to_numpy()
     names = run.unique_names(shown)
     drawn = charts.heat_map(matrix, names, names, row_label="true species", column_label="first guess", tooltip="true: <b>@row</b><br>guessed: <b>@column</b><br>@text recordings", colour=charts.SECOND, diagonal_colour=charts.ACCENT)
-    return page.join(page.heading("What is confused"), charts.chart(drawn, f"Confusion of {len(shown)} species", _confusion_caption(run, wrong, classes, shown)), _pairs(run, wrong))
+    return page.join(page.heading("What is confused"), charts.chart(drawn, f"Confusion of {len(shown)} species", _confusion_caption(run, wrong, classes, shown), min_width=220 + 28 * len(shown)), _pairs(run, wrong))
 
 
 def _most_confused(classes, counts, wrong):

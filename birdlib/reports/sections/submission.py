@@ -54,7 +54,7 @@ def _heat_map(run):
         f"The first {numbers.number(len(rows), 0)} of {numbers.counted(len(table), 'row')}; probabilities below 0.05 are left blank. In half of the windows the surest species has {numbers.number(float(np.median(best)))} or more. "
         "A row that is filled from end to end is a species that the classifier finds everywhere: background, more likely than birds."
     )
-    return page.join(page.heading("Predicted probabilities"), charts.chart(drawn, "Probabilities of the submission by window and species", caption))
+    return page.join(page.heading("Predicted probabilities"), charts.chart(drawn, "Probabilities of the submission by window and species", caption, min_width=560))
 
 
 def _timing(run):

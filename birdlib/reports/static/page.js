@@ -1,6 +1,7 @@
 "use strict";
 // Tabs, theme, tables and charts of a page. Other scripts of a page use window.birdlib.
 window.birdlib = window.birdlib || {};
+document.querySelectorAll(".no-script").forEach((note) => note.remove());
 
 // ---- theme: the system's, until the reader chooses
 (function () {
