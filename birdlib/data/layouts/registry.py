@@ -80,35 +80,19 @@ def read(folder, layout="", names="scientific", species_level=0, species=""):
     """
     _require(folder, layout, names)
     tree = Tree(folder)
-    matches = _matches(tree, layout)
-    owned, rest = _owned(tree, matches)
-    found, unplaced, layouts, notes = [], list(tree.unplaced), [], []
+    options = {"species-folders": {"level": species_level, "species": species}, "films": {"species": species}, "annotations": {"is_asked": bool(layout)}}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", csv_tables.TableWarning)
-        for name, where, why in matches:
-            part, reasons = _read(name, tree, where, owned[name, where], layout, species_level, species)
-            layouts.append((name, where or ".", why, len(part)))
-            rest += [path for path, reason in reasons if not reason]
-            found += part
-            unplaced += [(path, reason) for path, reason in reasons if reason]
-        if layout:
-            unplaced += [(path, f"is no part of the layout {layout}") for path in rest]
-        elif rest:
-            name = _general_layout(rest, tree)
-            part, reasons = _read(name, tree, "", rest, layout, species_level, species)
-            layouts.append((name, ".", _why_general(name, part), len(part)))
-            found += part
-            unplaced += reasons
+        found, unplaced, layouts, notes = _read_all(tree, layout, options)
     notes += dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, csv_tables.TableWarning))
     notes += [f"{path} is a manifest already, and was not read: run --manifest {path} uses it" for path in _manifests(tree)]
     table = _labelled(rows.table(found), names, species, notes)
     has_label = (table["species"] != "") | (table["media"] == "film")
     unplaced += [(path, "its species has no name") for path in table.loc[~has_label, "path"]]
     table = table[has_label].reset_index(drop=True)
-    unplaced = pd.DataFrame(sorted(dict(unplaced).items()), columns=["path", "reason"], dtype=str)
+    unplaced = pd.DataFrame(sorted(dict(tree.unplaced + unplaced).items()), columns=["path", "reason"], dtype=str)
     if table.empty:
         raise LayoutError(f"no file below {folder} can be placed: {reasons_text(unplaced)}")
-    layouts = pd.DataFrame(layouts, columns=["layout", "folder", "why", "rows"])
     return Reading(tree.root, _manifest(groups.guess(table, tree.root), notes), unplaced, layouts, notes)
 
 
@@ -227,22 +211,52 @@ def _general_layout(files, tree):
     return "films" if is_films and not species_folders.has_candidates(files) else "species-folders"
 
 
+def _read_all(tree, layout, options):
+    """The rows of all layouts, what is unplaced, the table ``layouts`` of a Reading, and notes."""
+    matches = _matches(tree, layout)
+    owned, rest = _owned(tree, matches)
+    found, unplaced, layouts, notes = [], [], [], []
+
+    def add(name, folder, why, part, reasons):
+        found.extend(part)
+        unplaced.extend((path, reason) for path, reason in reasons if reason)
+        layouts.append((name, folder or ".", why, len(part)))
+
+    for name, folder, why in matches:
+        mine = owned[name, folder]
+        part, reasons = _read(name, tree, folder, mine, options)
+        rest += [path for path, reason in reasons if not reason]
+        if name == "annotations":
+            names = set(mine)
+            kept = [row for row in part if row["path"] in names]
+            if len(kept) < len(part):
+                n = len(part) - len(kept)
+                notes.append(f"{n} labels with times are of files that another layout lists, and were not used: --layout annotations uses them")
+            part = kept
+        add(name, folder, why, part, reasons)
+    if rest and layout:
+        unplaced += [(path, f"is no part of the layout {layout}") for path in rest]
+    elif rest:
+        name = _general_layout(rest, tree)
+        part, reasons = _read(name, tree, "", rest, options)
+        add(name, "", _why_general(name, part), part, reasons)
+    layouts = pd.DataFrame(layouts, columns=["layout", "folder", "why", "rows"])
+    return found, unplaced, layouts[(layouts["rows"] > 0) | (layouts["layout"] != "annotations")].reset_index(drop=True), notes
+
+
+def _read(name, tree, folder, files, options):
+    """(rows, unplaced) of one layout."""
+    try:
+        return LAYOUTS[name].read(tree, folder, sorted(files), **options.get(name, {}))
+    except csv_tables.TableError as error:
+        raise LayoutError(str(error)) from error
+
+
 def _why_general(name, found):
     if name == "films":
         return "it has films only"
     labels = species_folders.examples(found)
     return f"species are names of folders, such as {labels}" if labels else "no folder names a species"
-
-
-def _read(name, tree, folder, files, layout, species_level, species):
-    """(rows, unplaced) of one layout."""
-    options = {
-        "species-folders": {"level": species_level, "species": species}, "films": {"species": species}, "annotations": {"is_asked": layout == name},
-    }.get(name, {})  # fmt: skip
-    try:
-        return LAYOUTS[name].read(tree, folder, sorted(files), **options)
-    except csv_tables.TableError as error:
-        raise LayoutError(str(error)) from error
 
 
 def _labelled(table, names, species, notes):

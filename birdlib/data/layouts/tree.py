@@ -13,7 +13,7 @@ from birdlib.data import csv_tables, media_paths
 ARCHIVES = frozenset(".zip .tar .tgz .tbz2 .txz .gz .bz2 .xz .7z .rar".split())
 DOCUMENTS = frozenset(
     ".txt .csv .tsv .json .jsonl .xml .html .htm .md .rst .pdf .doc .docx .xls .xlsx .ods .odt .rtf .log .yml .yaml .toml .ini .cfg .py .r .rmd .ipynb"
-    " .sh .parquet .feather .db .sqlite .bib .kml .kmz .gpx .geojson .mat .npy .npz .md5 .sha256 .url .lnk .torrent .xmp .pls .m3u .cue .svg .sel".split()
+    " .sh .rttm .textgrid .srt .parquet .feather .db .sqlite .bib .kml .kmz .gpx .geojson .mat .npy .npz .md5 .sha256 .url .lnk .torrent .xmp .pls .m3u .cue .svg .sel".split()
 )
 _START_BYTES = 4096  # of a table or JSON file, to know its kind
 _RECEIPTS = {"stage.json": "a stage of birdlib", "analysis.json": "the command analyse"}

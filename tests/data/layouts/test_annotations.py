@@ -75,3 +75,14 @@ def test_labels_of_soundscapes_in_a_birdclef_folder(tmp_path):
     row = by_path(reading)["train_soundscapes/S01_20250414_061000.ogg"]
     assert (row["species"], row["secondary_species"], row["start_s"], row["end_s"]) == ("amekes", "65448", 0.0, 5.0)
     assert "without labels" in reasons(reading)["train_soundscapes/S02_20250414_061000.ogg"]
+
+
+def test_labels_of_files_of_a_data_set_are_left_to_it(tmp_path):
+    """The truth of the test's soundscapes, kept in a BirdCLEF folder, is nothing to train on."""
+    write(tmp_path, "train.csv", "primary_label,secondary_labels,filename,author,latitude,longitude\namekes,[],amekes/XC1.ogg,Ana,1,2\n")
+    touch(tmp_path, "train_audio/amekes/XC1.ogg", "test_soundscapes/S01_20250414_061000.ogg")
+    write(tmp_path, "truth/labels.csv", "filename,start,end,primary_label\nS01_20250414_061000.ogg,0,5,amekes\n")
+    reading = registry.read(tmp_path)
+    assert list(by_path(reading)) == ["train_audio/amekes/XC1.ogg"] and list(reading.layouts["layout"]) == ["birdclef"]
+    assert "1 labels with times are of files that another layout lists" in reading.notes[0]
+    assert len(registry.read(tmp_path, layout="annotations").table) == 1
