@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import resume, runtime, stages
-from birdlib.audio import cleaning
+from birdlib.audio import cleaning, decoding
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders
 from birdlib.models.base import PATCH_COLUMNS
@@ -243,7 +243,7 @@ def _clean(root, folder, source, version, target, start_s, end_s, policy, denois
     """One task of ``clean_recordings``; ``version`` only distinguishes states of the source."""
     path, source = Path(folder) / target, Path(root) / source
     if version is None:
-        raise audio_io.AudioError(source, "there is no such file")
+        raise audio_io.AudioError(source, decoding.NO_SUCH_FILE)
     rng = cleaning.recording_rng(runtime.digest_file(source), seed)
     options = {"policy": policy, "denoise": denoise, "threshold": threshold}
     with runtime.collect_warnings(source) as notes:

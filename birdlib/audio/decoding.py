@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime
+from birdlib.audio import riff
 
 _SOUND_CONTAINERS = set(  # FFmpeg's names; text, pictures and playlists are not among them
     "aac ac3 aiff amr ape asf au avi caf dts eac3 flac flv m4a matroska mov mp3 mp4 mpc mpc8 mpeg mpegts mxf ogg oma rm tak truehd tta voc w64 wav webm wv".split()
 )
+NO_SUCH_FILE = "there is no such file: correct the path, or copy the file there"
 _MIN_RATE_HZ, _MAX_RATE_HZ = 50, 1_600_000  # bat detectors record up to 500 kHz
 _UNKNOWN_SAMPLES = 2**40  # libsndfile states about 2**63 where a header has no length
 _PROBED_S = 10.0  # of each of several sound tracks, to find one that is not silent
@@ -44,6 +46,7 @@ class Decoder:
     n_samples: int | None  # None: known when all is decoded
     pieces: Callable  # pieces(start) yields (samples, channels) float32 of about a second from sample ``start`` on
     damage: list  # what could not be decoded, filled by ``pieces``
+    n_missing: int = 0  # samples that the header states behind those that are there
 
 
 @contextlib.contextmanager
@@ -76,14 +79,14 @@ def open_file(path, error=AudioError, kind="sound"):
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb", buffering=0)
     except FileNotFoundError as missing:
-        raise error(path, "there is no such file") from missing
+        raise error(path, NO_SUCH_FILE) from missing
     except (OSError, ValueError) as refused:
-        raise error(path, f"could not be opened ({getattr(refused, 'strerror', None) or refused})") from refused
+        raise error(path, f"could not be opened ({getattr(refused, 'strerror', None) or refused}): check its permissions, or copy it again") from refused
     head = file.read(256)
     file.seek(0)
     if not head or is_web_page(head):
         file.close()
-        raise error(path, f"is a web page, not {kind} (a failed download?)" if head else "is empty (0 bytes)")
+        raise error(path, f"is a web page, not {kind} (a failed download?): download the file itself" if head else "is empty (0 bytes): copy it again, or remove it")
     return file
 
 
@@ -152,7 +155,7 @@ def _libsndfile(file, stack):
     """(decoders that can be trusted, decoders that are better than none, why there are none)."""
     import soundfile
 
-    parts = _ogg_parts(file)
+    parts, missing_share = _ogg_parts(file), _missing_share(file)
     sources = [io.BytesIO(part) for part in parts] or [file.fileno() if os.name != "nt" else file]
     file.seek(0)
     try:
@@ -163,8 +166,8 @@ def _libsndfile(file, stack):
         return [_decoder(sound) for sound in sounds], [], ""
     sound = sounds[0]
     if sound.frames == 0:
-        return [], [], "holds no samples"
-    decoder = _decoder(sound)
+        return [], [], "holds no samples: copy it again, or remove it"
+    decoder = dataclasses.replace(_decoder(sound), n_missing=round(sound.frames * missing_share))
     is_estimate = sound.frames > _UNKNOWN_SAMPLES or "MP3" in sound.format or "MPEG" in sound.subtype
     return ([], [decoder], "") if is_estimate else ([decoder], [], "")
 
@@ -188,6 +191,12 @@ def _decoder(sound):
         damage.append(_reason(error))
 
     return Decoder(sound.samplerate, sound.channels, sound.frames, pieces, damage)
+
+
+def _missing_share(file):
+    """How much more sound the header of a WAV file states than is there, of what is there; libsndfile corrects the length and says nothing."""
+    data = next((chunk for chunk in riff.chunks(file) if chunk.name == b"data" and chunk.n_stated and chunk.n_bytes), None)
+    return data.n_stated / data.n_bytes - 1 if data else 0.0
 
 
 def _reason(error):

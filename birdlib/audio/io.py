@@ -182,7 +182,7 @@ def _open(path, start_s, end_s):
     start_s = 0.0 if start_s is None or np.isnan(start_s) else float(start_s)
     end_s = np.inf if end_s is None or np.isnan(end_s) else float(end_s)
     if not 0.0 <= start_s < end_s:
-        raise AudioError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
+        raise AudioError(path, f"the part from {start_s:g} s to {end_s:g} s is empty: let it start before it ends, and not before 0 s")
     pieces = _decoded(path, start_s, end_s)
     sample_rate_hz = next(pieces)
     return sample_rate_hz, pieces
@@ -208,7 +208,8 @@ def _decoded(path, start_s, end_s):
         damage = [line for decoder in decoders for line in decoder.damage]
         if n_decoded == 0:
             raise AudioError(path, _nothing_decoded(decoders, start_s, length and length / rate_hz, damage))
-        missing_s = (min(length, start + n_wanted) - start - n_decoded) / rate_hz if length else 0.0
+        stated = length and length + sum(decoder.n_missing for decoder in decoders)
+        missing_s = (min(stated, start + n_wanted) - start - n_decoded) / rate_hz if length else 0.0
         if missing_s > _MISSING_S:
             damage.append(f"it ends {missing_s:.1f} s before its header states")
         if damage:
@@ -218,8 +219,9 @@ def _decoded(path, start_s, end_s):
 def _nothing_decoded(decoders, start_s, duration_s, damage):
     if start_s and not damage:
         duration_s = duration_s or sum(len(piece) for piece in decoders[0].pieces()) / decoders[0].sample_rate_hz
-        return f"is {duration_s:.2f} s long, so nothing starts at {start_s:g} s"
-    return f"could not be decoded ({damage[0]})" if damage else "its header states sound but none could be decoded"
+        return f"is {duration_s:.2f} s long, so nothing starts at {start_s:g} s: correct start_s"
+    reason = f"could not be decoded ({damage[0]})" if damage else "its header states sound but none could be decoded"
+    return f"{reason}: copy it again, or save it as WAV or FLAC"
 
 
 def _mono(path, decoders, start):

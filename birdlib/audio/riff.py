@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 _FORMS = (b"RIFF", b"RF64", b"BW64")
-_PLACEHOLDERS = (0, 0x7FFF0000)  # a length of 0, or from here on, is what programs write that do not know it yet
+_MIN_PLACEHOLDER = 0x7FFF0000  # of lengths that programs write which do not know it yet; others write 0
 _MAX_CHUNKS = 1000
 _MAX_TEXT_BYTES = 1_000_000
 
@@ -33,7 +33,7 @@ def chunks(file):
     head = file.read(12)
     if head[:4] not in _FORMS or head[8:] != b"WAVE":
         return []
-    found, at, n_samples_bytes = [], 12, None
+    found, at, n_in_ds64 = [], 12, None
     while at + 8 <= n_total and len(found) < _MAX_CHUNKS:
         file.seek(at)
         name, n_stated = struct.unpack("<4sI", file.read(8))
@@ -41,10 +41,10 @@ def chunks(file):
             break
         start = at + 8
         if name == b"ds64":
-            n_samples_bytes = struct.unpack("<Q", file.read(16)[8:].ljust(8, b"\0"))[0]
-        if name == b"data":
-            n_stated = _sample_bytes(n_stated, n_samples_bytes if head[:4] != b"RIFF" else None)
+            n_in_ds64 = struct.unpack("<Q", file.read(16)[8:].ljust(8, b"\0"))[0]
         n_there = n_total - start
+        if name == b"data":
+            n_stated = _sample_bytes(n_stated, n_in_ds64 if head[:4] != b"RIFF" else None, n_there)
         found.append(Chunk(name, start, n_stated, n_there if n_stated is None else min(n_stated, n_there)))
         if n_stated is None or n_stated > n_there:
             break
@@ -80,8 +80,9 @@ def text(content):
         return content.decode("latin-1").strip()
 
 
-def _sample_bytes(n_stated, n_in_ds64):
+def _sample_bytes(n_stated, n_in_ds64, n_there):
     """The length of the samples by the headers; None where they leave it open."""
     if n_in_ds64 and n_stated == 0xFFFFFFFF:
         return n_in_ds64
-    return None if n_stated == _PLACEHOLDERS[0] or n_stated >= _PLACEHOLDERS[1] and n_stated != n_in_ds64 else n_stated
+    is_open = n_stated == 0 or n_stated >= _MIN_PLACEHOLDER and n_stated > n_there
+    return None if is_open else n_stated

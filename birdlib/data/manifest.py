@@ -27,6 +27,7 @@ _REMEDIES = {
     "column appears twice": "rename or remove one of them",
     "no species (only a video, to be counted, may lack it)": "fill the cell in, or remove the row",
     "species has ';' (others go to secondary_species)": "keep one label, and move the others",
+    "species is 'row_id' (a column of submissions)": "choose another label",
     "no media path": "give the path of a sound, photo or film, or remove the row",
     "negative": "count from the start of the file",
     "is not a number": "write seconds, such as 2.5, or hh:mm:ss",
@@ -131,6 +132,7 @@ def _find_faults(table, root):
         needs_label = (text.get("audio_path", blank) != "") | (text.get("image_path", blank) != "")
         report((text["species"] == "") & needs_label, "no species (only a video, to be counted, may lack it)", ids)
         report(text["species"].str.contains(";", regex=False), "species has ';' (others go to secondary_species)", ids)
+        report(text["species"].map(species_labels.clean) == "row_id", "species is 'row_id' (a column of submissions)", ids)
     if paths:
         report(np.logical_and.reduce([values == "" for values in paths.values()]), "no media path", ids)
     disk = media_paths.Disk(root)

@@ -15,6 +15,7 @@ from birdlib import resume, runtime
 from birdlib.metrics import identity as identity_metrics
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.video import annotations, boxes, kinds, tracking
+from birdlib.video import images as video_images
 from birdlib.video import io as video_io
 
 _MAX_EMBEDDED_BYTES = 8_000_000  # of a film in a notebook
@@ -29,7 +30,7 @@ def select_portraits(splits):
     """The photos of named birds of a split table, as films of one frame."""
     is_portrait = (splits["image_path"] != "") & (splits["individual_id"] != "") & (splits["video_path"] == "")
     portraits = splits[is_portrait].drop_duplicates("recording_id").reset_index(drop=True)
-    return portraits.assign(video_path=portraits["image_path"], start_s=np.nan, end_s=np.nan)
+    return portraits.assign(video_path=portraits["image_path"], start_s=np.nan, end_s=np.nan, is_photo=True)
 
 
 def track_films(films, root, detector, folder, **options):
@@ -54,7 +55,7 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
     """Detect the birds of films and track them, film by film.
 
     Args:
-        films: rows of the split table: ``recording_id, video_path, start_s, end_s``.
+        films: rows of the split table: ``recording_id, video_path, start_s, end_s``; and ``is_photo``, where some are photos.
         root: folder of the paths.
         detector: from ``detectors.load``.
         folder: of the stage; tracks go to ``tracks/``, as MOT text too, crops to ``crops/``.
@@ -76,7 +77,7 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
         tasks[film.recording_id] = {
             "recording_id": film.recording_id, "path": film.video_path, "digest": digest,
             "start_s": 0.0 if pd.isna(film.start_s) else float(film.start_s), "end_s": None if pd.isna(film.end_s) else float(film.end_s),
-            "detector_key": detector.key, "rate_hz": rate_hz, "options": options,
+            "detector_key": detector.key, "rate_hz": rate_hz, "options": options, "is_photo": bool(getattr(film, "is_photo", False)),
         }  # fmt: skip
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     follow = functools.partial(_follow, root, folder, detector)
@@ -242,9 +243,13 @@ def _by_millisecond(table):
     return table.assign(millisecond=(table["time_s"] * 1000).round().astype(int))
 
 
-def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, **_):
+def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, is_photo, **_):
     with runtime.collect_warnings(root / path) as notes:
-        detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
+        if is_photo:
+            image = video_images.read_image(root / path)
+            detections = [(0.0, image, detector.detect([image])[0])]
+        else:
+            detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
         tables = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
     for table, file in zip(tables, _files(folder, recording_id), strict=True):
         runtime.write_table(table, file)

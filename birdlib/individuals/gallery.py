@@ -43,7 +43,7 @@ def add(folder, name, embeddings, key, source=""):
     """
     folder, name, embeddings = Path(folder), " ".join(str(name).split()), np.asarray(embeddings, np.float32)
     if not name:
-        raise GalleryError(folder, "a bird needs a name that is not blank")
+        raise GalleryError(folder, "a bird needs a name that is not blank: give one")
     clustering.distances(embeddings)  # raises where they are no unit vectors
     added = pd.DataFrame({"name": [name] * len(embeddings), "source": str(source)})
     with resume.lock_folder(folder):
@@ -138,11 +138,11 @@ def add_files(folder, name, paths, embed, key, bird=None):
     for path in paths:
         found = embed(path)
         if not len(found):
-            raise GalleryError(path, "no bird was detected")
+            raise GalleryError(path, "no bird was detected: give a film or photo in which it is larger, or crop the file")
         if bird is None and len(found) > 1:
             raise GalleryError(path, f"shows {len(found)} birds: choose one with --bird 1 to --bird {len(found)}, or crop the file")
         if bird is not None and not 1 <= bird <= len(found):
-            raise GalleryError(path, f"shows {len(found)} birds: there is no bird {bird}")
+            raise GalleryError(path, f"shows {len(found)} birds: there is no bird {bird}, choose --bird 1 to --bird {len(found)}")
         vectors.append(found[[(bird or 1) - 1]])
     for path, vector in zip(paths, vectors, strict=True):
         n_embeddings = add(folder, name, vector, key, source=runtime.printable(path))

@@ -42,7 +42,7 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
         dim, patch = kernel.shape[0], kernel.shape[-1]
         n_frames = (positions.shape[1] - 1) * patch**2 // n_mels
     except (KeyError, IndexError) as error:
-        raise CheckpointError(path, f"is no Bird-MAE: pos_embed and patch_embed.proj.weight are not as expected ({error})") from error
+        raise CheckpointError(path, f"is no Bird-MAE: pos_embed and patch_embed.proj.weight are not as expected ({error}): give the checkpoint of a Bird-MAE") from error
     depth = 1 + max((int(name.split(".")[1]) for name in tensors if re.match(r"blocks\.\d+\.", name)), default=-1)
     size = {"dim": dim, "depth": depth, "heads": heads or _heads(path, dim)}
     encoder = mae.build_encoder(size, n_frames, n_mels, patch)
@@ -54,7 +54,7 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
             raise CheckpointError(path, f"lacks the tensor {name}: fetch it anew")
         used.add(name)
         if tensors[name].size != like.size:
-            raise CheckpointError(path, f"{name} has the shape {tensors[name].shape}, which does not fit {like.shape}")
+            raise CheckpointError(path, f"{name} has the shape {tensors[name].shape}, which does not fit {like.shape}: put its config.json beside it, or fetch it anew")
         return tensors[name]
 
     _fill_stem(encoder, take)
@@ -65,7 +65,7 @@ def load(path, n_mels=fbanks.N_MELS, heads=None):
         if name == "norm" or f"{name}.weight" in tensors:  # checkpoints of pretraining have no second norm
             _fill_norm(encoder.get_layer(layer), name, take)
     if unknown := sorted(set(tensors) - used):
-        raise CheckpointError(path, f"holds tensors that a Bird-MAE does not have: {', '.join(unknown[:5])}")
+        raise CheckpointError(path, f"holds tensors that a Bird-MAE does not have ({', '.join(unknown[:5])}): give the checkpoint of a Bird-MAE")
     return encoder
 
 
@@ -78,7 +78,7 @@ def read(path):
     import safetensors
 
     if not Path(path).is_file():
-        raise CheckpointError(path, "does not exist")
+        raise CheckpointError(path, "does not exist: correct the path, or fetch it with python -m birdlib weights --fetch")
     tensors = {}
     try:
         with safetensors.safe_open(path, framework="np") as file:

@@ -85,7 +85,7 @@ def frames(path, rate_hz=None, start_s=0.0, end_s=None):
     """
     end_s = math.inf if end_s is None else end_s
     if not 0.0 <= start_s < end_s:
-        raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty")
+        raise VideoError(path, f"the part from {start_s:g} s to {end_s:g} s is empty: let it start before it ends, and not before 0 s")
     damage, n_given, line = [], 0, timeline_of(path)
     with open_film(path) as (container, picture):
         for from_s, until_s, frame in _timed(_decode_from(container, picture, start_s, damage, line), picture, line):

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from birdlib import runtime
-from birdlib.audio import clips
+from birdlib.audio import clips, decoding
 from birdlib.audio import io as audio_io
 from birdlib.store import EmbeddingStore
 
@@ -57,9 +57,9 @@ def test_every_recording_is_cleaned_or_skipped_with_a_reason(field, stage):
     folder, cleaned, skipped = stage
     assert cleaned["recording_id"].tolist() == ["song", "stereo", "short", "silence"]
     assert skipped.to_numpy().tolist() == [
-        ["empty.wav", "02_clean", "is empty (0 bytes)"],
-        ["page.mp3", "02_clean", "is a web page, not sound (a failed download?)"],
-        ["gone.wav", "02_clean", "there is no such file"],
+        ["empty.wav", "02_clean", "is empty (0 bytes): copy it again, or remove it"],
+        ["page.mp3", "02_clean", "is a web page, not sound (a failed download?): download the file itself"],
+        ["gone.wav", "02_clean", decoding.NO_SUCH_FILE],
     ]
     for row in cleaned.itertuples():
         assert audio_io.duration(folder / row.audio_path) == pytest.approx(row.cleaned_s)
@@ -258,7 +258,7 @@ def test_an_unreadable_clip_is_skipped(stage, tmp_path):
     chosen = clips.cut_clips(stage[1], "whole", seed=0)
     chosen.loc[1, "audio_path"] = "audio/gone.flac"
     embeddings, patches, skipped, _ = embed(chosen, stage[0], tmp_path)
-    assert skipped.to_numpy().tolist() == [["audio/gone.flac", "03_embed", "there is no such file"]]
+    assert skipped.to_numpy().tolist() == [["audio/gone.flac", "03_embed", decoding.NO_SUCH_FILE]]
     assert len(embeddings) == len(patches) and patches["recording_id"].nunique() == len(chosen) - 1
 
 

@@ -1,6 +1,9 @@
+import warnings
+
 import numpy as np
 import pytest
 import soundfile
+import wav_chunks
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
@@ -200,3 +203,25 @@ def test_padding_is_low_noise_after_the_clip():
     assert padded.shape == (32000,) and padded.dtype == np.float32
     assert 20 * np.log10(padded[3200:].std()) == pytest.approx(-60, abs=0.2)
     assert audio_io.pad_with_noise(tone(), 100, np.random.default_rng(0)) is not None
+
+
+@pytest.mark.parametrize(("subtype", "form"), [("PCM_16", "WAV"), ("PCM_24", "WAV"), ("FLOAT", "WAV"), ("IMA_ADPCM", "WAV"), ("PCM_16", "WAVEX"), ("PCM_16", "RF64")])
+def test_a_wav_that_was_cut_short_is_read_with_a_warning_where_the_end_is_wanted(tmp_path, subtype, form):
+    """Half of the bytes of 4 s are there: 2 s are lacking."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(duration_s=4.0), 32000, subtype=subtype, format=form)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(audio_io.AudioWarning, match=r"a.wav: it ends 2.0 s before its header states"):
+        waveform, _ = audio_io.read(path)
+    assert len(waveform) == pytest.approx(64000, abs=1500)  # blocks of ADPCM are whole
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(audio_io.read(path, end_s=1.5)[0]) == 48000
+
+
+@pytest.mark.parametrize("n_stated", [0, 0xFFFFFFFF, 0x7FFFFFFF, None])
+def test_a_wav_whose_header_leaves_its_length_open_is_whole(tmp_path, n_stated):
+    path = wav_chunks.write(tmp_path / "a.wav", n_samples=8000, n_stated=n_stated)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(audio_io.read(path)[0]) == 8000

@@ -50,6 +50,15 @@ def test_metadata_behind_four_gigabytes_are_found(tmp_path):
     assert found_in(path)["guan"].n_bytes == 4
 
 
+def test_three_gigabytes_are_a_length_and_no_placeholder(tmp_path):
+    path = wav_chunks.write(tmp_path / "a.wav", n_samples=0, n_stated=3_000_000_000)
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size + 3_000_000_000)
+        file.write(wav_chunks.chunk(b"guan", b"text"))
+    found = found_in(path)
+    assert found["data"].n_stated == found["data"].n_bytes == 3_000_000_000 and "guan" in found
+
+
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt ", b"RF64\0\0\0\0WAVEds64\1\0\0\0\1", b"fLaC" + bytes(40), bytes(100)])
 def test_bytes_that_are_no_wav_have_no_samples(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)

@@ -75,6 +75,13 @@ def test_all_faults_are_listed_at_once(tmp_path):
     assert text.count("Remedy") == 12 and text.endswith("run again.")
 
 
+def test_a_species_with_the_name_of_a_column_of_submissions_is_refused(tmp_path):
+    touch(tmp_path, "a.ogg")
+    table = pd.DataFrame({"recording_id": ["a", "b", "c"], "species": [" row_id", "row_id\u200b", "Row_ID"], "audio_path": "a.ogg"})
+    with pytest.raises(manifest.ManifestError, match=r"species is 'row_id' \(a column of submissions\) \(2\): row 2 'a', row 3 'b'.*choose another label"):
+        manifest.check(table, tmp_path)
+
+
 def test_missing_columns_are_reported_together(tmp_path):
     with pytest.raises(manifest.ManifestError, match="(?s)missing column .*recording_id, species, one of audio_path"):
         manifest.check(pd.DataFrame({"bird": ["robin"]}), tmp_path)

@@ -3,12 +3,14 @@
 import films_made
 import numpy as np
 import pandas as pd
+import pillow_heif
 import pytest
 from media import film
+from PIL import Image
 
 from birdlib.individuals import counts, film_tracks
+from birdlib.video import detectors, tracking
 from birdlib.video import io as video_io
-from birdlib.video import tracking
 
 DARK, BRIGHT = 60, 220
 
@@ -21,12 +23,19 @@ class Detector:
     def __init__(self):
         self.n_films = 0
 
+    def detect(self, images):
+        self.n_films += 1
+        return [self._detect(image) for image in images]
+
     def detect_film(self, path, rate_hz, start_s=0.0, end_s=None):
         self.n_films += 1
         for time_s, image in video_io.frames(path, rate_hz, start_s, end_s):
-            rows, columns = np.nonzero(image[..., 0] > 150)
-            box = [[columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1, 0.9]] if len(rows) else np.zeros((0, 5))
-            yield time_s, image, np.array(box, np.float32)
+            yield time_s, image, self._detect(image)
+
+    def _detect(self, image):
+        rows, columns = np.nonzero(image[..., 0] > 150)
+        box = [[columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1, 0.9]] if len(rows) else np.zeros((0, 5))
+        return np.array(box, np.float32)
 
 
 def scene(bird=True):
@@ -58,7 +67,7 @@ def test_a_film_without_birds_is_valid_and_an_unreadable_one_is_skipped_with_a_r
     assert set(found["recording_id"]) == set(crops["recording_id"]) == {"bird"}
     assert found["track"].nunique() == 1 and len(found) == 10
     assert (folder / "stage" / "tracks" / "empty.txt").read_text() == ""
-    assert dict(skipped)["page.mp4"].startswith("is a web page") and dict(skipped)["lost.mp4"] == "there is no such file"
+    assert dict(skipped)["page.mp4"].startswith("is a web page") and dict(skipped)["lost.mp4"].startswith("there is no such file: ")
 
 
 def test_films_without_birds_give_empty_tables_with_columns(folder):
@@ -147,6 +156,25 @@ def test_portraits_are_tracked_like_films_and_films_are_not_tracked_again(folder
         known, crops, skipped = film_tracks.track_films(portraits, folder, detector, folder / "stage", min_detections=1)
     assert known["recording_id"].tolist() == crops["recording_id"].tolist() == ["anna"] and skipped == []
     assert detector.n_films == 2
+
+
+@pytest.mark.parametrize(("name", "options"), [("anna.tga", {}), ("anna.webp", {"save_all": True}), ("anna.tif", {}), ("anna.gif", {"save_all": True}), ("anna.heic", {})])
+def test_portraits_are_photos_of_any_kind(tmp_path, name, options):
+    """TGA and animated WebP are kinds that the reader of films does not know."""
+    pillow_heif.register_heif_opener()
+    image = Image.fromarray(scene())
+    others = {"append_images": [Image.fromarray(scene(bird=False))]} if options else {}
+    image.save(tmp_path / name, **options, **others)
+    portraits = film_tracks.select_portraits(rows(recording_id=["anna"], image_path=[name], individual_id=["anna"]))
+    known, crops, skipped = film_tracks.track_films(portraits, tmp_path, Detector(), tmp_path / "stage", min_detections=1)
+    assert len(known) == len(crops) == 1 and skipped == [] and known["x"].item() == pytest.approx(24, abs=1)
+
+
+def test_a_portrait_is_skipped_with_the_reason_where_only_motion_is_detected(tmp_path):
+    Image.fromarray(scene()).save(tmp_path / "anna.png")
+    portraits = film_tracks.select_portraits(rows(recording_id=["anna"], image_path=["anna.png"], individual_id=["anna"]))
+    known, _, skipped = film_tracks.track_films(portraits, tmp_path, detectors.load("motion"), tmp_path / "stage", min_detections=1)
+    assert known.empty and "for photos, download the weights" in dict(skipped)["anna.png"]
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_unreadable_pictures_are_reported_and_the_others_used(tmp_path):
     assert [features(row, 0)[0, 0, 0] for row in range(3)] == pytest.approx([5, 15, 25], abs=1)
     reasons = skipped.set_index("path")["reason"]
     assert sorted(reasons.index) == ["folder.png", "missing.png", "torn.png"]
-    assert "truncated or damaged" in reasons["torn.png"] and reasons["missing.png"] == "there is no such file"
+    assert "truncated or damaged" in reasons["torn.png"] and reasons["missing.png"].startswith("there is no such file: ")
     assert reasons["folder.png"].startswith("is a folder, not a file")
     assert set(skipped["stage"]) == {"04_triplet"}
 
