@@ -36,7 +36,7 @@ class Activity:
 
 
 def by_hour(analysis):
-    """``Activity`` in the hours of the day from the first to the last with recordings; None where no file has a clock time."""
+    """``Activity`` in the hours of the day, without the longest span of hours without recordings; None where no file has a clock time."""
     files = analysis.files[analysis.files["recorded_at"].notna()]
     if not len(files):
         return None
@@ -44,9 +44,8 @@ def by_hour(analysis):
     for start, duration_s in zip(files["recorded_at"], files["duration_s"].fillna(0.0), strict=True):
         recorded_s += seconds_by_hour(start.hour * 3600 + start.minute * 60 + start.second, duration_s)
     found = analysis.detections[analysis.detections["recorded_at"].notna()]
-    first, last = np.flatnonzero(recorded_s)[[0, -1]] if recorded_s.any() else (0, 23)
-    hours = range(first, last + 1)
-    return _activity(analysis, found, found["recorded_at"].dt.hour, hours, [f"{hour:02d}" for hour in hours], recorded_s[first : last + 1])
+    hours = hours_in_order(recorded_s > 0)
+    return _activity(analysis, found, found["recorded_at"].dt.hour, hours, [f"{hour:02d}" for hour in hours], recorded_s[hours])
 
 
 def by_site(analysis):
@@ -92,6 +91,20 @@ def seconds_by_hour(start_s, duration_s):
     edges = np.arange(49) * 3600.0
     overlap = np.clip(np.minimum(edges[1:], start_s + rest_s) - np.maximum(edges[:-1], start_s), 0.0, None)
     return seconds + overlap[:24] + overlap[24:]
+
+
+def hours_in_order(is_recorded):
+    """[hours] of the day from the first to the last with recordings, over midnight where recordings were made at night.
+
+    Args:
+        is_recorded: (24,) bool, at least one true.
+    """
+    hours = np.flatnonzero(is_recorded)
+    gaps = np.diff(hours, append=hours[0] + 24)  # from each recorded hour to the next
+    last = int(np.argmax(gaps[::-1]))  # of equal gaps the last one, so that a whole day begins at midnight
+    last = len(hours) - 1 - last
+    first = int(hours[(last + 1) % len(hours)])
+    return [(first + hour) % 24 for hour in range(25 - int(gaps[last]))]
 
 
 def heat_table(activity, analysis, head):

@@ -110,8 +110,9 @@ def _most_frequent(analysis):
     if not len(analysis.detections):
         return "Lower --min-confidence, or check below that the recordings hold sound in which you hear birds."
     counts, files = analysis.detections["species"].value_counts(), analysis.detections.groupby("species")["path"].nunique()
+    where = (lambda label: f" in {numbers.counted(int(files[label]), 'file')}") if len(analysis.files) > 1 else lambda label: ""
     parts = [
-        page.join(page.element("b", page.element("bdi", analysis.names[label])), f" ({numbers.counted(int(counts[label]), 'detection')} in {numbers.counted(int(files[label]), 'file')})")
+        page.join(page.element("b", page.element("bdi", analysis.names[label])), f" ({numbers.counted(int(counts[label]), 'detection')}{where(label)})")
         for label in [label for label in analysis.species if label not in analysis.other_sounds][:3]
     ]
     last = page.join(" and ", parts.pop()) if len(parts) > 1 else ""
@@ -131,7 +132,7 @@ def _figures(analysis):
     files, found = analysis.files, analysis.detections
     detected_s = float((found["end_s"] - found["start_s"]).sum())
     items = [
-        (numbers.number(len(files), 0), "recordings and films" if (files["media"] == "film").any() else "recordings", numbers.duration(files["duration_s"].sum())),
+        (numbers.number(len(files), 0), "recordings and films" if (files["media"] == "film").any() else "recording" if len(files) == 1 else "recordings", numbers.duration(files["duration_s"].sum())),
         (numbers.number(_n_species(analysis), 0), "species", f"in {numbers.counted(int(found['path'].nunique()), 'file')}"),
         (numbers.number(len(found), 0), "detections", f"{numbers.duration(detected_s)} in all" if len(found) else ""),
     ]

@@ -190,20 +190,30 @@ def _timeline(recording, analysis):
 
 
 def _bar(detections, label, duration_s, analysis):
-    starts = np.clip(np.floor(_BINS * detections["start_s"].to_numpy() / duration_s), 0, _BINS - 1).astype(int)
-    ends = np.clip(np.ceil(_BINS * detections["end_s"].to_numpy() / duration_s), starts + 1, _BINS).astype(int)
-    steps = np.zeros(_BINS + 1, int)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, ends, -1)
-    filled = np.diff(np.concatenate([[0], np.cumsum(steps[:-1]) > 0, [0]]).astype(int))
-    runs = zip(np.flatnonzero(filled == 1), np.flatnonzero(filled == -1), strict=True)
-    path = "".join(f"M{start} 0H{end}V1H{start}Z" for start, end in runs)
+    heights = covered(detections["start_s"].to_numpy(), detections["end_s"].to_numpy(), duration_s)
+    heights = np.ceil(4.0 * heights - 1e-6) / 4.0  # four heights, so that a short call among many is seen
+    edges = np.flatnonzero(np.diff(heights, prepend=0.0, append=0.0))  # where the height changes
+    runs = [(start, end, heights[start]) for start, end in zip(edges[:-1], edges[1:], strict=True) if heights[start] > 0]
+    path = "".join(f"M{start} 1V{1 - height:g}H{end}V1Z" for start, end, height in runs)
     name = analysis.names[label]
     drawing = page.element(
         "svg", page.element("path", d=path, fill=analysis.colours[label]),
         viewBox=f"0 0 {_BINS} 1", preserveAspectRatio="none", role="img", aria_label=f"{name}: {numbers.counted(len(detections), 'detection')}",
     )  # fmt: skip
     return page.element("div", page.element("span", page.element("bdi", name), page.element("small", f" {len(detections)}")), drawing, class_="timeline-row")
+
+
+def covered(start_s, end_s, duration_s, n_bins=_BINS):
+    """(n_bins,) share of each part of a recording that detections of one species, which do not overlap, cover."""
+    edges = np.linspace(0.0, duration_s, n_bins + 1)
+    order = np.argsort(start_s)
+    starts, ends = np.asarray(start_s, float)[order], np.asarray(end_s, float)[order]
+    times = np.stack([starts, ends], axis=1).ravel()
+    lengths = np.stack([np.zeros(len(starts)), ends - starts], axis=1).ravel()
+    if not len(times):
+        return np.zeros(n_bins)
+    before = np.interp(edges, np.maximum.accumulate(times), np.cumsum(lengths))  # seconds covered before each edge
+    return np.clip(np.diff(before) * n_bins / duration_s, 0.0, 1.0)
 
 
 def _ticks(duration_s):

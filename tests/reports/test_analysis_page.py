@@ -11,7 +11,7 @@ import pytest
 from made_analyses import detection, file
 
 from birdlib.audio import io as audio_io
-from birdlib.reports import analysis_activity, analysis_data, analysis_page, players
+from birdlib.reports import analysis_activity, analysis_data, analysis_page, analysis_recordings, players
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 ODD = """<b onmouseover="alert('x')">&רונית 雀"""
@@ -42,7 +42,7 @@ def test_the_first_sentences_answer(tmp_path, song):
     text = words(page_of(made.write(tmp_path / "a", [file(song, 8.0)], rows, skipped=skipped)))
     assert "Birds in 1 recording" in text
     assert "In 1 file of 8.0 s altogether, 3 detections of 2 species were found at a confidence of 0.25 or more." in text
-    assert "They were robin (2 detections in 1 file) and Eurasian Wren (1 detection in 1 file)." in text
+    assert "They were robin (2 detections) and Eurasian Wren (1 detection)." in text
     assert "1 file could not be used as it is." in text and "is empty (0 bytes)" in text
 
 
@@ -153,7 +153,24 @@ def test_a_long_recording_has_pages_and_a_timeline(tmp_path):
     part = section(html, "recordings")
     assert part.count('class="player"') == 2 and 'class="player-pages"' in part
     assert re.findall(r'data-start="([\d.]+)" data-end="([\d.]+)"><', part) == [("8.500", "13.500"), ("148.500", "154.500")]
-    assert re.findall(r'<path d="(.*?)"', part) == ["M12 0H15V1H12Z", "M187 0H192V1H187Z"]  # 250 marks over 200 s
+    assert re.findall(r'<path d="(.*?)"', part) == ["M12 1V0.5H13V1ZM13 1V0H15V1Z", "M187 1V0.5H188V1ZM188 1V0H191V1ZM191 1V0.75H192V1Z"]  # 250 marks over 200 s
+
+
+@pytest.mark.parametrize(
+    ("spans", "shares"),
+    [([], [0, 0, 0, 0]), ([(0, 10)], [1, 0, 0, 0]), ([(5, 25)], [0.5, 1, 0.5, 0]), ([(38, 40), (1, 2), (3, 4)], [0.2, 0, 0, 0.2])],
+)  # fmt: skip
+def test_the_timeline_shows_how_much_of_each_moment_is_covered(spans, shares):
+    starts, ends = np.array(spans, float).reshape(-1, 2).T
+    np.testing.assert_allclose(analysis_recordings.covered(starts, ends, 40.0, n_bins=4), shares, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "hours"),
+    [([5, 6], [5, 6]), ([22, 23, 0, 2], [22, 23, 0, 1, 2]), (range(24), list(range(24))), ([0, 12], list(range(13))), ([7], [7])],
+)
+def test_hours_of_a_night_are_in_its_order(recorded, hours):
+    assert analysis_activity.hours_in_order(np.isin(np.arange(24), list(recorded))) == hours
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path):

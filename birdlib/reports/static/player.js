@@ -99,11 +99,13 @@
     const pager = document.createElement("nav");
     pager.className = "player-pager";
     pager.setAttribute("aria-label", pages.dataset.label);
-    all(pages, ".player").forEach((figure) => {
+    const figures = all(pages, ".player"), isLong = figures.length > 4;
+    if (isLong) pager.append("Parts from ");
+    figures.forEach((figure) => {
       const button = document.createElement("button");
       button.type = "button";
       button.dataset.player = figure.id;
-      button.textContent = (figure.querySelector(".player-span") || figure.querySelector(".player-time")).textContent;
+      button.textContent = isLong ? clock(+figure.dataset.start).replace(/\.\d$/, "") : figure.querySelector(".player-span").textContent;
       button.addEventListener("click", () => show(pages, figure));
       pager.append(button);
     });
