@@ -9,14 +9,14 @@ from birdlib.commands import arguments
 def add(commands):
     """Add ``manifest``."""
     parser = commands.add_parser(
-        "manifest", help="make a manifest of a folder: species folders, films, BirdCLEF, Xeno-Canto, iNaturalist, SSW60, CUB-200-2011",
+        "manifest", help="make a manifest of a folder: species folders, films, BirdCLEF, Xeno-Canto, Macaulay, iNaturalist, SSW60, CUB-200-2011",
         description="List the recordings, photos and films of a folder as a manifest, and guess which of them must stay together in a split.",
         examples=["manifest my_recordings", "manifest nest_box_films --species 'Parus major' --output films.csv"],
     )  # fmt: skip
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the recordings")
     parser.add_argument("--output", default="manifest.csv", metavar="FILE", help="the table to write (default: manifest.csv); its paths are relative to it")
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
-    parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, ssw60, cub, inaturalist, inaturalist-competition or annotations (default: guessed)")
+    parser.add_argument("--layout", default="", metavar="NAME", help="read it as species-folders, films, birdclef, xeno-canto, macaulay, ssw60, cub, inaturalist, inaturalist-competition or annotations (default: guessed)")
     parser.add_argument("--names", choices=("scientific", "common"), default="scientific", help="which names are the labels, where both are known (default: scientific)")
     parser.add_argument("--species-level", type=arguments.at_least(0), default=0, metavar="N", help="the N-th folder below FOLDER names the species (default: guessed)")
     parser.add_argument("--species", default="", metavar="NAME", help="the species of files that no folder or table names (default: none)")

@@ -64,7 +64,7 @@ def is_image(file):
     """Whether the content of an open file is that of a picture that Pillow knows."""
     from PIL import Image
 
-    _register_heif()
+    register_heif()
     file.seek(0)
     try:
         with warnings.catch_warnings():
@@ -110,7 +110,7 @@ def _require_whole(path, data):
     """Pillow's name of the kind, or "float", checked with Pillow: OpenCV (4.10, say) fills with grey what a file lacks, and its messages name no file."""
     from PIL import Image, UnidentifiedImageError
 
-    _register_heif()
+    register_heif()
     too_large = f"more than {MAX_PIXELS:,} pixels: scale it down"
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -185,7 +185,8 @@ def _scaled(values):
 
 
 @functools.cache
-def _register_heif():
+def register_heif():
+    """Let Pillow open HEIC, the photos of phones, where pillow-heif is installed."""
     with contextlib.suppress(ImportError):  # without it, HEIC is of a kind that cannot be read
         import pillow_heif
 

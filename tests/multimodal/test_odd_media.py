@@ -37,7 +37,7 @@ def odd(tmp_path_factory):
     (folder / "page.mp4").write_text("<html>not found</html>")
     (folder / "noise.avi").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "folder.mp4").mkdir()
-    images._register_heif()
+    images.register_heif()
     for name, kind in (("a.heic", "HEIF"), ("b.jpg", "HEIF"), ("c.avif", "AVIF"), ("d.tga", "TGA"), ("e.gif", "GIF")):
         Image.new("RGB", (64, 48), "green").save(folder / name, kind)
     Image.new("RGB", (1, 1)).save(folder / "point.png")

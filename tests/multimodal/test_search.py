@@ -217,7 +217,7 @@ def test_missing_file_is_named(outputs, root, name):
 
 def test_a_photo_of_a_phone_is_no_sound(outputs, root, tmp_path):
     """Nor is one that lost its suffix."""
-    video_images._register_heif()
+    video_images.register_heif()
     for name in ("a.heic", "photo"):
         Image.open(root / "wren.png").convert("RGB").save(tmp_path / name, "HEIF")
         assert len(search.find([tmp_path / name], outputs, n=2)) == 2

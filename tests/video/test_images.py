@@ -190,7 +190,7 @@ def upright_and_turned(path, **options):
 
 @pytest.mark.parametrize(("name", "kind"), [("a.heic", "HEIF"), ("a.avif", "AVIF"), ("heic named.jpg", "HEIF"), ("a.webp", "WEBP")])
 def test_photos_of_phones_are_read_upright(tmp_path, name, kind):
-    images._register_heif()
+    images.register_heif()
     upright = upright_and_turned(tmp_path / name, format=kind, quality=95)
     image = images.read_image(tmp_path / name)
     assert image.shape == upright.shape and np.abs(image.astype(int) - upright).mean() < 8
@@ -198,7 +198,7 @@ def test_photos_of_phones_are_read_upright(tmp_path, name, kind):
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF", "GIF", "JPEG2000"])
 def test_truncated_files_of_rarer_kinds_raise_an_error(tmp_path, kind):
-    images._register_heif()
+    images.register_heif()
     whole = save(tmp_path / "a", picture(), format=kind).read_bytes()
     for n_bytes in (20, len(whole) // 2, len(whole) - 20):
         (tmp_path / "a").write_bytes(whole[:n_bytes])

@@ -26,7 +26,7 @@ def sound_only(path, codec="aac"):
 def test_pictures(tmp_path, name):
     from birdlib.video import images
 
-    images._register_heif()
+    images.register_heif()
     kind = {"a.HEIC": "HEIF", "a.avif": "AVIF"}.get(name, "JPEG")
     Image.new("RGB", (64, 48)).save(tmp_path / name, kind)
     assert kinds.kind_of(tmp_path / name) == "image"

@@ -5,11 +5,13 @@ in its file's name, or the number in a catalogue; the film of which it is a part
 of which it and other rows are parts.
 """
 
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from birdlib import media_types, runtime
 from birdlib.data.layouts import file_names, rows
+from birdlib.video import images
 
 BY_NAME_DAY = "recorder or folder, and day in the file name"
 BY_NAME_DAY_ALONE = "day in the file name"
@@ -22,7 +24,7 @@ ALONE = "each file alone"
 _MIN_FOLDERS = 5  # fewer folders are parts of a collection, not places or days
 _MAX_DISTINCT_SHARE = 0.5  # of the names of recorders, per file
 _N_THREADS = 8
-_EXIF_SUFFIXES = frozenset(".jpg .jpeg .jpe .tif .tiff .webp .png .mpo .heic .heif".split())
+_EXIF_SUFFIXES = frozenset(".jpg .jpeg .jpe .tif .tiff .mpo .heic .heif".split())  # of cameras; of others Pillow reads the whole file
 _DATE_TAGS, _MODEL_TAG, _SERIAL_TAG, _EXIF_IFD, _GPS_IFD = (36867, 36868), 272, 42033, 0x8769, 0x8825
 
 
@@ -103,7 +105,9 @@ def _by_exif(table, root):
     photos = photos[photos["path"].map(lambda path: media_types.has_suffix(path, _EXIF_SUFFIXES)).astype(bool)]
     if photos.empty:
         return {}
-    with ThreadPoolExecutor(max_workers=_N_THREADS) as pool:
+    images.register_heif()
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=_N_THREADS) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of broken tags
         read = pool.map(lambda path: exif_group(root / path), photos["path"])
         groups = list(runtime.progress(read, total=len(photos), desc="EXIF dates"))
     return {row: (group, BY_EXIF) for row, group in zip(photos.index, groups, strict=True)}

@@ -23,6 +23,7 @@ from birdlib.data.layouts import (
     groups,
     inaturalist,
     inaturalist_competition,
+    macaulay,
     rows,
     species_folders,
     ssw60,
@@ -37,6 +38,7 @@ DATA_SETS = {  # the first wins where two have the same folder
     "inaturalist-competition": inaturalist_competition,
     "inaturalist": inaturalist,
     "xeno-canto": xeno_canto,
+    "macaulay": macaulay,
     "annotations": annotations,
 }
 GENERAL = {"species-folders": species_folders, "films": films}
@@ -92,7 +94,8 @@ def read(folder, layout="", names="scientific", species_level=0, species=""):
     table = table[has_label].reset_index(drop=True)
     unplaced = pd.DataFrame(sorted(dict(tree.unplaced + unplaced).items()), columns=["path", "reason"], dtype=str)
     if table.empty:
-        raise LayoutError(f"no file below {folder} can be placed: {reasons_text(unplaced)}")
+        other = "; or read the names of its folders as species, by --layout species-folders" if set(layouts["layout"]) - set(GENERAL) else ""
+        raise LayoutError(f"no file below {folder} can be placed: {reasons_text(unplaced)}{other}")
     return Reading(tree.root, _manifest(groups.guess(table, tree.root), notes), unplaced, layouts, notes)
 
 

@@ -78,6 +78,14 @@ def test_photos_by_camera_day_and_place(tmp_path):
     assert found["wren/DSC_4.jpg"]["group_by"] == found["wren/DSC_5.jpg"]["group_by"] == groups.ALONE
 
 
+def test_photos_of_phones_by_camera_and_day(tmp_path):
+    from birdlib.video import images
+
+    images.register_heif()
+    photo(tmp_path / "robin" / "a.heic", "2025:04:14 06:10:00", "iPhone 15")
+    assert by_path(registry.read(tmp_path))["robin/a.heic"]["group_id"] == "2025-04-14 iPhone 15"
+
+
 def test_a_photo_that_cannot_be_read_stands_alone(tmp_path):
     """Stage 01 reports it."""
     assert guessed(tmp_path, "robin/broken.jpg")["robin/broken.jpg"]["group_by"] == groups.ALONE

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -138,7 +139,9 @@ def test_the_result_is_a_manifest_for_the_chain(tmp_path):
     out = tmp_path / "tables" / "m.csv"
     reading = registry.read(tmp_path / "birds")
     assert registry.write(reading, out) is None
-    table, root = manifest.load(out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # ids, labels and groups are complete
+        table, root = manifest.load(out)
     assert len(table) == 21 and table["audio_path"][0].startswith("../birds/")
     assert list(table.columns[: len(manifest.COLUMNS)]) == list(manifest.COLUMNS)
     prints = duplicates.fingerprints([root / path for path in table["audio_path"]], table["start_s"], table["end_s"], 1)
