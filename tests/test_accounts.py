@@ -59,7 +59,7 @@ def test_every_sound_file_is_used_or_skipped_with_a_reason(tmp_path):
     assert durations["joined.ogg"] == pytest.approx(8.0, abs=0.1) and durations["cut.wav"] == pytest.approx(2.0, abs=0.1)
     assert set(path_of[cleaned.loc[cleaned["is_silent"], "recording_id"]]) == {"offset_only.wav"}
     notes = dict(zip(path_of[cleaned["recording_id"]], cleaned["note"], strict=True))
-    assert "channels cancel each other" in notes["opposite.wav"] and notes["plain.wav"] == ""
+    assert "channels cancel each other" in notes["opposite.wav"] and notes["plain.wav"] == "" and "before its header states" in notes["cut.wav"]
     assert set(patches["recording_id"]) == set(cleaned["recording_id"])
     assert {"04_triplet", "07_classify", "08_submit"} <= {path.parent.name for path in (tmp_path / "out").glob("*/stage.json")}
 

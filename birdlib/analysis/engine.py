@@ -302,8 +302,7 @@ def describe(analysis, n_species=10):
     else:
         lines.append("No species was detected: try a lower --min-confidence")
     if len(analysis.counts):
-        n = analysis.counts["n"].sum()
-        lines.append(f"{n:g} birds counted in {len(analysis.counts)} film{'s' * (len(analysis.counts) != 1)}. {analysis.note}".rstrip())
+        lines.append(f"Birds were counted in {len(analysis.counts)} film{'s' * (len(analysis.counts) != 1)}, see {analysis.folder / 'counts.csv'}. {analysis.note}".rstrip())
     if len(analysis.skipped):
         lines.append(f"{len(analysis.skipped)} file{'s' * (len(analysis.skipped) != 1)} could not be used, see {analysis.folder / 'skipped.csv'}; the first:")
         lines += [f"  {row.path}: {row.reason}" for row in analysis.skipped.head(3).itertuples()]

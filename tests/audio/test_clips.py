@@ -305,11 +305,14 @@ def test_files_that_are_not_used_as_they_stand_are_noted(tmp_path):
     waveform = song(3)
     soundfile.write(tmp_path / "opposite.wav", np.stack([waveform, -waveform], axis=1), RATE_HZ)
     soundfile.write(tmp_path / "good.wav", waveform, RATE_HZ)
-    table = pd.DataFrame({"recording_id": ["a", "b"], "audio_path": ["opposite.wav", "good.wav"], "start_s": np.nan, "end_s": np.nan})
+    data = (tmp_path / "good.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 3])
+    table = pd.DataFrame({"recording_id": ["a", "b", "c"], "audio_path": ["opposite.wav", "good.wav", "cut.wav"], "start_s": np.nan, "end_s": np.nan})
     cleaned, skipped = clips.clean_recordings(table, tmp_path, tmp_path / "02_clean", policy="keep", denoise="none", threshold=0.6, seed=0, n_jobs=1)
     assert skipped.empty and not cleaned["is_silent"].any()
-    noted = clips.notes(cleaned, table)
-    assert noted["path"].tolist() == ["opposite.wav"] and "channels cancel each other" in noted["reason"][0]
+    noted = clips.notes(cleaned, table).set_index("path")["reason"]
+    assert set(noted.index) == {"opposite.wav", "cut.wav"} and "channels cancel each other" in noted["opposite.wav"]
+    assert noted["cut.wav"] == "used, but it ends 2.0 s before its header states"
 
 
 def test_descriptions_of_noise_and_bird_sound_state_what_to_check():
