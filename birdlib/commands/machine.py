@@ -2,6 +2,9 @@
 
 import sys
 
+from birdlib import runtime
+from birdlib.commands import arguments
+
 
 def add(commands):
     """Add ``weights`` and ``bench``."""
@@ -18,9 +21,13 @@ def add(commands):
         "bench",
         help="measure the speed of a stage against a plain implementation",
         description="Measure the speed of a stage on this machine, against a plain implementation.",
-        examples=["bench embed", "bench video"],
+        examples=["bench embed", "bench video", "bench analyse my_recordings --peer-python birdnetlib_env/bin/python"],
     )
-    bench.add_argument("what", choices=["embed", "clean", "triplet", "video"], help="the stage: embed (03), clean (02), triplet (04) or video (09)")
+    what = "embed (03), clean (02), triplet (04), video (09), or analyse: BirdNET on FILES, beside birdnetlib"
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video", "analyse"], help=f"the stage: {what}")
+    bench.add_argument("files", nargs="*", metavar="FILE", help="of analyse: recordings and folders")
+    bench.add_argument("--peer-python", default="", metavar="PATH", help="of analyse: the Python that has birdnetlib (default: this one)")
+    bench.add_argument("--jobs", type=arguments.at_least(1), default=2, metavar="N", help="of analyse: number of processes (default: 2)")
     bench.set_defaults(command=_bench)
 
 
@@ -40,6 +47,10 @@ def _weights(options):
 
 
 def _bench(options):
+    if options.what == "analyse":
+        return _bench_analyse(options)
+    if options.files:
+        raise runtime.ParameterError(f"bench {options.what} takes no files: leave out {' '.join(options.files)}")
     from birdlib.audio import cleaning
     from birdlib.audio import io as audio_io
     from birdlib.data import birdclef
@@ -47,13 +58,26 @@ def _bench(options):
     from birdlib.models import yamnet_embedder
     from birdlib.pipeline import benchmarks, film_benchmarks
 
-    if options.what == "embed":
-        table = yamnet_embedder.benchmark()
-    elif options.what == "clean":
-        table = cleaning.benchmark(*audio_io.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
-    elif options.what == "video":
-        table = film_benchmarks.measure()
-    else:
-        table = benchmarks.triplet()
+    with arguments.hidden_library_messages():
+        if options.what == "embed":
+            table = yamnet_embedder.benchmark()
+        elif options.what == "clean":
+            table = cleaning.benchmark(*audio_io.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
+        elif options.what == "video":
+            table = film_benchmarks.measure()
+        else:
+            table = benchmarks.triplet()
     print(table.round(1).to_string(index=False))
+    return 0
+
+
+def _bench_analyse(options):
+    from birdlib.pipeline import analyse_benchmark
+
+    if not options.files:
+        raise runtime.ParameterError("bench analyse needs recordings: name files or folders")
+    with arguments.hidden_library_messages():
+        speed, agreement, note = analyse_benchmark.measure(options.files, options.peer_python, options.jobs)
+    print(speed.round(1).to_string(index=False))
+    print(note or analyse_benchmark.describe(agreement))
     return 0
