@@ -119,4 +119,7 @@ def _table(path, columns):
 
 def _about(folder):
     path = folder / "analysis.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise MissingAnalysisError(f"{path} is damaged ({error}): run `python -m birdlib analyse` again with --overwrite") from error

@@ -33,6 +33,12 @@ class Recording:
     problem: str = ""
 
     @property
+    def duration_s(self):
+        """Seconds; where the file states none, to the end of the last detection."""
+        known = self.row["duration_s"]
+        return float(known if np.isfinite(known) else self.detections["end_s"].max() if len(self.detections) else 0.0)
+
+    @property
     def anchor(self):
         """Id in the page."""
         return f"recording-{self.number}"
@@ -126,7 +132,7 @@ def _find_spans(recordings, budget, is_empty):
 
 
 def _spans(recording, length_s, is_empty):
-    duration_s = float(np.nan_to_num(recording.row["duration_s"]))
+    duration_s = recording.duration_s
     found = players.spans(recording.detections, duration_s, length_s)
     if not found and is_empty and duration_s:
         found = [(0.0, min(duration_s, _UNDETECTED_S))]
@@ -176,7 +182,7 @@ def _is_covered(recording):
 
 def _timeline(recording, analysis):
     """Bars over the whole recording, a row per species; a click plays where the page holds the sound."""
-    duration_s = float(np.nan_to_num(recording.row["duration_s"]))
+    duration_s = recording.duration_s
     if not duration_s or not len(recording.detections) or (0.0, duration_s) in recording.players:
         return None  # one player shows all of it
     counts = recording.detections["species"].value_counts()

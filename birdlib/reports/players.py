@@ -225,7 +225,7 @@ def _html(part, calls, n_hidden, sound, image, key, compact):
         f'<div class="player-names">{"".join(_name(call, part) for call in calls)}</div>'
         f'<div class="player-picture"><img src="{image}" alt="{html.escape(alt)}">{_frequencies(part)}{"".join(_box(call, part, i) for i, call in enumerate(calls))}<i class="player-cursor"></i></div>'
         f'<div class="player-times" aria-hidden="true">{_times(part)}</div></div></div>'
-        f'{hidden}<audio preload="none" src="{sound}"></audio></figure>'
+        f'{hidden}<audio controls preload="none" src="{sound}"></audio></figure>'
     )
 
 

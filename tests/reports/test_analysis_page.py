@@ -1,5 +1,6 @@
 """The page of an analysis: what it says, what it holds and what it leaves out."""
 
+import os
 import re
 import tracemalloc
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from made_analyses import detection, file
 
+from birdlib import runtime
 from birdlib.audio import io as audio_io
 from birdlib.reports import analysis_activity, analysis_data, analysis_page, analysis_recordings, players
 
@@ -105,6 +107,29 @@ def test_relative_paths_are_found_from_the_folder_of_the_call(tmp_path, song, mo
     folder = made.write(tmp_path / "a", [file("wood.wav", 8.0)], [detection("wood.wav")], about={"working_folder": str(tmp_path)})
     monkeypatch.chdir(tmp_path / "a")
     assert section(page_of(folder), "recordings").count('class="player"') == 1
+
+
+def test_a_name_that_is_no_text_is_found_again(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.wav")
+    try:
+        made.recording(tmp_path / "x.wav").rename(path)
+    except OSError:
+        pytest.skip("this file system has names of text only")
+    shown = runtime.printable(path)
+    html = page_of(made.write(tmp_path / "a", [file(shown)], [detection(shown)]))
+    assert section(html, "recordings").count('class="player"') == 1 and "\\xff\\xe9.wav" in words(html)
+
+
+def test_a_recording_of_unknown_length_is_shown_to_its_last_detection(tmp_path, song):
+    html = page_of(made.write(tmp_path / "a", [file(song, np.nan)], [detection(song, 1.0, 3.0)]))
+    assert 'id="recording-1-0" data-start="0.000" data-end="3.000"' in html
+
+
+def test_damaged_settings_are_named(tmp_path):
+    folder = made.write(tmp_path / "a", [file("a.wav")])
+    (folder / "analysis.json").write_text("{", encoding="utf-8")
+    with pytest.raises(analysis_data.MissingAnalysisError, match="analysis.json is damaged"):
+        analysis_page.write(folder)
 
 
 def test_a_film_without_sound_has_its_note_and_no_player(tmp_path):

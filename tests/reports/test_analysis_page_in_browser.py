@@ -189,3 +189,14 @@ def test_nothing_is_wider_than_a_phone(chromium, report, dark):
         inverted = visit.page.evaluate("getComputedStyle(document.querySelector('.player-picture img')).filter")
         assert inverted == ("invert(1)" if dark else "none")
         assert not visit.problems
+
+
+def test_without_scripts_everything_is_there_and_the_browser_plays(chromium, report):
+    context = chromium.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(report.as_uri())
+    for name in ("species", "activity", "examples", "recordings", "method"):
+        assert page.locator(f"#{name}").is_visible()
+    player = page.locator("#recording-1-0")
+    assert player.locator("audio").is_visible() and not player.locator(".player-play").is_visible()
+    context.close()

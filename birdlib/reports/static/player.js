@@ -85,6 +85,8 @@
       event.preventDefault();
     });
     figure.playPart = play;
+    audio.controls = false;  // they are for readers without scripts
+    figure.classList.add("is-ready");
     draw();
   }
 
