@@ -95,8 +95,10 @@ class Finder:
     def _search(self, path, by_beginning):
         """The files that fit, one if it is clear which is meant."""
         parts = (PureWindowsPath(path) if "\\" in path else PurePosixPath(path)).parts
+        if not parts:
+            return []
         for file in (Path(path), self.annotations.parent.joinpath(*parts), self.annotations.parent / parts[-1]):
-            if file.is_file() and file.resolve() != self.annotations.resolve():
+            if os.path.isfile(file) and file.resolve() != self.annotations.resolve():
                 return [file]
         key = _folded(parts[-1])
         found = self.media.by_name.get(key) or self.media.by_stem.get(key) or []

@@ -60,6 +60,7 @@ def read(path, text, find):
     without any, and those of noise, are left out.
     """
     cells = reading.csv_cells(path, (*COLUMNS, *_LABELS))
+    reading.require_columns(path, cells, ["IN FILE"])
     start_s = reading.seconds(path, cells, "OFFSET") if "OFFSET" in cells else pd.Series(0.0, index=cells.index)
     length_s = reading.seconds(path, cells, "DURATION") if "DURATION" in cells else pd.Series(np.nan, index=cells.index)
     folders = [cells.get(name, pd.Series("", index=cells.index)).str.replace("\\", "/", regex=False) for name in ("INDIR", "FOLDER")]

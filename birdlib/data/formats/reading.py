@@ -47,9 +47,11 @@ def split_cells(path, text, separator):
         DataFrame of str; of columns with one name the first.
 
     Raises:
-        FormatError: if a row has more cells than the header.
+        FormatError: if there is no header, or a row has more cells than it.
     """
     lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise FormatError(path, "is empty: give a table with a header")
     rows = [[_unquoted(cell.strip()) for cell in line.split(separator)] for line in lines]
     header, rows = rows[0], rows[1:]
     too_long = next((number for number, row in enumerate(rows, start=2) if any(row[len(header) :])), None)
@@ -88,13 +90,18 @@ def seconds(path, table, column):
     Raises:
         FormatError: if the column is missing, or a cell is no time.
     """
-    if column not in table:
-        raise FormatError(path, f"has no column {column!r}: it has {', '.join(map(repr, table.columns[:20]))}")
+    require_columns(path, table, [column])
     values = table[column].map(csv_tables.seconds).astype("float64")
     if values.isna().any():
         row = int(np.flatnonzero(values.isna())[0])
         raise FormatError(path, f"row {row + 2} has {table[column].iloc[row]!r} as {column}, which is not a time: write seconds, such as 2.5, or remove the row")
     return values
+
+
+def require_columns(path, table, columns):
+    """Raise FormatError if columns are missing."""
+    if missing := [name for name in columns if name not in table]:
+        raise FormatError(path, f"has no column {', '.join(map(repr, missing))}: it has {', '.join(map(repr, table.columns[:20]))}")
 
 
 def first_filled(table, columns):

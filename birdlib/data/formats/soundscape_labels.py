@@ -6,6 +6,7 @@ and the end second of a window of five seconds behind the file's name in ``row_i
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from birdlib.data import birdclef, species_labels
@@ -28,22 +29,21 @@ def matches(text):
 def read(path, text, find):
     """Labels as detections, a row for each label of a window; see ``formats.read``. Windows without birds (``nocall``) have no rows."""
     cells = reading.csv_cells(path, ["row_id", *_FILE, *_START, *_END, *_LABELS])
+    reading.require_columns(path, cells, [next((name for name in _LABELS if name in cells), _LABELS[0])])
     labels = reading.first_filled(cells, _LABELS)
-    row_ids = cells.get("row_id", pd.Series("", index=cells.index)).str.rpartition("_")
-    end_s = _times(path, cells, _END, row_ids[2])
-    start_s = _times(path, cells, _START, None)
-    start_s = end_s - birdclef.WINDOW_S if start_s is None else start_s
-    files = reading.first_filled(cells, _FILE[:3])
-    paths = find.soundscapes(files.where(files != "", row_ids[0]))
+    row_ids = [text.rpartition("_") for text in cells["row_id"]] if "row_id" in cells else [("", "", "")] * len(cells)
+    files = reading.first_filled(cells, _FILE)
+    files = files.where(files != "", pd.Series([stem for stem, _, _ in row_ids], index=cells.index, dtype=object))
+    if not any(name in cells for name in _END):
+        reading.require_columns(path, cells, ["row_id"])
+        cells = cells.assign(end=[end for _, _, end in row_ids])
+    end_s = reading.seconds(path, cells, next(name for name in _END if name in cells))
+    start = next((name for name in _START if name in cells), None)
+    start_s = reading.seconds(path, cells, start) if start else end_s - birdclef.WINDOW_S
+    paths = find.soundscapes(files)
     split = [re.split(r"[;,|\s]+", label) if not label.startswith("[") else species_labels.split(label) for label in labels]
     table = pd.DataFrame({"path": paths, "start_s": start_s, "end_s": end_s, "species": split}).explode("species")
-    table["species"] = table["species"].map(species_labels.clean)
-    return table[~table["species"].str.lower().isin(_NO_CALL)].drop_duplicates(ignore_index=True)
+    table["species"] = [species_labels.clean(label) for label in table["species"]]
+    is_bird = [label.lower() not in _NO_CALL for label in table["species"]]
+    return table[np.array(is_bird, bool)].drop_duplicates(ignore_index=True)
 
-
-def _times(path, cells, names, instead):
-    name = next((name for name in names if name in cells), None)
-    if name is None and instead is None:
-        return None
-    cells = cells if name else cells.assign(row_id=instead)
-    return reading.seconds(path, cells, name or "row_id")

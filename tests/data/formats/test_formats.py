@@ -125,3 +125,28 @@ def test_times_and_labels_are_read_as_they_were_written(tmp_path, name, rows):
     np.testing.assert_allclose(table["end_s"], expected["end_s"], atol=2e-3)
     np.testing.assert_allclose(table["confidence"], expected["confidence"], atol=1e-6)
     assert [tables.one_line(label) for label in table["species"]] == [tables.one_line(label) for label in expected["species"]]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", [*formats.NAMES, "birdclef"])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.floats(0, 1), length=st.integers(0, 60), inserted=st.text(st.sampled_from('\n\t,;"{}[]<>\\x0é-:.'), max_size=6))
+@example(position=0.0, length=0, inserted="")
+@example(position=0.0, length=10_000, inserted="\n")
+def test_damaged_files_are_read_or_refused_by_name(tmp_path, name, position, length, inserted):
+    """A part is cut out and other characters are put there."""
+    path = tmp_path / "x.txt"
+    if name == "birdclef":
+        text = "filename,start,end,primary_label\nx.ogg,00:00:00,00:00:05,brnowl;116570\n"
+    else:
+        text = formats.write(given_tables(), name, tmp_path / "out", overwrite=True).written[0].read_text()
+    cut = round(position * len(text))
+    path.write_text(text[:cut] + inserted + text[cut + length :])
+    try:
+        table = formats.read(path, name)
+    except reading.FormatError as error:
+        assert str(error).startswith(f"{path}: ")
+    else:
+        assert list(tables.COLUMNS[formats.FORMATS[name].holds]) == list(table)[: len(tables.COLUMNS[formats.FORMATS[name].holds])]
