@@ -168,7 +168,7 @@ def _why_empty(tree):
 def _matches(tree, layout):
     """[(layout, folder, why)] of the data sets that are found, or of the layout that is asked for."""
     if layout in GENERAL and tree.media:
-        return [(layout, "", "asked for by --layout")]
+        return [(layout, "", "given by --layout")]
     found = []
     for name, module in DATA_SETS.items():
         if layout not in ("", name):

@@ -51,8 +51,8 @@ def read(tree, folder, files, level=0, species=""):
         parts = candidates[path]
         name = parts[min(index, len(parts) - 1)] if parts else ""
         kind = tree.media[path]
-        if _folded(name) in NOT_SPECIES:
-            unplaced.append((path, f"lies in {name!r}, which is no species"))
+        if other := next((part for part in parts if _folded(part) in NOT_SPECIES), ""):
+            unplaced.append((path, f"lies in {other!r}, which is no species"))
         elif not name and not species and kind != "film":
             unplaced.append((path, "no folder names its species: move it into a folder with that name, or give --species NAME"))
         else:

@@ -75,10 +75,10 @@ def test_the_level_can_be_given(tmp_path):
 
 
 def test_noise_and_files_without_folder_are_unplaced_with_their_reason(tmp_path):
-    touch(tmp_path, "robin/a.wav", "noise/rain.wav", "Background/wind.wav", "no_call/x.wav", "loose.wav", "film.mp4")
+    touch(tmp_path, "robin/a.wav", "noise/rain/rain.wav", "Background/wind.wav", "no_call/x.wav", "loose.wav", "film.mp4")
     reading = registry.read(tmp_path)
     assert set(by_path(reading)) == {"robin/a.wav", "film.mp4"}  # a film without species is counted
-    assert reasons(reading)["noise/rain.wav"] == "lies in 'noise', which is no species"
+    assert reasons(reading)["noise/rain/rain.wav"] == "lies in 'noise', which is no species"
     assert "--species" in reasons(reading)["loose.wav"] and len(reading.unplaced) == 4
 
 
