@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import document_commands
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +64,16 @@ def test_birds_are_counted_and_matched_across_films(outputs):
 def test_a_second_run_skips_every_stage(outputs):
     done = runner.run(outputs)
     assert {name for name, what in done.items() if what == "ran"} <= {"00_index"}
+
+
+def test_commands_of_the_documents_run_on_a_finished_chain(outputs, tmp_path, monkeypatch):
+    """Those of ``ON_A_CHAIN``, in order, on small files with the names that the documents use; Kaggle's own command is a script that notes its arguments."""
+    folder = document_commands.put_files(tmp_path / "scene", outputs)
+    document_commands.put_kaggle(folder, monkeypatch)
+    for line in document_commands.ON_A_CHAIN:
+        assert document_commands.run(line, folder) == 0, line
+    assert (folder / "analysis" / "report.html").is_file() and list((folder / "may_2026" / "raven").glob("*.selections.txt"))
+    assert len((folder / "kaggle.txt").read_text().splitlines()) == 4
 
 
 def test_a_run_killed_in_03_goes_on_and_gives_the_same(outputs, tmp_path):

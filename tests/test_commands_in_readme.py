@@ -1,0 +1,83 @@
+"""Every command of the README and of the documents is run by a test: here, on a finished chain in ``test_chain``, or in the test that is named here."""
+
+import re
+
+import document_commands
+import pytest
+
+from birdlib import runtime
+from birdlib.pipeline import runner
+
+HERE = (
+    "python -m birdlib --help",
+    "python -m birdlib weights",
+    "python -m birdlib manifest my_recordings",
+    "python -m birdlib manifest nest_box_films --species 'Parus major' --output films.csv",
+    'python -c "from birdlib.data.synthetic import sample; print(sample.ensure())"',
+)
+WITH_BIRDNET = (  # slow: its weights may have to be downloaded
+    "python -m birdlib analyse dawn.wav --model birdnet --lat 50.98 --lon 11.32 --week 18 --output dawn",
+    "python -m birdlib analyse dawn.wav film.mp4 'night/*.flac' --model birdnet --output one_night",
+    "python -m birdlib analyse my_recordings --model birdnet --lat 50.98 --lon 11.32 --week 18 --output expected",
+)
+CHAIN = "tests/test_chain.py::test_the_sample_ends_in_a_valid_submission_that_beats_chance"
+ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that runs it, some with other names of files or fewer of them
+    "python3 -m venv .venv && .venv/bin/python -m pip install -q -r requirements.txt && .venv/bin/python -m birdlib run": CHAIN,
+    "python3 -m venv .venv && .venv/bin/python -m pip install -q -r requirements.txt -r requirements-dev.txt "
+    '&& .venv/bin/python -m pytest -m "not slow" -n 2 --dist loadfile': ".ci/run",
+    "python -m birdlib run": CHAIN,
+    "python -m birdlib run --from 03": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
+    "python -m birdlib run -p policy=soften -p seed=1": "tests/pipeline/test_runner.py::test_a_changed_parameter_runs_its_stage_and_what_reads_it",
+    "python -m birdlib run --manifest my_recordings.csv --outputs my_outputs": "tests/test_accounts.py::test_every_sound_file_is_used_or_skipped_with_a_reason",
+    "python -m birdlib run --manifest species24.csv --only 07 -p mel_epochs=40 -p mel_steps=16": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
+    "python -m birdlib run --data birdclef-2025": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
+    "python -m birdlib run --data aviary1 --outputs outputs1": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
+    "python -m birdlib rehearse --files 700": "tests/pipeline/test_rehearsal.py::test_a_rehearsal_from_end_to_end",
+    "python -m birdlib bench embed": "tests/models/test_embedders.py::test_batches_are_many_times_faster_than_predict",
+    "papermill notebooks/02_clean.ipynb out.ipynb -p policy keep": "tests/test_chain.py::test_papermill_runs_one_notebook_with_another_parameter",
+    "jupyter lab": "tests/test_jupyterlab.py::test_run_all_cells_of_notebook_01_ends_without_an_error",
+}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return document_commands.put_files(tmp_path_factory.mktemp("documents") / "scene")
+
+
+def test_every_command_of_the_documents_is_run_by_a_test():
+    """A new command wants an entry; one that no document has loses it."""
+    run = [*HERE, *WITH_BIRDNET, *document_commands.ON_A_CHAIN, *ELSEWHERE]
+    assert len(set(run)) == len(run)
+    assert set(document_commands.commands()) == set(run)
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_tests_that_are_named_exist(test):
+    path, _, name = test.partition("::")
+    text = (runtime.repository() / path).read_text()
+    assert not name or f"\ndef {name}(" in text
+
+
+@pytest.mark.parametrize("line", HERE)
+def test_a_command_runs(line, scene):
+    assert document_commands.run(line, scene) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", WITH_BIRDNET)
+def test_an_analysis_by_birdnet_runs(line, scene):
+    assert document_commands.run(line, scene) == 0
+    assert (scene / line.split()[-1] / "report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", document_commands.python_blocks())
+def test_python_of_the_documents_runs(block, scene, monkeypatch):
+    monkeypatch.chdir(scene)
+    exec(compile(block, "a document", "exec"), {})
+
+
+def test_parameters_that_the_documents_name_are_those_of_a_notebook():
+    known = {name for notebook in runner.notebooks() for name in runner._declared_parameters(notebook)}
+    named = {name for document in document_commands.DOCUMENTS for name in re.findall(r"-p ([a-z_]+)[= ]", document_commands.text_of(document))}
+    assert len(named) > 5 and named <= known
