@@ -138,10 +138,11 @@ def unplaced_path(path):
 
 
 def reasons_text(unplaced):
-    """The most frequent reasons with their counts, as text."""
-    counts = unplaced["reason"].value_counts()
-    shown = [f"{reason} ({n})" for reason, n in counts.head(_REASONS_SHOWN).items()]
-    return "; ".join(shown) + (f"; and {counts.iloc[_REASONS_SHOWN:].sum()} more" if len(counts) > _REASONS_SHOWN else "")
+    """The most frequent reasons, with their counts and a path each, as text."""
+    reasons = unplaced.groupby("reason", sort=False)["path"].agg(["size", "first"]).sort_values("size", ascending=False, kind="stable")
+    shown = [f"{reason} ({f'{n}, such as ' if n > 1 else ''}{path})" for reason, n, path in reasons.head(_REASONS_SHOWN).itertuples()]
+    n_more = reasons["size"].iloc[_REASONS_SHOWN:].sum()
+    return "; ".join(shown) + (f"; and {n_more} more" if n_more else "")
 
 
 def _require(folder, layout, names):
@@ -242,7 +243,7 @@ def _read_all(tree, layout, options):
     elif rest:
         name = _general_layout(rest, tree)
         part, reasons = _read(name, tree, "", rest, options)
-        add(name, "", _why_general(name, part), part, reasons)
+        add(name, "", _why_general(name, part, options[name]["species"]), part, reasons)
     layouts = pd.DataFrame(layouts, columns=["layout", "folder", "why", "rows"])
     return found, unplaced, layouts[(layouts["rows"] > 0) | (layouts["layout"] != "annotations")].reset_index(drop=True), notes
 
@@ -255,11 +256,12 @@ def _read(name, tree, folder, files, options):
         raise LayoutError(str(error)) from error
 
 
-def _why_general(name, found):
+def _why_general(name, found, species):
     if name == "films":
         return "it has films only"
-    labels = species_folders.examples(found)
-    return f"species are names of folders, such as {labels}" if labels else "no folder names a species"
+    labels = species_folders.examples([row for row in found if not species or row["species"] != species])
+    given = f"no folder names a species, which --species gives as {species!r}" if species else "no folder names a species"
+    return f"species are names of folders, such as {labels}" if labels else given
 
 
 def _labelled(table, names, species, notes):

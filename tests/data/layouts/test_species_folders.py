@@ -85,6 +85,7 @@ def test_noise_and_files_without_folder_are_unplaced_with_their_reason(tmp_path)
 def test_the_species_of_loose_files_can_be_given(tmp_path):
     touch(tmp_path, "loose.wav", "film.mp4")
     assert species_of(tmp_path, species="robin") == {"loose.wav": "robin", "film.mp4": "robin"}
+    assert "--species gives as 'robin'" in registry.read(tmp_path, species="robin").layouts["why"][0]
 
 
 def test_labels_are_the_names_asked_for(tmp_path):
