@@ -83,7 +83,7 @@ def _films(paths):
             skipped.append((path, error.reason))
             continue
         if kind == "film":
-            rows.append((str(path), runtime.printable(path)))
+            rows.append((path, runtime.printable(path)))
         else:
             skipped.append((path, _NO_FILM[kind]))
     films = pd.DataFrame(rows, columns=["video_path", "path"]).assign(start_s=np.nan, end_s=np.nan)

@@ -75,16 +75,17 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
             skipped.append((film.video_path, error.reason))
             continue
         tasks[film.recording_id] = {
-            "recording_id": film.recording_id, "path": film.video_path, "digest": digest,
+            "recording_id": film.recording_id, "path": runtime.printable(film.video_path), "digest": digest,
             "start_s": 0.0 if pd.isna(film.start_s) else float(film.start_s), "end_s": None if pd.isna(film.end_s) else float(film.end_s),
             "detector_key": detector.key, "rate_hz": rate_hz, "options": options, "is_photo": bool(getattr(film, "is_photo", False)),
         }  # fmt: skip
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
-    follow = functools.partial(_follow, root, folder, detector)
+    path_of = dict(zip(films["recording_id"], films["video_path"], strict=True))
+    follow = functools.partial(_follow, root, folder, detector, path_of)
     rows = resume.map_resumable(follow, tasks, folder / ".films.jsonl", functools.partial(_is_whole, folder), desc="films")
     found = {}
     for name, row in rows.items():
-        path = tasks[name]["path"]
+        path = path_of[name]
         if "skipped_reason" in row:
             skipped.append((path, row["skipped_reason"].removeprefix(f"{runtime.printable(root / path)}: ")))
             continue
@@ -148,11 +149,11 @@ def annotate(films, root, tracks, summary, identities, folder, n_films):
     tasks = {}
     for name in (name for name in fullest if name in paths):
         boxes_key = runtime.digest([of_film[name].to_json(), {str(track): int(bird) for track, bird in birds[name].items()}])
-        tasks[name] = {"name": name, "path": paths[name], "state": _state(root / paths[name]), "boxes_key": boxes_key}
+        tasks[name] = {"name": name, "path": runtime.printable(paths[name]), "state": _state(root / paths[name]), "boxes_key": boxes_key}
     for path in folder.iterdir():
         if path.stem not in tasks:
             path.unlink()
-    write = functools.partial(_annotate, root, folder, of_film, birds)
+    write = functools.partial(_annotate, root, folder, paths, of_film, birds)
     rows = resume.map_resumable(write, tasks, folder.parent / ".annotated.jsonl", functools.partial(_is_annotated, folder), desc="annotated films")
     for row in rows.values():
         if "skipped_reason" in row:
@@ -243,13 +244,14 @@ def _by_millisecond(table):
     return table.assign(millisecond=(table["time_s"] * 1000).round().astype(int))
 
 
-def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_hz, options, is_photo, **_):
-    with runtime.collect_warnings(root / path) as notes:
+def _follow(root, folder, detector, path_of, *, recording_id, start_s, end_s, rate_hz, options, is_photo, **_):
+    path = root / path_of[recording_id]
+    with runtime.collect_warnings(path) as notes:
         if is_photo:
-            image = video_images.read_image(root / path)
+            image = video_images.read_image(path)
             detections = [(0.0, image, detector.detect([image])[0])]
         else:
-            detections = detector.detect_film(root / path, rate_hz, start_s, end_s)
+            detections = detector.detect_film(path, rate_hz, start_s, end_s)
         tables = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
     for table, file in zip(tables, _files(folder, recording_id), strict=True):
         runtime.write_table(table, file)
@@ -258,10 +260,10 @@ def _follow(root, folder, detector, *, recording_id, path, start_s, end_s, rate_
     return {"notes": notes, "sizes": sizes, "crops": tables[1]["path"].tolist()}
 
 
-def _annotate(root, folder, of_film, birds, *, name, path, **_):
-    written = folder / f"{name}.mp4"
-    with runtime.collect_warnings(root / path):  # which were reported when it was tracked
-        annotations.annotate_film(root / path, written, of_film[name], birds[name].to_dict())
+def _annotate(root, folder, paths, of_film, birds, *, name, **_):
+    path, written = root / paths[name], folder / f"{name}.mp4"
+    with runtime.collect_warnings(path):  # which were reported when it was tracked
+        annotations.annotate_film(path, written, of_film[name], birds[name].to_dict())
     return {"file": written.name, "size": written.stat().st_size}
 
 

@@ -77,8 +77,8 @@ def network(monkeypatch):
 FILMS = ("red.mkv", "both.mkv", "back.mkv", "none.mkv")
 
 
-def count(folder, *names, **options):
-    return films.count([folder / name for name in names], folder / "analysis", folder / "outputs", **options)
+def count(folder, *names, n_annotated=0, **options):
+    return films.count([folder / name for name in names], folder / "analysis", folder / "outputs", n_annotated=n_annotated, **options)
 
 
 def test_each_film_is_a_row_and_a_bird_that_comes_back_is_one_bird(folder, network):
@@ -91,7 +91,7 @@ def test_each_film_is_a_row_and_a_bird_that_comes_back_is_one_bird(folder, netwo
 
 
 def test_identities_hold_over_all_films_and_are_drawn_into_them(folder, network):
-    table, tracks, _, _ = count(folder, *FILMS)
+    table, tracks, _, _ = count(folder, *FILMS, n_annotated=9)
     red = tracks.loc[tracks["path"] == str(folder / "red.mkv"), "identity"].unique()
     of_both = tracks[tracks["path"] == str(folder / "both.mkv")].groupby("identity")["x"].mean()
     assert len(red) == 1 and of_both[red[0]] > of_both.drop(red[0]).item() and UNKNOWN not in set(tracks["identity"])
@@ -129,11 +129,20 @@ def test_a_second_run_does_not_detect_or_embed_again(folder, network):
     pd.testing.assert_frame_equal(second[1], third[1])
 
 
+def test_a_name_that_is_no_text_is_written_in_a_readable_form(folder, network):
+    name = b"r\xff.mkv".decode("utf-8", "surrogateescape")
+    (folder / "red.mkv").rename(folder / name)
+    for _ in range(2):
+        table, tracks, skipped, _ = count(folder, name, n_annotated=1)
+        assert table["path"].tolist() == [str(folder / "r\\xff.mkv")] == tracks["path"].unique().tolist() and skipped.empty
+        assert table["n"].tolist() == [1] and (folder / "analysis" / table["annotated"][0]).is_file()
+
+
 def test_films_of_one_name_in_two_folders_are_two_films(folder, network):
     for name in ("a", "b"):
         (folder / name).mkdir()
         film(folder / name / "film.mkv", [scene(RED)] * 20)
-    table, tracks, _, _ = count(folder, "a/film.mkv", "b/film.mkv", "a/film.mkv")
+    table, tracks, _, _ = count(folder, "a/film.mkv", "b/film.mkv", "a/film.mkv", n_annotated=2)
     assert table["n"].tolist() == [1, 1] and tracks["recording_id"].nunique() == 2 and table["annotated"].nunique() == 2
 
 
