@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from birdlib.audio import decoding
+from birdlib import runtime
 from birdlib.reports import page, players
 
 MAX_SPECIES = 48
@@ -69,8 +69,9 @@ def _example(analysis, row, key, budget):
     start_s, end_s = max(0.0, row.start_s - _CONTEXT_S), min(row.end_s + _CONTEXT_S, row.start_s + _MAX_S)
     alone = analysis.detections.loc[[row.Index]]
     try:
-        player = players.player(path, alone, start_s, end_s, title=row.name, budget=budget, colours=analysis.colours, key=key, compact=True)
-    except decoding.AudioError:
+        with runtime.collect_warnings(path):
+            player = players.player(path, alone, start_s, end_s, title=row.name, budget=budget, colours=analysis.colours, key=key, compact=True)
+    except (OSError, runtime.BirdlibError):
         return None
     if not player:
         return None

@@ -6,7 +6,7 @@ _MODELS = {
     "birdnet": ("BirdNET", "Kahl, Wood, Eibl and Klinck: BirdNET: A deep learning solution for avian diversity monitoring. Ecological Informatics 61 (2021), 101236."),
     "perch": ("Perch", "Ghani, Denton, Kahl and Klinck: Global birdsong embeddings enable superior transfer learning for bioacoustic classification. Scientific Reports 13 (2023), 22876."),
     "perch_v2": ("Perch 2", "Perch 2.0: The Bittern Lesson for Bioacoustics (2025), arXiv:2508.04665."),
-    "classifier": ("own classifier of stage 07", ""),
+    "classifier": ("the classifier of stage 07", ""),
 }  # fmt: skip
 _SETTINGS = {
     "min_confidence": "least confidence", "window_s": "windows (s)", "overlap_s": "overlap of windows (s)", "gap_s": "gaps that are bridged (s)", "latitude": "latitude (°)",

@@ -130,11 +130,10 @@ def _films_and_skipped(analysis):
 
 def _figures(analysis):
     files, found = analysis.files, analysis.detections
-    detected_s = float((found["end_s"] - found["start_s"]).sum())
     items = [
         (numbers.number(len(files), 0), "recordings and films" if (files["media"] == "film").any() else "recording" if len(files) == 1 else "recordings", numbers.duration(files["duration_s"].sum())),
         (numbers.number(_n_species(analysis), 0), "species", f"in {numbers.counted(int(found['path'].nunique()), 'file')}"),
-        (numbers.number(len(found), 0), "detections", f"{numbers.duration(detected_s)} in all" if len(found) else ""),
+        (numbers.number(len(found), 0), "detections", ""),
     ]
     if analysis.is_calibrated:
         items.append((numbers.number(found["probability"].sum(), 0), "expected to be correct", "sum of the probabilities"))
@@ -163,7 +162,7 @@ def _species(analysis, examples):
     return page.join(
         page.paragraph(_meaning(analysis), _unlikely(analysis), "Rows without a scientific name are sounds that are no birds." if analysis.other_sounds else ""),
         tables.table(table, columns, filter_label="Filter by species", where_all="species.csv"),
-        page.paragraph("All rows: ", page.element("a", "species.csv", href="species.csv"), ", ", page.element("a", "detections.csv", href="detections.csv"), ".", class_="soft"),
+        page.paragraph(page.join("All rows: ", page.element("a", "species.csv", href="species.csv"), " and ", page.element("a", "detections.csv", href="detections.csv"), "."), class_="soft"),
     )
 
 
@@ -238,7 +237,9 @@ def _reading(activity, analysis, head):
     n_recorded = int((activity.recorded_s > 0).sum())
     text = f"{analysis.names[activity.species[row]]} was detected most densely {where}: in {analysis_activity.percent(activity.share[row, column])} % of the recorded time."
     if head.startswith("hour") and n_recorded < 24:
-        text += f" Recordings cover {n_recorded} of 24 hours; in the hatched ones nothing was recorded, which does not mean that nothing sang."
+        text += f" Recordings cover {n_recorded} of 24 hours."
+    if (activity.recorded_s == 0).any():
+        text += " Hatched: nothing was recorded, which does not mean that nothing sang."
     if len(activity.species) == analysis_activity.MAX_SPECIES < len(analysis.species):
         text += f" The {len(activity.species)} most frequent species of {len(analysis.species)}."
     return text

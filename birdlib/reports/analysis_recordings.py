@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.audio import decoding
 from birdlib.reports import numbers, page, player_media, players, tables
 
 MAX_FILES = 200  # in the page
@@ -71,17 +70,11 @@ def add_players(recordings, analysis, budget, progress=True):
         spans = sorted(chosen.get(recording.number, []))
         if not spans:
             continue
-        title = name_of(recording.row)
         try:
-            for span, waveform in zip(spans, player_media.read_spans(recording.path, spans), strict=True):
-                if len(waveform):
-                    html = players.player(
-                        recording.path, recording.detections, *span, title=title, budget=budget, colours=analysis.colours,
-                        key=recording.key(span), waveform=waveform,
-                    )  # fmt: skip
-                    recording.players |= {span: html} if html else {}
-        except decoding.AudioError as error:
-            recording.problem = f"Its sound cannot be shown: {error.reason}."
+            with runtime.collect_warnings(recording.path):  # the files table has them
+                recording.players |= _players(recording, spans, analysis, budget)
+        except (OSError, runtime.BirdlibError) as error:
+            recording.problem = f"Its sound cannot be shown: {getattr(error, 'reason', error)}."
 
 
 def table(recordings, analysis):
@@ -119,6 +112,16 @@ def shown(recording, analysis, is_open=False):
 def name_of(row):
     """Last part of a path, whichever system wrote it."""
     return row["path"].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if not row["path"].count("\\x") else row["path"].rsplit("/", 1)[-1]
+
+
+def _players(recording, spans, analysis, budget):
+    """{span: HTML}"""
+    made = {}
+    for span, waveform in zip(spans, player_media.read_spans(recording.path, spans), strict=True):
+        if len(waveform):
+            options = {"title": name_of(recording.row), "budget": budget, "colours": analysis.colours, "key": recording.key(span)}
+            made[span] = players.player(recording.path, recording.detections, *span, waveform=waveform, **options)
+    return {span: html for span, html in made.items() if html}
 
 
 def _find_spans(recordings, budget, is_empty):
