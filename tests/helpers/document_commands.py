@@ -85,8 +85,9 @@ def put_kaggle(folder, monkeypatch):
     script.parent.mkdir()
     script.write_text('#!/bin/sh\nfor word; do last=$folder; folder=$word; [ "$last" = -p ] && ls "$word"/*metadata.json >> kaggle.txt && exit 0; done; exit 1\n')
     script.chmod(0o755)
+    least = dict(re.findall(r"(?m)^([\w.-]+)>=([\d.]+)", text_of("requirements.txt")))
     for name in kaggle.ABSENT:
-        made_wheels.put_wheel(folder / "index", name)
+        made_wheels.put_wheel(folder / "index", name, version=least.get(name, "1.0"))
     settings = {"PATH": f"{script.parent}:{os.environ['PATH']}", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder / "index"), "PIP_CONFIG_FILE": "/dev/null"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
