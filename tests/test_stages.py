@@ -181,3 +181,14 @@ def test_settings_of_another_version_name_the_missing_field(outputs):
     assert stages.settings(outputs, "01_split", "how.json", ("rate",)) == {"rate": 1}
     with pytest.raises(stages.MissingStageError, match="has no hop: another version"):
         stages.settings(outputs, "01_split", "how.json", ("rate", "hop"))
+
+
+def test_the_peak_memory_changes_neither_digest_nor_staleness(outputs, monkeypatch):
+    first = finish_split(outputs)
+    assert first["peak_mb"] > 20  # Python with NumPy and pandas
+    monkeypatch.setattr(stages, "_peak_mb", lambda: 123_456)
+    second = finish_split(outputs)
+    assert second["peak_mb"] == 123_456 and second["digest"] == first["digest"]
+    path = outputs / "01_split" / stages.RECEIPT
+    runtime.write_json({key: value for key, value in second.items() if key != "peak_mb"}, path)  # of an older version
+    assert stages.why_stale(outputs, "01_split", {"seed": 0}) == ""

@@ -110,6 +110,7 @@ def histogram(values, *, label, n_bins=30, value_range=None, colour=ACCENT, mark
         drawn.add_layout(Span(location=mark, dimension="height", line_dash="dashed", line_color=NEUTRAL, line_width=1.5))
     drawn.y_range.start = 0
     drawn.xgrid.visible = False
+    count_ticks(drawn.yaxis[0])
     return drawn
 
 
@@ -130,6 +131,7 @@ def bars(names, series, *, label, height=None, stacked_colours=None):
     drawn.hbar_stack(list(series), y="name", height=0.72, source=data, color=shades, line_color=None, **({"legend_label": list(series)} if len(series) > 1 else {}))
     drawn.x_range.start = 0
     drawn.ygrid.visible = False
+    count_ticks(drawn.xaxis[0])
     if len(series) > 1:
         legend_above(drawn)
     return drawn
@@ -171,6 +173,13 @@ def heat_map(matrix, rows, columns, *, row_label, column_label, tooltip="@row ×
     drawn.xaxis.major_label_orientation = 0.9
     drawn.grid.visible = False
     return drawn
+
+
+def count_ticks(axis):
+    """Whole numbers only on an axis of counts."""
+    from bokeh.models import BasicTicker
+
+    axis.ticker = BasicTicker(min_interval=1, mantissas=[1, 2, 5])
 
 
 def legend_above(figure):

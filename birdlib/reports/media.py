@@ -104,21 +104,3 @@ def image_uri(data):
 def sound_uri(waveform):
     """A waveform at 24 kHz as an MP3 data URI; empty for None."""
     return page.data_uri(player_media.mp3(waveform, _SNIPPET_KBIT_S), "audio/mpeg") if waveform is not None else ""
-
-
-def spread(labels, n, rng):
-    """Rows to show: up to ``n``, as many of each label as possible, in their order.
-
-    Args:
-        labels: (rows,).
-
-    Returns:
-        sorted int rows.
-    """
-    labels = np.asarray(labels).astype(str)
-    order = rng.permutation(len(labels))
-    turn = np.empty(len(labels), int)
-    seen = {}
-    for row in order:
-        turn[row] = seen[labels[row]] = seen.get(labels[row], -1) + 1
-    return np.sort(np.argsort(turn, kind="stable")[:n])

@@ -5,20 +5,22 @@ Every panel is drawn from what its stage left, and left empty where the stage ha
 
 from pathlib import Path
 
-import pandas as pd
-
 from birdlib import figure_text, plots, runtime, stages
-from birdlib.audio import clips
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
+from birdlib.reports import run_files
 from birdlib.video import io as video_io
 
 FILE_NAME = "overview.jpg"
 _SHOWN_S = 120.0  # of a file at most
 
 
-def write(outputs_dir):
+def write(outputs_dir, run=None):
     """Draw ``overview.jpg`` into the outputs folder.
+
+    Args:
+        outputs_dir: folder of the stages.
+        run: ``run_files.Run`` of it where the caller has one.
 
     Returns:
         Path of the figure, or None where none of its stages is finished.
@@ -29,11 +31,12 @@ def write(outputs_dir):
     panels = [draw for name, draw in panels.items() if stages.can_be_read(outputs_dir, name)]
     if not panels:
         return None
+    run = run or run_files.Run(outputs_dir)
     figure_text.use_fallback_fonts()
     figure = plt.figure(figsize=(12, 8.5), layout="constrained")
     top, left, right = _axes(figure)
     for draw, ax in zip([*panels, *[_blank] * 2], (top, left, right), strict=False):
-        draw(Path(outputs_dir), ax)
+        draw(run, ax)
     target = Path(outputs_dir) / FILE_NAME
     with runtime.replacing(target) as temporary:
         figure.savefig(temporary, dpi=110, pil_kwargs={"quality": 85})
@@ -46,15 +49,15 @@ def _axes(figure):
     return figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
 
 
-def _blank(outputs_dir, ax):
+def _blank(run, ax):
     ax.set_axis_off()
 
 
-def _soundscape(outputs_dir, ax):
+def _soundscape(run, ax):
     """Spectrogram of the file with the most detections; the surest species of each window is written above it."""
-    found = stages.read(outputs_dir, "08_submit", "detections.csv").astype({"species": str})
-    root = stages.recordings_root(outputs_dir)
-    recordings = [root / path for path in stages.read(outputs_dir, "01_split", "splits.parquet")["audio_path"] if path]
+    found = run.read("08_submit", "detections.csv").astype({"species": str})
+    root = stages.recordings_root(run.outputs)
+    recordings = [root / path for path in run.splits["audio_path"] if path]
     soundscapes = [path for which in ("train", "test") for path in birdclef.soundscapes(root, which)]
     paths = {birdclef.stem(path): path for path in (*recordings, *soundscapes)}  # 08 is rehearsed on recordings where there is no soundscape
     found = found[found["soundscape"].isin(list(paths)) & (found["start_s"] < _SHOWN_S)]
@@ -70,20 +73,21 @@ def _soundscape(outputs_dir, ax):
     at_hz = 0.92 * ax.get_ylim()[1]
     for row in surest.itertuples():
         style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "rotation": 30}
-        ax.text((row.start_s + row.end_s) / 2, at_hz, f"{plots.label_text(row.species)}\n{row.probability:.2f}", **style)
+        ax.text((row.start_s + row.end_s) / 2, at_hz, f"{plots.label_text(run.name(row.species), 18)}\n{row.probability:.2f}", **style)
 
 
-def _embedding_space(outputs_dir, ax):
+def _embedding_space(run, ax):
     """Photos and sounds of stage 04, laid out in two dimensions."""
-    vectors, index = stages.read(outputs_dir, "04_triplet", "embeddings.npy", "index.parquet")
-    species, kinds = index["species"].to_numpy(), index["kind"].value_counts()
+    _, index, points = run.embedding
+    labels, kinds = index["species"].unique(), index["kind"].value_counts()
+    species = index["species"].map(dict(zip(labels, run.unique_names(labels), strict=True))).to_numpy()
     title = f"embedding space: {' and '.join(f'{n} {kind}s' for kind, n in kinds.items())}"
-    plots.embedding_map(clips.layout(vectors, 0), species, ax, title, legend=len(set(species)) <= 12)
+    plots.embedding_map(points, species, ax, title, legend=len(set(species)) <= 12)
 
 
-def _film(outputs_dir, ax):
+def _film(run, ax):
     """A frame of the annotated film in which most individuals are seen at once."""
-    counts, folder = stages.read(outputs_dir, "09_count", "counts.csv"), outputs_dir / "09_count" / "annotated"
+    counts, folder = run.read("09_count", "counts.csv"), run.outputs / "09_count" / "annotated"
     ax.set_axis_off()
     counts = counts[[(folder / f"{name}.mp4").is_file() for name in counts["recording_id"]]]
     if not len(counts):
@@ -91,7 +95,7 @@ def _film(outputs_dir, ax):
         return
     row = counts.sort_values(["at_once", "n"], kind="stable").iloc[-1]
     name = row["recording_id"]
-    tracks = pd.read_parquet(outputs_dir / "09_count" / "tracks.parquet")
+    tracks = run.read("09_count", "tracks.parquet")
     times = tracks.loc[tracks["recording_id"] == name, "time_s"].round(1)
     _, image = next(video_io.frames(folder / f"{name}.mp4", start_s=float(times.mode().iloc[0])))
     ax.imshow(image)

@@ -3,11 +3,14 @@
 import functools
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from birdlib import runtime, stages
+from birdlib.audio import clips
 from birdlib.data import taxonomy
 
+MAX_POINTS = 2000  # of the embedding map
 _TEXT = ("species", "label", "recording_id", "soundscape", "row_id")  # columns of labels and names, which may look like numbers
 
 
@@ -45,8 +48,12 @@ class Run:
         """
         path = self.outputs / name / file_name
         if path.suffix == ".csv" and path.is_file():  # labels that look like numbers are labels
-            header = pd.read_csv(path, nrows=0).columns
-            return pd.read_csv(path, dtype={column: str for column in _TEXT if column in header}, keep_default_na=True)
+            try:
+                header = pd.read_csv(path, nrows=0).columns
+            except pd.errors.EmptyDataError:
+                return pd.DataFrame()
+            text = {"row_id"} if "row_id" in header and "soundscape" not in header else _TEXT  # the other columns of a submission are species
+            return pd.read_csv(path, dtype={column: str for column in text if column in header})
         return stages.read(self.outputs, name, file_name)
 
     def read_or_none(self, name, file_name):
@@ -72,12 +79,21 @@ class Run:
     @functools.cached_property
     def names(self):
         """DataFrame indexed by label: ``scientific_name, common_name``, the label itself where they are unknown."""
-        labels = sorted(set(self.splits["species"].astype(str)) - {""})
+        labels = sorted(set(self.splits["species"].astype(str)) - {""}) if "species" in self.splits else []
         try:
             table = taxonomy.names(labels, self.root or "")
         except runtime.BirdlibError:  # the tables of the recordings have changed since
             table = taxonomy.names(labels)
         return table.set_index("label")
+
+    @functools.cached_property
+    def embedding(self):
+        """Photos and sounds of stage 04, at most ``MAX_POINTS``, as many of each species as possible: (vectors, index, points in two dimensions)."""
+        vectors, index = np.asarray(self.read("04_triplet", "embeddings.npy")), self.read("04_triplet", "index.parquet")
+        if len(index) > MAX_POINTS:
+            rows = spread(index["species"], MAX_POINTS, np.random.default_rng(0))
+            vectors, index = vectors[rows], index.iloc[rows].reset_index(drop=True)
+        return vectors, index, clips.layout(vectors, 0)
 
     def name(self, label):
         """The common name of a label, or the label."""
@@ -100,3 +116,21 @@ class Run:
     def notebook_link(self, name):
         """Address of the executed notebook relative to the report, or None."""
         return f"notebooks/{name}.ipynb" if (self.outputs / "notebooks" / f"{name}.ipynb").is_file() else None
+
+
+def spread(labels, n, rng):
+    """Rows to show: up to ``n``, as many of each label as possible, in their order.
+
+    Args:
+        labels: (rows,).
+
+    Returns:
+        sorted int rows.
+    """
+    labels = np.asarray(labels).astype(str)
+    order = rng.permutation(len(labels))
+    turn = np.empty(len(labels), int)
+    seen = {}
+    for row in order:
+        turn[row] = seen[labels[row]] = seen.get(labels[row], -1) + 1
+    return np.sort(np.argsort(turn, kind="stable")[:n])

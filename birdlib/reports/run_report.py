@@ -5,7 +5,7 @@ from pathlib import Path
 
 import birdlib
 from birdlib import runtime
-from birdlib.reports import numbers, overview, page, players, run_files
+from birdlib.reports import media, numbers, overview, page, players, run_files
 from birdlib.reports.sections import (
     answer,
     data,
@@ -17,7 +17,9 @@ from birdlib.reports.sections import (
     species,
     submission,
 )
+from birdlib.video import images
 
+_OVERVIEW_PIXELS = 1320
 _SECTIONS = (  # id, title, stages of which one has to be finished, function
     ("data", "Data", ("01_split",), data.body),
     ("sound", "Sound", ("02_clean",), sound.body),
@@ -61,10 +63,11 @@ def _section(run, section_id, title, names, make):
 
 
 def _picture(run):
-    path = overview.write(run.outputs)
+    path = overview.write(run.outputs, run)
     if path is None:
         return None
-    shown = page.picture(path, "Three pictures: species over the spectrogram of a soundscape, photos and sounds in one embedding space, a frame of an annotated film")
+    smaller = media.webp(images.read_image(path), _OVERVIEW_PIXELS, quality=72)
+    shown = page.picture(smaller, "Three pictures: species over the spectrogram of a soundscape, photos and sounds in one embedding space, a frame of an annotated film", "image/webp")
     return page.figure(shown, "The run at a glance. Each part has its own tab below, with sound and figures.", class_="overview")
 
 

@@ -72,6 +72,19 @@ def table(frame, columns=None, *, caption="", filter_label="", page_rows=25, max
     )
 
 
+def distinct(frame, columns):
+    """The columns whose texts are not those of an earlier column, as scientific names and labels are where only labels are known.
+
+    Args:
+        columns: ``Column``s, those to compare first.
+    """
+    kept = []
+    for column in columns:
+        if column.kind != "text" or column.name not in frame or not any(c.kind == "text" and frame[c.name].astype(str).equals(frame[column.name].astype(str).rename(c.name)) for c in kept):
+            kept.append(column)
+    return kept
+
+
 def description(rows):
     """A short list of terms and values, ((term, value), ...)."""
     return page.element("dl", *(page.join(page.element("dt", term), page.element("dd", value)) for term, value in rows))

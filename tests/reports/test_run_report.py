@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from birdlib import stages
-from birdlib.reports import overview, run_files, run_report
+from birdlib.reports import overview, run_files, run_report, tables
 from birdlib.reports.sections import answer, method, species
 
 
@@ -28,13 +28,13 @@ def outputs(tmp_path):
 @pytest.fixture(autouse=True)
 def no_overview(monkeypatch):
     """The picture has tests of its own."""
-    monkeypatch.setattr(overview, "write", lambda outputs: None)
+    monkeypatch.setattr(overview, "write", lambda outputs, run: None)
 
 
 @pytest.fixture(scope="module")
 def whole(made):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overview, "write", lambda outputs: None)
+        patch.setattr(overview, "write", lambda outputs, run: None)
         return run_report.write(made).read_text()
 
 
@@ -194,3 +194,34 @@ def test_the_most_confused_species_are_shown_first():
     shown = species._most_confused(classes, counts, wrong)
     assert len(shown) == 16 and {"s30", "s07", "s02", "s39"} <= set(shown)
     assert shown == sorted(shown)
+
+
+def test_a_test_of_one_species_has_no_auc_to_show(outputs):
+    receipt = stages.receipt(outputs, "07_classify")
+    made_run.finish(outputs, "07_classify", {}, {**receipt["results"], "network: macro_auc": [np.nan] * 3})
+    run = run_files.Run(outputs)
+    assert "one species only" in answer.sentences(run) and "70\u202f%" in answer.sentences(run)
+    assert "ROC-AUC" not in answer.cards(run)
+
+
+def test_individuals_by_voice_where_there_are_no_films(tmp_path):
+    made_run.finish(tmp_path, "01_split", {}, {"recordings": 2, "species": 1})
+    made_run.finish(tmp_path, "09_count", {}, {"films": 0, "closed set, accuracy": [0.63, 0.56, 0.71]})
+    assert "By voice alone, <b>63\u202f% [56\u202f%, 71\u202f%]</b>" in answer.sentences(run_files.Run(tmp_path))
+
+
+def test_columns_that_repeat_the_name_are_left_out():
+    frame = pd.DataFrame({"name": ["wren"], "scientific_name": ["wren"], "label": ["w1"]})
+    assert [column.name for column in tables.distinct(frame, [tables.Column(name) for name in frame])] == ["name", "label"]
+
+
+def test_a_recording_in_several_rows_is_one_sound(tmp_path):
+    splits = pd.DataFrame({"species": ["a", "b"], "audio_path": "both.wav", "image_path": "", "video_path": "", "split": "train", "group_id": "g", "is_repeated": [False, True]})
+    made_run.finish(tmp_path, "01_split", {"splits.parquet": splits}, {"recordings": 2, "species": 2, "root": "."})
+    assert "<b>1 sound of 2 species</b>" in answer.sentences(run_files.Run(tmp_path))
+
+
+def test_points_of_a_large_map_are_spread_over_the_species():
+    labels = np.repeat(["common", "rare"], [990, 10])
+    rows = run_files.spread(labels, 40, np.random.default_rng(0))
+    assert len(rows) == 40 == len(set(rows)) and (labels[rows] == "rare").sum() == 10

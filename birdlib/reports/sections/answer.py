@@ -1,5 +1,7 @@
 """The answer of a run: what was asked, three sentences with figures, and the key figures as cards. All of it comes from receipts and tables."""
 
+import math
+
 from birdlib.reports import numbers, page, tables
 
 
@@ -22,7 +24,7 @@ def _question(run):
     kinds = []
     if table is not None:
         columns = {"audio_path": "sound", "image_path": "photo", "video_path": "film"}
-        kinds = [numbers.counted(int((table[column] != "").sum()), kind) for column, kind in columns.items() if column in table and (table[column] != "").any()]
+        kinds = [numbers.counted(table.loc[table[column] != "", column].nunique(), kind) for column, kind in columns.items() if column in table and (table[column] != "").any()]
     held = f"{numbers.listing(kinds)} of " if kinds else f"{numbers.counted(results['recordings'], 'recording')} of "
     return page.join("Asked of ", strong(f"{held}{numbers.counted(results.get('species', 0), 'species', 'species')}"), ": which species, which individuals, how many, and is there a submission?")
 
@@ -36,6 +38,8 @@ def _species(run):
     accuracy = results.get(f"{best}: accuracy")
     auc, n_test = results[f"{best}: macro_auc"], results.get("test recordings", 0)
     guess = page.join(", and its first guess is right in ", strong(shares(accuracy)), " of them") if is_interval(accuracy) else ""
+    if not math.isfinite(auc[0]):
+        return page.join("Species: test has recordings of one species only, so no ranking of species can be judged", guess, ". Record more groups of the other species.")
     caution = " The test is small; read the interval, not the figure." if n_test < 50 else ""
     return page.join(
         "Species: on ", numbers.counted(n_test, "test recording"), " kept apart from training, the classifier ranks the right species with a macro ROC-AUC of ",
@@ -48,7 +52,9 @@ def _individuals(run):
         return f"Individuals: nothing was counted. {run.why_missing('09_count')}"
     results = run.results("09_count")
     if not results.get("films"):
-        return "Individuals: there was no film to count in."
+        voice = results.get("closed set, accuracy")
+        by_voice = page.join(" By voice alone, ", strong(shares(voice)), " of the songs are given to the right one of the named birds.") if is_interval(voice) else ""
+        return page.join("Individuals: there was no film to count in.", by_voice)
     total = page.join("Individuals: in ", numbers.counted(results["films"], "film"), " there are ", strong(f"{results.get('individuals', '–')} individuals"))
     several = page.join(", of which ", strong(results["in several films"]), " appear in several films") if results.get("in several films") else ""
     check = f" Where the truth is known, {results['films counted right']} films are counted right." if results.get("films counted right") else ""
@@ -68,7 +74,7 @@ def _submission(run):
 
 def _auc_card(run):
     best = best_classifier(run)
-    if best is not None:
+    if best is not None and math.isfinite(run.results("07_classify")[f"{best}: macro_auc"][0]):
         yield numbers.with_interval(run.results("07_classify")[f"{best}: macro_auc"]), "macro ROC-AUC of species", f"{numbers.counted(run.results('07_classify').get('test recordings', 0), 'test recording')}, 90 % interval"
 
 

@@ -42,7 +42,10 @@ def skipped(run):
         caption="Skipped files do not stop a run. Repair or replace them and run again: only what they change is computed.",
         filter_label="Filter files or reasons", max_rows=SKIPPED_SHOWN, where_all="skipped.parquet of the stages' folders",
     )  # fmt: skip
-    return page.join(page.paragraph(answer.strong(f"{numbers.counted(len(table), 'file was', 'files were')} skipped."), text), shown)
+    n_categories = int(table["path"].astype(str).str.match(r"(species|category) ").sum())
+    others = f"{numbers.counted(n_categories, 'of the rows is a species', 'of the rows are species or other categories')} with too few files." if n_categories else ""
+    title = f"{numbers.counted(len(table), 'file was', 'files were')} skipped." if not n_categories else f"{numbers.counted(len(table), 'row')} of skipped files and categories."
+    return page.join(page.paragraph(answer.strong(title), others, text), shown)
 
 
 def _recordings(run):
@@ -50,9 +53,10 @@ def _recordings(run):
     labels = splits["species"].astype(str)
     named = splits[labels != ""]
     kinds = {title: splits[column] != "" for column, title in _KINDS.items() if column in splits and (splits[column] != "").any()}
+    n_files = [f"{numbers.number(splits.loc[mask, column].nunique(), 0)} {title}" for (column, title), mask in zip(((c, t) for c, t in _KINDS.items() if t in kinds), kinds.values(), strict=True)]
     n_unknown = int((labels == "").sum())
     text = page.paragraph(
-        f"{numbers.counted(len(splits), 'row')} of the manifest ({numbers.listing([f'{numbers.number(int(mask.sum()), 0)} {kind}' for kind, mask in kinds.items()])}) "
+        f"{numbers.counted(len(splits), 'row')} of the manifest name {numbers.listing(n_files) or 'no files'}, "
         f"from {numbers.counted(splits['group_id'].nunique(), 'group')} of recordings that belong together, such as those of one recordist at one place.",
         f"{numbers.counted(n_unknown, 'row has', 'rows have')} no species: these are used where none is needed." if n_unknown else "",
         "A group is never divided between training, validation and test.",
@@ -71,7 +75,7 @@ def _recordings(run):
         tables.Column("name", "Species"), tables.Column("scientific_name", "Scientific name"), tables.Column("label", "Label"),
         *(tables.Column(kind, kind.capitalize(), "count") for kind in kinds), *(tables.Column(split, split.capitalize(), "count") for split in series),
     ]  # fmt: skip
-    return page.join(text, chart, tables.table(table, columns, filter_label="Filter species", page_rows=15, caption="Rows of each species, by kind and by split."))
+    return page.join(text, chart, tables.table(table, tables.distinct(table, columns), filter_label="Filter species", page_rows=15, caption="Rows of each species, by kind and by split."))
 
 
 def _species_table(run, named, kinds):
@@ -157,6 +161,7 @@ def _hours(run):
     drawn.vbar("hour", 0.85, "n", source=data, fill_color=charts.ACCENT, line_color=None)
     drawn.xaxis.ticker = list(range(0, 24, 3))
     drawn.y_range.start = 0
+    charts.count_ticks(drawn.yaxis[0])
     drawn.xgrid.visible = False
     n_dark = int(counts[[*range(0, 5), *range(21, 24)]].sum())
     caption = f"{numbers.counted(len(hours), 'recording tells', 'recordings tell')} the hour in the name; {numbers.number(n_dark, 0)} are from 21 to 5 o'clock. A classifier knows least about hours without recordings."

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from birdlib.audio import clips
-from birdlib.reports import charts, media, numbers, page, tables
+from birdlib.reports import charts, media, numbers, page, run_files, tables
 from birdlib.reports.sections import answer
 
-_POINTS, _PICTURES, _SOUNDS, _SOUND_S = 2000, 300, 84, 2.0
+_PICTURES, _SOUNDS, _SOUND_S = 300, 84, 2.0
 _COLOURED = 11  # species with a colour of their own; the others are grey
+_APART = 0.2  # share of points with one of the other kind near, below which photos and sounds are apart
 _SHELF = "map-sounds"
 _MODALITIES = {"sound only": charts.PALETTE[2], "photo only": charts.SECOND, "early fusion": charts.ACCENT, "late fusion": charts.PALETTE[5]}
 _TOOLTIP = """<div style="max-width:220px;font:13px/1.4 system-ui,sans-serif"><img src="@thumb{safe}" alt="" style="display:block;max-width:200px;border-radius:6px;margin-bottom:4px">
@@ -22,22 +22,17 @@ def body(run):
 
 
 def _space(run):
-    vectors, index = run.read("04_triplet", "embeddings.npy"), run.read("04_triplet", "index.parquet")
     results = run.read_or_none("04_triplet", "results.parquet")
-    return page.join(_map(run, np.asarray(vectors), index), _retrieval(run, results))
+    return page.join(page.part("The map", _map, run), page.part("The retrieval", _retrieval, run, results))
 
 
-def _map(run, vectors, index):
-    rng = np.random.default_rng(0)
-    if len(index) > _POINTS:
-        rows = media.spread(index["species"], _POINTS, rng)
-        vectors, index = vectors[rows], index.iloc[rows].reset_index(drop=True)
+def _map(run):
+    vectors, index, points = run.embedding
     if len(index) < 3:
         return page.paragraph("There are too few photos and sounds for a map.")
-    points = clips.layout(vectors, 0)
     table = index.assign(x=points[:, 0], y=points[:, 1], species=index["species"].astype(str))
     table["name"], table["file"] = [run.name(label) for label in table["species"]], table["path"].map(tables.printable)
-    table["thumb"], table["sound"], sounds = _media(run, table, rng)
+    table["thumb"], table["sound"], sounds = _media(run, table, np.random.default_rng(0))
     colours = _colours(table["species"])
     table["colour"] = [colours.get(label, charts.NEUTRAL) for label in table["species"]]
     drawn = charts.new_figure(height=520, tools="pan,box_zoom,wheel_zoom,reset,hover,tap", tooltips=None, x_axis_type=None, y_axis_type=None)
@@ -59,8 +54,8 @@ def _media(run, table, rng):
     thumbs, names, sounds = [""] * len(table), [""] * len(table), {}
     is_sound = (table["kind"] == "sound").to_numpy()
     heard = np.flatnonzero(is_sound)
-    heard = set(heard[media.spread(table["species"].to_numpy()[heard], _SOUNDS, rng)].tolist())
-    pictured = set(media.spread(table["species"], _PICTURES, rng).tolist()) | heard
+    heard = set(heard[run_files.spread(table["species"].to_numpy()[heard], _SOUNDS, rng)].tolist())
+    pictured = set(run_files.spread(table["species"], _PICTURES, rng).tolist()) | heard
     for row in sorted(pictured):
         path = run.recording(table["path"].iloc[row])
         if path is None:
@@ -114,7 +109,11 @@ def _neighbour_sentence(vectors, table):
         return f"{text}."
     has_other = np.isin(species, species[kinds == "photo"]) & np.isin(species, species[kinds == "sound"])
     crossed = (species[across.argmax(axis=1)] == species)[has_other]
-    return f"{text}; between a photo and a sound that is so for {numbers.number(float(crossed.mean()), unit='%')}." if len(crossed) else f"{text}."
+    near = np.sort(likeness, axis=1)[:, -min(5, len(likeness) - 1)][:, None]
+    mixed = ((likeness >= near) & (kinds[:, None] != kinds[None, :])).any(axis=1).mean()
+    crossed_text = f"; between a photo and a sound that is so for {numbers.number(float(crossed.mean()), unit='%')}" if len(crossed) else ""
+    apart = " Here photos and sounds still lie apart." if mixed < _APART else ""
+    return f"{text}{crossed_text}. {numbers.number(float(mixed), unit='%')} have one of the other kind among the nearest five.{apart}"
 
 
 def _sound_table(table, sounds):

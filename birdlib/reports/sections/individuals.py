@@ -39,6 +39,7 @@ def _counts_chart(counts):
     drawn = charts.intervals(counts["recording_id"], counts["n"], counts["low"], counts["high"], label="individuals", details=details)
     drawn.hover.tooltips = "<b>@name</b>: @value{0} [@low{0}, @high{0}]<br>@details"
     drawn.x_range.start = 0
+    charts.count_ticks(drawn.xaxis[0])
     drawn.scatter("x", "y", source={"x": counts["at_once"], "y": counts["recording_id"].astype(str)}, marker="dash", angle=np.pi / 2, size=14, line_color=charts.SECOND, line_width=3)
     caption = "The dot is the count, the line its interval, the orange mark the number seen at once, below which no count can be true."
     if "birds" in counts and counts["birds"].notna().any():
@@ -69,7 +70,7 @@ def _annotated(run, counts):
         tracks = run.read_or_none("09_count", "tracks.parquet")
         times = tracks.loc[tracks["recording_id"] == row.recording_id, "time_s"].round(1) if tracks is not None else ()
         poster = media.frame(folder / f"{row.recording_id}.mp4", float(times.mode().iloc[0]) if len(times) else 0.0)
-        video = page.element("video", poster=media.image_uri(poster) or None, src=page.data_uri(film, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="metadata", aria_label=f"annotated film {label}")
+        video = page.element("video", poster=media.image_uri(poster) or None, src=page.data_uri(film, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="none", aria_label=f"annotated film {label}")
         sheet = _sheet(run, crops[crops["recording_id"] == row.recording_id], 3) if crops is not None else None
         yield page.element("div", page.figure(video, f"{label}. A box is a track, its number and colour the individual: a colour that changes on one bird is an error of tracking."), sheet, class_="columns film")
     rest = len(having) - n_shown
@@ -125,7 +126,13 @@ def _voices(voices):
         return None
     table = voices.assign(interval=list(zip(voices["value"], voices["low"], voices["high"], strict=True)))
     columns = [tables.Column("figure", "Figure"), tables.Column("interval", "Value", "interval"), tables.Column("n", "Rows", "count")]
-    return page.join(page.heading("Individuals by voice"), page.paragraph("Named individuals, identified by their voice alone."), tables.table(table, columns))
+    return page.join(page.heading("Individuals by voice"), page.paragraph(_VOICE_TEXT), tables.table(table, columns))
+
+
+_VOICE_TEXT = (
+    "Named individuals, identified by their voice alone. In the closed set every bird is known; in the open set some are strangers: BAKS is the accuracy on known birds, "
+    "BAUS on strangers, each bird counted equally. Recordings of one bird on one day share their background, so figures within a day are too good."
+)
 
 
 def _backgrounds(run):

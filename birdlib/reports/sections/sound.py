@@ -52,7 +52,8 @@ def _durations(recordings):
     long = float(durations.max())
     values, label = (durations / 60, "duration (min)") if long > 600 else (durations, "duration (s)")
     caption = (
-        f"From {numbers.duration(float(durations.min()))} to {numbers.duration(long)}. Recordings much longer than the others dominate nothing: each counts once in training, however long it is."
+        f"From {numbers.duration(float(durations.min()))} to {numbers.duration(long)}; half are longer than {numbers.duration(float(np.median(durations)))}. "
+        "A peak at the right end means that recordings were cut at a fixed length."
     )
     return charts.chart(charts.histogram(values, label=label, colour=charts.PALETTE[2]), "Histogram of the durations of the recordings", caption)
 
@@ -118,5 +119,5 @@ def _worst(recordings):
     ]  # fmt: skip
     return page.details(
         page.join("The noisiest recordings ", answer.strong(f"({numbers.number(len(table), 0)})")),
-        tables.table(table, columns if (table["note"] != "").any() else columns[:-1], filter_label="Filter recordings", page_rows=12, caption="Those with the weakest signal first."),
+        tables.table(table, columns if "note" in table and (table["note"] != "").any() else columns[:-1], filter_label="Filter recordings", page_rows=12, caption="Those with the weakest signal first."),
     )

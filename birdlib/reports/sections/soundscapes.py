@@ -101,7 +101,7 @@ def _pseudolabels(run):
         parts.append(tables.table(teachers, columns, caption="What each teacher knows of the species of this project."))
     if unmatched is not None and len(unmatched):
         columns = [tables.Column("common_name", "Species"), tables.Column("scientific_name", "Scientific name"), tables.Column("why", "Why")]
-        parts.append(page.details(f"Species without a teacher ({numbers.number(unmatched['label'].nunique(), 0)})", tables.table(unmatched, columns, filter_label="Filter species", page_rows=12)))
+        parts.append(page.details(f"Species without a teacher ({numbers.number(unmatched['label'].nunique(), 0)})", tables.table(unmatched, tables.distinct(unmatched, columns), filter_label="Filter species", page_rows=12)))
     return page.join(*parts)
 
 

@@ -61,7 +61,7 @@ def _per_species(run):
     trained = run.splits[run.splits["split"] == "train"]["species"].astype(str).value_counts()
     table["n_train"] = table["label"].map(trained).fillna(0).astype(int)
     columns = [
-        tables.Column("name", "Species"), tables.Column("label", "Label"), tables.Column("n_train", "Training", "count", "rows"), tables.Column("n_positives", "Test", "count", "rows"),
+        tables.Column("name", "Species"), tables.Column("label", "Label"), tables.Column("n_train", "Train", "count", explanation="rows in training"), tables.Column("n_positives", "Test", "count", explanation="rows in test"),
         tables.Column("average_precision", "AP", "share", explanation="average precision: how many of the best-scored recordings are of the species"),
         tables.Column("roc_auc", "ROC-AUC", "share", explanation="0.5 is chance"), tables.Column("precision", "Precision", "share", explanation="at the threshold"),
         tables.Column("recall", "Recall", "share", explanation="at the threshold"), tables.Column("threshold", "Threshold", "number", explanation="score above which the species counts as present, chosen on validation"),
@@ -69,7 +69,7 @@ def _per_species(run):
     return page.join(
         page.heading("Each species"),
         page.paragraph(*_weak_species(table)),
-        tables.table(table, columns, filter_label="Filter species", page_rows=25, caption="A dash: no test recording, so nothing can be said. Press a head to sort."),
+        tables.table(table, tables.distinct(table, columns), filter_label="Filter species", page_rows=25, caption="A dash: no test recording, so nothing can be said. Press a head to sort."),
     )
 
 
