@@ -271,7 +271,7 @@ def imported(text):
     return mine, theirs - {"birdlib"} - sys.stdlib_module_names
 
 
-OPTIONAL = {"av"}  # read where it is installed: soundfile reads all formats of the competition without it
+OPTIONAL = {"av", "psutil"}  # soundfile reads all formats of the competition without av; psutil measures the memory on Windows alone
 
 
 def test_notebook_08_needs_nothing_but_the_image_and_the_wheels():
