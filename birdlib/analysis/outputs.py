@@ -1,7 +1,6 @@
 """The folder of an analysis: its tables, its settings, and that nothing in it is lost by another one."""
 
 import datetime
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from birdlib import runtime
 from birdlib.analysis import inputs
 
 TABLES = ("detections.csv", "files.csv", "species.csv", "counts.csv", "skipped.csv", "tracks.parquet")
+_COUNTED = ".counted.json"
 _RUN = ".run.json"  # settings and files of the analysis that is running, or finished
 
 
@@ -69,11 +69,9 @@ def require_free(folder, settings, paths, overwrite=False):
 def begin(folder, settings, paths):
     """Record what is analysed, and remove what a former analysis of other settings wrote."""
     record = {"settings": _recorded(settings), "files": [runtime.printable(path) for path in paths]}
-    old = runtime.read_json(folder / _RUN) if (folder / _RUN).is_file() else {}
-    if old.get("settings") != record["settings"]:
+    if _settings_before(folder) != record["settings"]:
         for name in (*TABLES, inputs.MARKER, "report.html"):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "annotated", ignore_errors=True)
     runtime.write_json(record, folder / _RUN)
 
 
@@ -81,7 +79,7 @@ def write(folder, settings, tables, note=""):
     """Write the tables, and ``analysis.json`` last of all."""
     for name in TABLES:
         table = getattr(tables, Path(name).stem)
-        if name.startswith(("counts", "tracks")) and not len(table):
+        if name.startswith(("counts", "tracks")) and not len(tables.counts):
             (folder / name).unlink(missing_ok=True)
         else:
             runtime.write_table(table, folder / name)
@@ -98,6 +96,32 @@ def write(folder, settings, tables, note=""):
         "versions": runtime.versions(),
     }
     runtime.write_json(about, folder / inputs.MARKER)
+
+
+def _settings_before(folder):
+    try:
+        return runtime.read_json(folder / _RUN)["settings"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
+        return None
+
+
+def keep_counts(folder, key, counts, tracks, skipped, note):
+    """Keep what films were counted to, so that they are not counted again while the key is the same."""
+    runtime.write_table(counts, Path(folder) / "counts.csv")
+    runtime.write_table(tracks, Path(folder) / "tracks.parquet")
+    runtime.write_json({"key": key, "skipped": skipped, "note": note}, Path(folder) / _COUNTED)
+
+
+def read_counts(folder, key):
+    """(counts, tracks, skipped, note) of ``keep_counts`` with this key; None if there are none."""
+    paths = [Path(folder) / name for name in (_COUNTED, "counts.csv", "tracks.parquet")]
+    if not all(path.is_file() for path in paths):
+        return None
+    kept = runtime.read_json(paths[0])
+    if kept["key"] != key:
+        return None
+    counts = pd.read_csv(paths[1], dtype={"path": str, "annotated": str}, keep_default_na=False, na_values={"n": [""], "low": [""], "high": [""], "at_once": [""]})
+    return counts, pd.read_parquet(paths[2]), [tuple(row) for row in kept["skipped"]], kept["note"]
 
 
 def _recorded(settings):

@@ -44,7 +44,7 @@ def add(commands):
 
 
 def _analyse(options):
-    from birdlib.analysis import engine, inputs, models
+    from birdlib.analysis import engine, inputs, models, summary
 
     if options.to:
         from birdlib.data import formats
@@ -57,17 +57,17 @@ def _analyse(options):
         for name, licence in model.licences.items():
             print(f"Licence of {name}: {licence}")
         settings = _settings(engine, model, options)
-        print(engine.describe_settings(settings), flush=True)
+        print(summary.describe_settings(settings), flush=True)
         analysis = engine.run(
             options.paths, options.output, settings, to=options.to, n_jobs=options.jobs or -1, overwrite=options.overwrite, outputs_dir=options.outputs
         )
-        page = _page(analysis) if options.html else None
-    print(f"\n{engine.describe(analysis)}\n\nTables: {analysis.folder}")
+        page = _page(analysis) if options.html and len(analysis.files) else None
+    print(f"\n{summary.describe(analysis)}\n\nTables: {analysis.folder}")
     if options.to:
         print(f"Formats: {', '.join(str(analysis.folder / name) for name in runtime.names(options.to))}")
     if page:
         print(f"Page: {page}")
-    return 0
+    return 0 if len(analysis.files) else 1
 
 
 def _settings(engine, model, options):
