@@ -43,6 +43,8 @@ def sentence(analysis):
     counts = analysis.counts.dropna(subset=["n"])
     if not len(counts):
         return ""
+    if not counts["high"].any():
+        return "No bird was found in the film." if len(counts) == 1 else "No bird was found in the films."
     if len(counts) == 1:
         row = counts.iloc[0]
         span = "" if row["low"] == row["high"] else f" (90 % interval {row['low']:.0f} to {row['high']:.0f})"
@@ -62,7 +64,7 @@ def _film(analysis, row, max_bytes):
     annotated = row.get("annotated")
     path = analysis.folder / annotated if isinstance(annotated, str) and annotated else None
     if path is None or not path.is_file():
-        return page.element("article", page.element("h3", page.element("bdi", name)), page.paragraph(text, "There is no annotated film of it."))
+        return page.element("article", page.element("h3", page.element("bdi", name)), page.paragraph(text, "There is no annotated film of it." if row["high"] else ""))
     data = media.small_film(path)
     link = page.element("a", "the annotated film", href=Path(annotated).as_posix())
     if data and 4 / 3 * len(data) <= max_bytes:
@@ -86,6 +88,8 @@ def _poster(path):
 def _count_text(row):
     if pd.isna(row["n"]):
         return "It could not be counted."
+    if not row["high"]:
+        return "No bird was found in it."
     interval = "" if row["low"] == row["high"] else f", 90 % interval {row['low']:.0f} to {row['high']:.0f}"
     at_once = "" if pd.isna(row["at_once"]) else f"; at most {row['at_once']:.0f} in one frame"
     return f"{numbers.counted(int(row['n']), 'individual')}{interval}{at_once}."

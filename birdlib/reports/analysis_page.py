@@ -247,9 +247,9 @@ def _reading(activity, analysis, head):
 
 def _recordings(recordings, analysis):
     n_files, n_moved = len(analysis.files), sum(recording.path is None for recording in recordings)
-    n_held = sum(bool(recording.players) for recording in recordings)
+    n_over = sum(bool(recording.spans) and not recording.players and not recording.problem for recording in recordings)
     first = f"The {len(recordings)} of {numbers.number(n_files, 0)} files with the most detections; all are in " if n_files > len(recordings) else "All files are in "
-    held = "" if n_held == len(recordings) else f" The page holds sound of {n_held} of them, as much as a file that can be mailed allows."
+    held = f" So that it can be mailed, the page holds no sound of {numbers.number(n_over, 0)} of them." if n_over else ""
     moved = page.note(f"{numbers.counted(n_moved, 'file')} {'is' if n_moved == 1 else 'are'} no longer where {'it was' if n_moved == 1 else 'they were'} analysed, so there is no sound of {'it' if n_moved == 1 else 'them'}.", "warning")
     return page.join(
         page.paragraph(page.join(first, page.element("a", "files.csv", href="files.csv"), ".", held), "A click on a name or a box plays that detection; the space bar plays and pauses, arrow keys move by a second.", _bars(recordings)),

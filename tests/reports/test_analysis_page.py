@@ -163,10 +163,19 @@ def test_the_page_stays_below_its_bytes_and_says_what_is_outside(tmp_path):
     assert "are outside" not in words(large)
 
 
+def test_recordings_without_room_are_counted(tmp_path):
+    paths = [made.recording(tmp_path / f"{number}.wav", 12.0) for number in range(4)]
+    rows = [detection(path, 3.0, 9.0) for path in paths]
+    html = page_of(made.write(tmp_path / "a", [file(path, 12.0) for path in paths], rows), max_bytes=430_000)
+    n_without = int(re.search(r"the page holds no sound of (\d) of them", words(html))[1])
+    assert 0 < n_without == 4 - section(html, "recordings").count('class="player"')
+
+
 def test_every_recording_has_a_player_before_one_has_two(tmp_path):
     paths = [made.recording(tmp_path / f"{number}.wav", 70.0) for number in range(3)]
     rows = [detection(path, start_s, start_s + 3.0) for path in paths for start_s in (10.0, 30.0, 50.0)]
     html = page_of(made.write(tmp_path / "a", [file(path, 70.0) for path in paths], rows), max_bytes=450_000)
+    assert "holds no sound of" not in words(html)
     for number in (1, 2, 3):
         assert f'id="recording-{number}-' in html
     assert section(html, "recordings").count('class="player"') < 9
@@ -249,6 +258,12 @@ def test_films_have_their_count_and_the_annotated_film(tmp_path):
     assert "1 individual; at most 1 in one frame. There is no annotated film of it." in text
     assert html.count('src="data:video/mp4;base64,') == 1 and 'href="annotated/gulls.mp4"' in html
     assert "The 2 films show 1 to 7 individuals each (90 % intervals from 1 to 9)." in words(html)
+
+
+def test_films_without_birds_say_so(tmp_path):
+    counts = pd.DataFrame({"path": ["lawn.mp4"], "n": [0], "low": [0], "high": [0], "at_once": [0], "n_tracks": [0], "annotated": [""]})
+    text = words(page_of(made.write(tmp_path / "a", [file("lawn.mp4", media="film")], counts=counts)))
+    assert "No bird was found in the film." in text and "No bird was found in it." in text
 
 
 def test_a_film_that_is_too_large_for_the_page_is_linked(tmp_path):
