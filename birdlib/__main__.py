@@ -8,9 +8,9 @@ from birdlib import runtime
 from birdlib.commands import analyse, chain, export, gallery, kaggle, machine, manifest, parsing, similarity
 
 _GROUPS = {  # what people want: modules, each with the commands for it
-    "answers for your recordings": (analyse,),
+    "answers for your own recordings": (analyse, export),
     "train on your own recordings": (manifest, chain),
-    "explore what was learnt": (similarity, gallery, export),
+    "explore what was learnt": (similarity, gallery),
     "submit to Kaggle": (kaggle,),
     "this machine": (machine,),
 }
