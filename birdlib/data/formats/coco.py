@@ -81,9 +81,9 @@ def read(path, text, find):
         categories = {category["id"]: str(category["name"]) for category in content["categories"]}
         videos = {video["id"]: video for video in content.get("videos", [])}
         boxes = [(images[box["image_id"]], categories[box["category_id"]], box) for box in content["annotations"] if len(box.get("bbox") or ()) == 4]
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [_row(path, find, image, videos.get(image.get("video_id")), category, box) for image, category, box in boxes]
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise reading.FormatError(path, f"is not complete ({type(error).__name__}: {error}): export it again") from error
-    rows = [_row(path, find, image, videos.get(image.get("video_id")), category, box) for image, category, box in boxes]
     return pd.DataFrame(rows, columns=[*tables.BOXES, "track", "identity"]).dropna(axis=1, how="all")
 
 

@@ -17,6 +17,7 @@ from birdlib.data.formats import finding, media, reading, tables
 LABEL = "bird"
 _GAP_STEPS = 1.5  # a longer pause between two boxes of a track, in steps of the sampling, is one without the bird
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*>")
 _ATTRIBUTES = (("identity", "False", "text", ""), ("score", "True", "text", ""))  # name, mutable, input type, default
 
 
@@ -111,7 +112,7 @@ def read(path, text, find):
     The frame rate is that of the film, which is found by the name of the task or its source.
     """
     try:
-        root = ElementTree.fromstring(text.encode("utf-8"))
+        root = ElementTree.fromstring(_DECLARATION.sub("", text))  # which may name another encoding
     except ElementTree.ParseError as error:
         raise reading.FormatError(path, f"is not complete XML ({error}): export it again") from error
     names = [element.text.strip() for tag in ("source", "name") for element in root.findall(f"meta/*/{tag}") if element.text and element.text.strip()]

@@ -110,7 +110,7 @@ def test_names_of_files_are_unique_and_any_file_system_takes_them(names):
 
 
 @pytest.mark.parametrize("name", DETECTION_FORMATS)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(TIMES, TIMES, TEXT, st.floats(0, 1)), min_size=1, max_size=5))
 @example(rows=[(3600.5, 4.0, 'tab\there "and" quote\nline; comma, \x0b', 0.5)])
 @example(rows=[(0.0, 5.0, "=1+1", 1.0), (0.0, 5.0, "NA", 0.0), (1.0, 5.0, "\\", 0.25), (2.0, 5.0, "007", 0.1)])
@@ -131,7 +131,7 @@ def test_times_and_labels_are_read_as_they_were_written(tmp_path, name, rows):
 
 
 @pytest.mark.parametrize("name", [*formats.NAMES, "birdclef"])
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.floats(0, 1), length=st.integers(0, 60), inserted=st.text(st.sampled_from('\n\t,;"{}[]<>\\x0é-:.'), max_size=6))
 @example(position=0.0, length=0, inserted="")
 @example(position=0.0, length=10_000, inserted="\n")

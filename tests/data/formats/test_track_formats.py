@@ -161,6 +161,22 @@ def test_cocos_ids_belong_together(here):
         assert images[item["image_id"]]["width"] == 640 and images[item["image_id"]]["video_id"] == 1
 
 
+@pytest.mark.parametrize(("old", "new"), [('"file_name": "film/', '"name": "film/'), ('"image_id": 1', '"image_id": 99'), ('"fps": 5.0', '"fps": "x"'), ('"bbox": [10.0', '"bbox": ["x"')])
+def test_coco_without_what_belongs_together_says_so(here, old, new):
+    path = write("coco")[0]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(reading.FormatError, match="is not complete"):
+        formats.read(path)
+
+
+def test_xml_that_declares_another_encoding_is_read_as_it_is_encoded(here, film):
+    path = write("cvat")[0]
+    path.write_bytes(path.read_text().replace('encoding="utf-8"', 'encoding="utf-16"').encode("utf-16"))
+    assert len(formats.read(path, media=here)) == 8
+
+
 def test_coco_is_read_back(here):
     table = formats.read(write("coco")[0])
     pd.testing.assert_frame_equal(as_sorted(table), as_sorted(tracks()), check_dtype=False)
