@@ -25,6 +25,12 @@ def main(arguments=None):
     except runtime.BirdlibError as error:
         print(f"\nbirdlib: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "birdlib").split(".")[0] == "birdlib":
+            raise
+        install = f"{sys.executable} -m pip install -r {runtime.repository() / 'requirements.txt'}"
+        print(f"\nbirdlib: {sys.executable} has no package {error.name}: use the Python of the environment (.venv/bin/python), or run\n{install}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nbirdlib: stopped; the same command resumes here", file=sys.stderr)
         return 130
@@ -41,7 +47,7 @@ def _parser():
             module.add(commands)
         groups[title] = [name for name in commands.choices if name not in known]
     parser.description = "Which species, which individual, how many: recordings, photos and films of birds.\n" + parsing.overview(commands, groups)
-    parser.epilog = f"Options, defaults and more examples of a command: {parsing.PROGRAM} COMMAND --help"
+    parser.epilog = f"Options, defaults and examples of a command: {parsing.PROGRAM} COMMAND --help"
     return parser
 
 

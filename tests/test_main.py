@@ -1,6 +1,7 @@
 """Facts about the command line."""
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -113,6 +114,16 @@ def test_errors_name_the_nearest_word_and_where_examples_are(line, remedy, capsy
 def test_messages_of_libraries_are_shown_only_at_a_crash():
     done = subprocess.run([sys.executable, "-c", TALK], cwd=runtime.repository(), capture_output=True, text=True)
     assert done.stdout == "" and done.stderr.startswith("a warning,\nlater, of a crashTraceback")
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
+    """As with a Python outside the environment."""
+    (tmp_path / "pandas.py").write_text("raise ModuleNotFoundError('No module named pandas', name='pandas')")
+    command = [sys.executable, "-m", "birdlib", "manifest", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{runtime.repository()}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "has no package pandas" in done.stderr and "-m pip install -r" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", ["nearest a.wav -n -3", "nearest a.wav -n 0", "nearest a.wav -n x", "rehearse --files 0", "rehearse --budget-min nan", "gallery add ada a.mp4 --bird 0"])
