@@ -90,6 +90,7 @@ def write(given, name, folder, overwrite=False):
 
     Raises:
         runtime.ParameterError: for another format, or if the table that it holds is not given.
+        runtime.FileError: if a file cannot be written there.
         runtime.FullDiskError: if the disk is full.
     """
     require_known([name])
@@ -105,8 +106,11 @@ def write(given, name, folder, overwrite=False):
         if path.exists() and not overwrite:
             result.kept.append(path)
             continue
-        with runtime.replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        try:
+            with runtime.replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        except OSError as error:
+            raise runtime.FileError(path, f"cannot be written ({error.strerror or error}): choose another folder") from error
         result.written.append(path)
     return result
 

@@ -23,7 +23,8 @@ _ATTRIBUTES = (("identity", "False", "text", ""), ("score", "True", "text", ""))
 
 def matches(text):
     """Whether a text is CVAT's XML with tracks."""
-    return bool(re.match(r"\s*(<\?xml[^>]*>\s*)?<annotations[\s>]", text)) and "<track" in text or bool(re.search(r"<mode>\s*interpolation", text))
+    is_cvat = re.match(r"\s*(<\?xml[^>]*>\s*)?<annotations[\s>]", text)
+    return bool(is_cvat) and ("<track" in text or bool(re.search(r"<mode>\s*interpolation", text)))
 
 
 def write(given):

@@ -11,6 +11,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.data import csv_tables
 
+_WITH_LABEL = re.compile(r"(.+) \[(.+)\]")
 _SCIENTIFIC_NAME = re.compile(r"[A-Z][a-z-]+( [a-z-]+){1,2}")
 
 
@@ -120,14 +121,19 @@ def other_columns(table, known):
 
 def split_label(text):
     """(label, scientific name, common name) of ``tables.label_text``, and of BirdNET's ``Turdus merula_Eurasian Blackbird``."""
+    if labelled := _WITH_LABEL.fullmatch(text):
+        name, label = labelled.groups()
+        return (label, name, "") if is_scientific(name) else (label, "", name)
     for separator in (", ", "_"):
         first, found, second = text.partition(separator)
-        if found and _SCIENTIFIC_NAME.fullmatch(first):
+        if found and is_scientific(first):
             return f"{first}_{second}", first, second
-    first, found, second = text.partition(", ")
-    if found and " " not in first:
-        return first, "", second
-    return text, text if _SCIENTIFIC_NAME.fullmatch(text) else "", ""
+    return text, text if is_scientific(text) else "", ""
+
+
+def is_scientific(text):
+    """Whether a text looks like a scientific name: ``Turdus merula``, ``Corvus corone cornix``."""
+    return _SCIENTIFIC_NAME.fullmatch(text) is not None
 
 
 def csv_cells(path, columns):
@@ -158,7 +164,7 @@ def names_of(cells, scientific, common):
     joined = names["scientific_name"] + "_" + names["common_name"]
     is_one = (names["scientific_name"] == names["common_name"]) | (names["common_name"] == "")
     names.insert(0, "species", joined.str.strip("_").where(~is_one, names["scientific_name"]))
-    is_label = is_one & ~names["scientific_name"].map(lambda text: bool(_SCIENTIFIC_NAME.fullmatch(text)))
+    is_label = is_one & ~names["scientific_name"].map(is_scientific).astype(bool)
     names["scientific_name"] = names["scientific_name"].where(~is_label, "")
     names["common_name"] = names["common_name"].where(~is_one, "")
     return names

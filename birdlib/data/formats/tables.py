@@ -136,15 +136,15 @@ def table_name(row):
 
 
 def label_text(row):
-    """The names of a species in one text, as BirdNET-Analyzer writes them: ``Turdus merula, Eurasian Blackbird``.
+    """The names of a species in one text: ``Turdus merula, Eurasian Blackbird`` as BirdNET-Analyzer writes its labels.
 
-    A label that is not made of the names stands first: ``blkwhi1, Blackish Whistler``.
+    A label that is not made of both names stands behind the common one: ``Blackish Whistler [blkwhi1]``.
     """
     names = list(dict.fromkeys(one_line(name) for name in (row.scientific_name, row.common_name) if name))
     label = one_line(row.species)
-    if label in names or label == "_".join(names):
-        return ", ".join(names)
-    return ", ".join([label, *names[-1:]])
+    if not names or names == [label]:
+        return label
+    return ", ".join(names) if label == "_".join(names) else f"{names[-1]} [{label}]"
 
 
 def two_names(row):

@@ -26,7 +26,7 @@ def write(folder, name, found=FOUND):
 
 def test_a_label_has_both_names_and_the_confidence(tmp_path):
     assert write(tmp_path, "audacity").read_text() == (
-        "0.500000\t3.000000\tTurdus merula, Eurasian Blackbird (0.81)\n3700.250000\t3703.000000\teurrob1, European Robin\n"
+        "0.500000\t3.000000\tTurdus merula, Eurasian Blackbird (0.81)\n3700.250000\t3703.000000\tEuropean Robin [eurrob1]\n"
     )
 
 
@@ -66,6 +66,24 @@ def test_names_and_confidence_are_read_back(tmp_path):
     assert table.loc[0, ["species", "scientific_name", "common_name", "confidence", "low_hz"]].tolist() == [
         "Turdus merula_Eurasian Blackbird", "Turdus merula", "Eurasian Blackbird", 0.81, 1500.0,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("species", "scientific", "common", "text"),
+    [
+        ("blkwhi1", "Pachycephala jacquinoti", "Blackish Whistler", "Blackish Whistler [blkwhi1]"),
+        ("Robin", "", "European Robin", "European Robin [Robin]"),
+        ("robin, juvenile", "", "", "robin, juvenile"),
+        ("Turdus merula", "Turdus merula", "", "Turdus merula"),
+        ("Turdus merula", "Turdus merula", "Eurasian Blackbird", "Eurasian Blackbird [Turdus merula]"),
+        ("1139490", "Turdus merula", "", "Turdus merula [1139490]"),
+    ],
+)
+def test_a_label_is_read_back_whatever_its_names_are(tmp_path, species, scientific, common, text):
+    """With the confidence behind it, which tells that a program wrote it."""
+    path = write(tmp_path, "audacity", detections(("a.wav", 0.0, 3.0, species, {"scientific_name": scientific, "common_name": common, "confidence": 0.5})))
+    assert path.read_text() == f"0.000000\t3.000000\t{text} (0.50)\n"
+    assert formats.read(path)["species"].tolist() == [species]
 
 
 def test_a_label_that_a_person_wrote_is_one_name_even_with_a_comma(tmp_path):

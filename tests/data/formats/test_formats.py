@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_tables import detections, films, tracks
 
 from birdlib import runtime
+from birdlib.analysis import detections as analysed
 from birdlib.data import formats
 from birdlib.data.formats import reading, tables
 
@@ -45,6 +46,12 @@ def test_a_file_that_exists_is_kept_unless_it_shall_be_overwritten(tmp_path, nam
     assert not [path for path in tmp_path.rglob(".*")]
 
 
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(runtime.FileError, match="out/detections.csv: cannot be written .*: choose another folder"):
+        formats.write(given_tables(), "csv", tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["xlsx", "birdclef", ""])
 def test_an_unknown_format_is_answered_with_the_known_ones_and_what_they_hold(tmp_path, name):
     with pytest.raises(runtime.ParameterError, match=r"unknown format .*: use raven \(detections\), .*mot \(tracks\).*coco \(boxes\)"):
@@ -78,6 +85,11 @@ def test_tables_without_rows_are_written_and_read(tmp_path, name):
     files = pd.DataFrame({"path": ["x.wav"], "duration_s": [60.0], "sample_rate_hz": [48000]})
     for path in formats.write({"detections": detections(), "files": files}, name, tmp_path).written:
         assert len(formats.read(path, name)) == 0
+
+
+def test_the_columns_are_those_of_an_analysis():
+    """The table that analyse makes is what the formats take."""
+    assert set(tables.DETECTIONS) < set(analysed.COLUMNS) and {"path", "duration_s", "sample_rate_hz", "media"} < set(analysed.FILE_COLUMNS)
 
 
 # Names
