@@ -10,7 +10,7 @@ from birdlib import runtime, stages
 from birdlib.audio import clips
 from birdlib.data import taxonomy
 
-MAX_POINTS = 2000  # of the embedding map
+MAX_POINTS = 1000  # of the embedding map
 _TEXT = ("species", "label", "recording_id", "soundscape", "row_id")  # columns of labels and names, which may look like numbers
 
 

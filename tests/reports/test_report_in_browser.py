@@ -123,6 +123,10 @@ def test_the_map_tells_species_and_file_and_plays(visit):
     tooltip.wait_for()
     assert tooltip.locator("img").first.evaluate("image => image.naturalWidth") > 0
     page.mouse.click(point["sx"], point["sy"])
+    page.get_by_label("Highlight the points of a species").fill(point["name"])
+    alphas = page.evaluate("""() => { const chart = document.querySelector('#photos-and-sound .map [data-chart]'); const view = [...Bokeh.index].find(v => chart.contains(v.el));
+        return Object.fromEntries(view.model.renderers.flatMap(r => r.data_source.data.name.map((name, i) => [name, r.data_source.data.alpha[i]]))); }""")
+    assert {name for name, alpha in alphas.items() if alpha > 0.5} == {point["name"]}
     page.wait_for_function("!birdlib.player.paused && birdlib.player.currentTime > 0")
 
 

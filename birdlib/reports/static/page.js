@@ -58,6 +58,17 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
   const seen = "IntersectionObserver" in window
     ? new IntersectionObserver((entries) => entries.filter((e) => e.isIntersecting).forEach((e) => { seen.unobserve(e.target); draw(e.target); }), { rootMargin: "300px" })
     : null;
+  // an input with data-highlight (id of a chart) fades the points whose name does not contain its text
+  function highlight(input) {
+    const wanted = input.value.trim().toLowerCase();
+    for (const model of drawn.get(document.getElementById(input.dataset.highlight)) || []) {
+      for (const { data_source: source } of Array.isArray(model.renderers) ? model.renderers : []) {
+        const alpha = [...source.data.name].map((name) => (!wanted || name.toLowerCase().includes(wanted) ? 0.85 : 0.06));
+        source.data = { ...source.data, alpha };
+      }
+    }
+  }
+  document.addEventListener("input", (event) => { if (event.target.dataset.highlight) highlight(event.target); });
   birdlib.charts = { draw, drawAll: () => Promise.all([...document.querySelectorAll("[data-chart]")].map(draw)) };
   window.addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-chart]").forEach((target) => seen ? seen.observe(target) : draw(target)));
   document.addEventListener("birdlib:theme", () => drawn.forEach((models) => models && models.forEach(paint)));
