@@ -150,7 +150,8 @@ def percent(share):
 
 def _activity(analysis, found, column_of, order, columns, recorded_s):
     cells = pd.DataFrame({"species": found["species"], "column": column_of, "seconds": found["end_s"] - found["start_s"]})
-    species = [label for label in analysis.species if label in set(cells["species"])][:MAX_SPECIES]
+    present = set(cells["species"].unique())
+    species = [label for label in analysis.species if label in present][:MAX_SPECIES]
     grouped = cells.groupby(["species", "column"])["seconds"]
     seconds = grouped.sum().unstack(fill_value=0.0).reindex(index=species, columns=list(order), fill_value=0.0).to_numpy(float)
     n_detections = grouped.size().unstack(fill_value=0).reindex(index=species, columns=list(order), fill_value=0).to_numpy(int)

@@ -64,7 +64,8 @@ class Analysis:
     @functools.cached_property
     def names(self):
         """{label: name that people use}."""
-        return dict(zip(self.detections["species"], self.detections["name"], strict=True))
+        first = self.detections.drop_duplicates("species")
+        return dict(zip(first["species"], first["name"], strict=True))
 
     @functools.cached_property
     def colours(self):

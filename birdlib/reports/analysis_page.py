@@ -24,7 +24,7 @@ from birdlib.reports import (
 )
 
 MAX_BYTES = 10_000_000
-_RESERVE = 150_000  # for the frame of the page: styles, scripts
+_FRAME_BYTES, _ROW_BYTES = 150_000, 1500  # of the frame of the page with styles and scripts; of a row of its tables
 _FILM_SHARE = 0.3
 _MAX_SKIPPED = 200
 
@@ -50,9 +50,7 @@ def write(folder, *, max_bytes=MAX_BYTES, max_files=analysis_recordings.MAX_FILE
     activity = page.section("activity", "When and where", _activity, analysis)
     skipped = page.section("skipped", "Skipped", _skipped, analysis, badge=str(len(analysis.skipped)))
     method = page.section("method", "Method", analysis_method.body, analysis)
-    silent = [analysis_recordings.shown(recording, analysis) for recording in recordings]  # to know their size
-    held = sum(len(str(part).encode()) for part in (*silent, films.body, activity.body, skipped.body, method.body))
-    budget = players.Budget(int(max_bytes - _RESERVE - held - 1500 * len(analysis.species[: tables.MAX_ROWS]) - 1200 * len(recordings)))
+    budget = players.Budget(int(max_bytes) - _silent_bytes(recordings, analysis, films, activity, skipped, method))
     examples = analysis_examples.best(analysis, budget)
     analysis_recordings.add_players(recordings, analysis, budget, progress)
     sections = [
@@ -69,6 +67,13 @@ def write(folder, *, max_bytes=MAX_BYTES, max_files=analysis_recordings.MAX_FILE
         styles=(players.STYLE, "analysis.css"), scripts=(players.SCRIPT, "analysis.js"),
     )  # fmt: skip
     return page.write(Path(folder) / "report.html", text)
+
+
+def _silent_bytes(recordings, analysis, *sections):
+    """Bytes of the page without its players, a little too many."""
+    parts = [*(section.body for section in sections), *(analysis_recordings.shown(recording, analysis) for recording in recordings)]
+    n_rows = len(analysis.species[: tables.MAX_ROWS])
+    return sum(len(part.encode()) for part in parts) + _ROW_BYTES * (n_rows + len(recordings)) + _FRAME_BYTES
 
 
 def _title(analysis):
