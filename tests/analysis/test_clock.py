@@ -4,9 +4,11 @@ import math
 from datetime import date
 
 import av
+import guano
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import wav_chunks
 
 from birdlib.analysis import clock
@@ -35,6 +37,17 @@ def test_guano_has_time_zone_place_and_site(tmp_path):
     path = guano_wav(tmp_path / "a.wav", Timestamp="2025-04-14T06:10:00+02:00", Loc_Position="52.5 -13.4", **{"NABat|Site Name": "North pond"})
     found = clock.read(path)
     assert found == (SIX_TEN, 52.5, -13.4, "North pond", "time: GUANO; location: GUANO; site: GUANO", date(2025, 4, 14), 2.0)
+
+
+def test_a_file_that_the_package_of_guano_wrote_is_read(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(800), 8000)
+    written = guano.GuanoFile(str(path))
+    written["Timestamp"], written["Loc Position"] = SIX_TEN.to_pydatetime().replace(tzinfo=guano.tzoffset("-07:00")), (-33.5, 151.25)
+    written["WA", "Song Meter|Prefix"] = "POND"
+    written.write(make_backup=False)
+    found = clock.read(path)
+    assert found[:4] == (SIX_TEN, -33.5, 151.25, "POND") and found.utc_offset_h == -7
 
 
 @pytest.mark.parametrize(
