@@ -13,6 +13,7 @@ import pandas as pd
 from birdlib.reports import numbers, page
 
 MAX_SPECIES, MAX_COLUMNS = 25, 31
+_RARE = 0.01  # tables of smaller shares are in seconds per hour
 NO_SITE = "no site"
 
 
@@ -128,7 +129,7 @@ def heat_table(activity, analysis, head):
     effort = page.element("tr", page.element("th", "recorded, min", scope="row"), *(page.element("td", _minutes(seconds)) for seconds in activity.recorded_s))
     whole = page.element(
         "table",
-        page.element("thead", page.element("tr", page.element("th", "% of the time", scope="col"), *titles)),
+        page.element("thead", page.element("tr", page.element("th", "s per hour" if highest < _RARE else "% of the time", scope="col"), *titles)),
         page.element("tbody", *rows),
         page.element("tfoot", effort),
         class_="activity",
@@ -142,10 +143,20 @@ def peak(activity):
     return np.unravel_index(int(share.argmax()), share.shape) if share.size and share.max() > 0 else None
 
 
-def percent(share):
-    """``12``, ``3.4``, ``<0.1`` for people."""
-    value = 100 * share
+def amount(share, highest):
+    """A share as people read it: ``12`` or ``3.4`` percent; seconds in an hour where all of a table are below 1 percent.
+
+    Args:
+        share: of the recorded time.
+        highest: share of the table.
+    """
+    value = (3600 if highest < _RARE else 100) * share
     return "<0.1" if 0 < value < 0.095 else f"{value:.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}"
+
+
+def phrase(share, highest):
+    """``12 % of the recorded time``, or ``3.4 s of every recorded hour``."""
+    return f"{amount(share, highest)} {'s of every recorded hour' if highest < _RARE else '% of the recorded time'}"
 
 
 def _activity(analysis, found, column_of, order, columns, recorded_s):
@@ -165,11 +176,11 @@ def _cell(activity, row, column, highest, name):
     where = f"{name}, {activity.columns[column]}"
     if math.isnan(share):
         return page.element("td", "", class_="unrecorded", title=f"{where}: nothing was recorded")
-    title = f"{where}: {numbers.counted(n_detections, 'detection')}, {percent(share)} % of {numbers.duration(activity.recorded_s[column])}"
+    title = f"{where}: {numbers.counted(n_detections, 'detection')}, {phrase(share, highest)}, {numbers.duration(activity.recorded_s[column])}"
     if not n_detections:
         return page.element("td", "", title=title)
     strength = 0.12 + 0.88 * math.sqrt(share / highest)
-    return page.element("td", percent(share), title=title, class_="strong" if strength > 0.62 else "", style=f"--strength:{100 * strength:.0f}%")
+    return page.element("td", amount(share, highest), title=title, class_="strong" if strength > 0.62 else "", style=f"--strength:{100 * strength:.0f}%")
 
 
 def _minutes(seconds):

@@ -83,6 +83,15 @@ class Analysis:
 
     def locate(self, path):
         """Path of a file of the tables, or None where it is no longer there: tables name files relative to the folder of the call."""
+        if path not in self._located:
+            self._located[path] = self._find(path)
+        return self._located[path]
+
+    @functools.cached_property
+    def _located(self):
+        return {}
+
+    def _find(self, path):
         bases = [Path(), *(Path(base) for base in [self.about.get("working_folder")] if base)]
         names = [path, os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), path.encode()))] if path else []
         return next((base / name for base in bases for name in names if (base / name).is_file()), None)

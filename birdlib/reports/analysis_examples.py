@@ -1,5 +1,6 @@
 """The best detection of each species, to play: in cards, and by a button in the table of species."""
 
+import itertools
 from dataclasses import dataclass
 
 from birdlib import runtime
@@ -7,6 +8,7 @@ from birdlib.reports import page, players
 
 MAX_SPECIES = 48
 _CONTEXT_S, _MAX_S = 1.0, 8.0
+_MAX_SOUGHT, _MAX_TRIED = 500, 5  # detections of a species, until one is in a file that is there and can be read
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ def best(analysis, budget, share=0.35):
     limit = players.Budget(int(budget.spent + share * (budget.total - budget.spent)), budget.spent)
     found = {}
     for number, label in enumerate(analysis.species[:MAX_SPECIES]):
-        rows = analysis.detections[analysis.detections["species"] == label].nlargest(5, "confidence")
-        for row in rows.itertuples():
+        rows = analysis.detections[analysis.detections["species"] == label].nlargest(_MAX_SOUGHT, "confidence")
+        readable = (row for row in rows.itertuples() if analysis.locate(row.path))
+        for row in itertools.islice(readable, _MAX_TRIED):
             example = _example(analysis, row, f"example-{number}", limit)
             if example:
                 found[label] = example
@@ -64,8 +67,6 @@ def play_button(example, name):
 
 def _example(analysis, row, key, budget):
     path = analysis.locate(row.path)
-    if path is None:
-        return None
     start_s, end_s = max(0.0, row.start_s - _CONTEXT_S), min(row.end_s + _CONTEXT_S, row.start_s + _MAX_S)
     alone = analysis.detections.loc[[row.Index]]
     try:

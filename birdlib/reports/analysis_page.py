@@ -240,7 +240,7 @@ def _reading(activity, analysis, head):
     row, column = peak
     where = f"at {int(activity.columns[column])} h" if head.startswith("hour") else f"at {activity.columns[column]}" if head == "site" else f"on {activity.columns[column]}"
     n_recorded = int((activity.recorded_s > 0).sum())
-    text = f"{analysis.names[activity.species[row]]} was detected most densely {where}: in {analysis_activity.percent(activity.share[row, column])} % of the recorded time."
+    text = f"{analysis.names[activity.species[row]]} was detected most densely {where}: in {analysis_activity.phrase(activity.share[row, column], activity.share[row, column])}."
     if head.startswith("hour") and n_recorded < 24:
         text += f" Recordings cover {n_recorded} of 24 hours."
     if (activity.recorded_s == 0).any():

@@ -235,6 +235,12 @@ def test_the_best_example_of_a_species_is_played_by_its_row(tmp_path, song):
     assert 'id="example-0" data-start="4.000" data-end="7.000"' in html
 
 
+def test_an_example_is_of_a_file_that_is_there(tmp_path, song):
+    rows = [*(detection(tmp_path / f"gone_{number}.wav", confidence=0.9) for number in range(20)), detection(song, 5.0, 6.0, confidence=0.5)]
+    html = page_of(made.write(tmp_path / "a", [file(song, 8.0)], rows))
+    assert 'id="example-0" data-start="4.000"' in html
+
+
 def test_species_that_the_location_model_does_not_expect_are_named(tmp_path, song):
     rows = [detection(song, occurrence=0.9), detection(song, 3.0, 4.0, "penguin", occurrence=0.001)]
     assert "does not expect penguin there" in words(page_of(made.write(tmp_path / "a", [file(song, 8.0)], rows)))
@@ -290,6 +296,14 @@ def test_activity_is_the_share_of_the_recorded_time(tmp_path):
     assert activity.columns == ["05", "06"]
     np.testing.assert_allclose(activity.share, [[0.1, 0.01]])
     np.testing.assert_array_equal(activity.n_detections, [[1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("share", "highest", "text"),
+    [(0.5, 0.5, "50 % of the recorded time"), (0.034, 0.5, "3.4 % of the recorded time"), (0.0002, 0.5, "<0.1 % of the recorded time"), (0.001, 0.002, "3.6 s of every recorded hour")],
+)
+def test_rare_species_are_given_in_seconds_per_hour(share, highest, text):
+    assert analysis_activity.phrase(share, highest) == text
 
 
 def test_hours_without_recordings_are_unknown_and_not_zero(tmp_path):

@@ -176,7 +176,7 @@ def test_a_link_of_the_table_opens_its_recording(page):
 def test_cells_of_the_activity_say_what_they_are(page):
     page.click("#tab-activity")
     cell = page.locator("#activity td[title^='European Robin, 05']")
-    assert "2 detections, 25 % of 8.0 s" in cell.get_attribute("title") and cell.inner_text() == "25"
+    assert "2 detections, 25 % of the recorded time, 8.0 s" in cell.get_attribute("title") and cell.inner_text() == "25"
 
 
 @pytest.mark.parametrize("dark", [False, True])
