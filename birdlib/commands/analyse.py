@@ -64,7 +64,12 @@ def _analyse(options):
         page = _page(analysis) if options.html and len(analysis.files) else None
     print(f"\n{summary.describe(analysis)}\n\nTables: {analysis.folder}")
     if options.to:
-        print(f"Formats: {', '.join(str(analysis.folder / name) for name in runtime.names(options.to))}")
+        names = runtime.names(options.to)
+        written = [name for name in names if (analysis.folder / name).is_dir()]
+        if written:
+            print(f"Formats: {', '.join(str(analysis.folder / name) for name in written)}")
+        if len(written) < len(names):
+            print(f"Not written, as no birds were tracked in films: {', '.join(name for name in names if name not in written)}")
     if page:
         print(f"Page: {page}")
     return 0 if len(analysis.files) else 1

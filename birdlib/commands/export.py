@@ -39,7 +39,7 @@ def _export(options):
 
     names = runtime.names(options.to)
     formats.require_known(names)
-    given = _of_analysis(options) if options.analysis else _of_stages(options, names)
+    given = _of_analysis(options, names) if options.analysis else _of_stages(options, names)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", runtime.FileWarning)
         n_kept = _write(given, names, options)
@@ -88,12 +88,17 @@ def _of_stages(options, names):
     return {source: (stage_tables.read(options.outputs, source), folder / source) for source in sources if fitting[source]}
 
 
-def _of_analysis(options):
+def _of_analysis(options, names):
+    from birdlib.data import formats
     from birdlib.pipeline import stage_tables
 
     if options.what:
         raise runtime.ParameterError("--what names stages, which an analysis has not: leave out --what, or give --outputs instead of --analysis")
-    return {"analysis": (stage_tables.of_analysis(options.analysis), Path(options.output or options.analysis))}
+    tables = stage_tables.of_analysis(options.analysis)
+    for name in names:
+        if not formats.can_hold(name, tables):
+            raise runtime.ParameterError(f"--to {name} holds {formats.FORMATS[name].holds}, and {options.analysis} has {' and '.join(sorted(tables.keys() - {'files'}))}: use {formats.listing(formats.NAMES)}")
+    return {"analysis": (tables, Path(options.output or options.analysis))}
 
 
 def _confident(detections, min_confidence):

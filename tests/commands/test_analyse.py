@@ -23,6 +23,15 @@ def test_the_summary_says_what_was_used_and_found_and_where_it_is(here, capsys):
     assert not (here / "analysis" / "report.html").exists() and "Page" not in shown
 
 
+def test_formats_of_tracks_are_left_out_where_there_are_no_films(here, capsys):
+    (here / "analysis/raven").mkdir(parents=True)
+    (here / "analysis/raven/notes.txt").write_text("mine")
+    assert __main__.main(["analyse", "a.wav", "--no-html", "--to", "cvat,raven", "--jobs", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Formats: analysis/raven\n" in shown and "Not written, as no birds were tracked in films: cvat" in shown
+    assert sorted(path.name for path in (here / "analysis/raven").iterdir()) == ["a.Table.1.selections.txt", "notes.txt"]
+
+
 def test_a_page_is_written(here, capsys):
     assert __main__.main(["analyse", "*.wav", "--output", "there", "--jobs", "1"]) == 0
     assert (here / "there" / "report.html").is_file() and "Page: there/report.html" in capsys.readouterr().out

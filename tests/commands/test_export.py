@@ -129,3 +129,11 @@ def test_an_analysis_is_exported_beside_its_tables(here, capsys):
     assert (here / "analysis/audacity/y.labels.txt").read_text() == ""
     assert json.loads((here / "analysis/jsonl/detections.jsonl").read_text().splitlines()[0])["recorded_at"] == "2026-05-30T04:31:05"
     assert (here / "analysis/mot/film.txt").is_file()
+
+
+def test_an_analysis_of_sounds_has_no_tracks_to_export(here, capsys):
+    (here / "analysis").mkdir()
+    detections(("x.wav", 0.0, 3.0, "robin")).to_csv("analysis/detections.csv", index=False)
+    code, shown = export("--to csv,cvat --analysis analysis", capsys)
+    assert code == 1 and "--to cvat holds tracks, and analysis has detections: use raven" in shown.err
+    assert not (here / "analysis/csv").exists()
