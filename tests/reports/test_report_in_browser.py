@@ -203,3 +203,12 @@ def test_pictures_and_controls_have_names(visit):
     assert visit.page.evaluate("[...document.querySelectorAll('button')].filter(b => !(b.textContent.trim() || b.getAttribute('aria-label'))).length") == 0
     assert visit.page.evaluate("[...document.querySelectorAll('[data-chart]')].filter(c => !c.getAttribute('aria-label')).length") == 0
     assert visit.page.evaluate("document.querySelectorAll('[id]').length == new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size")
+
+
+def test_paper_is_light_and_the_screen_is_dark_again(chromium, report):
+    with browser.visit(chromium, report, dark=True) as opened:
+        opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert brightness(opened.page) > 200
+        opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert brightness(opened.page) < 60
+        assert opened.problems == []

@@ -79,10 +79,16 @@ def _auc_card(run):
 
 
 def _fusion_card(run):
-    value = run.results("04_triplet").get("unseen species, early fusion: P@1") or run.results("04_triplet").get("known species, early fusion: P@1")
-    if is_interval(value):
-        of = "species never trained on" if "unseen species, early fusion: P@1" in run.results("04_triplet") else "known species"
-        yield numbers.with_interval(value), "photo + sound: nearest is the same species", of
+    results = run.results("04_triplet")
+    name, of = next(((name, of) for name, of in _QUERIES if is_interval(results.get(f"{name}, early fusion: P@1"))), ("", ""))
+    if name:
+        table = run.read_or_none("04_triplet", "results.parquet")
+        n = table.loc[table["set"] == name, "n"].max() if table is not None and {"set", "n"} <= set(table.columns) else None
+        remark = f"{numbers.counted(int(n), 'query', 'queries')} of {of}" if n else of
+        yield numbers.with_interval(results[f"{name}, early fusion: P@1"]), "photo + sound: nearest is the same species", remark
+
+
+_QUERIES = (("unseen species", "species never trained on"), ("known species", "known species"))
 
 
 def _count_card(run):

@@ -23,6 +23,9 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
     show();
   });
   system.addEventListener("change", show);
+  let before = null;  // paper is light
+  window.addEventListener("beforeprint", () => { before = root.dataset.theme || ""; root.dataset.theme = "light"; show(); });
+  window.addEventListener("afterprint", () => { if (before) root.dataset.theme = before; else delete root.dataset.theme; show(); });
   window.addEventListener("DOMContentLoaded", show);
   show();
 })();
