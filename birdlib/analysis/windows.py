@@ -10,7 +10,7 @@ from birdlib.audio import io as audio_io
 from birdlib.species import file_embedding
 
 _CHUNK_S = 60.0  # windows that begin in it are predicted together, and have one background
-_PART_S = 900.0  # of a long file, a task of its own
+_PART_S = 300.0  # of a long file, a task of its own
 _BLOCK_S = 10.0
 _MIN_BYTES = 8_000_000  # files below are one task, and are not opened to find out
 _TAIL_S = 0.05  # that encoders add

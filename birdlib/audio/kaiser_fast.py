@@ -62,6 +62,7 @@ def _kernel(up, down, n_blocks, n_taps):
     return weights.astype(np.float32)
 
 
+@functools.lru_cache(maxsize=8)
 def _window(up, down):
     """(half of the windowed sinc, entries from one input to the next, entries of a zero crossing)."""
     [folder] = importlib.util.find_spec("resampy").submodule_search_locations  # importing resampy compiles for seconds
