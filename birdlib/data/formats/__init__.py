@@ -138,7 +138,7 @@ def read(path, name="", media=""):
     Args:
         path: of the file, in any encoding, with any separator and decimal commas.
         name: of its format; empty: guessed from the content.
-        media: folder with the recordings, searched by name where the path in the file does not exist; empty: the file's own folder.
+        media: folder with the recordings, which are found by name; empty: they are at the path in the file, else in the file's own folder.
 
     Returns:
         DataFrame with the columns of ``tables.COLUMNS`` of what the format holds, and after them those that only the file has.
@@ -150,7 +150,7 @@ def read(path, name="", media=""):
     """
     if name and name not in FORMATS:
         raise runtime.ParameterError(f"unknown format {name!r}: use {listing()}")
-    return _read(path, name, finding.Finder(path, finding.Media(media or Path(path).parent)))[1]
+    return _read(path, name, finding.Finder(path, finding.Media(media or Path(path).parent), prefers_media=bool(media)))[1]
 
 
 def _read(path, name, find):
@@ -199,7 +199,7 @@ def _labels(files, name, media, root, is_strict):
     """(detections of recordings that are there, [(path, reason)] of what is not used)."""
     found, left_out = [tables.complete([], "detections").assign(source="")], []
     for file in runtime.progress(files, desc="annotations") if len(files) > 1 else files:
-        find, shown = finding.Finder(file, media), annotations.relative(file, root)
+        find, shown = finding.Finder(file, media, prefers_media=True), annotations.relative(file, root)
         try:
             format_name, table = _read(file, name, find)
         except reading.FormatError as error:

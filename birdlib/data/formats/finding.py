@@ -47,12 +47,13 @@ class Media:
 class Finder:
     """The recordings of one file with annotations: at the path that it gives, beside it, or below a folder, by name.
 
-    Where several files fit, the one is taken whose folders are those of the given path, else the nearest to the annotations.
+    With ``prefers_media`` a path that it gives outside the folder counts only where the folder has no file of that name: the folder
+    may be a copy. Where several files fit, the one is taken whose folders are those of the given path, else the nearest to the annotations.
     ``faults`` tells why others are not found.
     """
 
-    def __init__(self, annotations, media):
-        self.annotations, self.media = Path(annotations), media
+    def __init__(self, annotations, media, prefers_media=False):
+        self.annotations, self.media, self.prefers_media = Path(annotations), media, prefers_media
         self.faults = {}  # {path in the table: reason}
         self._found = {}
 
@@ -95,11 +96,18 @@ class Finder:
     def _search(self, path, by_beginning):
         """The files that fit, one if it is clear which is meant."""
         parts = (PureWindowsPath(path) if "\\" in path else PurePosixPath(path)).parts
-        if not parts:
+        if not parts or "\0" in path:
             return []
-        for file in (Path(path), self.annotations.parent.joinpath(*parts), self.annotations.parent / parts[-1]):
+        beside = [self.annotations.parent.joinpath(*parts), self.annotations.parent / parts[-1]]
+        is_meant = not self.prefers_media or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.media.folder))
+        for file in [Path(path)] * is_meant + [file for file in beside if file != Path(path)]:
             if os.path.isfile(file) and file.resolve() != self.annotations.resolve():
                 return [file]
+        found = self._below(parts, by_beginning)
+        return [Path(path)] if len(found) != 1 and os.path.isfile(path) else found
+
+    def _below(self, parts, by_beginning):
+        """The files below the folder that fit."""
         key = _folded(parts[-1])
         found = self.media.by_name.get(key) or self.media.by_stem.get(key) or []
         if not found and by_beginning:

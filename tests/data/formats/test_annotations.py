@@ -91,6 +91,13 @@ def test_what_cannot_be_used_is_listed_with_its_reason(here):
     assert "put the film beside it" in reasons["film.txt"] and reasons["(annotations)"] == "1 rows have no label"
 
 
+@pytest.mark.parametrize("name", [".", "a\0b.wav", "x" * 300 + ".wav"])
+def test_names_that_no_file_can_have_are_not_found(here, name):
+    (here / "labels.txt").write_text(f"{RAVEN}1\tSpectrogram 1\t1\t1\t2\t0\t1\t{name}\t0\trobin\n")
+    table, left_out = formats.to_manifest(here)
+    assert table.empty and "is not found" in left_out["reason"][0]
+
+
 def test_one_file_that_cannot_be_used_is_an_error(here):
     with pytest.raises(reading.FormatError, match="does not exist"):
         formats.to_manifest(here / "none")
@@ -105,6 +112,17 @@ def test_a_recording_that_two_files_fit_is_listed_with_both(here):
     labels(here / "labels/x.txt", (0, 1, "robin"))
     table, left_out = formats.to_manifest(here / "labels", media=here)
     assert table.empty and left_out["reason"].tolist() == ["named in labels/x.txt, but fits 2 files, such as a/x.wav, b/x.wav: put the annotations beside their recording"]
+
+
+def test_a_folder_that_was_copied_is_used_and_not_the_original(here):
+    """The annotations still give the absolute paths of the original."""
+    recording(here / "original/x.wav")
+    formats.write({"detections": detections(("original/x.wav", 0.0, 1.0, "robin"))}, "raven", "copy/labels")
+    assert formats.read("copy/labels/x.Table.1.selections.txt")["path"].tolist() == ["original/x.wav"]
+    recording(here / "copy/x.wav")
+    assert formats.to_manifest("copy")[0]["audio_path"].tolist() == ["x.wav"]
+    (here / "copy/x.wav").unlink()
+    assert formats.to_manifest("copy")[0]["audio_path"].tolist() == ["../original/x.wav"]
 
 
 def test_windows_of_birdclefs_soundscapes_become_rows(here):
