@@ -9,10 +9,12 @@ import time
 import urllib.request
 
 import browser
+import nbformat
 import pytest
 
 from birdlib import runtime
 from birdlib.data.synthetic import sample
+from birdlib.reports import page as pages
 
 pytestmark = pytest.mark.slow
 NOTEBOOK = "notebooks/01_split.ipynb"
@@ -72,22 +74,27 @@ def wait_for(address, process, log):
     pytest.fail(f"Jupyter did not start:\n{log.read_text()[-2000:]}")
 
 
+def run_all_cells(chromium, address):
+    """Open a notebook and start its cells by the menu; returns the page, and the errors that its console reports from now on."""
+    page, errors = chromium.new_page(), []
+    page.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_function(f"{CODE_CELLS}.length > 0 && {KERNEL_IS_IDLE}", timeout=60_000)
+    errors.clear()  # Jupyter's own, while it starts
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    return page, errors
+
+
 @pytest.mark.parametrize("front_end", PAGES)
 def test_run_all_cells_of_notebook_01_ends_without_an_error(front_end, server, repository):
     """By the menu. Every cell runs once, in order; the figure is on the page; the receipt is there; the server's pages report no error."""
     shutil.rmtree(repository / "outputs", ignore_errors=True)
     shutil.copyfile(runtime.repository() / NOTEBOOK, repository / NOTEBOOK)
-    errors = []
     with browser.launch() as chromium:
-        page = chromium.new_page()
-        page.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{server}/{PAGES[front_end]}")
-        page.wait_for_function(f"{CODE_CELLS}.length > 0 && {KERNEL_IS_IDLE}", timeout=30_000)
-        errors.clear()  # Jupyter's own, while it starts
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(f"{CODE_CELLS}.every(model => model.executionCount) && {KERNEL_IS_IDLE}", timeout=60_000)
+        page, errors = run_all_cells(chromium, f"{server}/{PAGES[front_end]}")
+        page.wait_for_function(f"{CODE_CELLS}.every(model => model.executionCount) && {KERNEL_IS_IDLE}", timeout=120_000)
         figure = page.locator(".jp-OutputArea-output img").first
         figure.scroll_into_view_if_needed()
         assert figure.evaluate("image => image.naturalWidth") > 300
@@ -100,3 +107,18 @@ def test_run_all_cells_of_notebook_01_ends_without_an_error(front_end, server, r
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert (repository / "outputs" / "01_split" / "stage.json").is_file()
     assert not [error for error in errors if "Failed to load resource" not in error or server in error]  # the badges are elsewhere
+
+
+def test_a_page_is_shown_in_a_notebook(server, repository):
+    """By ``IFrame``, as docs/analyse.md says: its scripts run, its styles hold, and the console has no error."""
+    text = pages.render("Wrens", [pages.Section("a", "Songs", pages.paragraph("Loud.")), pages.Section("b", "Calls", pages.paragraph("Soft."))])
+    pages.write(repository / "analysis" / "report.html", text)
+    source = "from IPython.display import IFrame\nIFrame('analysis/report.html', '100%', 800)"
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=kernel), repository / "show.ipynb")
+    with browser.launch() as chromium:
+        page, errors = run_all_cells(chromium, f"{server}/lab/tree/show.ipynb")
+        shown = page.frame_locator(".jp-OutputArea-output iframe")
+        shown.get_by_role("tab", name="Calls").click()
+        assert shown.get_by_role("heading", name="Wrens").is_visible() and shown.get_by_text("Soft.").is_visible() and not shown.get_by_text("Loud.").is_visible()
+    assert not errors
