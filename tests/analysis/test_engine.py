@@ -4,10 +4,12 @@ import os
 import shutil
 
 import analysed
+import films_made
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import birdlib
 from birdlib import resume, runtime
@@ -251,8 +253,6 @@ def test_a_file_that_ends_before_its_header_states_is_used_with_a_note(here):
 
 
 def test_the_last_detection_ends_with_the_file(here):
-    import soundfile
-
     soundfile.write("c.wav", 0.2 * np.sin(2 * np.pi * 1000 * np.arange(20_000) / 8000), 8000)
     assert run("c.wav").detections["end_s"].tolist() == [2.5]
 
@@ -356,9 +356,30 @@ def test_tasks_can_be_written_as_json(here):
     assert json.loads(json.dumps(tasks)) == tasks and json.dumps(sound_files.as_settings(analysed.model()))
 
 
-def test_films_are_counted_once(here, monkeypatch):
-    import soundfile
+def test_the_soundtrack_of_a_film_is_analysed_as_the_same_sound_is(here):
+    times_s = np.arange(2 * 8000) / 8000
+    films_made.steady(here / "film.mkv", sound=0.2 * np.sin(2 * np.pi * 1000 * times_s)[None])
+    analysis = run("film.mkv")
+    assert analysis.files[["media", "n_detections"]].to_numpy().tolist() == [["film", 1]]
+    assert analysis.detections[["species", "start_s", "end_s"]].to_numpy().tolist() == [["low", 0.0, 2.0]]
 
+
+def test_a_film_without_sound_has_a_note_and_is_no_error(here):
+    films_made.steady(here / "silent.mkv")
+    analysis = run(["silent.mkv", "sounds/a.wav"])
+    assert analysis.files[["path", "media", "note"]].to_numpy().tolist() == [
+        ["silent.mkv", "film", "is a film without sound"],
+        [os.path.join("sounds", "a.wav"), "sound", ""],
+    ]
+    assert not len(analysis.skipped) and len(analysis.detections) == 2
+
+
+def test_a_damaged_film_is_skipped(here):
+    (here / "bad.mp4").write_bytes(b"no film at all")
+    assert run(["bad.mp4", "sounds/a.wav"]).skipped["path"].tolist() == ["bad.mp4"]
+
+
+def test_films_are_counted_once(here, monkeypatch):
     soundfile.write("sounds/film.wav", np.zeros(8000), 8000)
     calls = []
 
@@ -377,3 +398,17 @@ def test_films_are_counted_once(here, monkeypatch):
     soundfile.write("sounds/film.wav", np.zeros(9000), 8000)
     run(count=True)
     assert len(calls) == 2
+
+
+@pytest.mark.slow
+def test_birdnet_finds_the_same_in_one_process_and_in_two(tmp_path):
+    """Chirps and hiss; a low confidence, so that there is much to compare."""
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        seconds = 7 + 3 * number
+        times_s = np.arange(seconds * 32_000) / 32_000
+        song = 0.2 * np.sin(2 * np.pi * (3000 + 400 * number) * times_s + 20 * np.sin(2 * np.pi * 8 * times_s)) * (times_s % 1.5 < 0.6)
+        soundfile.write(tmp_path / f"{number}.flac", song + 0.005 * rng.standard_normal(len(song)), 32_000)
+    one, two = (birdlib.analyse(tmp_path, "birdnet", min_confidence=0.02, n_jobs=n_jobs) for n_jobs in (1, 2))
+    assert len(one) > 3
+    pd.testing.assert_frame_equal(one, two)
