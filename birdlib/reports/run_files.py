@@ -52,7 +52,7 @@ class Run:
                 header = pd.read_csv(path, nrows=0).columns
             except pd.errors.EmptyDataError:
                 return pd.DataFrame()
-            text = {"row_id"} if "row_id" in header and "soundscape" not in header else _TEXT  # the other columns of a submission are species
+            text = _TEXT if file_name != "submission.csv" else ("row_id",)  # the other columns of a submission are species
             return pd.read_csv(path, dtype={column: str for column in text if column in header})
         return stages.read(self.outputs, name, file_name)
 

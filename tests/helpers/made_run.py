@@ -9,7 +9,7 @@ from birdlib import runtime, stages
 from birdlib.video import writer
 
 LABELS = ("""a<b>&"'c""", "דרור", "雀形目", "1139490")
-N_EACH = 6
+N_EACH = 4
 RATE_HZ = 24_000
 
 

@@ -53,7 +53,7 @@ def _players(run, found):
     paths = _paths(run)
     names = [name for name in found["soundscape"].value_counts(sort=True).index if name in paths]
     if not names:
-        yield page.note("The soundscapes are no longer where they were, so they cannot be shown or played here.")
+        yield page.note("The soundscapes are no longer where they were, so they are neither shown nor played here.")
         return
     budget, shown = players.Budget(_PLAYER_BYTES), 0
     colours = players.colours(found["species"].value_counts().index)
