@@ -165,3 +165,24 @@ def test_scores_are_those_of_the_whole_file_cut_as_birdnet_analyzer_does(birdnet
 
 def test_an_address_is_json_able(birdnet_model):
     assert json.loads(json.dumps(birdnet_model.address())) == birdnet_model.address()
+
+
+class Mean:
+    """In place of Perch: the mean of a patch of 5 s, and how many patches come at once."""
+
+    sample_rate_hz, patch_samples, batch_size = 32_000, 160_000, 8
+
+    def predict(self, patches):
+        assert patches.shape[1:] == (160_000,) and len(patches) <= 8
+        return None, np.stack([patches.mean(axis=1), np.full(len(patches), len(patches))], axis=1)
+
+
+def test_windows_of_perch_are_its_patches_and_the_last_is_filled_with_zeros():
+    from birdlib.species import file_embedding
+
+    waveform = np.repeat(np.arange(10, dtype=np.float32) / 10, 5 * 32_000)[: 47 * 32_000]
+    excerpt = file_embedding.Excerpt(waveform, 32_000, 0, True)
+    spans = [(start_s, start_s + 5.0) for start_s in range(0, 50, 5)]
+    scores = models._patch_predictor(Mean())(excerpt, spans)
+    np.testing.assert_allclose(scores[:, 0], [*np.arange(9) / 10, 0.9 * 2 / 5], atol=1e-6)
+    assert scores[:, 1].tolist() == [8] * 8 + [2] * 2
