@@ -73,7 +73,7 @@ def _recordings(run):
     )
     columns = [
         tables.Column("name", "Species"), tables.Column("scientific_name", "Scientific name"), tables.Column("label", "Label"),
-        *(tables.Column(kind, kind.capitalize(), "count") for kind in kinds), *(tables.Column(split, split.capitalize(), "count") for split in series),
+        *(tables.Column(kind, kind.capitalize(), "count") for kind in kinds if table[kind].any()), *(tables.Column(split, split.capitalize(), "count") for split in series),
     ]  # fmt: skip
     return page.join(text, chart, tables.table(table, tables.distinct(table, columns), filter_label="Filter species", page_rows=15, caption="Rows of each species, by kind and by split."))
 
