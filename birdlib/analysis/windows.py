@@ -72,7 +72,7 @@ class Reader:
     def __iter__(self):
         grid, rate_hz = self.grid, self.sample_rate_hz
         begin_s = self._begin_s(self._first)
-        blocks = audio_io.stream(self.path, block_s=_BLOCK_S, start_s=begin_s)
+        blocks = audio_io.stream(self.path, block_s=_BLOCK_S, start_s=begin_s, clip=False)  # BirdNET's own tools do not clip
         waveform, first, end = np.zeros(0, np.float32), self._first, math.inf if self._end is None else self._end
         while first < end:
             stop = min(first + grid.n_chunk, end)

@@ -45,12 +45,13 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
     return np.clip(resample(waveform, file_rate_hz, sample_rate_hz, resampler), -1.0, 1.0), sample_rate_hz
 
 
-def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
+def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, clip=True):
     """Read a recording in blocks, so that memory does not grow with its length.
 
     Args:
         path, sample_rate_hz, start_s, end_s: as in ``read``.
         block_s: seconds of each block; only the last is shorter.
+        clip: False leaves samples beyond [-1, 1], which lossy formats decode to, for who resamples first.
 
     Yields:
         (samples,) float32, consecutive and without overlap; together they are what ``read`` gives.
@@ -62,7 +63,7 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None):
     sample_rate_hz = sample_rate_hz or file_rate_hz
     pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz)
     for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
-        yield np.clip(block, -1.0, 1.0)
+        yield np.clip(block, -1.0, 1.0) if clip else block
 
 
 def sample_rate(path):

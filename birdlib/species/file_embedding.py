@@ -17,7 +17,7 @@ class Excerpt:
     """A part of a sound file that is in memory, so that long files can be predicted part by part, with the scores of the whole file.
 
     Attributes:
-        waveform: (samples,) float32, at ``sample_rate_hz``.
+        waveform: (samples,) float32, at ``sample_rate_hz``, not clipped to [-1, 1].
         start_s: of the part in its file, in whole seconds, so that any two rates have a sample there.
         is_last: whether the file ends with it.
         noise: {sample rate: (samples,)} of the file, for members that denoise, see ``measure_noise``.

@@ -93,3 +93,11 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
     short, long = recording(tmp_path, 180.0, name="s.wav"), recording(tmp_path, 1200.0, name="l.wav")
     assert peak(long) < 1.2 * peak(short)
+
+
+def test_samples_beyond_full_scale_are_kept_until_they_are_resampled(tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "loud.wav", np.full(8000 * 4, 1.03, np.float32), 8000, subtype="FLOAT")
+    [chunk] = windows.Reader(tmp_path / "loud.wav", BIRDNET, 1.0)
+    assert chunk.excerpt.waveform.max() == np.float32(1.03)
