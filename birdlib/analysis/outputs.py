@@ -11,6 +11,7 @@ from birdlib.analysis import inputs
 
 TABLES = ("detections.csv", "files.csv", "species.csv", "counts.csv", "skipped.csv", "tracks.parquet")
 _COUNTED = ".counted.json"
+_VERSION = "version of the model"
 _RUN = ".run.json"  # settings and files of the analysis that is running, or finished
 
 
@@ -54,11 +55,13 @@ def require_free(folder, settings, paths, overwrite=False):
         return
     try:
         before = runtime.read_json(folder / _RUN)
-        old, old_paths = before["settings"], before["files"]
+        old, old_paths = dict(before["settings"]), list(before["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{folder / _RUN} is damaged: {remedy}") from error
     new = _recorded(settings)
-    if changed := [f"{name} {_text(old.get(name))} (now {_text(new.get(name))})" for name in new if old.get(name) != new.get(name)]:
+    changed = [f"{name} {_text(old.get(name))} (now {_text(new.get(name))})" for name in new if name != _VERSION and old.get(name) != new.get(name)]
+    if changed or old.get(_VERSION) != new[_VERSION]:
+        changed = changed or ["another version of the model"]  # its digest tells people nothing
         raise OutputError(f"{folder} holds an analysis with {', '.join(changed)}: {remedy}")
     now = {runtime.printable(path) for path in paths}
     if lost := [path for path in old_paths if path not in now]:
@@ -129,7 +132,7 @@ def _recorded(settings):
     import birdlib
 
     model = settings.model
-    return {"model": f"{model.name}{' in ' + model.folder if model.folder else ''}", "version of the model": model.key[:16], **settings.as_dict(), "birdlib": birdlib.__version__}
+    return {"model": f"{model.name}{' in ' + model.folder if model.folder else ''}", _VERSION: model.key[:16], **settings.as_dict(), "birdlib": birdlib.__version__}
 
 
 def _text(value):
