@@ -41,7 +41,7 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     jobs = (delayed(_attempt)(function, name, tasks[name]) for name in todo)
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs) if todo else []
     with runtime.full_disk_errors(journal), open(journal, "a", encoding="utf-8") as file:
-        for name, row in runtime.progress(results, total=len(todo), desc=desc):
+        for name, row in runtime.progress(results, total=len(todo), desc=desc) if todo else ():
             file.write(json.dumps({"name": name, "key": keys[name], "row": row}, ensure_ascii=False) + "\n")
             file.flush()
             done[name] = row
@@ -91,7 +91,7 @@ def lock_folder(folder, remedy=""):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
     except OSError as error:
-        raise LockError(f"{folder} cannot be written into: {error.strerror}") from error
+        raise LockError(f"{folder} cannot be written into ({error.strerror}): {remedy or 'make it writable, or choose another folder'}") from error
     with file:
         if not lock_file(file, wait=not remedy):
             raise LockError(f"another run writes into {folder}: wait for its end, or {remedy}")

@@ -126,6 +126,22 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
     assert "has no package pandas" in done.stderr and "-m pip install -r" in done.stderr
 
 
+def test_a_file_whose_name_begins_like_an_option_has_a_remedy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dawn.wav").touch()
+    for line in ("analyse -dawn.wav", "nearest a.wav -dawn.wav"):
+        with pytest.raises(SystemExit):
+            __main__.main(line.split())
+        assert "birdlib: -dawn.wav is no option: write ./-dawn.wav for the file of this name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["analyse a.wav --lat 50,9", "analyse a.wav --min-confidence half", "analyse a.wav --merge-gap 0,5", "export --to raven --min-confidence 0,5"])
+def test_numbers_are_written_with_a_point(line, capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(line.split())
+    assert f"'{line.split()[-1]}' is no number: write it with a point, such as 0.5" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", ["nearest a.wav -n -3", "nearest a.wav -n 0", "nearest a.wav -n x", "rehearse --files 0", "rehearse --budget-min nan", "gallery add ada a.mp4 --bird 0"])
 def test_numbers_that_make_no_sense_are_refused_by_the_command_line(arguments, capsys):
     with pytest.raises(SystemExit):

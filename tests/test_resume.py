@@ -30,6 +30,13 @@ def test_finished_tasks_are_not_repeated_and_a_bad_file_is_a_row(tmp_path):
     assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3", "4"]
 
 
+def test_without_anything_to_do_there_is_no_progress_bar(tmp_path, capsys):
+    run_doubles(tmp_path, [1, 2])
+    assert "2/2" in capsys.readouterr().err
+    run_doubles(tmp_path, [1, 2])
+    assert capsys.readouterr().err == ""
+
+
 def test_a_truncated_line_is_repeated(tmp_path):
     whole = run_doubles(tmp_path, [1, 2])
     journal = tmp_path / "journal.jsonl"
@@ -104,6 +111,13 @@ def test_a_locked_folder_is_refused_with_a_remedy_and_free_after_the_block(tmp_p
                 pass
     with resume.lock_folder(tmp_path / "new", "choose another"):
         pass
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    for remedy, shown in (("choose another", "choose another"), ("", "or choose another folder")):
+        with pytest.raises(resume.LockError, match=rf"deep cannot be written into \(Not a directory\): .*{shown}$"), resume.lock_folder(tmp_path / "file" / "deep", remedy):
+            pass
 
 
 def test_a_drive_without_locks_is_a_warning(tmp_path, monkeypatch):

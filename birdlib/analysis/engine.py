@@ -57,20 +57,32 @@ class Settings(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name != "model"}
 
 
-def settings_of(model, *, min_confidence=None, overlap_s=0.0, latitude=None, longitude=None, week=None, use_location=True, **others):
-    """``Settings``, checked.
+def settings_of(
+    model, *, min_confidence=None, overlap_s=0.0, latitude=None, longitude=None, week=None, min_occurrence=birdnet_location.MIN_OCCURRENCE,
+    use_location=True, gap_s=0.0, count=True,
+):  # fmt: skip
+    """``Settings``, checked; numbers may be NumPy's.
 
     Raises:
         ParameterError: for values that cannot be used, such as a week without a location.
         LocationError: for a location or a week that does not exist.
         MissingWeightsError: if a location is given and the location model cannot be had.
     """
+    min_confidence, latitude, longitude, week = (
+        None if value is None else _number(name, value)
+        for name, value in {"min_confidence": min_confidence, "latitude": latitude, "longitude": longitude, "week": week}.items()
+    )
+    overlap_s, min_occurrence, gap_s = _number("overlap_s", overlap_s), _number("min_occurrence", min_occurrence), _number("gap_s", gap_s)
+    if not 0.0 <= min_occurrence <= 1.0:
+        raise runtime.ParameterError(f"min_occurrence is {min_occurrence:g}: choose 0 to 1, such as {birdnet_location.MIN_OCCURRENCE:g}")
+    if gap_s != gap_s:
+        raise runtime.ParameterError("gap_s is not a number: give seconds, or a negative number for a row for each window")
     if min_confidence is not None and not 0.01 <= min_confidence < 1.0:
         raise runtime.ParameterError(f"min_confidence is {min_confidence:g}: choose 0.01 to 0.99")
     if (latitude is None) != (longitude is None):
         raise runtime.ParameterError("a location is a latitude and a longitude: give both (--lat and --lon)")
     if week is not None and latitude is None:
-        raise runtime.ParameterError(f"week {week} is given without a location: add --lat and --lon in degrees, south and west negative")
+        raise runtime.ParameterError(f"week {week:g} is given without a location: add --lat and --lon in degrees, south and west negative")
     if latitude is not None and not use_location:
         raise runtime.ParameterError("a location is given and not to be used: leave out one of them")
     if latitude is not None:
@@ -82,7 +94,15 @@ def settings_of(model, *, min_confidence=None, overlap_s=0.0, latitude=None, lon
     if min_confidence is None and model.thresholds is None:
         min_confidence = models.DEFAULT_CONFIDENCE
     use_location = use_location and model.name == "birdnet" and _has_location_model(model.weights_dir)
-    return Settings(model, min_confidence, float(overlap_s), latitude, longitude, week, use_location=use_location, **others)
+    week = None if week is None else int(week)
+    return Settings(model, min_confidence, overlap_s, latitude, longitude, week, min_occurrence, use_location, gap_s, count)
+
+
+def _number(name, value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise runtime.ParameterError(f"{name} is {value!r}: give a number") from None
 
 
 def _has_location_model(weights_dir):
@@ -100,7 +120,7 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
         folder: of the analysis.
         settings: from ``settings_of``.
         to: names of formats, see ``data.formats``.
-        n_jobs: processes, each with one thread; -1: as many as there are cores. It changes no result.
+        n_jobs: processes, each with one thread; -1 or None: as many as there are cores. It changes no result.
         overwrite: whether an analysis of other settings or files in the folder is replaced.
         outputs_dir: where stage 09 may have written, for films.
 
@@ -114,7 +134,10 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
         LockError: if another run writes into the folder.
     """
     began = time.monotonic()
-    to = runtime.names(to) if isinstance(to, str) else list(to)
+    to = runtime.names(to) if isinstance(to, str) else list(to or ())
+    n_jobs = -1 if n_jobs is None else n_jobs
+    if n_jobs == 0:
+        raise runtime.ParameterError("n_jobs is 0: choose 1 or more, or -1 for all cores")
     if to:
         formats.require_known(to)
     folder = Path(folder)
@@ -127,8 +150,8 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
         sound_seconds = time.monotonic() - began
         table, found, skipped = tabulation.tables(files, rows, settings)
         counts, tracks, flaws, note = _count(files, folder, settings, outputs_dir)
-        skipped = [*((inputs.shown(path), reason) for path, reason in unfit), *skipped, *flaws]
-        written = outputs.Tables(found, table, detections.by_species(found), counts, tracks, pd.DataFrame(skipped, columns=["path", "reason"]))
+        skipped = dict.fromkeys([*((inputs.shown(path), reason) for path, reason in unfit), *skipped, *flaws])  # a film's sound and pictures may share one
+        written = outputs.Tables(found, table, detections.by_species(found), counts, tracks, pd.DataFrame(list(skipped), columns=["path", "reason"]))
         outputs.write(folder, settings, written, note)
         _export(written, to, folder)
     return Analysis(folder, found, table, written.skipped, counts, note, len(tasks), n_computed, sound_seconds, time.monotonic() - began)

@@ -63,6 +63,8 @@ def find(paths, leave_out=()):
 def require(paths):
     """Raise InputError if a path is not there, or a pattern matches nothing; all of them are named."""
     paths = _as_list(paths)
+    if not all(paths):
+        raise InputError("no file or folder is given: name at least one; '.' is the current folder")
     missing = [path for path in paths if not os.path.lexists(path) and not (glob.has_magic(path) and glob.glob(path, recursive=True))]
     if missing:
         raise InputError(f"there is no file, folder or match for {', '.join(map(runtime.printable, missing))}: check the spelling")
@@ -83,7 +85,11 @@ def shown(path):
 
 
 def _as_list(paths):
-    return [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    paths = [paths] if isinstance(paths, str | bytes | os.PathLike) or paths is None else list(paths)
+    for path in paths:
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise InputError(f"{path!r} is no path: give texts or pathlib.Path")
+    return [os.fsdecode(path) for path in paths] or [""]
 
 
 def _named(path, leave_out):

@@ -88,7 +88,7 @@ def choose(model="", outputs_dir="outputs", weights_dir=""):
         ModelError: if there is no such model, or another version of birdlib has made it.
         weights.MissingWeightsError: if its weights cannot be had.
     """
-    model = str(model)
+    model = "" if model is None else str(model)
     if model in GENERAL:
         return _general(model, weights_dir), f"{model} as it was trained by its makers."
     if model:
@@ -124,6 +124,8 @@ def _general(name, weights_dir):
 
 def _classifier(folder, weights_dir):
     _require_this_version(folder)
+    if (folder / stages.RECEIPT).is_file() and not (folder / "ensemble.json").is_file():
+        raise ModelError(f"{folder} has no ensemble.json, which holds calibration and thresholds: run notebooks/07_classify.ipynb again, or copy it again")
     try:
         config = inference.load_config(folder)
         members = {member: runtime.read_json(folder / member / "preprocessing.json") for member in config["members"]}

@@ -79,13 +79,16 @@ def begin(folder, settings, paths):
 
 
 def write(folder, settings, tables, note=""):
-    """Write the tables, and ``analysis.json`` last of all."""
+    """Write the tables, and ``analysis.json`` last of all; a page of other tables is removed."""
+    before = _digests(folder)
     for name in TABLES:
         table = getattr(tables, Path(name).stem)
         if name.startswith(("counts", "tracks")) and not len(tables.counts):
             (folder / name).unlink(missing_ok=True)
         else:
             runtime.write_table(table, folder / name)
+    if _digests(folder) != before:
+        (folder / "report.html").unlink(missing_ok=True)
     model = settings.model
     licences = dict.fromkeys(model.licences.values())
     about = {
@@ -99,6 +102,10 @@ def write(folder, settings, tables, note=""):
         "versions": runtime.versions(),
     }
     runtime.write_json(about, folder / inputs.MARKER)
+
+
+def _digests(folder):
+    return {name: runtime.digest_file(folder / name) for name in TABLES if (folder / name).is_file()}
 
 
 def _settings_before(folder):

@@ -30,7 +30,7 @@ def describe(analysis, n_species=10):
         lines.append("No species was detected: try a lower --min-confidence")
     if len(analysis.counts):
         lines.append(f"Birds were counted in {_plural(len(analysis.counts), 'film')}, see {analysis.folder / 'counts.csv'}. {analysis.note}".rstrip())
-    if n_skipped := len(analysis.skipped):
+    if n_skipped := analysis.skipped["path"].nunique():
         lines.append(f"{_plural(n_skipped, 'file')} could not be used as {'they are' if n_skipped > 1 else 'it is'}, see {analysis.folder / 'skipped.csv'}; the first:")
         lines += [f"  {row.path}: {row.reason}" for row in analysis.skipped.head(3).itertuples()]
     return "\n".join(lines)
@@ -38,6 +38,8 @@ def describe(analysis, n_species=10):
 
 def _amount(analysis):
     table = analysis.files
+    if not len(table):
+        return "No file could be analysed."
     seconds = table["duration_s"].sum()
     n_films = int((table["media"] == "film").sum())
     what = _plural(len(table), "file") + f", {n_films} of them {'films' if n_films > 1 else 'a film'}" * bool(n_films)

@@ -10,17 +10,25 @@ import tempfile
 from birdlib import runtime
 
 
+def number(text):
+    """A type for argparse: a number; the error shows how it is written."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: write it with a point, such as 0.5") from None
+
+
 def at_least(smallest):
     """A type for argparse: a number that is not below ``smallest``; whole, if that is."""
 
-    def number(text):
-        value = type(smallest)(text)
+    def limited(text):
+        value = number(text) if isinstance(smallest, float) else int(text)
         if not value >= smallest:  # NaN is not
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
         return value
 
-    number.__name__ = type(smallest).__name__
-    return number
+    limited.__name__ = type(smallest).__name__
+    return limited
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import itertools
+import os
 import shlex
 import shutil
 import sys
@@ -26,11 +28,17 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """As in argparse; an unknown option of a command is an error of that command, which knows its own."""
+        for word in itertools.takewhile(lambda word: word != "--", args or () if self._subparsers is None else ()):
+            if self._looks_like_an_option(word) and os.path.lexists(word):
+                self.error(f"{word} is no option: write ./{word} for the file of this name")
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             options = [word for word in unknown if word.startswith("-")]
             self.error("; ".join(map(self._unknown, options or unknown)))
         return namespace, unknown
+
+    def _looks_like_an_option(self, word):
+        return word.startswith("-") and word not in self._option_string_actions and not self._negative_number_matcher.match(word)
 
     def _unknown(self, word):
         if not word.startswith("-"):

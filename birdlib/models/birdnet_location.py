@@ -53,9 +53,9 @@ def load(source):
 def require(latitude, longitude, week=ALL_YEAR):
     """Raise LocationError for coordinates or a week out of range."""
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise LocationError(f"there is no location at latitude {latitude}, longitude {longitude}: give degrees, south and west negative")
-    if week != ALL_YEAR and not 1 <= week <= _WEEKS:
-        raise LocationError(f"there is no week {week}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is the whole year")
+        raise LocationError(f"there is no location at latitude {latitude:g}, longitude {longitude:g}: give degrees, south and west negative")
+    if week != ALL_YEAR and (not 1 <= week <= _WEEKS or week % 1):
+        raise LocationError(f"there is no week {week:g}: weeks run from 1 to {_WEEKS}, four a month, and {ALL_YEAR} is the whole year")
 
 
 def week_of(day):

@@ -236,7 +236,30 @@ def test_of_unreadable_files_alone_the_tables_are_empty(here):
     (here / "bad.wav").write_bytes(b"no sound")
     analysis = run("bad.wav")
     assert len(analysis.files) == len(analysis.detections) == 0 and len(analysis.skipped) == 1
-    assert summary.describe(analysis)
+    assert summary.describe(analysis).startswith("No file could be analysed.\n1 file could not be used as it is")
+
+
+def test_a_reason_is_given_once_though_sound_and_pictures_of_a_film_share_it(here, monkeypatch):
+    (here / "empty.mp4").touch()
+    flaws = pd.DataFrame({"path": ["empty.mp4"], "reason": ["is empty (0 bytes): copy it again, or remove it"]})
+    monkeypatch.setattr(engine.films, "count", lambda *_: (pd.DataFrame(columns=detections.COUNT_COLUMNS), pd.DataFrame(columns=engine.films.TRACK_COLUMNS), flaws, ""))
+    analysis = run(["sounds/a.wav", "empty.mp4"], count=True)
+    assert analysis.skipped.to_numpy().tolist() == flaws.to_numpy().tolist()
+
+
+def test_a_page_of_other_tables_is_removed_and_one_of_the_same_kept(here):
+    run("sounds/a.wav")
+    (here / "out" / "report.html").touch()
+    run("sounds/a.wav")
+    assert (here / "out" / "report.html").exists()
+    run("sounds")
+    assert not (here / "out" / "report.html").exists()
+
+
+def test_the_number_of_processes_may_be_left_to_the_machine_but_is_not_0(here):
+    assert len(run("sounds/a.wav", n_jobs=None, to=None).detections) == 2
+    with pytest.raises(runtime.ParameterError, match="n_jobs is 0: choose 1 or more"):
+        run(n_jobs=0)
 
 
 def test_a_file_shorter_than_birdnet_needs_has_a_note(here):
@@ -273,7 +296,11 @@ def test_wrong_scores_are_reported(here, monkeypatch):
         ({"overlap_s": 1.0}, "windows of classifier last 1 s"),
         ({"overlap_s": -1.0}, "overlap"),
         ({"latitude": 50.0}, "give both"),
-        ({"week": 18}, "without a location: add --lat and --lon"),
+        ({"week": 18}, "week 18 is given without a location: add --lat and --lon"),
+        ({"min_occurrence": float("nan")}, "min_occurrence is nan: choose 0 to 1"),
+        ({"min_occurrence": 7}, "min_occurrence is 7: choose 0 to 1"),
+        ({"gap_s": float("nan")}, "gap_s is not a number"),
+        ({"overlap_s": "none"}, "overlap_s is 'none': give a number"),
         ({"latitude": 50.0, "longitude": 11.0}, "knows the species of birdnet"),
         ({"latitude": 50.0, "longitude": 11.0, "use_location": False}, "leave out one"),
     ],
@@ -283,7 +310,23 @@ def test_settings_that_cannot_be_used_are_errors_with_a_remedy(given, message):
         analysed.settings(**given)
 
 
-@pytest.mark.parametrize(("given", "message"), [({"latitude": 91.0, "longitude": 0.0}, "no location"), ({"latitude": 5.0, "longitude": 0.0, "week": 49}, "no week 49")])
+def test_numbers_of_numpy_and_of_texts_are_those_of_python(monkeypatch):
+    """They are written as JSON, and 18 and 18.0 are one setting."""
+    monkeypatch.setattr(engine.weights, "fetch", lambda name, folder="": name)
+    birdnet, given = analysed.model(name="birdnet"), {"min_confidence": 0.5, "overlap_s": 0.5, "latitude": 50.0, "longitude": 11.0, "week": 18, "gap_s": 1.0}
+    as_python = json.dumps(analysed.settings(birdnet, **given).as_dict())
+    for kind in (np.float64, np.float32, str):
+        assert json.dumps(analysed.settings(birdnet, **{name: kind(value) for name, value in given.items()}).as_dict()) == as_python
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"latitude": 91.0, "longitude": 0.0}, "no location at latitude 91, longitude 0"),
+        ({"latitude": 5.0, "longitude": 0.0, "week": 49}, "no week 49"),
+        ({"latitude": 5.0, "longitude": 0.0, "week": 18.5}, "no week 18.5"),
+    ],
+)
 def test_places_and_weeks_that_do_not_exist_are_errors(given, message):
     with pytest.raises(birdnet_location.LocationError, match=message):
         analysed.settings(analysed.model(name="birdnet"), **given)

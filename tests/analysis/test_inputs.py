@@ -1,5 +1,7 @@
 import os
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from birdlib.analysis import inputs
@@ -36,6 +38,19 @@ def test_a_file_given_in_several_ways_is_taken_once(folder):
 
 def test_one_path_need_not_be_a_list(folder):
     assert [file.path.name for file in inputs.find("a.wav")[0]] == [file.path.name for file in inputs.find(folder / "a.wav")[0]] == ["a.wav"]
+
+
+def test_paths_may_be_those_of_a_table_or_a_generator(folder):
+    known = [folder / "a.wav", folder / "B.FLAC"]
+    for paths in (pd.Series(map(str, known)), (path for path in known), set(known), np.array(known)):
+        assert len(inputs.find(paths)[0]) == 2
+    assert len(inputs.find(b"a.wav")[0]) == 1
+
+
+@pytest.mark.parametrize(("paths", "message"), [([], "no file or folder is given"), ("", "no file"), (["a.wav", ""], "no file"), (["a.wav", float("nan")], "nan is no path"), (None, "None is no path")])
+def test_what_is_no_path_is_an_error_with_the_remedy(folder, paths, message):
+    with pytest.raises(inputs.InputError, match=message):
+        inputs.find(paths)
 
 
 def test_all_that_is_missing_is_named(folder):

@@ -80,6 +80,7 @@ def test_without_a_finished_stage_birdnet_is_used_and_it_says_why(tmp_path, monk
         (lambda stage: (stage / "classifier.keras").write_bytes(b"other"), "not the file that"),
         (lambda stage: (stage / "classifier.keras").unlink(), "damaged or incomplete"),
         (lambda stage: (stage / "classes.json").unlink(), "has no classes.json"),
+        (lambda stage: (stage / "ensemble.json").unlink(), "has no ensemble.json, which holds calibration and thresholds"),
         (lambda stage: (stage / "preprocessing.json").write_text("{"), "damaged or incomplete"),
         (lambda stage: edit(stage / "ensemble.json", thresholds=[0.3]), "1 thresholds for 2 species"),
         (lambda stage: edit(stage / "ensemble.json", members=["members/x"]), "damaged or incomplete"),

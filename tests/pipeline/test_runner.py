@@ -168,7 +168,7 @@ def test_given_paths_are_relative_to_the_current_folder_and_defaults_to_the_repo
 
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(resume.LockError, match="file/outputs cannot be written into: Not a directory"):
+    with pytest.raises(resume.LockError, match=r"file/outputs cannot be written into \(Not a directory\): choose other --outputs"):
         runner.run(tmp_path / "file" / "outputs")
 
 
