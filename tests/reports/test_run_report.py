@@ -13,6 +13,7 @@ from birdlib import stages
 from birdlib.audio import clips
 from birdlib.reports import overview, run_files, run_report, tables
 from birdlib.reports.sections import answer, method, species
+from birdlib.video import annotations
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +237,10 @@ def test_points_of_a_large_map_are_spread_over_the_species():
     labels = np.repeat(["common", "rare"], [990, 10])
     rows = run_files.spread(labels, 40, np.random.default_rng(0))
     assert len(rows) == 40 == len(set(rows)) and (labels[rows] == "rare").sum() == 10
+
+
+def test_birds_have_the_number_and_the_colour_of_their_boxes(whole):
+    """Boxes of annotated films count from 1: identity 0 is bird 1."""
+    red, green, blue = annotations.colour(1)
+    found = re.findall(r'background: rgb\((\d+ \d+ \d+)\)"[^>]*></i>(bird \d+)', section_of(whole, "individuals"))
+    assert set(found) == {(f"{red} {green} {blue}", "bird 1")}

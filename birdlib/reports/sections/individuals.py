@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from birdlib.individuals import plots
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.reports import charts, media, numbers, page, tables
 from birdlib.reports.sections import answer
@@ -101,11 +102,17 @@ def _sheet(run, crops, n_crops, with_films=False):
         for crop in found.itertuples():
             data = media.thumbnail(run.outputs / "09_count" / crop.path, 84)
             if data:
-                pictures.append(page.picture(data, f"individual {identity} in {crop.recording_id}", "image/webp", title=f"{crop.recording_id}, {crop.time_s:.1f} s"))
+                pictures.append(page.picture(data, f"{plots.name(identity)} in {crop.recording_id}", "image/webp", title=f"{crop.recording_id}, {crop.time_s:.1f} s"))
         films = f" in {numbers.counted(found['recording_id'].nunique(), 'film')}" if with_films else ""
-        title = f"individual {identity}{films}" if identity != UNKNOWN else "tracks of no individual: too short, or no bird"
+        title = _title(identity) + films if identity != UNKNOWN else "tracks of no individual: too short, or no bird"
         rows.append((identity == UNKNOWN, page.element("li", page.element("span", title), page.element("div", *pictures))))
     return page.element("ul", *(row for _, row in sorted(rows, key=lambda row: row[0])), class_="sheet")
+
+
+def _title(identity):
+    """The bird's number in the colour of its boxes."""
+    red, green, blue = (round(255 * part) for part in plots.colour(identity))
+    return page.element("i", style=f"background: rgb({red} {green} {blue})", class_="swatch") + plots.name(identity)
 
 
 def _shared(run):
