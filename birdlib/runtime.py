@@ -138,9 +138,14 @@ def reserve(path):
 
 
 def write_json(value, path):
-    """Write ``value`` as indented JSON, atomically."""
+    """Write ``value`` as indented JSON, atomically. Bytes of paths that are not UTF-8 are written as escapes, which ``read_json`` reads as they were."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError:
+        content = json.dumps(value, indent=1).encode("ascii")
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(content + b"\n")
 
 
 def read_json(path):
@@ -165,7 +170,7 @@ def digest_file(path):
 
 def digest(value):
     """sha256 of a JSON-able value, as hex; the order of dictionary keys does not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def names(text):

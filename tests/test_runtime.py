@@ -49,6 +49,13 @@ def test_tables_are_read_as_written(tmp_path, name):
     pd.testing.assert_frame_equal(read(tmp_path / name), table, check_dtype=False)
 
 
+def test_json_and_digests_take_names_that_are_not_utf8(tmp_path):
+    for name in ("st\udce9/Grünspecht.wav", "Grünspecht.wav"):
+        runtime.write_json({"folder": name}, tmp_path / "a.json")
+        assert runtime.read_json(tmp_path / "a.json") == {"folder": name} and runtime.digest(name) == runtime.digest(str(name))
+    assert "Grünspecht" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
 def test_digests_ignore_the_order_of_keys():
     assert runtime.digest({"a": 1, "b": [2.5, "x"]}) == runtime.digest({"b": [2.5, "x"], "a": 1})
     assert runtime.digest({"a": 1}) != runtime.digest({"a": 2})

@@ -38,6 +38,11 @@ def read_text(path):
         text = csv_tables.decode(path, data)
     except csv_tables.TableError as error:
         raise FormatError(path, "is not text: give a file with annotations, saved in UTF-8") from error
+    return with_newlines(text)
+
+
+def with_newlines(text):
+    """A text with ``\\n`` as line end, whatever system wrote it, and without empty lines at its beginning."""
     return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n\ufeff")
 
 

@@ -6,6 +6,7 @@ Detections of a program, such as BirdNET-Analyzer's, are no annotations; they ar
 import posixpath
 
 from birdlib.data import formats
+from birdlib.data.formats import reading
 
 NEEDS = "sounds or films, and tables of labels with times: Raven, Audacity, Kaleidoscope, BirdCLEF's labels of soundscapes, or detections"
 MEDIA = ("sound", "film")
@@ -55,7 +56,7 @@ def _formats(tree):
     """{path: format} of the documents that hold labels with times, by their first lines."""
     found = {}
     for path in tree.with_suffix(*_SUFFIXES):
-        text = tree.start(path).replace("\r\n", "\n").lstrip("\n")
+        text = reading.with_newlines(tree.start(path))
         name = next((name for name, item in formats.FORMATS.items() if text.strip() and item.matches(text)), "")
         if name and formats.FORMATS[name].holds == "detections":
             found[path] = name

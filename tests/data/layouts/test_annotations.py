@@ -34,6 +34,14 @@ def test_labels_with_times(tmp_path, table, text):
     assert reasons(reading) == {"pond_20250414_071000.wav": "no annotation names it"}
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(tmp_path, ending):
+    sound(tmp_path, "walk.wav")
+    for name, text in (("walk.Table.1.selections.txt", RAVEN), ("notes.csv", "place,remark\npond,wind\n")):
+        (tmp_path / name).write_bytes(text.replace("\n", ending).encode())
+    assert registry.read(tmp_path).table["species"].tolist() == ["robin", "wren"]
+
+
 def test_parts_of_a_recording_are_one_group(tmp_path):
     sound(tmp_path, "walk.wav")
     write(tmp_path, "walk.txt", AUDACITY)
