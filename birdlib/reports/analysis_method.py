@@ -13,6 +13,7 @@ _SETTINGS = {
     "longitude": "longitude (°)", "week": "week of the year, 1 to 48", "use_location": "location stated by a file is used", "min_occurrence": "least value of the location model",
     "count": "birds of films are counted",
 }  # fmt: skip
+_MEANINGS = {f"week {numbers.number(-1, 0)}": "the whole year", "gap_s -1": "none: a detection is a window"}  # of values that stand for something else
 
 
 def setting(analysis, name):
@@ -56,7 +57,7 @@ def _model_part(analysis):
 
 def _settings_part(analysis):
     settings = analysis.about.get("settings")
-    rows = [(_SETTINGS.get(name, name.replace("_", " ")), _text(value)) for name, value in settings.items()] if isinstance(settings, dict) else []
+    rows = [(_SETTINGS.get(name, name.replace("_", " ")), _MEANINGS.get(f"{name} {_text(value)}", _text(value))) for name, value in settings.items()] if isinstance(settings, dict) else []
     seconds = analysis.about.get("seconds")
     rows += [("time of computing, all processes", numbers.duration(seconds))] if isinstance(seconds, int | float) else []
     return page.join(page.heading("Settings"), _list([row for row in rows if row[1]])) if rows else None

@@ -96,7 +96,8 @@ def _found(analysis):
     others = f" (and of {numbers.listing([analysis.names[label] for label in analysis.other_sounds])})" if analysis.other_sounds else ""
     text = f"In {where}, {numbers.counted(len(found), 'detection')} of {numbers.counted(_n_species(analysis), 'species', 'species')}{others} were found{_threshold(analysis)}"
     if analysis.is_calibrated:
-        return f"{text}; about {numbers.number(found['probability'].sum(), 0)} of them are expected to be correct."
+        n_correct = numbers.number(found["probability"].sum(), 0)
+        return f"{text}; about {n_correct} of them {'is' if n_correct == '1' else 'are'} expected to be correct."
     return f"{text}."
 
 
@@ -138,7 +139,7 @@ def _figures(analysis):
     items = [
         (numbers.number(len(files), 0), "recordings and films" if (files["media"] == "film").any() else "recording" if len(files) == 1 else "recordings", numbers.duration(files["duration_s"].sum())),
         (numbers.number(_n_species(analysis), 0), "species", f"in {numbers.counted(int(found['path'].nunique()), 'file')}"),
-        (numbers.number(len(found), 0), "detections", ""),
+        (numbers.number(len(found), 0), "detection" if len(found) == 1 else "detections", ""),
     ]
     if analysis.is_calibrated:
         items.append((numbers.number(found["probability"].sum(), 0), "expected to be correct", "sum of the probabilities"))

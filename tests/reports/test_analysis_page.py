@@ -54,6 +54,8 @@ def test_confidence_is_a_probability_only_where_it_is_calibrated(tmp_path, song)
     rows = [detection(song, 1.0, 2.0, probability=0.9, confidence=0.9), detection(song, 3.0, 4.0, probability=0.6, confidence=0.6)]
     calibrated = words(page_of(made.write(tmp_path / "calibrated", [file(song, 8.0)], rows)))
     assert "about 2 of them are expected to be correct" in calibrated  # 0.9 + 0.6
+    one = page_of(made.write(tmp_path / "one", [file(song, 8.0)], [detection(song, probability=0.9, confidence=0.9)]))
+    assert "about 1 of them is expected to be correct" in words(one) and ">detection<" in one
     assert "best probability" in calibrated and "not a probability" not in calibrated
     assert f"90{NARROW}%".replace(NARROW, " ") in calibrated
 
@@ -123,6 +125,12 @@ def test_a_name_that_is_no_text_is_found_again(tmp_path):
 def test_a_recording_of_unknown_length_is_shown_to_its_last_detection(tmp_path, song):
     html = page_of(made.write(tmp_path / "a", [file(song, np.nan)], [detection(song, 1.0, 3.0)]))
     assert 'id="recording-1-0" data-start="0.000" data-end="3.000"' in html
+
+
+def test_settings_are_words_where_a_number_stands_for_something_else(tmp_path):
+    settings = {"week": -1, "gap_s": -1.0, "overlap_s": -1.0, "min_confidence": None}
+    text = words(section(page_of(made.write(tmp_path / "a", [file("a.wav")], about={"settings": settings})), "method"))
+    assert "week of the year, 1 to 48the whole year" in text and "gaps that are bridged (s)none: a detection is a window" in text and "overlap of windows (s)-1" in text
 
 
 def test_damaged_settings_are_named(tmp_path):

@@ -179,6 +179,14 @@ def test_cells_of_the_activity_say_what_they_are(page):
     assert "2 detections, 25 % of the recorded time, 8.0 s" in cell.get_attribute("title") and cell.inner_text() == "25"
 
 
+def test_words_in_the_head_of_a_table_are_not_broken(chromium, report):
+    lines = """[...document.querySelectorAll('#species thead th')].map((th) => (th.querySelector('button') || th).firstChild)
+        .filter((text) => !text.data.trim().includes(' ')).map((text) => { const range = document.createRange(); range.selectNodeContents(text); return range.getClientRects().length; })"""
+    with browser.visit(chromium, report, width=500, height=800, dark=False) as visit:
+        n_lines = visit.page.evaluate(lines)
+    assert len(n_lines) >= 4 and set(n_lines) == {1}
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_wider_than_a_phone(chromium, report, dark):
     with browser.visit(chromium, report, width=400, height=800, dark=dark) as visit:
