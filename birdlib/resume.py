@@ -1,6 +1,7 @@
 """Work that resumes after an interruption: a journal keeps each result at once, and a folder has one writer at a time."""
 
 import contextlib
+import errno
 import json
 import os
 import warnings
@@ -89,6 +90,8 @@ def lock_folder(folder, remedy=""):
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):  # a lock that is there could be opened
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise LockError(f"{folder} cannot be written into ({error.strerror}): {remedy or 'make it writable, or choose another folder'}") from error

@@ -120,6 +120,14 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
             pass
 
 
+def test_a_folder_that_became_read_only_is_named(tmp_path, monkeypatch):
+    with resume.lock_folder(tmp_path, "choose another"):
+        pass
+    monkeypatch.setattr(resume.os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(resume.LockError, match=r"cannot be written into \(Permission denied\): choose another"), resume.lock_folder(tmp_path, "choose another"):
+        pass
+
+
 def test_a_drive_without_locks_is_a_warning(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 

@@ -31,16 +31,19 @@ def find(paths, leave_out=()):
 
     Returns:
         (files, skipped): list of ``Media``, each file once, also where it is linked; and [(path, reason)] of files that were named,
-        but are neither sound nor film.
+        but are neither sound nor film, and of folders that cannot be read.
 
     Raises:
         InputError: if a path is not there or none has a file that can be analysed; all that are missing are named.
     """
-    paths, named = _as_list(paths), []
+    paths, named, files, skipped, known = _as_list(paths), [], [], [], set()
     require(paths)
+
+    def note(error):
+        skipped.append((Path(error.filename), f"is a folder that cannot be read ({error.strerror}): check its permissions"))
+
     for path in paths:
-        named += _named(path, leave_out)
-    files, skipped, known = [], [], set()
+        named += _named(path, leave_out, note)
     for path in named:
         identity = _identity(path)
         if identity in known:
@@ -92,21 +95,21 @@ def _as_list(paths):
     return [os.fsdecode(path) for path in paths] or [""]
 
 
-def _named(path, leave_out):
-    """The files that one path names."""
+def _named(path, leave_out, note):
+    """The files that one path names; ``note`` takes the OSError of each folder that cannot be read."""
     if os.path.isdir(path):
-        return _in_folder(path, leave_out)
+        return _in_folder(path, leave_out, note)
     if os.path.lexists(path):
         return [Path(path)]
     matches = sorted(glob.glob(path, recursive=True))
-    files = [found for match in matches for found in (_in_folder(match, leave_out) if os.path.isdir(match) else [Path(match)])]
+    files = [found for match in matches for found in (_in_folder(match, leave_out, note) if os.path.isdir(match) else [Path(match)])]
     return [file for file in files if _is_wanted(file)]
 
 
-def _in_folder(folder, leave_out):
+def _in_folder(folder, leave_out, note):
     leave_out = {os.path.realpath(path) for path in leave_out}
     files = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=note, followlinks=True):
         is_other = parent != folder and (MARKER in names or os.path.realpath(parent) in leave_out)
         is_loop = os.path.islink(parent) and os.path.realpath(folder).startswith(os.path.realpath(parent))
         folders[:] = [] if is_other or is_loop else sorted(name for name in folders if not media_types.is_hidden(name))

@@ -53,6 +53,24 @@ def test_what_is_no_path_is_an_error_with_the_remedy(folder, paths, message):
         inputs.find(paths)
 
 
+def test_folders_that_cannot_be_read_are_not_left_out_silently(folder, monkeypatch):
+    scandir = os.scandir
+
+    def scan(path):  # root may read everywhere
+        if os.path.basename(path) in ("locked", "er"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    (folder / "locked").mkdir()
+    monkeypatch.setattr(os, "scandir", scan)
+    files, skipped = inputs.find(".")
+    reason = "is a folder that cannot be read (Permission denied): check its permissions"
+    assert [file.path.name for file in files] == ["B.FLAC", "[1] b.mp3", "a.wav"]
+    assert skipped == [(inputs.Path("deep/er"), reason), (inputs.Path("locked"), reason)]
+    with pytest.raises(inputs.InputError, match="locked is a folder that cannot be read"):
+        inputs.find("locked")
+
+
 def test_all_that_is_missing_is_named(folder):
     with pytest.raises(inputs.InputError, match=r"gone.wav, nowhere, \*.aif.*check the spelling"):
         inputs.find(["a.wav", "gone.wav", "nowhere", "*.aif"])
