@@ -8,7 +8,8 @@ from typing import NamedTuple
 from birdlib import media_types, runtime
 from birdlib.video import kinds
 
-MARKER = "analysis.json"  # a folder with it holds an analysis, whose annotated films are no recordings
+MARKER, RUN = "analysis.json", ".run.json"  # a folder with one of them holds an analysis, finished or not
+_ANNOTATED = "annotated"  # its films with boxes, which are no recordings
 
 
 class InputError(runtime.BirdlibError):
@@ -27,7 +28,7 @@ def find(paths, leave_out=()):
 
     Args:
         paths: files, folders (with all folders in them) and glob patterns. A file that is named itself is taken whatever its suffix.
-        leave_out: folders whose files are not taken.
+        leave_out: folders of analyses: their annotated films are not taken, as those of every analysis that is found.
 
     Returns:
         (files, skipped): list of ``Media``, each file once, also where it is linked; and [(path, reason)] of files that were named,
@@ -103,17 +104,22 @@ def _named(path, leave_out, note):
         return [Path(path)]
     matches = sorted(glob.glob(path, recursive=True))
     files = [found for match in matches for found in (_in_folder(match, leave_out, note) if os.path.isdir(match) else [Path(match)])]
-    return [file for file in files if _is_wanted(file)]
+    return [file for file in files if _is_wanted(file) and not _is_annotated(file)]
+
+
+def _is_annotated(file):
+    folder = file.parent.parent
+    return file.parent.name == _ANNOTATED and ((folder / MARKER).is_file() or (folder / RUN).is_file())
 
 
 def _in_folder(folder, leave_out, note):
     leave_out = {os.path.realpath(path) for path in leave_out}
     files = []
     for parent, folders, names in os.walk(folder, onerror=note, followlinks=True):
-        is_other = parent != folder and (MARKER in names or os.path.realpath(parent) in leave_out)
+        is_analysis = MARKER in names or RUN in names or os.path.realpath(parent) in leave_out
         is_loop = os.path.islink(parent) and os.path.realpath(folder).startswith(os.path.realpath(parent))
-        folders[:] = [] if is_other or is_loop else sorted(name for name in folders if not media_types.is_hidden(name))
-        files += [] if is_other else [Path(parent, name) for name in sorted(names)]
+        folders[:] = [] if is_loop else sorted(name for name in folders if not (media_types.is_hidden(name) or (is_analysis and name == _ANNOTATED)))
+        files += [Path(parent, name) for name in sorted(names)]
     return [file for file in files if _is_wanted(file)]
 
 

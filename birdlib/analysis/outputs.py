@@ -12,7 +12,7 @@ from birdlib.analysis import inputs
 TABLES = ("detections.csv", "files.csv", "species.csv", "counts.csv", "skipped.csv", "tracks.parquet")
 _COUNTED = ".counted.json"
 _VERSION = "version of the model"
-_RUN = ".run.json"  # settings and files of the analysis that is running, or finished
+_RUN = inputs.RUN  # settings and files of the analysis that is running, or finished
 
 
 class OutputError(runtime.BirdlibError):

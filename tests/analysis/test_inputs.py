@@ -108,6 +108,17 @@ def test_analyses_inside_the_folder_are_left_out(folder):
     assert not [name for name in names(".", leave_out=[folder / "analysis"]) if "film" in name]
 
 
+@pytest.mark.parametrize("marker", [inputs.MARKER, inputs.RUN])
+@pytest.mark.parametrize("asked", [".", "deep", "deep/er", "**/*.wav"])
+def test_recordings_beside_an_analysis_are_taken_and_its_annotated_films_are_not(folder, asked, marker):
+    """As after ``--output .``, finished or stopped."""
+    for name in (f"deep/er/{marker}", "deep/er/here.wav", "deep/er/annotated/film.wav", "deep/annotated/mine.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    found = [os.path.basename(name) for name in names(asked)]
+    assert "here.wav" in found and "film.wav" not in found and ("mine.wav" in found) == (asked != "deep/er")
+
+
 def test_paths_outside_the_current_folder_are_absolute(folder, monkeypatch):
     monkeypatch.chdir(folder / "deep")
     assert names("../a.wav") == [str(folder / "a.wav")] and names(folder / "deep") == [os.path.join("er", "c.ogg")]
