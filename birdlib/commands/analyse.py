@@ -25,7 +25,7 @@ def add(commands):
     analyse.add_argument("--overlap", type=arguments.number, default=0.0, metavar="SECONDS", help="overlap of consecutive windows (default: 0)")
     analyse.add_argument("--lat", type=arguments.number, metavar="DEGREES", help="latitude, south negative: BirdNET's location model leaves out species that are not expected there (default: as in the files)")
     analyse.add_argument("--lon", type=arguments.number, metavar="DEGREES", help="longitude, west negative (default: as in the files)")
-    analyse.add_argument("--week", type=int, metavar="N", help="week 1 to 48, four a month; -1 is the whole year (default: by the date of each file, else the whole year)")
+    analyse.add_argument("--week", type=arguments.whole, metavar="N", help="week 1 to 48, four a month; -1 is the whole year (default: by the date of each file, else the whole year)")
     analyse.add_argument("--min-occurrence", type=arguments.number, metavar="P", help="a species below is not expected (default: 0.03)")
     analyse.add_argument("--no-location", action="store_true", help="do not use the location in the files")
     analyse.add_argument("--no-count", action="store_true", help="do not count the birds of films")

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -18,13 +19,23 @@ def number(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number: write it with a point, such as 0.5") from None
 
 
-def at_least(smallest):
-    """A type for argparse: a number that is not below ``smallest``; whole, if that is."""
+def whole(text):
+    """A type for argparse: a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def at_least(smallest, largest=math.inf):
+    """A type for argparse: a number that is not below ``smallest``, nor above ``largest``; whole, if ``smallest`` is."""
 
     def limited(text):
-        value = number(text) if isinstance(smallest, float) else int(text)
+        value = number(text) if isinstance(smallest, float) else whole(text)
         if not value >= smallest:  # NaN is not
             raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"{text} is above {largest}")
         return value
 
     limited.__name__ = type(smallest).__name__

@@ -25,7 +25,7 @@ def add(commands):
     source.add_argument("--analysis", default="", metavar="DIR", help="where analyse has written, instead of stages")
     export.add_argument("--what", default="", metavar="SOURCE,...", help=f"of the stages: {', '.join(_SOURCES)} (default: those that are finished)")
     export.add_argument("--output", default="", metavar="DIR", help="target folder (default: export in the outputs folder, or the analysis folder)")
-    export.add_argument("--min-confidence", type=arguments.at_least(0.0), default=0.0, metavar="C", help="leave out detections below it (default: 0)")
+    export.add_argument("--min-confidence", type=arguments.at_least(0.0, 1.0), default=0.0, metavar="C", help="leave out detections below it (default: 0)")
     export.add_argument("--overwrite", action="store_true", help="replace files that exist")
     export.set_defaults(command=_export)
 
