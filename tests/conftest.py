@@ -4,6 +4,13 @@ import pytest
 hypothesis.settings.register_profile("same every time", derandomize=True, deadline=None)  # machines differ in speed
 hypothesis.settings.load_profile("same every time")
 
+LONGEST = ("test_jax.py", "test_chain.py", "test_accounts.py")  # minutes each
+
+
+def pytest_collection_modifyitems(items):
+    """Of several processes, none should begin the longest file when the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture
 def drawn():
