@@ -11,7 +11,7 @@ import pytest
 
 from birdlib import stages
 from birdlib.audio import clips
-from birdlib.reports import overview, run_files, run_report, tables
+from birdlib.reports import numbers, overview, run_files, run_report, tables
 from birdlib.reports.sections import answer, method, species
 from birdlib.video import annotations
 
@@ -78,7 +78,7 @@ def test_labels_cannot_be_markup(whole):
 def test_memory_and_time_of_each_stage(made, whole):
     receipt = stages.receipt(made, "07_classify")
     assert receipt["peak_mb"] > 50
-    assert f"{receipt['peak_mb']:.0f} MB" in section_of(whole, "method")
+    assert numbers.megabytes(1e6 * receipt["peak_mb"]) in section_of(whole, "method")
 
 
 def test_licences_are_told_with_what_they_forbid(whole):
