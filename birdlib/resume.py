@@ -39,7 +39,7 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
         if keys.get(name) == key and ("skipped_reason" in row or is_whole is None or is_whole(row))
     }
     todo = [name for name in tasks if name not in done]
-    jobs = (delayed(_attempt)(function, name, tasks[name]) for name in todo)
+    jobs = (delayed(_attempt)(function, name, tasks[name], os.getcwd()) for name in todo)
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs) if todo else []
     with runtime.full_disk_errors(journal), open(journal, "a", encoding="utf-8") as file:
         for name, row in runtime.progress(results, total=len(todo), desc=desc) if todo else ():
@@ -49,7 +49,9 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     return {name: done[name] for name in tasks}
 
 
-def _attempt(function, name, task):
+def _attempt(function, name, task, folder):
+    if os.getcwd() != folder and os.path.isdir(folder):  # a process that is kept from a call in another folder
+        os.chdir(folder)
     try:
         return name, function(**task)
     except runtime.FullDiskError:

@@ -1,5 +1,6 @@
 """Resumable work: finished tasks are not repeated, unfinished ones are; locks."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -137,3 +138,13 @@ def test_a_drive_without_locks_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.warns(UserWarning, match="cannot be locked"), resume.lock_folder(tmp_path, "choose another"):
         pass
+
+
+def test_relative_paths_belong_to_the_folder_of_the_call(tmp_path, monkeypatch):
+    """Processes are kept from call to call, and the notebook or script may have changed its folder."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(name)
+        monkeypatch.chdir(tmp_path / name)
+        rows = resume.map_resumable(os.path.getsize, {"a": {"filename": "a.txt"}, "b": {"filename": "a.txt"}}, "journal.jsonl", n_jobs=2)
+        assert rows == {"a": len(name), "b": len(name)}

@@ -5,6 +5,7 @@ A ``Model`` is what one has to know before it is loaded, and small; a ``Scorer``
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,9 @@ class Model:
     weights_dir: str = ""
 
     def address(self):
-        """What ``load`` needs, JSON-able."""
-        return {"name": self.name, "folder": self.folder, "weights_dir": self.weights_dir}
+        """What ``load`` needs, JSON-able; another for another state of the model's files, or another working folder."""
+        folder, weights_dir = (os.path.abspath(path) if path else "" for path in (self.folder, self.weights_dir))
+        return {"name": self.name, "folder": folder, "weights_dir": weights_dir, "key": self.key}
 
     def grid(self, overlap_s=0.0):
         """The windows, each ``overlap_s`` before the end of the one before.
@@ -200,8 +202,8 @@ class Scorer:
 
 
 @functools.lru_cache(maxsize=1)
-def load(name, folder="", weights_dir=""):
-    """Load a ``Model`` by its address: a Scorer, the same for the same address."""
+def load(name, folder="", weights_dir="", key=""):
+    """Load a ``Model`` by its address: a Scorer, the same for the same address. The key only tells states of the files apart."""
     if name == "classifier":
         return _load_classifier(folder, weights_dir)
     source = weights.fetch(name, weights_dir)

@@ -167,7 +167,6 @@ def as_settings(model):
         **model.address(),
         "window_s": model.window_s,
         "licences": model.licences,
-        "key": model.key,
         "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
         "curves": model.curves,
     }

@@ -33,7 +33,7 @@ def settings(own=None, **others):
 
 def use(monkeypatch, scorer=predict):
     """Let analyses load this scorer."""
-    monkeypatch.setattr(models, "load", lambda name, folder="", weights_dir="": models.Scorer(scorer, 1.0))
+    monkeypatch.setattr(models, "load", lambda name, folder="", weights_dir="", key="": models.Scorer(scorer, 1.0))
 
 
 def tone(path, seconds, rate_hz=RATE_HZ):
