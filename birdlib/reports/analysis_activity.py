@@ -13,6 +13,7 @@ import pandas as pd
 from birdlib.reports import numbers, page
 
 MAX_SPECIES, MAX_COLUMNS = 25, 31
+_UPRIGHT = 5  # letters of a column's name; longer ones are turned
 _RARE = 0.01  # tables of smaller shares are in seconds per hour
 NO_SITE = "no site"
 
@@ -117,7 +118,8 @@ def heat_table(activity, analysis, head):
         head: what the columns are, e.g. "hour of the day".
     """
     highest = max(float(np.nanmax(activity.share, initial=0.0)), 1e-9)
-    titles = [page.element("th", column, scope="col") for column in activity.columns]
+    is_long = max(map(len, activity.columns), default=0) > _UPRIGHT
+    titles = [page.element("th", page.element("span", column), scope="col", title=column, class_="turned" if is_long else None) for column in activity.columns]
     rows = [
         page.element(
             "tr",
