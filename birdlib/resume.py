@@ -50,8 +50,8 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
 
 
 def _attempt(function, name, task, folder):
-    if os.getcwd() != folder and os.path.isdir(folder):  # a process that is kept from a call in another folder
-        os.chdir(folder)
+    with contextlib.suppress(OSError):  # a machine of a cluster may not have it
+        os.chdir(folder)  # a process that is kept may be in the folder of an earlier call
     try:
         return name, function(**task)
     except runtime.FullDiskError:
