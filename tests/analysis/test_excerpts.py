@@ -6,7 +6,7 @@ import pytest
 from birdlib.analysis import windows
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders, pooling
-from birdlib.species import classifiers, file_embedding, inference
+from birdlib.species import classifiers, file_embedding, members
 
 RATE_HZ = 16_000  # two seconds begin on the grid of denoising
 CLASSES = ["crow", "tit", "wren"]
@@ -54,12 +54,12 @@ def path(tmp_path_factory):
 
 def embedding_member(denoise):
     preprocessing = {"embedder": "yamnet", "key": Loudness.key, "denoise": denoise}
-    return inference.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, Patches(), file_embedding.FileEmbedder(Loudness()))
+    return members.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, Patches(), file_embedding.FileEmbedder(Loudness()))
 
 
 def waveform_member(denoise, monkeypatch):
-    monkeypatch.setattr(inference.litert, "keras_predictor", lambda model: model.run)
-    return inference.WaveformMember("wave", "w", CLASSES, {"sample_rate_hz": RATE_HZ, "window_s": 1.0, "denoise": denoise}, Waves(), "w" * 64)
+    monkeypatch.setattr(members.litert, "keras_predictor", lambda model: model.run)
+    return members.WaveformMember("wave", "w", CLASSES, {"sample_rate_hz": RATE_HZ, "window_s": 1.0, "denoise": denoise}, Waves(), "w" * 64)
 
 
 def by_chunks(member, path, grid):
@@ -100,7 +100,7 @@ def test_chunks_have_the_scores_of_the_whole_file_with_yamnet_and_its_octave_dow
     embedder = embedders.load("yamnet", n_threads=1)
     model = classifiers.join(pooling.of_embedder("yamnet", embedder.dim, "mean"), classifiers.build_head(embedder.dim, 3, "multi", hidden=()), embedder.dim)
     preprocessing = {"embedder": "yamnet", "key": embedder.key}
-    member = inference.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, model, file_embedding.FileEmbedder(embedder))
+    member = members.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, model, file_embedding.FileEmbedder(embedder))
     grid = windows.Grid(5.0, 5.0)
     whole = member.open(path).predict(grid.spans(0, grid.count(95.3)))
     np.testing.assert_allclose(by_chunks(member, path, grid), whole, atol=1e-3)

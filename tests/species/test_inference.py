@@ -10,7 +10,7 @@ from birdlib.audio import io as audio_io
 from birdlib.audio import windowing
 from birdlib.data import birdclef
 from birdlib.models import embedders, litert, pooling, weights
-from birdlib.species import classifiers, file_embedding, inference
+from birdlib.species import classifiers, file_embedding, inference, members
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -56,7 +56,7 @@ def soundscape(folder, loudness, name="H1.wav"):
 def embedding_member(model=None, embedder=None, **preprocessing):
     embedder = embedder or Loudness()
     preprocessing = {"embedder": "yamnet", "key": embedder.key, **preprocessing}
-    return inference.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, model or Patches(), file_embedding.FileEmbedder(embedder))
+    return members.EmbeddingMember("yamnet", ".", CLASSES, preprocessing, model or Patches(), file_embedding.FileEmbedder(embedder))
 
 
 def wave_model():
@@ -73,7 +73,7 @@ def wave_model():
 
 @pytest.fixture(scope="module")
 def wave():
-    return inference.WaveformMember("wave", "w", CLASSES, {"sample_rate_hz": RATE_HZ, "window_s": 1.0}, wave_model(), "w" * 64)
+    return members.WaveformMember("wave", "w", CLASSES, {"sample_rate_hz": RATE_HZ, "window_s": 1.0}, wave_model(), "w" * 64)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_spans_of_unequal_numbers_of_patches_are_classified_as_if_alone(tmp_path
 
 def test_members_that_share_an_embedder_embed_a_file_once(tmp_path):
     first, path = embedding_member(), soundscape(tmp_path, [0.1] * 10)
-    second = inference.EmbeddingMember("other", "o", CLASSES, first.preprocessing, Patches(), first._file_embedder)
+    second = members.EmbeddingMember("other", "o", CLASSES, first.preprocessing, Patches(), first._file_embedder)
     for member in (first, second):
         member.open(path).predict([(0.0, 5.0)])
     assert first._file_embedder.embedder.n_files == 1
@@ -145,7 +145,7 @@ def test_the_backend_of_an_embedder_is_certified_on_the_sound_itself(tmp_path):
     path = soundscape(tmp_path, [0.1] * 20)
     member = embedding_member(embedder=Loudness("litert"))
     member.certify(path, birdclef.windows(20.0), 700)
-    assert member.certificate["max_difference"] == 0.0 and member.certificate["n_windows"] == inference.CERTIFIED
+    assert member.certificate["max_difference"] == 0.0 and member.certificate["n_windows"] == members.CERTIFIED
     alone = embedding_member()
     alone.certify(path, birdclef.windows(20.0), 700)
     assert alone.certificate["chosen"] == "tensorflow" and alone.certificate["why"] == "yamnet is computed by tensorflow here"
@@ -205,7 +205,7 @@ def test_litert_is_certified_before_it_is_used(tmp_path, monkeypatch):
     preprocessing = {"sample_rate_hz": RATE_HZ, "window_s": 1.0}
 
     def certified(n_files, **options):
-        member = inference.WaveformMember("wave", "w", CLASSES, preprocessing, wave_model(), "w" * 64, **options)
+        member = members.WaveformMember("wave", "w", CLASSES, preprocessing, wave_model(), "w" * 64, **options)
         member.certify(path, spans, n_files)
         return member, member.certificate
 

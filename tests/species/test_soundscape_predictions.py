@@ -6,7 +6,8 @@ import soundfile
 from birdlib import runtime, store
 from birdlib.audio import io as audio_io
 from birdlib.data import submissions
-from birdlib.species import inference, soundscape_predictions, time_budget
+from birdlib.species import soundscape_predictions, time_budget
+from birdlib.species.members import OpenFile
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
@@ -38,7 +39,7 @@ class Member:
                 found[-1, 1] = np.nan
             return found
 
-        return inference.OpenFile(len(waveform) / rate_hz, predict)
+        return OpenFile(len(waveform) / rate_hz, predict)
 
 
 def soundscape(folder, name, loudness):
