@@ -36,8 +36,7 @@ def write_bands(given):
 
 
 def _write(given, with_bands):
-    files = given.get("files")
-    groups = tables.by_recording(given["detections"], () if files is None else files["path"])
+    groups = tables.detections_by_recording(given)
     names = tables.file_names([path for path, _ in groups])
     for path, rows in groups:
         yield names[path] + SUFFIX, "".join(_lines(rows, with_bands))

@@ -23,8 +23,7 @@ def matches(text):
 
 def write(given):
     """Tables of detections: yields (name of the file, text)."""
-    files = given.get("files")
-    groups = tables.by_recording(given["detections"], () if files is None else files["path"])
+    groups = tables.detections_by_recording(given)
     names = tables.file_names([path for path, _ in groups])
     for path, rows in groups:
         yield names[path] + SUFFIX, _text(rows)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib.data.formats import reading, tables
+from birdlib.models import birdnet_location
 
 COLUMNS = [
     "INDIR", "FOLDER", "IN FILE", "OFFSET", "DURATION", "scientific_name", "common_name", "confidence", "lat", "lon", "week", "overlap",
@@ -42,15 +43,10 @@ def write(given):
         place = [tables.decimal(getattr(row, name, np.nan), 4) for name in ("latitude", "longitude")]
         writer.writerow([
             parent, folder, name, tables.decimal(row.start_s, 3), tables.decimal(row.end_s - row.start_s, 3), *tables.two_names(row),
-            tables.decimal(row.confidence), *place, _week(when) if known else "", "", "", 0, tables.decimal(row.low_hz, 1), tables.decimal(row.high_hz, 1),
+            tables.decimal(row.confidence), *place, birdnet_location.week_of(when) if known else "", "", "", 0, tables.decimal(row.low_hz, 1), tables.decimal(row.high_hz, 1),
             when.strftime("%Y-%m-%d") if known else "", when.strftime("%H:%M:%S") if known else "", tables.one_line(row.species), "",
         ])  # fmt: skip
     yield NAME, text.getvalue()
-
-
-def _week(when):
-    """The week of BirdNET's location model: four in a month, from 1."""
-    return (when.month - 1) * 4 + min(4, 1 + (when.day - 1) // 7)
 
 
 def read(path, text, find):

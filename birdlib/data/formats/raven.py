@@ -34,10 +34,9 @@ def write(given):
 
     Boxes without frequencies reach from 0 Hz to half the sample rate.
     """
-    table, files = given["detections"], given.get("files")
-    groups = tables.by_recording(table, () if files is None else files["path"])
+    groups = tables.detections_by_recording(given)
     names = tables.file_names([path for path, _ in groups])
-    sounds = media.sounds([path for path, _ in groups], files)
+    sounds = media.sounds([path for path, _ in groups], given.get("files"))
     header = "\t".join(COLUMNS) + "\n"
     together, from_s = [header], 0.0
     for path, rows in groups:

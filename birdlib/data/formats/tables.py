@@ -64,6 +64,21 @@ def by_recording(table, files=()):
     return [(path, groups.get(path, table.iloc[:0])) for path in paths]
 
 
+def detections_by_recording(given):
+    """``by_recording`` of the detections in ``given``, with the recordings of its table ``files`` that have none."""
+    files = given.get("files")
+    return by_recording(given["detections"], () if files is None else files["path"])
+
+
+def by_film(given):
+    """``by_recording`` of the tracks in ``given``, with the films of its tables ``films`` and ``files`` that have none."""
+    films = [] if given.get("films") is None else [*given["films"]["path"]]
+    files = given.get("files")
+    if files is not None and "media" in files:
+        films += [*files.loc[files["media"] == "film", "path"]]
+    return by_recording(given["tracks"], films)
+
+
 # Paths and names
 
 
@@ -150,12 +165,3 @@ def label_text(row):
 def two_names(row):
     """(scientific name, common name), each the label where it is not known, as in BirdNET-Analyzer."""
     return one_line(row.scientific_name or row.species), one_line(row.common_name or row.species)
-
-
-def by_film(given):
-    """``by_recording`` of the tracks in ``given``, with the films of its tables ``films`` and ``files`` that have none."""
-    films = [] if given.get("films") is None else [*given["films"]["path"]]
-    files = given.get("files")
-    if files is not None and "media" in files:
-        films += [*files.loc[files["media"] == "film", "path"]]
-    return by_recording(given["tracks"], films)

@@ -68,6 +68,13 @@ def test_kaleidoscope_splits_a_path_and_has_date_and_time(here):
     assert table.columns[:13].tolist() == "INDIR,FOLDER,IN FILE,OFFSET,DURATION,scientific_name,common_name,confidence,lat,lon,week,overlap,sensitivity".split(",")
 
 
+def test_kaleidoscopes_week_is_that_of_the_location_model(here):
+    """The 60th of 365 days is in week 8 of 48, though it is the first of March."""
+    given = {"detections": FOUND.head(1).assign(recorded_at="2026-03-01 04:31:05")}
+    table = pd.read_csv(formats.write(given, "kaleidoscope", "out").written[0], dtype=str)
+    assert table["week"].tolist() == ["8"]
+
+
 def test_kaleidoscopes_clusters_are_read_with_the_manual_names_first(here):
     """cluster.csv, as the user's guide of Kaleidoscope Pro lists its columns; a path of Windows."""
     recording(here / "site1" / "x.wav")
