@@ -103,8 +103,7 @@ def hours_in_order(is_recorded):
     """
     hours = np.flatnonzero(is_recorded)
     gaps = np.diff(hours, append=hours[0] + 24)  # from each recorded hour to the next
-    last = int(np.argmax(gaps[::-1]))  # of equal gaps the last one, so that a whole day begins at midnight
-    last = len(hours) - 1 - last
+    last = len(hours) - 1 - int(np.argmax(gaps[::-1]))  # of equal gaps the last one, so that a whole day begins at midnight
     first = int(hours[(last + 1) % len(hours)])
     return [(first + hour) % 24 for hour in range(25 - int(gaps[last]))]
 

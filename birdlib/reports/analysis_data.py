@@ -1,7 +1,6 @@
 """What an analysis wrote into its folder, as its page needs it: tables, names, colours, and words for confidence."""
 
 import functools
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -130,6 +129,6 @@ def _table(path, columns):
 def _about(folder):
     path = folder / "analysis.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return runtime.read_json(path) if path.is_file() else {}
     except ValueError as error:
         raise MissingAnalysisError(f"{path} is damaged ({error}): run `python -m birdlib analyse` again with --overwrite") from error

@@ -20,7 +20,8 @@ def body(analysis, max_bytes):
     counts = analysis.counts
     if not len(counts):
         return page.markup("")
-    shown = [_film(analysis, row, share) for row, share in zip(counts.head(_MAX_FILMS).to_dict("records"), _shares(len(counts), max_bytes), strict=False)]
+    films = counts.head(_MAX_FILMS).to_dict("records")
+    shown = [_film(analysis, row, max_bytes / len(films)) for row in films]
     table = counts.assign(count=list(zip(counts["n"], counts["low"], counts["high"], strict=True)), film=[Path(path).name for path in counts["path"]])
     columns = [
         tables.Column("film"), tables.Column("count", "individuals", "count_interval", explanation="with a 90 % interval"),
@@ -52,10 +53,6 @@ def sentence(analysis):
     low, high = counts["n"].min(), counts["n"].max()
     span = f"(90 % intervals from {counts['low'].min():.0f} to {counts['high'].max():.0f})"
     return f"The {len(counts)} films show {f'{low:.0f}' if low == high else f'{low:.0f} to {high:.0f}'} individuals each {span}."
-
-
-def _shares(n_films, max_bytes):
-    return [max_bytes / min(n_films, _MAX_FILMS)] * _MAX_FILMS
 
 
 def _film(analysis, row, max_bytes):

@@ -1,6 +1,6 @@
 """The method of an analysis in its page: model and licence, settings, what confidence is, versions, how to cite."""
 
-from birdlib.reports import numbers, page
+from birdlib.reports import numbers, page, tables
 
 _MODELS = {
     "birdnet": ("BirdNET", "Kahl, Wood, Eibl and Klinck: BirdNET: A deep learning solution for avian diversity monitoring. Ecological Informatics 61 (2021), 101236."),
@@ -52,7 +52,7 @@ def _model_part(analysis):
     rows = [("model", name), ("folder", _text(model.get("folder"))), ("species it knows", _text(model.get("n_species"))), ("licence of the weights", licence), ("to cite", citation)]
     rows = [row for row in rows if row[1]]
     terms = page.paragraph("NC in a licence: the weights, and what is trained on their output, are not for commercial use.") if "NC" in licence else None
-    return page.join(page.heading("Model"), _list(rows), terms) if rows else None
+    return page.join(page.heading("Model"), tables.description(rows), terms) if rows else None
 
 
 def _settings_part(analysis):
@@ -60,7 +60,7 @@ def _settings_part(analysis):
     rows = [(_SETTINGS.get(name, name.replace("_", " ")), _MEANINGS.get(f"{name} {_text(value)}", _text(value))) for name, value in settings.items()] if isinstance(settings, dict) else []
     seconds = analysis.about.get("seconds")
     rows += [("time of computing, all processes", numbers.duration(seconds))] if isinstance(seconds, int | float) else []
-    return page.join(page.heading("Settings"), _list([row for row in rows if row[1]])) if rows else None
+    return page.join(page.heading("Settings"), tables.description([row for row in rows if row[1]])) if rows else None
 
 
 def _words_part(analysis):
@@ -85,11 +85,7 @@ def _words_part(analysis):
 def _versions_part(analysis):
     versions = analysis.about.get("versions")
     rows = [(name, _text(version)) for name, version in versions.items()] if isinstance(versions, dict) else []
-    return page.details("Versions of the software", _list(rows)) if rows else None
-
-
-def _list(rows):
-    return page.element("dl", *(page.join(page.element("dt", term), page.element("dd", value)) for term, value in rows))
+    return page.details("Versions of the software", tables.description(rows)) if rows else None
 
 
 def _text(value):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from birdlib.analysis import detections
 from birdlib.reports import (
     analysis_activity,
     analysis_data,
@@ -158,7 +159,7 @@ def _species(analysis, examples):
     columns = [
         tables.Column("play", "", "html"), tables.Column("name", "species"),
         tables.Column("detections", kind="count"), tables.Column("files", kind="count"), tables.Column("seconds", "time", "seconds", explanation="sum of the detections"),
-        tables.Column("highest", f"best {word}", "share", explanation=_meaning(analysis)),
+        tables.Column("highest_confidence", f"best {word}", "share", explanation=_meaning(analysis)),
         tables.Column("expected", "expected correct", "number", n_decimals=1, explanation="sum of the probabilities: how many of the detections are right, on average"),
         tables.Column("occurrence", "expected here", "share", explanation="how likely the location model holds the species at the location in that week: 0 to 1"),
         tables.Column("hours", "active", explanation="hours of the day with detections"),
@@ -173,17 +174,13 @@ def _species(analysis, examples):
 
 
 def _species_table(analysis):
-    found = analysis.detections
-    grouped = found.assign(seconds=found["end_s"] - found["start_s"]).groupby("species")
-    table = grouped.agg(
-        name=("name", "first"), scientific_name=("scientific_name", "first"), detections=("path", "size"), files=("path", "nunique"),
-        seconds=("seconds", "sum"), highest=("confidence", "max"), occurrence=("occurrence", "max"),
-    )  # fmt: skip
+    grouped = analysis.detections.groupby("species")
+    table = detections.by_species(analysis.detections).set_index("species").assign(name=grouped["name"].first(), occurrence=grouped["occurrence"].max())
     if analysis.is_calibrated:
         table["expected"] = grouped["probability"].sum()
     table["hours"] = grouped["recorded_at"].apply(lambda times: hours_text(times.dropna().dt.hour))
     table["scientific_name"] = table["scientific_name"].where(table["scientific_name"] != table["name"], "")
-    return table.loc[analysis.species].reset_index()
+    return table.reset_index()
 
 
 def hours_text(hours):

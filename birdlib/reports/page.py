@@ -15,10 +15,6 @@ from pathlib import Path
 from birdlib import runtime
 
 _HERE = Path(__file__).parent
-_MIME = {
-    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml",
-    ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".wav": "audio/wav", ".mp4": "video/mp4",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ def render(title, sections, *, subtitle="", lead="", footer="", styles=(), scrip
         subtitle: one line under the title.
         lead: HTML (``Markup``) above the tabs, which is always seen.
         footer: a line at the end.
-        styles, scripts: names of further files of ``reports/static``, e.g. ``"players.css"``.
+        styles, scripts: names of further files of ``reports/static``, e.g. ``"player.css"``.
     """
     has_charts = any("data-chart=" in part for part in (lead, *(section.body for section in sections)))
     return _template("page.html").render(
@@ -134,7 +130,7 @@ def picture(data, alt, mime="image/jpeg", **attributes):
     """An ``img`` with its data inside.
 
     Args:
-        data: bytes of the picture, or the path of a file.
+        data: bytes of the picture.
         alt: what is seen in it, for those who do not see it.
     """
     return element("img", src=data_uri(data, mime), alt=alt, **attributes)
@@ -163,16 +159,13 @@ def details(summary, *parts, is_open=False):
     return element("details", element("summary", summary), *parts, open=is_open)
 
 
-def data_uri(data, mime=""):
-    """A file inside the page.
+def data_uri(data, mime):
+    """Bytes of a file as a ``data:`` address, which needs no file beside the page.
 
     Args:
-        data: bytes, or the path of a file, whose suffix tells the type.
-        mime: type of the bytes.
+        data: bytes.
+        mime: their type, such as "image/webp".
     """
-    if not isinstance(data, bytes):
-        path = Path(data)
-        data, mime = path.read_bytes(), _MIME.get(path.suffix.lower(), mime)
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 

@@ -4,7 +4,6 @@ Both cover 0 to 12 kHz, where nearly all birds sing: sound is resampled to 24 kH
 spectrogram shows levels above the background of its own recording, dark on light, on the mel scale.
 """
 
-import base64
 import io
 
 import numpy as np
@@ -126,11 +125,6 @@ def webp(image, quality=45):
     target = io.BytesIO()
     Image.fromarray(image).save(target, "WEBP", quality=quality, method=4)
     return target.getvalue()
-
-
-def data_uri(content, media_type):
-    """Bytes as a ``data:`` address, which needs no file beside the page."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def estimated_bytes(seconds):

@@ -107,8 +107,8 @@ def player(path, detections, start_s=0.0, end_s=None, *, title="", budget=None, 
     shown = detections[(detections["start_s"] < end_s) & (detections["end_s"] > start_s)]
     n_hidden, shown = max(0, len(shown) - _MAX_BOXES), shown.nlargest(_MAX_BOXES, "confidence") if len(shown) > _MAX_BOXES else shown
     calls = _calls(shown.sort_values(["start_s", "species"], kind="stable"), part, colours)
-    sound = player_media.data_uri(player_media.mp3(waveform), "audio/mpeg")
-    image = player_media.data_uri(player_media.webp(player_media.spectrogram(waveform, part.max_hz)), "image/webp")
+    sound = page.data_uri(player_media.mp3(waveform), "audio/mpeg")
+    image = page.data_uri(player_media.webp(player_media.spectrogram(waveform, part.max_hz)), "image/webp")
     text = _html(part, calls, n_hidden, sound, image, key or _key(part), compact)
     if budget:
         budget.spent += len(text.encode())
