@@ -9,7 +9,7 @@ import pandas as pd
 from birdlib import stages
 from birdlib.audio import clips
 from birdlib.models import embedders, pooling
-from birdlib.species import ablation, classifiers, dataset, self_training, soundscape_windows
+from birdlib.species import ablation, classifiers, dataset, soundscape_windows, students
 from birdlib.store import EmbeddingStore
 
 _MIXUP_ALPHA = 0.4
@@ -115,7 +115,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
         rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
         slices, rows = slices[rows >= 0], rows[rows >= 0]
         windows = _pool(embeddings, patches, slices, patch_pooling)
-        train_set = self_training.training_set(train_set, windows, data.windows.targets[rows], rng=rng)  # as 06 trains its students
+        train_set = students.training_set(train_set, windows, data.windows.targets[rows], rng=rng)  # as 06 trains its students
     mode = dataset.mode_of(config["loss"])
     units = [int(size) for size in options.hidden.split(",") if size.strip()]
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout)

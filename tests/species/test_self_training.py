@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from birdlib.models import pooling
-from birdlib.species import classifiers, fit_heads, pseudolabels, self_training
+from birdlib.species import classifiers, fit_heads, pseudolabels, self_training, students
 from birdlib.species import plots as species_plots
 
 LABELS = ["a", "b"]
@@ -38,7 +38,7 @@ def test_windows_are_sampled_in_proportion_to_confidence():
 
 
 def test_mixtures_have_the_targets_of_both():
-    inputs, targets = self_training.mix(
+    inputs, targets = students.mix(
         np.ones((1, 4), np.float32), np.array([[1.0, 0.0]]), np.full((1, 4), 3.0, np.float32), np.array([[0.2, 0.7]]), share=0.25
     )
     assert inputs.tolist() == [[1.5] * 4] and targets.tolist() == [[1.0, 0.7]] and inputs.dtype == np.float32
@@ -46,7 +46,7 @@ def test_mixtures_have_the_targets_of_both():
 
 def test_a_share_of_0_mixes_nothing():
     sounds = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
-    inputs, targets = self_training.mix(sounds, np.eye(2), sounds[::-1], np.zeros((2, 2)), share=0.0)
+    inputs, targets = students.mix(sounds, np.eye(2), sounds[::-1], np.zeros((2, 2)), share=0.0)
     assert np.array_equal(inputs, sounds) and np.array_equal(targets, np.eye(2))
 
 
@@ -194,7 +194,7 @@ def test_recordings_become_training_and_validation_sets():
     splits = splits.assign(split=["train", "train", "validation", "validation"], is_repeated=[False, False, False, True])
     patches = pd.DataFrame({"recording_id": np.repeat(list("abcd"), 12), "bird_score": 1.0})
     embeddings, layer = rng.normal(size=(48, 2)).astype(np.float32), pooling.build_pooling(2, "mean")
-    train, (features, truth) = self_training.recording_sets(embeddings, patches, splits, ["owl", "tit"], layer, np.random.default_rng(1))
+    train, (features, truth) = students.recording_sets(embeddings, patches, splits, ["owl", "tit"], layer, np.random.default_rng(1))
     expected = fit_heads.training_set(embeddings, patches, layer, splits[:2], np.array([[1.0, 1.0], [1.0, 0.0]], np.float32), 10, 0.5, np.random.default_rng(1))
     assert all(np.array_equal(*arrays) for arrays in zip(train, expected, strict=True)) and len(train[0]) == 6
     assert truth.tolist() == [[0, 1]] and features[0] == pytest.approx(embeddings[24:36].mean(axis=0) / np.linalg.norm(embeddings[24:36].mean(axis=0)), abs=1e-5)
@@ -202,7 +202,7 @@ def test_recordings_become_training_and_validation_sets():
 
 def test_the_head_trainer_trains_networks_with_an_output_per_species():
     features, truth = sounds(30, 0.0, 0)
-    train_head = self_training.head_trainer(3, "8,", n_networks=2, epochs=2)
+    train_head = students.head_trainer(3, "8,", n_networks=2, epochs=2)
     head = train_head((features, truth, np.ones(30, np.float32)), (features, truth))
     assert classifiers.predict(head, features).shape == (30, 3)
 
@@ -248,7 +248,7 @@ def run_heads(**options):
     wind = np.array([0, 0, 0, 0.5, 0.5, -0.5], np.float32)
     windows, _ = sounds(90, wind, 1)
     validation = sounds(30, 0.0, 2)
-    train, heads = self_training.student_trainer(
+    train, heads = students.student_trainer(
         Head(recordings), recordings, windows, validation, lambda train_set, _: Head(train_set), share=0.5, rng=np.random.default_rng(0)
     )
     names = [f"S_{n}" for n in range(90)]
@@ -282,26 +282,26 @@ def test_species_in_the_mixed_window_do_not_change_the_evaluation():
 
     recordings, truth = np.pad(np.eye(3, dtype=np.float32), ((0, 0), (0, 3))), np.eye(3, dtype=np.float32)
     windows = np.array([[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 3, 0]], np.float32)
-    assert self_training.evaluate_head(Rows(0.0), (recordings, truth), windows) == self_training.evaluate_head(Rows(9.0), (recordings, truth), windows) == 1.0
+    assert students.evaluate_head(Rows(0.0), (recordings, truth), windows) == students.evaluate_head(Rows(9.0), (recordings, truth), windows) == 1.0
     backwards = recordings[[1, 2, 0]], truth
-    assert self_training.evaluate_head(Rows(9.0), backwards, windows) < 0.5 and self_training.evaluate_head(Rows(0.0), (recordings, truth), windows[:0]) == 1.0
+    assert students.evaluate_head(Rows(9.0), backwards, windows) < 0.5 and students.evaluate_head(Rows(0.0), (recordings, truth), windows[:0]) == 1.0
 
 
 def test_without_soundscapes_round_0_is_best():
     features, truth = sounds(6, 0.0, 0)
     recordings = features, truth, np.ones(6, np.float32)
-    train, heads = self_training.student_trainer(Head(recordings), recordings, features[:0], (features, truth), lambda train_set, _: Head(train_set), rng=np.random.default_rng(0))
+    train, heads = students.student_trainer(Head(recordings), recordings, features[:0], (features, truth), lambda train_set, _: Head(train_set), rng=np.random.default_rng(0))
     table, _, best = self_training.run(train, [], list("abc"), n_recordings=6, n_rounds=2, power=1.0, mix_ratio=0.4, rng=np.random.default_rng(0))
     assert best == 0 and table.empty and len(heads) == 2
 
 
 def test_the_training_set_has_recordings_windows_and_mixtures():
     recordings = np.zeros((2, 3), np.float32), np.array([[1, 0], [0, 1]], np.float32), np.array([2.0, 1.0], np.float32)
-    features, truth, weight = self_training.training_set(recordings, np.ones((1, 3)), np.array([[0.0, 0.8]]), share=0.25, rng=np.random.default_rng(0))
+    features, truth, weight = students.training_set(recordings, np.ones((1, 3)), np.array([[0.0, 0.8]]), share=0.25, rng=np.random.default_rng(0))
     assert features[:, 0].tolist() == [0, 0, 1, 0.25, 0.25] and weight.tolist() == [2, 1, 1, 2, 1]
     assert truth[3:] == pytest.approx(np.array([[1, 0.8], [0, 1]]))
-    assert len(self_training.training_set(recordings, np.ones((1, 3)), np.zeros((1, 2)), share=0.0, rng=np.random.default_rng(0))[0]) == 3
-    assert self_training.training_set(recordings, np.ones((0, 3)), np.zeros((0, 2)), rng=np.random.default_rng(0)) is recordings
+    assert len(students.training_set(recordings, np.ones((1, 3)), np.zeros((1, 2)), share=0.0, rng=np.random.default_rng(0))[0]) == 3
+    assert students.training_set(recordings, np.ones((0, 3)), np.zeros((0, 2)), rng=np.random.default_rng(0)) is recordings
 
 
 def test_nan_scores_of_a_head_are_rejected_with_round_window_and_label():
@@ -311,7 +311,7 @@ def test_nan_scores_of_a_head_are_rejected_with_round_window_and_label():
 
     features, truth = sounds(6, 0.0, 0)
     recordings = features, truth, np.ones(6, np.float32)
-    train, _ = self_training.student_trainer(Head(recordings), recordings, features, (features, truth), lambda train_set, _: Broken(train_set), rng=np.random.default_rng(0))
+    train, _ = students.student_trainer(Head(recordings), recordings, features, (features, truth), lambda train_set, _: Broken(train_set), rng=np.random.default_rng(0))
     names = [f"S_{n}" for n in range(6)]
     with pytest.raises(pseudolabels.ScoreError, match="student of round 1: the score of b in S_0 is nan"):
         self_training.run(train, names, list("abc"), n_recordings=6, n_rounds=1, power=1.0, mix_ratio=0.4, rng=np.random.default_rng(0))
