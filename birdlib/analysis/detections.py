@@ -41,8 +41,16 @@ _FILE_TYPES = {
     "seconds": _NUMBER,  # of computing
     "note": _TEXT,
 }
-COLUMNS, FILE_COLUMNS = list(_TYPES), list(_FILE_TYPES)
-COUNT_COLUMNS = ["path", "n", "low", "high", "at_once", "n_tracks", "annotated"]  # of films; annotated: a file in the folder, or ""
+_COUNT_TYPES = {  # of films
+    "path": _TEXT,
+    "n": _NUMBER,  # NaN where the film could not be counted
+    "low": _NUMBER,
+    "high": _NUMBER,
+    "at_once": _NUMBER,
+    "n_tracks": _NUMBER,
+    "annotated": _TEXT,  # a file in the folder, or ""
+}
+COLUMNS, FILE_COLUMNS, COUNT_COLUMNS = list(_TYPES), list(_FILE_TYPES), list(_COUNT_TYPES)
 SPECIES_COLUMNS = ["species", "scientific_name", "common_name", "detections", "files", "seconds", "highest_confidence", "first_recorded", "last_recorded"]
 _TOUCHING_S = 1e-6
 
@@ -65,6 +73,17 @@ def read(path):
 def read_files(path):
     """Files from a ``files.csv`` that ``analyse`` wrote."""
     return typed_files(_read_csv(path, _FILE_TYPES))
+
+
+def read_counts(path):
+    """Counts from a ``counts.csv`` that ``analyse`` wrote."""
+    return _read_csv(path, _COUNT_TYPES)
+
+
+def names(table):
+    """What people call the species of each row: the common name, else the scientific name, else the label."""
+    scientific = table["scientific_name"].where(table["scientific_name"] != "", table["species"])
+    return table["common_name"].where(table["common_name"] != "", scientific)
 
 
 def merge(windows, gap_s=0.0):

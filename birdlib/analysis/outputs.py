@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.analysis import inputs
+from birdlib.analysis import detections, inputs
 
 TABLES = ("detections.csv", "files.csv", "species.csv", "counts.csv", "skipped.csv", "tracks.parquet")
 _COUNTED = ".counted.json"
@@ -130,8 +130,7 @@ def read_counts(folder, key):
     kept = runtime.read_json(paths[0])
     if kept["key"] != key:
         return None
-    counts = pd.read_csv(paths[1], dtype={"path": str, "annotated": str}, keep_default_na=False, na_values={"n": [""], "low": [""], "high": [""], "at_once": [""]})
-    return counts, pd.read_parquet(paths[2]), [tuple(row) for row in kept["skipped"]], kept["note"]
+    return detections.read_counts(paths[1]), pd.read_parquet(paths[2]), [tuple(row) for row in kept["skipped"]], kept["note"]
 
 
 def _recorded(settings):

@@ -53,7 +53,7 @@ def _amount(analysis):
 
 def _species_lines(found, n):
     table = detections.by_species(found)
-    names = table["common_name"].where(table["common_name"] != "", table["scientific_name"].where(table["scientific_name"] != "", table["species"]))
+    names = detections.names(table)
     width = min(40, max(map(len, names.head(n))))
     lines = [f"  {name:<{width}}  {row.detections:6d} in {_plural(row.files, 'file')}" for name, row in zip(names.head(n), table.head(n).itertuples(), strict=True)]
     return lines + [f"  and {len(table) - n} more in species.csv"] * (len(table) > n)

@@ -13,7 +13,6 @@ from birdlib.analysis import detections as detection_tables
 from birdlib.reports import players
 
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")  # a byte that is no text, as ``runtime.printable`` writes it
-_FALLBACK_NAMES = ("common_name", "scientific_name", "species")
 
 
 class MissingAnalysisError(runtime.BirdlibError, FileNotFoundError):
@@ -110,20 +109,21 @@ def read(folder):
         if not (folder / name).is_file():
             raise MissingAnalysisError(f"{folder} holds no {name}: it is no finished analysis; run `python -m birdlib analyse` into it")
     found = detection_tables.read(folder / "detections.csv")
-    found["name"] = ""
-    for column in _FALLBACK_NAMES:
-        found["name"] = found["name"].where(found["name"] != "", found[column])
-    return Analysis(
-        folder, found, detection_tables.read_files(folder / "files.csv"),
-        _table(folder / "counts.csv", detection_tables.COUNT_COLUMNS), _table(folder / "skipped.csv", ["path", "reason"]), _about(folder),
-    )  # fmt: skip
+    files = detection_tables.read_files(folder / "files.csv")
+    counts = _table(folder / "counts.csv", detection_tables.COUNT_COLUMNS, detection_tables.read_counts)
+    skipped = _table(folder / "skipped.csv", ["path", "reason"], functools.partial(pd.read_csv, dtype=str, keep_default_na=False))
+    return Analysis(folder, found.assign(name=detection_tables.names(found)), files, counts, skipped, _about(folder))
 
 
-def _table(path, columns):
+def file_name(path):
+    """Last part of a path of the tables, whichever system wrote it."""
+    path = path if "\\x" in path else path.replace("\\", "/").rstrip("/")
+    return path.rsplit("/", 1)[-1]
+
+
+def _table(path, columns, read_csv):
     """A CSV table, empty where there is none."""
-    if not path.is_file() or not path.stat().st_size:
-        return pd.DataFrame(columns=columns)
-    return pd.read_csv(path, dtype={"path": str, "reason": str}, keep_default_na=False, na_values={"n": [""], "low": [""], "high": [""], "at_once": [""]})
+    return read_csv(path) if path.is_file() and path.stat().st_size else pd.DataFrame(columns=columns)
 
 
 def _about(folder):

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from birdlib import runtime
-from birdlib.reports import page, players
+from birdlib.reports import analysis_data, page, players
 
 MAX_SPECIES = 48
 _CONTEXT_S, _MAX_S = 1.0, 8.0
@@ -76,8 +76,7 @@ def _example(analysis, row, key, budget):
         return None
     if not player:
         return None
-    file_name = row.path.rsplit("/", 1)[-1]
-    about = page.element("p", page.element("bdi", file_name), f", {players.clock(row.start_s)}", class_="soft")
+    about = page.element("p", page.element("bdi", analysis_data.file_name(row.path)), f", {players.clock(row.start_s)}", class_="soft")
     science = page.element("i", row.scientific_name) if row.scientific_name and row.scientific_name != row.name else None
     card = page.element("article", page.element("h4", page.element("bdi", row.name), " ", science), player, about, class_="example")
     return Example(row.species, key, row.start_s, min(row.end_s, end_s), card)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib.reports import media, numbers, page, tables
+from birdlib.reports import analysis_data, media, numbers, page, tables
 from birdlib.video import io as video_io
 
 _MAX_FILMS, _MAX_ROWS = 12, 200  # with a film beside; in the table
@@ -22,7 +22,7 @@ def body(analysis, max_bytes):
         return page.markup("")
     films = counts.head(_MAX_FILMS).to_dict("records")
     shown = [_film(analysis, row, max_bytes / len(films)) for row in films]
-    table = counts.assign(count=list(zip(counts["n"], counts["low"], counts["high"], strict=True)), film=[Path(path).name for path in counts["path"]])
+    table = counts.assign(count=list(zip(counts["n"], counts["low"], counts["high"], strict=True)), film=counts["path"].map(analysis_data.file_name))
     columns = [
         tables.Column("film"), tables.Column("count", "individuals", "count_interval", explanation="with a 90 % interval"),
         tables.Column("at_once", "in one frame", "count", explanation="the most birds in a single frame: at least so many there were"),
@@ -56,7 +56,7 @@ def sentence(analysis):
 
 
 def _film(analysis, row, max_bytes):
-    name = Path(row["path"]).name
+    name = analysis_data.file_name(row["path"])
     text = _count_text(row)
     annotated = row.get("annotated")
     path = analysis.folder / annotated if isinstance(annotated, str) and annotated else None

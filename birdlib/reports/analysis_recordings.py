@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.reports import numbers, page, player_media, players, tables
+from birdlib.reports import analysis_data, numbers, page, player_media, players, tables
 
 MAX_FILES = 200  # in the page
 _MAX_PARTS, _MAX_ROWS, _BINS = 60, 8, 250  # of a recording: players; species in its timeline; marks of each
@@ -36,6 +36,11 @@ class Recording:
         """Seconds; where the file states none, to the end of the last detection."""
         known = self.row["duration_s"]
         return float(known if np.isfinite(known) else self.detections["end_s"].max() if len(self.detections) else 0.0)
+
+    @property
+    def name(self):
+        """Name of the file."""
+        return analysis_data.file_name(self.row["path"])
 
     @property
     def anchor(self):
@@ -79,8 +84,8 @@ def add_players(recordings, analysis, budget, progress=True):
 
 def table(recordings, analysis):
     """HTML of the table of recordings, with links to each."""
-    rows = analysis.files.sort_values("n_detections", ascending=False, kind="stable").head(len(recordings))
-    links = [page.element("a", page.element("bdi", name_of(recording.row)), href=f"#{recording.anchor}") for recording in recordings]
+    rows = pd.DataFrame([recording.row for recording in recordings], columns=analysis.files.columns)
+    links = [page.element("a", page.element("bdi", recording.name), href=f"#{recording.anchor}") for recording in recordings]
     rows["recorded_at"] = [tables.printable(time)[:16] for time in rows["recorded_at"]]  # to the minute
     rows = rows.assign(link=pd.Series(links, rows.index, dtype=object), top=[analysis.names.get(label, label) for label in rows["top_species"]])
     columns = [tables.Column("link", "recording", "html"), tables.Column("site")] if rows["site"].ne("").any() else [tables.Column("link", "recording", "html")]
@@ -98,7 +103,7 @@ def shown(recording, analysis, is_open=False):
     """HTML of a recording: what was found, the timeline, the players, and what is not shown."""
     row = recording.row
     facts = [numbers.duration(row["duration_s"]), row["site"], tables.printable(row["recorded_at"])[:16], numbers.counted(row["n_detections"], "detection")]
-    summary = page.join(page.element("b", page.element("bdi", name_of(row))), page.element("span", " · ".join(fact for fact in facts if fact)))
+    summary = page.join(page.element("b", page.element("bdi", recording.name)), page.element("span", " · ".join(fact for fact in facts if fact)))
     body = page.join(
         _problem(recording),
         _timeline(recording, analysis),
@@ -109,17 +114,12 @@ def shown(recording, analysis, is_open=False):
     return page.element("details", page.element("summary", summary), body, id=recording.anchor, class_="recording", open=is_open)
 
 
-def name_of(row):
-    """Last part of a path, whichever system wrote it."""
-    return row["path"].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if not row["path"].count("\\x") else row["path"].rsplit("/", 1)[-1]
-
-
 def _players(recording, spans, analysis, budget):
     """{span: HTML}"""
     made = {}
     for span, waveform in zip(spans, player_media.read_spans(recording.path, spans), strict=True):
         if len(waveform):
-            options = {"title": name_of(recording.row), "budget": budget, "colours": analysis.colours, "key": recording.key(span)}
+            options = {"title": recording.name, "budget": budget, "colours": analysis.colours, "key": recording.key(span)}
             made[span] = players.player(recording.path, recording.detections, *span, waveform=waveform, **options)
     return {span: html for span, html in made.items() if html}
 
