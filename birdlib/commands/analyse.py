@@ -39,7 +39,7 @@ def add(commands):
     page.add_argument("--html", dest="html", action="store_true", default=True, help="write report.html (default)")
     page.add_argument("--no-html", dest="html", action="store_false", help="write no page")
     analyse.add_argument("--jobs", type=arguments.at_least(1), default=None, metavar="N", help="processes, each with one thread (default: the number of cores); results are the same")
-    analyse.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages have written: 07 for the model, 09 for counts (default: outputs)")
+    arguments.add_outputs(analyse, "the stages have written: 07 for the model, 09 for counts")
     analyse.set_defaults(command=_analyse)
 
 

@@ -42,6 +42,11 @@ def at_least(smallest, largest=math.inf):
     return limited
 
 
+def add_outputs(parser, who="the stages have written"):
+    """Add ``--outputs``, the folder of the stages; ``who`` completes "where ..." in its help."""
+    parser.add_argument("--outputs", default="outputs", metavar="DIR", help=f"where {who} (default: outputs)")
+
+
 @contextlib.contextmanager
 def hidden_library_messages():
     """Hide messages of C libraries, such as TensorFlow's, on stderr; they are shown only if the command fails unexpectedly."""

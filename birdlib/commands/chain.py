@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from birdlib import runtime
+from birdlib.commands import arguments
 
 
 def add(commands):
@@ -25,7 +26,7 @@ def add(commands):
         "--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)"
     )
     source.add_argument("--data", metavar="DIR", help="a folder laid out as BirdCLEF of any year")
-    run.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages write (default: outputs)")
+    arguments.add_outputs(run, "the stages write")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook (default: 00)")
     part.add_argument("--only", default="", metavar="NN", help="run this notebook alone (default: all)")

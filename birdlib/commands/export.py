@@ -21,7 +21,7 @@ def add(commands):
     )  # fmt: skip
     export.add_argument("--to", required=True, metavar="FORMAT,...", help=f"formats, with commas between: {_NAMES}")
     source = export.add_mutually_exclusive_group()
-    source.add_argument("--outputs", default="outputs", metavar="DIR", help="where the stages have written (default: outputs)")
+    arguments.add_outputs(source)
     source.add_argument("--analysis", default="", metavar="DIR", help="where analyse has written, instead of stages")
     export.add_argument("--what", default="", metavar="SOURCE,...", help=f"of the stages: {', '.join(_SOURCES)} (default: those that are finished)")
     export.add_argument("--output", default="", metavar="DIR", help="target folder (default: export in the outputs folder, or the analysis folder)")

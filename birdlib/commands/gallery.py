@@ -33,7 +33,7 @@ def add(commands):
     for action, command in ((add, _gallery_add), (listing, _gallery_list), (match, _gallery_match)):
         if action is not listing:
             action.add_argument("files", nargs="+", metavar="FILE", help="a film or a photo")
-        action.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 09 has written (default: outputs)")
+        arguments.add_outputs(action, "stage 09 has written")
         action.add_argument("--gallery", default="", metavar="DIR", help="the gallery's folder (default: known_birds in the outputs folder)")
         action.set_defaults(command=command)
 

@@ -13,7 +13,7 @@ def add(commands):
         description="Write the folders to upload to Kaggle: code, models, wheels, and the notebook of the submission.",
         examples=["package --user my_name --competition birdclef-2025", "package --no-wheels  # without a network"],
     )
-    package.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written (default: outputs)")
+    arguments.add_outputs(package, "stage 07 has written")
     package.add_argument("--to", default="", metavar="DIR", help="target folder (default: kaggle in the outputs folder)")
     package.add_argument("--user", default="", help="your user name on Kaggle (default: that of the last time)")
     package.add_argument("--competition", default="", metavar="NAME", help="the name in its URL (default: that of the last time, else birdclef-2025)")
@@ -26,7 +26,7 @@ def add(commands):
         description="Run the packaged submission on a test set made of your soundscapes, without a network, and report time and memory.",
         examples=["rehearse --files 50", "rehearse --files 700 --budget-min 90  # the size of the competition"],
     )
-    rehearse.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 07 has written (default: outputs)")
+    arguments.add_outputs(rehearse, "stage 07 has written")
     rehearse.add_argument("--data", default="", metavar="DIR", help="folder with the soundscapes for the test set (default: that of stage 01)")
     rehearse.add_argument("--files", type=arguments.at_least(1), default=700, metavar="N", help="number of files (default: 700)")
     for kind, what in (("corrupt", "are corrupt"), ("empty", "are empty"), ("short", "last 10 s"), ("long", "last 61 s")):

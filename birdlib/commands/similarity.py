@@ -12,7 +12,7 @@ def add(commands):
         examples=["nearest photo.jpg song.wav", "nearest song.wav -n 3 --outputs my_outputs"],
     )
     nearest.add_argument("query", nargs="+", metavar="FILE", help="a photo, a sound, or one of each of the same bird")
-    nearest.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 04 has written (default: outputs)")
+    arguments.add_outputs(nearest, "stage 04 has written")
     nearest.add_argument("-n", type=arguments.at_least(1), default=10, metavar="N", help="number of results (default: 10)")
     nearest.set_defaults(command=_nearest)
 
@@ -24,7 +24,7 @@ def add(commands):
     )
     match.add_argument("picture", metavar="VIDEO_OR_IMAGE", help="a film or a photo")
     match.add_argument("sound", metavar="AUDIO", help="a sound, or a film, of which the soundtrack is used")
-    match.add_argument("--outputs", default="outputs", metavar="DIR", help="where stage 05 has written (default: outputs)")
+    arguments.add_outputs(match, "stage 05 has written")
     match.set_defaults(command=_match)
 
 
