@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 
 from birdlib.data.layouts import rows
-from birdlib.data.layouts.tree import is_below
+from birdlib.data.layouts.tree import of_folder
 
 NEEDS = "a table with the columns id, scientific_name and image_url or sound_url, and the downloaded files"
 MEDIA = ("sound", "photo", "film")
@@ -33,7 +33,7 @@ def find(tree):
 def read(tree, folder, files):
     """A row a file. Obscured coordinates, which iNaturalist moves at random, are left out of the group."""
     observations, by_media, tables = {}, {}, defaultdict(list)
-    for path in [path for path in _tables(tree) if is_below(path, folder)] or _tables(tree):
+    for path in of_folder(_tables(tree), folder):
         for record in tree.table(path, _COLUMNS, ("id",)).to_dict("records"):
             number = record["id"].strip()
             observations.setdefault(number, record)

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 
 from birdlib.data.layouts import rows
-from birdlib.data.layouts.tree import is_below
+from birdlib.data.layouts.tree import is_below, of_folder
 
 NEEDS = "a JSON file with images, annotations and categories, and the photos that it lists"
 MEDIA = ("photo",)
@@ -23,7 +23,7 @@ def find(tree):
 
 def read(tree, folder, files):
     """A row a photo; of several categories the first is the species and the others are secondary."""
-    tables = [path for path in _tables(tree) if is_below(path, folder)] or _tables(tree)
+    tables = of_folder(_tables(tree), folder)
     found, unplaced, known = [], [], set()
     for path in tables:
         content = tree.json(path)

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 
 from birdlib.data.layouts import rows
-from birdlib.data.layouts.tree import is_below
+from birdlib.data.layouts.tree import of_folder
 
 NEEDS = "a table with the columns ML Catalog Number and Scientific Name, and media with these numbers"
 MEDIA = ("sound", "photo", "film")
@@ -23,7 +23,7 @@ def find(tree):
 def read(tree, folder, files):
     """A row a file; the background species of the table are not used, for they have no fixed form."""
     records, listed_in = {}, defaultdict(list)
-    for path in [path for path in _tables(tree) if is_below(path, folder)] or _tables(tree):
+    for path in of_folder(_tables(tree), folder):
         for record in tree.table(path, _COLUMNS, (_NUMBER, _SCIENTIFIC)).to_dict("records"):
             number = record[_NUMBER].upper().removeprefix("ML").strip()
             records.setdefault(number, record)

@@ -157,6 +157,11 @@ def _walk(root, unplaced):
                 unplaced.append((path, "is a broken link or no file"))
 
 
+def of_folder(paths, folder):
+    """The paths that lie in a folder; all of them if none does."""
+    return [path for path in paths if is_below(path, folder)] or paths
+
+
 def is_below(path, folder):
     """Whether a path lies in a folder, at any depth."""
     return not folder or path.startswith(folder + "/")

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 from birdlib import runtime
 from birdlib.data.layouts import rows
-from birdlib.data.layouts.tree import LayoutError, is_below
+from birdlib.data.layouts.tree import LayoutError, is_below, of_folder
 
 NEEDS = "sounds with XC numbers and the records of Xeno-Canto's API as JSON or CSV, or sounds with the website's names"
 MEDIA = ("sound",)
@@ -49,7 +49,7 @@ def find(tree):
 
 def read(tree, folder, files):
     """A row a sound, with the labels, place, licence and background species of its record."""
-    tables = [path for path in _record_files(tree) if is_below(path, folder)] or _record_files(tree)
+    tables = of_folder(_record_files(tree), folder)
     records, sources = {}, defaultdict(list)
     for path in runtime.progress(tables, desc="records") if len(tables) > _MANY else tables:
         for record in _records(tree, path):
