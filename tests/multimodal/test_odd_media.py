@@ -8,10 +8,10 @@ from media import backbone
 from odd_films import joined, shifted, with_tracks
 from PIL import Image
 
-from birdlib.individuals import film_tracks, track_datasets
-from birdlib.multimodal import scenes
+from birdlib.individuals import backbones, film_tracks, track_datasets
+from birdlib.multimodal import image_features, scene_video, scenes
 from birdlib.store import EmbeddingStore
-from birdlib.video import detectors, images, tracking
+from birdlib.video import detectors, images, tiles, track_crops, tracking
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,18 @@ def test_tracks_account_for_every_film(odd, tmp_path):
     summary = tracking.summary(tracks)
     track_datasets.track_sounds(summary, {film.recording_id: folder / film.video_path for film in films.itertuples()})
     film_tracks.annotate(films, folder, tracks, summary, np.zeros(len(summary), int), tmp_path / "annotated", 30)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4000, 3), (3, 4000), (2, 1)])
+def test_points_and_strips_can_be_used(tmp_path, size):
+    width, height = size
+    Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    image = images.read_image(tmp_path / "a.png")
+    assert image.shape == (height, width, 3)
+    assert image_features.as_input(image).shape == scene_video.as_frame(image).shape == (224, 224, 3)
+    assert backbones.as_square(image, 224).shape == (224, 224, 3)
+    assert scene_video.crop_motion(image, np.zeros((120, 160, 3))).size
+    for x, y, tile_width, tile_height in tiles.layout(width, height, 4):
+        assert image[y : y + tile_height, x : x + tile_width].size
+    crop = track_crops.crop(image, (0, 0, width, height, 0.9))
+    assert 0 <= track_crops.quality(crop, (0, 0, width, height), (height, width)) < 1

@@ -234,8 +234,6 @@ def test_floats_are_scaled_by_their_range(tmp_path, low, high, n_colours):
     levels = picture()[..., :n_colours].squeeze()
     cv2.imwrite(str(tmp_path / "a.tif"), (low + (high - low) * levels[..., ::-1 if n_colours == 3 else 1] / 255.0).astype(np.float32))
     expected = np.broadcast_to(levels.reshape(32, 48, n_colours), (32, 48, 3))
-    if n_colours == 1:
-        cv2.imwrite(str(tmp_path / "a.tif"), (low + (high - low) * levels / 255.0).astype(np.float32))
     assert largest_difference(images.read_image(tmp_path / "a.tif"), expected) <= 1
 
 
@@ -319,21 +317,3 @@ def test_names_that_are_not_utf_8_are_read(tmp_path):
     except OSError:
         pytest.skip("the file system wants UTF-8")
     assert np.array_equal(images.read_image(path), picture())
-
-
-@pytest.mark.parametrize("size", [(1, 1), (4000, 3), (3, 4000), (2, 1)])
-def test_points_and_strips_can_be_used(tmp_path, size):
-    from birdlib.individuals import backbones
-    from birdlib.multimodal import image_features, scene_video
-    from birdlib.video import tiles, track_crops
-
-    width, height = size
-    image = images.read_image(save(tmp_path / "a.png", np.full((height, width, 3), 90, np.uint8)))
-    assert image.shape == (height, width, 3)
-    assert image_features.as_input(image).shape == scene_video.as_frame(image).shape == (224, 224, 3)
-    assert backbones.as_square(image, 224).shape == (224, 224, 3)
-    assert scene_video.crop_motion(image, np.zeros((120, 160, 3))).size
-    for x, y, tile_width, tile_height in tiles.layout(width, height, 4):
-        assert image[y : y + tile_height, x : x + tile_width].size
-    crop = track_crops.crop(image, (0, 0, width, height, 0.9))
-    assert 0 <= track_crops.quality(crop, (0, 0, width, height), (height, width)) < 1
