@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from made_pairs import Shown, encoder, library
+from made_pairs import encoder, library
 
 from birdlib import checkpoints, runtime, stages
 from birdlib.losses import metric_learning, mining
@@ -59,63 +59,6 @@ def test_guard_warns_of_a_collapse_and_continues_with_softer_mining():
     assert history["loss"].iloc[-1] < 0.45
     assert mining.spread(embedded(model, whole, "train")[0]) > 0.3
     assert history.loc[history["is_kept"], "spread"].item() > 0.3
-
-
-def guarded(objective, spreads, loss=1.0, **options):
-    """A guard that measures these spreads, epoch by epoch; the encoder's weight is the number of the epoch.
-
-    A mean vector of length sqrt(1 - spread) makes that spread.
-    """
-    weights = [np.array([0.0])]
-    one = types.SimpleNamespace(
-        get_weights=lambda: [weights[0].copy()], set_weights=lambda new: weights.__setitem__(0, new[0].copy())
-    )
-    shown = iter(spreads)
-
-    def measure():
-        spread = next(shown)
-        up, aside = np.sqrt(1 - spread), np.sqrt(spread)
-        return np.array([0, 0, 1, 1]), np.array([[up, aside], [up, -aside]] * 2, np.float32)
-
-    guard = triplet_training.CollapseGuard(measure, one, 0.5, objective, **options)
-    guard.set_model(types.SimpleNamespace(stop_training=False))
-    n_warnings = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for epoch in range(1, len(spreads) + 1):
-            weights[0] = np.array([float(epoch)])
-            guard.on_epoch_end(epoch - 1, {"loss": loss})
-            n_warnings.append(len(caught))
-    return guard, weights[0].item(), n_warnings
-
-
-def test_two_ill_epochs_in_a_row_are_a_collapse():
-    """Then the weights are those of epoch 3, the last healthy one."""
-    guard, weight, n_warnings = guarded("multi_similarity", [0.5, 0.04, 0.3, 0.04, 0.03])
-    assert n_warnings == [0, 0, 0, 0, 1] and weight == 3 and guard.has_collapsed and guard.model.stop_training
-
-
-@pytest.mark.parametrize("spreads", [[0.01, 0.02, 0.03, 0.04], [0.5, 0.04, 0.045, 0.04, 0.05], [0.06] * 4])
-def test_a_small_spread_that_grows_is_no_collapse(spreads):
-    guard, weight, _ = guarded("multi_similarity", spreads)
-    assert not guard.has_collapsed and weight == len(spreads)
-
-
-@pytest.mark.parametrize("objective", ["batch_hard", "triplet_hard"])
-def test_loss_at_the_margin_is_a_sign_of_collapse_for_hard_mining_only(objective):
-    assert guarded(objective, [0.5, 0.5], loss=0.49)[0].has_collapsed
-    assert not guarded(objective, [0.5, 0.5], loss=0.4)[0].has_collapsed
-    assert not guarded(triplet_training.OBJECTIVES[objective][2], [0.5, 0.5], loss=0.49)[0].has_collapsed
-
-
-def test_min_spread_0_switches_the_guard_off():
-    assert not guarded("batch_hard", [0.001, 0.0, 0.0], loss=0.5, min_spread=0)[0].has_collapsed
-
-
-def test_softening_resets_the_guard():
-    guard, *_ = guarded("triplet_hard", [0.01, 0.0])
-    assert guard.soften() and guard.objective == "triplet_semi_hard" and not guard.has_collapsed
-    assert not guard.soften()
 
 
 @pytest.mark.filterwarnings("ignore::birdlib.multimodal.triplet_training.CollapseWarning")
@@ -290,65 +233,6 @@ def test_two_replicas_train_on_batches_of_odd_size():
     """Two logical CPU devices stand in for two GPUs: 15 rows, or 5 triplets, for each."""
     command = [sys.executable, "-c", TWO_REPLICAS]
     subprocess.run(command, cwd=runtime.repository(), check=True, capture_output=True, timeout=300)
-
-
-# Batches
-
-
-def batches(whole, mined, seed=0, names=("image_features",), **options):
-    train = pairs.rows(whole, "train")
-    classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
-    stand_in = types.SimpleNamespace(input=dict.fromkeys(names))
-    return triplet_training.batches(stand_in, whole, train, classes, mined, seed=[seed], **options)
-
-
-@pytest.mark.parametrize("n_replicas", [1, 2, 4])
-def test_each_replica_gets_n_samples_of_n_species(n_replicas):
-    """Features of species i are all i here, so that samples can be compared with labels."""
-    whole = library(signal=0)
-    whole.photo_features.features[:] = np.repeat(np.arange(6), 10)[:, None]
-    data = batches(whole, "", n_species=4, n_samples=5, n_replicas=n_replicas)
-    inputs, labels = data[0]
-    assert (inputs["image_features"][:, 0] == labels).all()
-    for part in np.split(labels, n_replicas):
-        assert sorted(np.unique(part, return_counts=True)[1]) == [5, 5, 5, 5]
-
-
-@pytest.mark.parametrize("n_replicas", [1, 2])
-def test_every_mined_triplet_is_in_a_batch(monkeypatch, n_replicas):
-    """42 anchors, 3 triplets a batch and replica: the last batch is filled up with the first triplets."""
-    whole = library()
-    monkeypatch.setattr(pairs, "embed", lambda encoder, library, table: np.eye(64, dtype=np.float32)[table["photo"] % 64])
-    data = batches(whole, "hard", n_species=3, n_samples=3, n_replicas=n_replicas)
-    labels = np.concatenate([data[i][1] for i in range(len(data))]).reshape(-1, 3)
-    assert (labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all()
-    assert all(len(data[i][1]) == 9 * n_replicas for i in range(len(data)))
-    n_anchors = len(pairs.rows(whole, "train")[0])
-    assert n_anchors <= len(labels) < n_anchors + 3 * n_replicas
-
-
-def test_batches_differ_by_epoch_and_step_and_repeat_for_a_seed():
-    first, again, other = (batches(library(), "", seed=seed, n_species=6) for seed in (1, 1, 2))
-    draws = [first[0], first[1], other[0]]
-    assert np.array_equal(first[0][0]["image_features"], again[0][0]["image_features"])
-    first.on_epoch_end()
-    draws.append(first[0])
-    features = [inputs["image_features"] for inputs, _ in draws]
-    assert not any(np.array_equal(a, b) for i, a in enumerate(features) for b in features[:i])
-
-
-def test_batches_have_modality_dropout():
-    """Photos and sounds of two species; of 400 pairs half lose one, 200 ± 4 * sqrt(400) / 2."""
-    table = pd.DataFrame({"recording_id": list("abcd"), "species": ["wren", "wren", "crow", "crow"]})
-    table = table.assign(individual_id="", group_id=table["recording_id"], split="train", is_repeated=False)
-    sounds = table.assign(first=range(4), last=range(1, 5))
-    embeddings = np.ones((4, 8), np.float32)
-    whole = pairs.Library(table, sounds, Shown(np.ones((4, 3), np.float32)), embeddings, np.ones(4, np.float32), 1)
-    names = ("image_features", "embeddings", "weights", "presence")
-    inputs, _ = batches(whole, "", names=names, n_species=2, n_samples=200)[0]
-    assert tuple(inputs) == names
-    n_there = inputs["presence"].sum(axis=1)
-    assert n_there.min() == 1 and (n_there == 1).sum() == pytest.approx(200, abs=40)
 
 
 def test_description_of_a_training_names_its_kept_epoch_and_softer_mining():
