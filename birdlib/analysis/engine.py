@@ -24,7 +24,7 @@ _JOURNAL = ".journal.jsonl"
 
 
 class Analysis(NamedTuple):
-    """What ``run`` found: tables, a note on films, how many of the tasks were computed now, and seconds of all sounds and in all."""
+    """What ``run`` found: tables, a note on films, how many of the tasks were computed now, and the seconds that the sounds took."""
 
     folder: Path
     detections: pd.DataFrame
@@ -35,7 +35,6 @@ class Analysis(NamedTuple):
     n_tasks: int
     n_computed: int
     sound_seconds: float
-    seconds: float
 
 
 class Settings(NamedTuple):
@@ -154,7 +153,7 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
         written = outputs.Tables(found, table, detections.by_species(found), counts, tracks, pd.DataFrame(list(skipped), columns=["path", "reason"]))
         outputs.write(folder, settings, written, note)
         _export(written, to, folder)
-    return Analysis(folder, found, table, written.skipped, counts, note, len(tasks), n_computed, sound_seconds, time.monotonic() - began)
+    return Analysis(folder, found, table, written.skipped, counts, note, len(tasks), n_computed, sound_seconds)
 
 
 def analyse(

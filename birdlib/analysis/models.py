@@ -16,6 +16,7 @@ from birdlib import runtime, stages
 from birdlib.analysis import windows
 from birdlib.audio import kaiser_fast
 from birdlib.data import taxonomy
+from birdlib.data.formats import reading
 from birdlib.metrics import calibration
 from birdlib.models import birdnet, birdnet_location, perch, weights
 from birdlib.species import classifiers, file_embedding, inference
@@ -176,7 +177,7 @@ def _own_labels(folder, classes):
     except runtime.BirdlibError:
         names = taxonomy.names(classes)
     is_known = (names["scientific_name"] != names["label"]) | (names["common_name"] != names["label"])
-    is_scientific = names["label"].str.fullmatch(r"[A-Z][a-z-]+ [a-z-]+( [a-z-]+)?")
+    is_scientific = names["label"].map(reading.is_scientific).astype(bool)
     scientific = names["scientific_name"].where(is_known | is_scientific, "")
     return pd.DataFrame({"species": names["label"], "scientific_name": scientific, "common_name": names["common_name"].where(is_known, "")})
 

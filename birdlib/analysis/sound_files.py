@@ -43,7 +43,7 @@ def analyse_part(path, version, media, first, end, model, overlap_s, min_confide
 
     Returns:
         dict: ``duration_s`` (of the file; None where the part ends before), ``sample_rate_hz``, ``recorded``, ``windows`` (lists of
-        ``WINDOW_FIELDS``), ``n_windows``, ``note``, ``seconds``.
+        ``WINDOW_FIELDS``), ``note``, ``seconds``.
 
     Raises:
         FileError: if the file cannot be read.
@@ -83,15 +83,15 @@ def _windows(path, media, first, end, model, overlap_s, min_confidence, where, m
             n_windows += len(chunk.spans)
     except audio_io.AudioError:
         if media == "film" and not _has_sound(path):
-            return {"duration_s": None, "sample_rate_hz": None, "windows": [], "n_windows": 0, "note": [FILM_WITHOUT_SOUND]}
+            return {"duration_s": None, "sample_rate_hz": None, "windows": [], "note": [FILM_WITHOUT_SOUND]}
         raise
-    notes = []
+    notes = list(scorer.notes)
     if reader.duration_s is not None:
         for row in found:
             row[1] = min(row[1], max(reader.duration_s, row[0]))
         if first == n_windows == 0:
             notes.append(f"lasts {reader.duration_s:.2f} s: {model.name} needs {grid.min_rest_s:g} s")
-    return {"duration_s": reader.duration_s, "sample_rate_hz": reader.sample_rate_hz, "windows": found, "n_windows": n_windows, "note": notes}
+    return {"duration_s": reader.duration_s, "sample_rate_hz": reader.sample_rate_hz, "windows": found, "note": notes}
 
 
 def _detected(chunk, model, scores, min_confidence, occurrence, min_occurrence, reader):

@@ -1,12 +1,13 @@
 import json
 
+import analysed
 import numpy as np
 import pytest
 import tiny_tflite
 
 import birdlib
 from birdlib import runtime
-from birdlib.analysis import models
+from birdlib.analysis import engine, models
 from birdlib.models import birdnet, weights
 from birdlib.species import classifiers
 
@@ -187,3 +188,12 @@ def test_windows_of_perch_are_its_patches_and_the_last_is_filled_with_zeros():
     scores = models._patch_predictor(Mean())(excerpt, spans)
     np.testing.assert_allclose(scores[:, 0], [*np.arange(9) / 10, 0.9 * 2 / 5], atol=1e-6)
     assert scores[:, 1].tolist() == [8] * 8 + [2] * 2
+
+
+def test_a_member_that_is_left_out_is_noted_at_each_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    note = "the member mel is left out: no weights"
+    monkeypatch.setattr(models, "load", lambda *_, **__: models.Scorer(analysed.predict, 1.0, notes=(note,)))
+    files = [analysed.tone(name, "01") for name in ("a.wav", "b.wav")]
+    analysis = engine.run(files, "out", analysed.settings(), n_jobs=1)
+    assert analysis.files["note"].tolist() == [note] * 2
