@@ -117,185 +117,19 @@ def history(table, ax=None):
         if auc.notna().any():
             right.plot(rows["epoch"][auc.idxmax()], auc.max(), "o", color="#2e7d32")
     right.set_ylabel("macro ROC-AUC")
-    return _finish_history(ax, right)
+    return finish_history(ax, right)
 
 
-def triplet_history(table, ax=None):
-    """Training of a triplet network: loss on the left axis, shares between 0 and 1 on the right one.
-
-    Vertical lines mark the kept epoch and changes of the mining.
-
-    Args:
-        table: DataFrame with ``epoch, loss, active_share, spread, validation_map_at_r, mining`` (name of the mining of that epoch)
-            and ``is_kept`` (true in one row).
-    """
-    ax = ax or new_axes(10, 3.6)
-    right = ax.twinx()
-    ax.plot(table["epoch"], table["loss"], color=SPLIT_COLOURS["train"], marker=".", label="loss")
-    for column, label, colour in [
-        ("validation_map_at_r", "validation MAP@R", "#2e7d32"),
-        ("active_share", "active triplets", SPLIT_COLOURS["validation"]),
-        ("spread", "embedding spread", "#7b5ea7"),
-    ]:
-        right.plot(table["epoch"], table[column], color=colour, marker=".", label=label)
-    for epoch in table.loc[table["is_kept"], "epoch"]:
-        right.axvline(epoch, color="#2e7d32", linewidth=1, label=f"kept epoch: {epoch}")
-    before = table["mining"].shift().fillna(table["mining"])
-    for row in table.assign(before=before)[table["mining"] != before].itertuples():
-        label = f"mining: {row.before} \N{RIGHTWARDS ARROW} {row.mining}"
-        right.axvline(row.epoch - 0.5, color="#333333", linestyle=":", label=label)
-    right.set(ylabel="share", ylim=(0, 1.02))
-    return _finish_history(ax, right)
-
-
-def _finish_history(ax, right):
+def finish_history(ax, right):
+    """Labels and one legend of a training history on two y axes."""
     ax.set(xlabel="epoch", ylabel="loss", title="Training history")
     handles = [handle for axis in (ax, right) for handle in axis.get_legend_handles_labels()[0]]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return ax
 
 
-def modality_bars(table, ax=None):
-    """Precision at 1 of each modality with its 90 % interval, grouped by set.
-
-    Args:
-        table: DataFrame with ``set``, ``modality`` and ``p_at_1`` ([value, low, high]); NaN has no bar.
-    """
-    sets, modalities = table["set"].unique().tolist(), table["modality"].unique().tolist()
-    width = 0.8 / max(len(modalities), 1)
-    ax = ax or new_axes(max(6.0, 1.5 + 0.8 * len(sets) * len(modalities)), 3.6)
-    for i, modality in enumerate(modalities):
-        rows = table[table["modality"] == modality]
-        xs = np.array([sets.index(name) for name in rows["set"]]) + (i + 0.5) * width - 0.4
-        values, low, high = np.array(rows["p_at_1"].tolist(), dtype=float).T
-        whiskers = np.maximum([values - low, high - values], 0)
-        ax.bar(xs, values, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=modality)
-        for x, value, top in zip(xs, values, high, strict=True):
-            if np.isfinite(value):
-                ax.text(x, top + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
-    ax.set_xticks(range(len(sets)), sets)
-    limits = {"xlim": (-0.5, max(len(sets), 1) - 0.5), "ylim": (0, 1.1)}
-    ax.set(**limits, ylabel="precision at 1, 90 % interval", title="Is the nearest neighbour of the same species?")
-    if modalities:
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
-
-
-def grid_heat_map(table, value, ax=None):
-    """Heat maps of all encoder combinations: a panel for each loss, a row for each audio, a column for each video encoder.
-
-    Names are in order of appearance; the best cell is framed; missing combinations are blank.
-
-    Args:
-        table: DataFrame with ``loss, audio, video`` and ``value``; rows of one combination (seeds, say) are averaged.
-        value: name of a float column, may be NaN; higher is better.
-        ax: one axes for each loss; None makes a figure.
-
-    Returns:
-        (losses,) axes.
-    """
-    losses, audios, videos = (table[name].unique().tolist() for name in ("loss", "audio", "video"))
-    n_columns = max(1, min(3, len(losses)))
-    n_rows = max(1, -(-len(losses) // n_columns))
-    if ax is None:
-        width, height = n_columns * (1.2 + 0.9 * len(videos)) + 1, n_rows * (1.0 + 0.6 * len(audios))
-        ax = new_axes(max(width, 4), max(height, 2), n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        for unused in ax.flat[len(losses) :]:
-            unused.set_visible(False)
-    axes = np.asarray(ax, dtype=object).reshape(-1)[: len(losses)]
-    means = table.groupby(["loss", "audio", "video"])[value].mean()
-    best, low, high = (means.idxmax() if means.notna().any() else None), means.min(), means.max()
-    for panel, loss in zip(axes, losses, strict=True):
-        found = np.array([[means.get((loss, audio, video), np.nan) for video in videos] for audio in audios])
-        image = panel.imshow(found, cmap="Blues", vmin=low, vmax=high, aspect="auto")
-        for row, column in np.argwhere(np.isfinite(found)):
-            is_dark = found[row, column] - low > 0.6 * (high - low) > 0
-            text = dict(ha="center", va="center", fontsize=9, color="white" if is_dark else "black")
-            panel.text(column, row, f"{found[row, column]:.2f}", **text)
-            if (loss, audios[row], videos[column]) == best:
-                panel.add_patch(_outline(column - 0.5, row - 0.5, 1.0)).set(color=BEST_COLOUR, linewidth=4)
-        panel.set_xticks(range(len(videos)), videos, rotation=30, ha="right")
-        panel.set_yticks(range(len(audios)), audios)
-        panel.set(title=loss, xlabel="video encoder", ylabel="audio encoder")
-        panel.label_outer()
-    if best is not None:
-        axes[0].figure.colorbar(image, ax=list(axes), label=value.replace("_", " "))
-    return axes
-
-
-def per_species(table, ax=None):
-    """ROC-AUC of each species, with the macro mean as a line.
-
-    Args:
-        table: DataFrame with ``species``, ``roc_auc`` and ``n_positives``; undefined AUCs are left out.
-    """
-    table = table.dropna(subset=["roc_auc"]).sort_values("roc_auc")
-    ax = ax or new_axes(9, 1.2 + 0.22 * len(table))
-    y = np.arange(len(table))
-    ax.hlines(y, 0.5, table["roc_auc"], color="#c9d3de", linewidth=2)
-    ax.plot(table["roc_auc"], y, "o", color=SPLIT_COLOURS["train"])
-    ax.set_yticks(y, [f"{label_text(row.species)} ({row.n_positives})" for row in table.itertuples()])
-    if len(table):
-        ax.axvline(table["roc_auc"].mean(), color="#333333", linestyle="--", label=f"mean {table['roc_auc'].mean():.3f}")
-    ax.axvline(0.5, color=SPLIT_COLOURS["test"], linewidth=1, label="chance")
-    ax.set(xlabel="ROC-AUC", title="Each species (recordings)")
-    ax.legend(loc="lower left")
-    return ax
-
-
-def confusion(truth, predicted, classes, ax=None):
-    """Confusion matrix: share of each true species (row) predicted as each species (column)."""
-    counts = np.zeros((len(classes), len(classes)), dtype=int)  # scikit-learn's raises for empty input
-    number = {name: i for i, name in enumerate(classes)}
-    for true, found in zip(truth, predicted, strict=True):
-        counts[number[true], number[found]] += 1
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 3.0 + 0.3 * len(classes)
-    ax = ax or new_axes(size + 1.0, size)
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.figure.colorbar(image, ax=ax, label="share of the true species", shrink=0.7)
-    if len(classes) <= 40:
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.6 else "black"
-            ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
-        ax.set_xticks(range(len(classes)), label_texts(classes), rotation=90, fontsize=8)
-        ax.set_yticks(range(len(classes)), label_texts(classes), fontsize=8)
-    ax.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
-    return ax
-
-
-def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
-    """A soundscape's spectrogram, and below it the most probable species in each window; true species are outlined.
-
-    Args:
-        probabilities: (windows, classes).
-        truth: (windows, classes) of 0 and 1, or None.
-        n_species: number of species: those with the highest single window.
-
-    Returns:
-        the two axes, spectrogram first.
-    """
-    top, bottom = new_axes(12, 5.5, rows=2, sharex=True, height_ratios=[2, 2])
-    spectrogram(waveform, sample_rate_hz, ax=top, title=title)
-    top.set_xlabel("")
-    # Ranked against the other windows of the same species: a rare species' probabilities are all small.
-    strength = probabilities.max(axis=0) + (0 if truth is None else truth.any(axis=0))
-    shown = np.sort(np.argsort(-strength, kind="stable")[:n_species])
-    duration_s = len(waveform) / sample_rate_hz
-    extent = (0, window_s * len(probabilities), len(shown) - 0.5, -0.5)
-    image = bottom.imshow(probabilities[:, shown].T, aspect="auto", extent=extent, cmap="Greens", vmin=0)
-    bottom.figure.colorbar(image, ax=bottom, label="probability", pad=0.01)
-    if truth is not None:
-        for window, i in zip(*np.nonzero(truth[:, shown]), strict=True):
-            box = bottom.add_patch(_outline(window * window_s, i - 0.5, window_s))
-        if truth[:, shown].any():
-            bottom.legend([box], ["true"], loc="upper right", fontsize=8)
-    bottom.set_yticks(range(len(shown)), label_texts(classes[i] for i in shown), fontsize=8)
-    bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
-    return top, bottom
-
-
-def _outline(x, y, width):
+def outline(x, y, width):
+    """The outline of a cell of height 1, a patch to add to axes."""
     from matplotlib.patches import Rectangle
 
     return Rectangle((x, y), width, 1.0, fill=False, edgecolor=_SPEECH_COLOUR, linewidth=1.6)

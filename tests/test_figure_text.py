@@ -77,17 +77,17 @@ def a_map():
 
 
 def per_species():
-    return plots.per_species(pd.DataFrame({"species": ODD, "roc_auc": np.linspace(0.4, 1, len(ODD)), "n_positives": 2}))
+    return species_plots.per_species(pd.DataFrame({"species": ODD, "roc_auc": np.linspace(0.4, 1, len(ODD)), "n_positives": 2}))
 
 
 def a_confusion():
-    return plots.confusion(ODD, ODD[::-1], ODD)
+    return species_plots.confusion(ODD, ODD[::-1], ODD)
 
 
 def a_soundscape():
     probabilities = np.random.default_rng(0).random((3, len(ODD)))
     truth = np.eye(3, len(ODD))
-    return plots.soundscape_timeline(np.zeros(16_000 * 15, np.float32), 16_000, probabilities, ODD, truth=truth, title=ODD[5])[1]
+    return species_plots.soundscape_timeline(np.zeros(16_000 * 15, np.float32), 16_000, probabilities, ODD, truth=truth, title=ODD[5])[1]
 
 
 def provenance():

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from sounds import hiss
 
 from birdlib import plots
+from birdlib.multimodal import plots as multimodal_plots
 from birdlib.species import plots as species_plots
 
 WARNINGS = ("error::UserWarning", "error::RuntimeWarning")
@@ -91,7 +92,7 @@ def triplet_history(n_epochs, mining, kept=1):
 
 def test_the_kept_epoch_and_the_change_of_mining_are_lines():
     """Epochs 1 and 2 mine semi-hard, 3 and 4 hard: the switch lies between 2 and 3."""
-    ax = plots.triplet_history(triplet_history(4, ["semi_hard"] * 2 + ["hard"] * 2, kept=3))
+    ax = multimodal_plots.triplet_history(triplet_history(4, ["semi_hard"] * 2 + ["hard"] * 2, kept=3))
     right = ax.figure.axes[1]
     assert texts(ax) == ["loss", "validation MAP@R", "active triplets", "embedding spread"] + [
         "kept epoch: 3", "mining: semi_hard \N{RIGHTWARDS ARROW} hard",
@@ -102,7 +103,7 @@ def test_the_kept_epoch_and_the_change_of_mining_are_lines():
 
 @pytest.mark.parametrize("n_epochs", [1, 5])
 def test_constant_mining_has_no_line(n_epochs):
-    ax = plots.triplet_history(triplet_history(n_epochs, "hard").assign(validation_map_at_r=np.nan))
+    ax = multimodal_plots.triplet_history(triplet_history(n_epochs, "hard").assign(validation_map_at_r=np.nan))
     assert texts(ax)[-1] == "kept epoch: 1"
 
 
@@ -117,7 +118,7 @@ def cells(ax):
 
 def test_a_grid_has_a_panel_for_each_loss_and_a_cell_for_each_combination():
     rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "bilstm", "cnn3d", 0.7), ("info_nce", "bilstm", "transformer", 0.9)
-    axes = plots.grid_heat_map(grid(*rows), "roc_auc")
+    axes = multimodal_plots.grid_heat_map(grid(*rows), "roc_auc")
     assert [ax.get_title() for ax in axes] == ["bce", "info_nce"]
     assert cells(axes[0]) == {(0, 0): "0.50", (0, 1): "0.70"} and cells(axes[1]) == {(1, 1): "0.90"}
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["cnn", "bilstm"]
@@ -127,19 +128,19 @@ def test_a_grid_has_a_panel_for_each_loss_and_a_cell_for_each_combination():
 
 def test_a_grid_averages_seeds_and_leaves_missing_combinations_blank():
     rows = ("bce", "cnn", "cnn3d", 0.5), ("bce", "cnn", "cnn3d", 0.7), ("bce", "cnn", "cnn_lstm", np.nan)
-    [ax] = plots.grid_heat_map(grid(*rows), "roc_auc")
+    [ax] = multimodal_plots.grid_heat_map(grid(*rows), "roc_auc")
     assert cells(ax) == {(0, 0): "0.60"}
 
 
 @pytest.mark.parametrize("n_losses", [0, 1, 4, 6])
 def test_a_grid_of_any_number_of_losses_is_drawn(n_losses):
     table = grid(*((f"loss {n}", "cnn", "cnn3d", np.nan if n == 0 else n / 6) for n in range(n_losses)))
-    assert len(plots.grid_heat_map(table, "roc_auc")) == n_losses
+    assert len(multimodal_plots.grid_heat_map(table, "roc_auc")) == n_losses
 
 
 def test_a_grid_uses_given_axes():
     given = plots.new_axes(columns=2)
-    axes = plots.grid_heat_map(grid(("a", "x", "y", 0.1), ("b", "x", "y", 0.2)), "roc_auc", ax=given)
+    axes = multimodal_plots.grid_heat_map(grid(("a", "x", "y", 0.1), ("b", "x", "y", 0.2)), "roc_auc", ax=given)
     assert list(axes) == list(given)
 
 
@@ -153,7 +154,7 @@ def modality_table():
 
 
 def test_modality_bars_are_grouped_by_set_with_intervals():
-    ax = plots.modality_bars(modality_table())
+    ax = multimodal_plots.modality_bars(modality_table())
     assert texts(ax) == ["photo", "sound"] and [tick.get_text() for tick in ax.get_xticklabels()] == ["known", "unseen"]
     photo, sound = (bars for bars in ax.containers if bars.get_label() in ("photo", "sound"))
     assert photo.datavalues[0] == 0.5 and sound.datavalues.tolist() == [1.0, 0.2]
@@ -165,22 +166,22 @@ def test_modality_bars_are_grouped_by_set_with_intervals():
 
 @pytest.mark.parametrize("n_rows", [0, 1])
 def test_modality_bars_of_none_and_one(n_rows):
-    ax = plots.modality_bars(modality_table()[:n_rows])
+    ax = multimodal_plots.modality_bars(modality_table()[:n_rows])
     assert len(ax.patches) == n_rows
 
 
 def test_species_without_positives_have_no_dot():
     table = pd.DataFrame({"species": ["wren", "crow"], "n_positives": [3, 0], "roc_auc": [0.9, np.nan]})
-    ax = plots.per_species(table)
+    ax = species_plots.per_species(table)
     assert ax.lines[0].get_xdata().tolist() == [0.9] and "mean 0.900" in texts(ax)
 
 
 def test_no_species_with_positives_gives_empty_axes():
-    assert isinstance(plots.per_species(pd.DataFrame({"species": [], "n_positives": [], "roc_auc": []})), Axes)
+    assert isinstance(species_plots.per_species(pd.DataFrame({"species": [], "n_positives": [], "roc_auc": []})), Axes)
 
 
 def test_confusion_has_counts_as_text_and_shares_as_colours():
-    ax = plots.confusion(["wren", "wren", "crow"], ["wren", "crow", "crow"], ["crow", "wren", "tit"])
+    ax = species_plots.confusion(["wren", "wren", "crow"], ["wren", "crow", "crow"], ["crow", "wren", "tit"])
     assert sorted(text.get_text() for text in ax.texts) == ["1", "1", "1"]
     assert ax.get_images()[0].get_array().tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]]
 
@@ -188,14 +189,14 @@ def test_confusion_has_counts_as_text_and_shares_as_colours():
 @pytest.mark.parametrize("truth", [["wren"], []], ids=["one species", "no recordings"])
 def test_confusion_of_none_and_one(truth):
     names = np.array(truth, dtype=object)
-    assert isinstance(plots.confusion(names, names, ["wren"]), Axes)
+    assert isinstance(species_plots.confusion(names, names, ["wren"]), Axes)
 
 
 def test_a_timeline_shows_the_most_probable_and_the_true_species():
     """12 s are three windows; the crow is improbable but true, so it is shown before the tit."""
     probabilities = np.array([[0.9, 0.01, 0.02], [0.8, 0.01, 0.02], [0.7, 0.01, 0.02]])
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
-    top, bottom = plots.soundscape_timeline(
+    top, bottom = species_plots.soundscape_timeline(
         hiss(12, 0.1, 16_000), 16_000, probabilities, ["wren", "crow", "tit"], truth=truth, n_species=2
     )
     assert [label.get_text() for label in bottom.get_yticklabels()] == ["wren", "crow"]
@@ -205,7 +206,7 @@ def test_a_timeline_shows_the_most_probable_and_the_true_species():
 
 @pytest.mark.parametrize("truth", [None, np.zeros((1, 1))], ids=["unknown", "no bird"])
 def test_a_timeline_of_one_window_and_one_species(truth):
-    _, bottom = plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
+    _, bottom = species_plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
     assert not bottom.patches and bottom.get_xlim() == (0, 5)
 
 

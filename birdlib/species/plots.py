@@ -1,12 +1,85 @@
-"""Figures of classifiers and pseudo-labels: calibration, ablation, masked reconstruction, self-training. Every function takes and returns ``ax``."""
+"""Figures of classifiers and pseudo-labels: species, soundscapes, calibration, ablation, masked reconstruction, self-training. Every function takes and returns ``ax``."""
 
 import numpy as np
 
 from birdlib import plots
+from birdlib.figure_text import label_text, label_texts
 
 _COLOURS = ("#8c8c8c", "#4c78a8")
 _KIND_COLOURS = {"human": "#2e7d32", "hard": "#4c78a8", "soft": "#9ecae1", "negative": "#999999"}
 _VERDICT_COLOURS = {"helps": "#2e7d32", "no difference seen": "#8c8c8c", "hurts": "#b4464b", "": "#4c78a8"}
+
+
+def per_species(table, ax=None):
+    """ROC-AUC of each species, with the macro mean as a line.
+
+    Args:
+        table: DataFrame with ``species``, ``roc_auc`` and ``n_positives``; undefined AUCs are left out.
+    """
+    table = table.dropna(subset=["roc_auc"]).sort_values("roc_auc")
+    ax = ax or plots.new_axes(9, 1.2 + 0.22 * len(table))
+    y = np.arange(len(table))
+    ax.hlines(y, 0.5, table["roc_auc"], color="#c9d3de", linewidth=2)
+    ax.plot(table["roc_auc"], y, "o", color=plots.SPLIT_COLOURS["train"])
+    ax.set_yticks(y, [f"{label_text(row.species)} ({row.n_positives})" for row in table.itertuples()])
+    if len(table):
+        ax.axvline(table["roc_auc"].mean(), color="#333333", linestyle="--", label=f"mean {table['roc_auc'].mean():.3f}")
+    ax.axvline(0.5, color=plots.SPLIT_COLOURS["test"], linewidth=1, label="chance")
+    ax.set(xlabel="ROC-AUC", title="Each species (recordings)")
+    ax.legend(loc="lower left")
+    return ax
+
+
+def confusion(truth, predicted, classes, ax=None):
+    """Confusion matrix: share of each true species (row) predicted as each species (column)."""
+    counts = np.zeros((len(classes), len(classes)), dtype=int)  # scikit-learn's raises for empty input
+    number = {name: i for i, name in enumerate(classes)}
+    for true, found in zip(truth, predicted, strict=True):
+        counts[number[true], number[found]] += 1
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 3.0 + 0.3 * len(classes)
+    ax = ax or plots.new_axes(size + 1.0, size)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.figure.colorbar(image, ax=ax, label="share of the true species", shrink=0.7)
+    if len(classes) <= 40:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
+        ax.set_xticks(range(len(classes)), label_texts(classes), rotation=90, fontsize=8)
+        ax.set_yticks(range(len(classes)), label_texts(classes), fontsize=8)
+    ax.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
+    return ax
+
+
+def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
+    """A soundscape's plots.spectrogram, and below it the most probable species in each window; true species are outlined.
+
+    Args:
+        probabilities: (windows, classes).
+        truth: (windows, classes) of 0 and 1, or None.
+        n_species: number of species: those with the highest single window.
+
+    Returns:
+        the two axes, plots.spectrogram first.
+    """
+    top, bottom = plots.new_axes(12, 5.5, rows=2, sharex=True, height_ratios=[2, 2])
+    plots.spectrogram(waveform, sample_rate_hz, ax=top, title=title)
+    top.set_xlabel("")
+    # Ranked against the other windows of the same species: a rare species' probabilities are all small.
+    strength = probabilities.max(axis=0) + (0 if truth is None else truth.any(axis=0))
+    shown = np.sort(np.argsort(-strength, kind="stable")[:n_species])
+    duration_s = len(waveform) / sample_rate_hz
+    extent = (0, window_s * len(probabilities), len(shown) - 0.5, -0.5)
+    image = bottom.imshow(probabilities[:, shown].T, aspect="auto", extent=extent, cmap="Greens", vmin=0)
+    bottom.figure.colorbar(image, ax=bottom, label="probability", pad=0.01)
+    if truth is not None:
+        for window, i in zip(*np.nonzero(truth[:, shown]), strict=True):
+            box = bottom.add_patch(plots.outline(window * window_s, i - 0.5, window_s))
+        if truth[:, shown].any():
+            bottom.legend([box], ["true"], loc="upper right", fontsize=8)
+    bottom.set_yticks(range(len(shown)), label_texts(classes[i] for i in shown), fontsize=8)
+    bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
+    return top, bottom
 
 
 def reliability(tables, ax=None):
@@ -37,7 +110,7 @@ def ablation(table, ax=None):
     for y, row in enumerate(table.itertuples()):
         value, low, high = row.macro_auc
         if np.isnan(value):
-            ax.text(0.01, y, plots.label_text(row.note, 90), transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="grey")
+            ax.text(0.01, y, label_text(row.note, 90), transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="grey")
             continue
         ax.plot([low, high], [y, y], color=_VERDICT_COLOURS[row.verdict])
         ax.plot(value, y, "o", color=_VERDICT_COLOURS[row.verdict])
@@ -88,7 +161,7 @@ def waveform_networks(results, data, head):
         if result.folder and head == "sed" and result.row.training["encoder"] in train_waveforms.MEL:
             for path in paths:
                 waveform, frames, frame_s = train_waveforms.predict_frames(result.folder, path)
-                plots.soundscape_timeline(waveform, mel_models.SAMPLE_RATE_HZ, frames, data.classes, frame_s, title=path.name)
+                soundscape_timeline(waveform, mel_models.SAMPLE_RATE_HZ, frames, data.classes, frame_s, title=path.name)
 
 
 def self_training_rounds(table, ax=None):
@@ -126,7 +199,7 @@ def label_provenance(summary, ax=None):
         if kind in counts:
             ax.barh(y, counts[kind], left=left, color=colour, label=kind)
             left += counts[kind].to_numpy()
-    ax.set_yticks(y, plots.label_texts(counts.index))
+    ax.set_yticks(y, label_texts(counts.index))
     ax.set(xlabel="windows", title="Labels of each species by provenance")
     if len(counts):
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
