@@ -1,36 +1,22 @@
+"""An analysis as a whole: tables, settings, runs that were stopped or are done again."""
+
 import itertools
 import json
 import os
 import shutil
 
 import analysed
-import films_made
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from analysed import run
 
 import birdlib
 from birdlib import resume, runtime
-from birdlib.analysis import detections, engine, inputs, models, outputs, sound_files, summary, windows
+from birdlib.analysis import detections, engine, inputs, models, sound_files, summary, windows
 from birdlib.models import birdnet_location
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """The current folder, with recordings in ``sounds``; analyses use the model of ``analysed``."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sounds").mkdir()
-    analysed.use(monkeypatch)
-    analysed.tone("sounds/a.wav", "0110220")
-    analysed.tone("sounds/b_20250501_060000.wav", "2000")
-    return tmp_path
-
-
-def run(paths="sounds", folder="out", own=None, **others):
-    given = {name: others.pop(name) for name in ("to", "n_jobs", "overwrite") if name in others}
-    return engine.run(paths, folder, analysed.settings(own, **others), **{"n_jobs": 1, **given})
 
 
 def test_each_species_is_found_when_it_sings(here):
@@ -155,47 +141,6 @@ def test_a_finished_analysis_is_not_computed_again_but_for_new_and_changed_files
     assert more.n_computed == 2 and more.files["duration_s"].tolist() == [3.0, 4.0, 1.0]
 
 
-@pytest.mark.parametrize(("other", "named"), [({"overlap_s": 0.5}, "overlap_s 0.0 .now 0.5"), ({"min_confidence": 0.7}, "min_confidence none .now 0.7"), ({"own": analysed.model(key="x" * 64)}, "version of the model")])
-def test_an_analysis_of_other_settings_is_kept_unless_it_shall_be_overwritten(here, other, named):
-    run()
-    before = (here / "out" / "detections.csv").read_bytes()
-    with pytest.raises(outputs.OutputError, match=f"{named}.*--overwrite"):
-        run(**other)
-    assert (here / "out" / "detections.csv").read_bytes() == before
-    run(**other, overwrite=True)
-    assert run(**other).n_computed == 0
-
-
-def test_an_analysis_of_other_files_is_kept(here):
-    run()
-    analysed.tone("c.wav", "1")
-    with pytest.raises(outputs.OutputError, match="holds the analysis of .*a.wav and 1 more, which are not among these files"):
-        run("c.wav")
-    assert len(run("c.wav", overwrite=True).files) == 1
-
-
-def test_a_folder_with_a_table_of_something_else_is_kept(here):
-    (here / "out").mkdir()
-    (here / "out" / "detections.csv").write_text("mine")
-    with pytest.raises(outputs.OutputError, match="holds detections.csv of something else"):
-        run()
-    assert (here / "out" / "detections.csv").read_text() == "mine"
-
-
-def test_the_output_must_be_a_folder(here):
-    (here / "out").write_text("mine")
-    with pytest.raises(outputs.OutputError, match="is a file"):
-        run()
-
-
-def test_a_damaged_record_of_the_run_has_a_remedy(here):
-    run()
-    (here / "out" / ".run.json").write_text("{")
-    with pytest.raises(outputs.OutputError, match="damaged.*--overwrite"):
-        run()
-    assert len(run(overwrite=True).detections) == 3
-
-
 def test_two_runs_do_not_write_into_one_folder(here):
     with resume.lock_folder("out"):
         with pytest.raises(resume.LockError, match="another --output"):
@@ -247,42 +192,10 @@ def test_a_reason_is_given_once_though_sound_and_pictures_of_a_film_share_it(her
     assert analysis.skipped.to_numpy().tolist() == flaws.to_numpy().tolist()
 
 
-def test_a_page_of_other_tables_is_removed_and_one_of_the_same_kept(here):
-    run("sounds/a.wav")
-    (here / "out" / "report.html").touch()
-    run("sounds/a.wav")
-    assert (here / "out" / "report.html").exists()
-    run("sounds")
-    assert not (here / "out" / "report.html").exists()
-
-
 def test_the_number_of_processes_may_be_left_to_the_machine_but_is_not_0(here):
     assert len(run("sounds/a.wav", n_jobs=None, to=None).detections) == 2
     with pytest.raises(runtime.ParameterError, match="n_jobs is 0: choose 1 or more"):
         run(n_jobs=0)
-
-
-def test_a_file_shorter_than_birdnet_needs_has_a_note(here):
-    analysed.tone("short.wav", "1")
-    analysis = run("short.wav", own=analysed.model(name="birdnet", window_s=3.0, thresholds=None), use_location=False)
-    assert analysis.files["note"].tolist() == ["lasts 1.00 s: birdnet needs 1.5 s"]
-
-
-def test_a_file_that_ends_before_its_header_states_is_used_with_a_note(here):
-    path = analysed.tone("cut.wav", "1" * 20)
-    os.truncate(path, os.path.getsize(path) // 2)
-    analysis = run("cut.wav")
-    assert analysis.files["duration_s"].tolist() == pytest.approx([10.0], abs=0.1)
-
-
-def test_the_last_detection_ends_with_the_file(here):
-    soundfile.write("c.wav", 0.2 * np.sin(2 * np.pi * 1000 * np.arange(20_000) / 8000), 8000)
-    assert run("c.wav").detections["end_s"].tolist() == [2.5]
-
-
-def test_wrong_scores_are_reported(here, monkeypatch):
-    analysed.use(monkeypatch, lambda excerpt, spans: np.full((len(spans), 2), np.nan, np.float32))
-    assert "not finite" in run().skipped["reason"][0]
 
 
 # Settings
@@ -332,56 +245,6 @@ def test_places_and_weeks_that_do_not_exist_are_errors(given, message):
         analysed.settings(analysed.model(name="birdnet"), **given)
 
 
-# Location
-
-
-@pytest.fixture
-def located(here, monkeypatch):
-    """"low" is expected in the north, "high" in summer; the weeks that were asked for are noted."""
-    asked = []
-
-    def load_location(weights_dir):
-        def occurrence(latitude, longitude, week):
-            asked.append((latitude, longitude, week))
-            return np.array([latitude > 0, week > 20], float)
-
-        return occurrence
-
-    monkeypatch.setattr(models, "load_location", load_location)
-    monkeypatch.setattr(engine.weights, "fetch", lambda name, folder="": name)
-    return asked
-
-
-def test_species_that_are_not_expected_are_left_out(located):
-    found = run("sounds/a.wav", own=analysed.model(name="birdnet"), latitude=50.0, longitude=11.0, week=10).detections
-    assert found["species"].tolist() == ["low"] and found["occurrence"].tolist() == [1.0] and found["latitude"].tolist() == [50.0]
-
-
-def test_without_a_week_that_of_the_date_is_used_else_the_whole_year(located):
-    run(own=analysed.model(name="birdnet"), latitude=50.0, longitude=11.0)
-    assert sorted(located) == [(50.0, 11.0, birdnet_location.ALL_YEAR), (50.0, 11.0, birdnet_location.week_of(pd.Timestamp("2025-05-01")))]
-
-
-def test_a_file_without_location_is_not_filtered(located):
-    assert len(run(own=analysed.model(name="birdnet")).detections) == 3 and not located
-
-
-def test_the_location_in_a_file_is_used_unless_it_shall_not(located, monkeypatch):
-    monkeypatch.setattr(sound_files.clock, "read", lambda path: engine_clock(latitude=-5.0, longitude=11.0))
-    own = analysed.model(name="birdnet")
-    assert run("sounds/a.wav", own=own).detections["species"].tolist() == []
-    assert run("sounds/a.wav", "other", own=own, use_location=False).detections["species"].tolist() == ["low", "high"]
-
-
-def engine_clock(**known):
-    return sound_files.clock.Recorded(**known)
-
-
-@pytest.mark.parametrize("where", [(0.0, 0.0), (float("nan"), 3.0)])
-def test_a_recorder_without_a_fix_has_no_location(where):
-    assert sound_files._where(engine_clock(latitude=where[0], longitude=where[1]), [None, None, None]) is None
-
-
 # In Python
 
 
@@ -397,24 +260,6 @@ def test_tasks_can_be_written_as_json(here):
     files, _ = inputs.find("sounds")
     tasks = engine._tasks(files, analysed.settings())
     assert json.loads(json.dumps(tasks)) == tasks and json.dumps(sound_files.as_settings(analysed.model()))
-
-
-def test_the_soundtrack_of_a_film_is_analysed_as_the_same_sound_is(here):
-    times_s = np.arange(2 * 8000) / 8000
-    films_made.steady(here / "film.mkv", sound=0.2 * np.sin(2 * np.pi * 1000 * times_s)[None])
-    analysis = run("film.mkv")
-    assert analysis.files[["media", "n_detections"]].to_numpy().tolist() == [["film", 1]]
-    assert analysis.detections[["species", "start_s", "end_s"]].to_numpy().tolist() == [["low", 0.0, 2.0]]
-
-
-def test_a_film_without_sound_has_a_note_and_is_no_error(here):
-    films_made.steady(here / "silent.mkv")
-    analysis = run(["silent.mkv", "sounds/a.wav"])
-    assert analysis.files[["path", "media", "note"]].to_numpy().tolist() == [
-        ["silent.mkv", "film", "is a film without sound"],
-        [os.path.join("sounds", "a.wav"), "sound", ""],
-    ]
-    assert not len(analysis.skipped) and len(analysis.detections) == 2
 
 
 def test_a_damaged_film_is_skipped(here):

@@ -42,3 +42,9 @@ def tone(path, seconds, rate_hz=RATE_HZ):
     sounds = {"0": np.zeros(rate_hz), "1": 0.2 * np.sin(2 * np.pi * 1000 * times_s), "2": 0.2 * np.sin(2 * np.pi * 3000 * times_s)}
     soundfile.write(path, np.concatenate([sounds[second] for second in seconds]).astype(np.float32), rate_hz)
     return path
+
+
+def run(paths="sounds", folder="out", own=None, **others):
+    """``engine.run`` in this process; ``others`` are its arguments and settings."""
+    given = {name: others.pop(name) for name in ("to", "n_jobs", "overwrite") if name in others}
+    return engine.run(paths, folder, settings(own, **others), **{"n_jobs": 1, **given})
