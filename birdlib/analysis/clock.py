@@ -190,10 +190,8 @@ def _of_tags(path):
 
 def _tags(path):
     """{name in lower case: text} of a container and its streams."""
-    import av
-
     try:
-        with decoding.open_file(path) as file, av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore") as container:
+        with decoding.open_file(path) as file, decoding.open_container(file) as container:
             both = [*(stream.metadata for stream in container.streams), container.metadata]
             return {name.lower(): text for tags in both for name, text in tags.items()}
     except Exception:  # of one of FFmpeg's many readers: the reader of the sound will say what is wrong

@@ -146,7 +146,7 @@ def _has_sound(path):
 
     with decoding.open_file(path) as file:
         try:
-            with av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore") as container:
+            with decoding.open_container(file) as container:
                 return bool(container.streams.audio) or not container.streams.video
         except (av.FFmpegError, ValueError):
             return True  # it cannot be read at all, which is another reason

@@ -95,6 +95,17 @@ def is_web_page(head):
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml"))
 
 
+def open_container(file):
+    """What ``open_file`` gives as a container of FFmpeg; a playlist in it opens no other files.
+
+    Raises:
+        av.FFmpegError, ValueError: if it is none; and others, of one of FFmpeg's many readers.
+    """
+    import av
+
+    return av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore")
+
+
 def sound_stream(container):
     """(sound track of an FFmpeg container, note): the default one, unless it is silent and another is not; (None, "") without sound.
 
@@ -256,9 +267,7 @@ def _ffmpeg(file):
 
 
 def _container(file):
-    import av
-
-    container = av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore")  # a playlist must not open other files
+    container = open_container(file)
     if not _SOUND_CONTAINERS & set(container.format.name.split(",")):
         container.close()
         raise ValueError(f"{container.format.name} holds no sound")

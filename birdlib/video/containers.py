@@ -25,12 +25,9 @@ class VideoWarning(runtime.FileWarning):
 @contextlib.contextmanager
 def open_film(path):
     """(container, its image stream); whatever a decoder raises in the block becomes a VideoError."""
-    import av
-
     with decoding.open_file(path, VideoError, "a film") as file:
-        options = {"protocol_whitelist": "none"}  # a playlist must not open other files
         try:
-            container = av.open(file, options=options, metadata_errors="ignore")
+            container = decoding.open_container(file)
         except Exception as error:  # of one of FFmpeg's many readers
             reason = f"is no film, of a kind that cannot be read, or broken off before its index ({_text(error)})"
             raise VideoError(path, f"{reason}: {REMEDY}") from error

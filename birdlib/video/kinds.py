@@ -59,7 +59,7 @@ def _kind_by_ffmpeg(file):
 
     file.seek(0)
     try:
-        with av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="ignore") as container:
+        with decoding.open_container(file) as container:
             cover = av.stream.Disposition.attached_pic
             if any(not stream.disposition & cover for stream in container.streams.video):
                 return "film"
