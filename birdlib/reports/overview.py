@@ -7,7 +7,6 @@ from pathlib import Path
 
 from birdlib import figure_text, plots, runtime, stages
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
 from birdlib.reports import run_files
 from birdlib.video import io as video_io
 
@@ -56,18 +55,14 @@ def _blank(run, ax):
 def _soundscape(run, ax):
     """Spectrogram of the file with the most detections; the surest species of each window is written above it."""
     found = run.read("08_submit", "detections.csv").astype({"species": str})
-    root = stages.recordings_root(run.outputs)
-    recordings = [root / path for path in run.splits["audio_path"] if path]
-    soundscapes = [path for which in ("train", "test") for path in birdclef.soundscapes(root, which)]
-    paths = {birdclef.stem(path): path for path in (*recordings, *soundscapes)}  # 08 is rehearsed on recordings where there is no soundscape
-    found = found[found["soundscape"].isin(list(paths)) & (found["start_s"] < _SHOWN_S)]
+    found = found[found["soundscape"].isin(list(run.soundscapes)) & (found["start_s"] < _SHOWN_S)]
     if not len(found):
         ax.set_axis_off()
-        ax.set_title("which species: no detection")
+        ax.set_title("which species: no detection to show")
         return
     name = found["soundscape"].value_counts(sort=True).index[0]
     found = found[found["soundscape"] == name]
-    waveform, sample_rate_hz = audio_io.read(paths[name], end_s=_SHOWN_S)
+    waveform, sample_rate_hz = audio_io.read(run.soundscapes[name], end_s=_SHOWN_S)
     surest = found.sort_values("probability").drop_duplicates("start_s", keep="last")
     plots.spectrogram(waveform, sample_rate_hz, ax=ax, title=f"which species: {len(found)} detections of {found['species'].nunique()} species in {name}")
     at_hz = 0.92 * ax.get_ylim()[1]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.audio import clips
-from birdlib.data import taxonomy
+from birdlib.data import birdclef, taxonomy
 
 MAX_POINTS = 1000  # of the embedding map
 _TEXT = ("species", "label", "recording_id", "soundscape", "row_id")  # columns of labels and names, which may look like numbers
@@ -70,6 +70,15 @@ class Run:
             return stages.recordings_root(self.outputs)
         except (stages.MissingStageError, KeyError):
             return None
+
+    @functools.cached_property
+    def soundscapes(self):
+        """{name: path} of the soundscapes, and of the recordings that stage 08 is rehearsed on where there are none, as far as they are still there."""
+        if self.root is None:
+            return {}
+        recordings = [self.root / path for path in self.splits["audio_path"] if path]
+        found = [*recordings, *(path for which in ("train", "test") for path in birdclef.soundscapes(self.root, which))]
+        return {birdclef.stem(path): path for path in found if path.is_file()}
 
     @functools.cached_property
     def splits(self):

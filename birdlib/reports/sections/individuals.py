@@ -36,7 +36,7 @@ def _summary(run, counts):
 
 def _counts_chart(counts):
     counts = counts.sort_values("n", ascending=False, kind="stable").head(40)
-    details = [f"at most {row.at_once} at once" + (f", truth {row.birds:.0f}" if getattr(row, "birds", np.nan) == getattr(row, "birds", np.nan) and hasattr(row, "birds") else "") for row in counts.itertuples()]
+    details = [f"at most {row.at_once} at once" + (f", truth {row.birds:.0f}" if pd.notna(getattr(row, "birds", np.nan)) else "") for row in counts.itertuples()]
     drawn = charts.intervals(counts["recording_id"], counts["n"], counts["low"], counts["high"], label="individuals", details=details)
     drawn.hover.tooltips = "<b>@name</b>: @value{0} [@low{0}, @high{0}]<br>@details"
     drawn.x_range.start = 0
@@ -57,7 +57,7 @@ def _films(run, counts):
 def _annotated(run, counts):
     """Films with their contact sheets beside them, those with most individuals first, as many as fit."""
     folder = run.outputs / "09_count" / "annotated"
-    crops = run.read_or_none("09_count", "crops.parquet")
+    crops, tracks = run.read_or_none("09_count", "crops.parquet"), run.read_or_none("09_count", "tracks.parquet")
     spent, n_shown = 0, 0
     having = counts[[(folder / f"{name}.mp4").is_file() for name in counts["recording_id"]]].sort_values(["n", "at_once"], ascending=False, kind="stable")
     for row in having.head(_FILMS).itertuples():
@@ -68,7 +68,6 @@ def _annotated(run, counts):
         if n_shown == 1:
             yield page.heading("Annotated films")
         label = f"{row.recording_id}: {numbers.count_with_interval(row.n, row.low, row.high)} {'individual' if row.n == row.high == 1 else 'individuals'}"
-        tracks = run.read_or_none("09_count", "tracks.parquet")
         times = tracks.loc[tracks["recording_id"] == row.recording_id, "time_s"].round(1) if tracks is not None else ()
         poster = media.frame(folder / f"{row.recording_id}.mp4", float(times.mode().iloc[0]) if len(times) else 0.0)
         video = page.element("video", poster=media.image_uri(poster) or None, src=page.data_uri(film, "video/mp4"), controls=True, loop=True, muted=True, playsinline=True, preload="none", aria_label=f"annotated film {label}")

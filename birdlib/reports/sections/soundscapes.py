@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from birdlib.data import birdclef
 from birdlib.reports import charts, numbers, page, players, tables
 from birdlib.reports.sections import answer
 
@@ -40,17 +39,8 @@ def _detections(run):
     return page.join(text, seen, page.heading("Detections"), shown)
 
 
-def _paths(run):
-    """{name of a soundscape or recording that stage 08 predicted: path}."""
-    if run.root is None:
-        return {}
-    recordings = [run.root / path for path in run.splits["audio_path"] if path]  # where there is no soundscape
-    found = [*recordings, *(path for which in ("train", "test") for path in birdclef.soundscapes(run.root, which))]
-    return {birdclef.stem(path): path for path in found if path.is_file()}
-
-
 def _players(run, found):
-    paths = _paths(run)
+    paths = run.soundscapes
     names = [name for name in found["soundscape"].value_counts(sort=True).index if name in paths]
     if not names:
         yield page.note("The soundscapes are no longer where they were, so they are neither shown nor played here.")
