@@ -141,9 +141,10 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
         formats.require_known(to)
     folder = Path(folder)
     files, unfit = inputs.find(paths, leave_out=[folder])
-    outputs.require_free(folder, settings, [inputs.relative(file.path) for file in files], overwrite)
+    relative = [inputs.relative(file.path) for file in files]
+    outputs.require_free(folder, settings, relative, overwrite)
     with resume.lock_folder(folder, "choose another --output"):
-        outputs.begin(folder, settings, [inputs.relative(file.path) for file in files])
+        outputs.begin(folder, settings, relative)
         tasks = _tasks(files, settings)
         rows, n_computed = _compute(tasks, folder, settings, n_jobs)
         sound_seconds = time.monotonic() - began
