@@ -54,7 +54,7 @@ def audio(page, player):
 
 
 def wait_for(page, player, condition):
-    page.wait_for_function(f"(id) => {{ const a = document.getElementById(id).querySelector('audio'); return {condition}; }}", arg=player, timeout=10_000)
+    page.wait_for_function(f"(id) => {{ const a = document.getElementById(id).querySelector('audio'); return {condition}; }}", arg=player, timeout=30_000)  # sound begins late on a busy machine
 
 
 def test_the_page_opens_without_a_request_or_an_error(visit):
