@@ -135,11 +135,17 @@ def test_buttons_play_and_stop(visit):
     open_tab(page, "Sound")
     button = page.locator("#sound button.play").first
     button.press("Enter")
-    page.wait_for_function("!birdlib.player.paused")
-    assert button.get_attribute("aria-pressed") == "true"
+    assert button.get_attribute("aria-pressed") == "true" and not page.evaluate("birdlib.player.paused")
     button.press("Enter")
-    page.wait_for_function("birdlib.player.paused")
-    assert button.get_attribute("aria-pressed") == "false"
+    assert button.get_attribute("aria-pressed") == "false" and page.evaluate("birdlib.player.paused")
+    button.press("Enter")
+    pressed = page.evaluate("""async () => {  // the first sound stops, and its late event changes nothing of the second
+        const first = document.querySelector("#sound button.play"), second = first.cloneNode(true);
+        birdlib.play(birdlib.shelf(first.dataset.play)[first.dataset.sound], second);
+        await new Promise((done) => birdlib.player.addEventListener("playing", done, { once: true }));
+        return [first, second].map((button) => button.getAttribute("aria-pressed"));
+    }""")
+    assert pressed == ["false", "true"]
 
 
 def test_soundscapes_are_played_from_a_detection(visit):

@@ -83,7 +83,7 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
   let on = null;
   function quiet() { if (on) { on.setAttribute("aria-pressed", "false"); on = null; } }
   player.addEventListener("ended", quiet);
-  player.addEventListener("pause", quiet);
+  player.addEventListener("pause", () => { if (player.paused) quiet(); });  // it comes late, when the next sound may play
   document.addEventListener("play", (event) => document.querySelectorAll("audio, video").forEach((other) => { if (other !== event.target && !other.paused && !other.muted) other.pause(); }), true);
   const shelves = new Map();
   birdlib.shelf = (id) => {
@@ -98,7 +98,9 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
     quiet();
     if (again) return;
     player.src = source;
-    player.play().then(() => { if (button) { on = button; button.setAttribute("aria-pressed", "true"); } }, (error) => console.debug("not played: " + error.name));
+    on = button;
+    if (on) on.setAttribute("aria-pressed", "true");
+    player.play().catch((error) => { if (on === button) quiet(); console.debug("not played: " + error.name); });
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-sound]");
