@@ -128,6 +128,37 @@ def finish_history(ax, right):
     return ax
 
 
+def soundscape_timeline(waveform, sample_rate_hz, probabilities, classes, window_s=5.0, truth=None, title="", n_species=8):
+    """A soundscape's spectrogram, and below it the most probable species in each window; true species are outlined.
+
+    Args:
+        probabilities: (windows, classes).
+        truth: (windows, classes) of 0 and 1, or None.
+        n_species: number of species: those with the highest single window.
+
+    Returns:
+        the two axes, spectrogram first.
+    """
+    top, bottom = new_axes(12, 5.5, rows=2, sharex=True, height_ratios=[2, 2])
+    spectrogram(waveform, sample_rate_hz, ax=top, title=title)
+    top.set_xlabel("")
+    # Ranked against the other windows of the same species: a rare species' probabilities are all small.
+    strength = probabilities.max(axis=0) + (0 if truth is None else truth.any(axis=0))
+    shown = np.sort(np.argsort(-strength, kind="stable")[:n_species])
+    duration_s = len(waveform) / sample_rate_hz
+    extent = (0, window_s * len(probabilities), len(shown) - 0.5, -0.5)
+    image = bottom.imshow(probabilities[:, shown].T, aspect="auto", extent=extent, cmap="Greens", vmin=0)
+    bottom.figure.colorbar(image, ax=bottom, label="probability", pad=0.01)
+    if truth is not None:
+        for window, i in zip(*np.nonzero(truth[:, shown]), strict=True):
+            box = bottom.add_patch(outline(window * window_s, i - 0.5, window_s))
+        if truth[:, shown].any():
+            bottom.legend([box], ["true"], loc="upper right", fontsize=8)
+    bottom.set_yticks(range(len(shown)), label_texts(classes[i] for i in shown), fontsize=8)
+    bottom.set(xlabel="time, s", xlim=(0, max(duration_s, window_s)))
+    return top, bottom
+
+
 def outline(x, y, width):
     """The outline of a cell of height 1, a patch to add to axes."""
     from matplotlib.patches import Rectangle

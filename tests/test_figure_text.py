@@ -87,7 +87,7 @@ def a_confusion():
 def a_soundscape():
     probabilities = np.random.default_rng(0).random((3, len(ODD)))
     truth = np.eye(3, len(ODD))
-    return species_plots.soundscape_timeline(np.zeros(16_000 * 15, np.float32), 16_000, probabilities, ODD, truth=truth, title=ODD[5])[1]
+    return plots.soundscape_timeline(np.zeros(16_000 * 15, np.float32), 16_000, probabilities, ODD, truth=truth, title=ODD[5])[1]
 
 
 def provenance():

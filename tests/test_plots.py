@@ -196,7 +196,7 @@ def test_a_timeline_shows_the_most_probable_and_the_true_species():
     """12 s are three windows; the crow is improbable but true, so it is shown before the tit."""
     probabilities = np.array([[0.9, 0.01, 0.02], [0.8, 0.01, 0.02], [0.7, 0.01, 0.02]])
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
-    top, bottom = species_plots.soundscape_timeline(
+    top, bottom = plots.soundscape_timeline(
         hiss(12, 0.1, 16_000), 16_000, probabilities, ["wren", "crow", "tit"], truth=truth, n_species=2
     )
     assert [label.get_text() for label in bottom.get_yticklabels()] == ["wren", "crow"]
@@ -206,7 +206,7 @@ def test_a_timeline_shows_the_most_probable_and_the_true_species():
 
 @pytest.mark.parametrize("truth", [None, np.zeros((1, 1))], ids=["unknown", "no bird"])
 def test_a_timeline_of_one_window_and_one_species(truth):
-    _, bottom = species_plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
+    _, bottom = plots.soundscape_timeline(hiss(2, 0.1, 16_000), 16_000, np.zeros((1, 1)), ["wren"], truth=truth)
     assert not bottom.patches and bottom.get_xlim() == (0, 5)
 
 
