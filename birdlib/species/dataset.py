@@ -9,7 +9,7 @@ import pandas as pd
 from birdlib import stages
 from birdlib.data import manifest
 from birdlib.data import splits as split_rules
-from birdlib.species import soundscape_windows
+from birdlib.species import classifiers, soundscape_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,24 @@ def load(outputs_dir, label_mode, weights_dir=""):
     clips = stages.read(outputs_dir, "02_clean", "clips.parquet")
     embedder = stages.receipt(outputs_dir, "03_embed")["parameters"]["embedder"]
     return TrainingData(outputs_dir, splits, truth, classes, clips, soundscape_windows.read(outputs_dir, classes), embedder, label_mode, weights_dir)
+
+
+def loss_of(loss, label_mode):
+    """The loss that is meant: ``auto`` is cross-entropy for one species a recording (``single``), binary cross-entropy for any number (``multi``).
+
+    Args:
+        loss: ``auto`` or a name of ``losses.classification``.
+
+    Raises:
+        classifiers.ClassifierError: if there is no such loss or label mode.
+    """
+    from birdlib.losses import classification as losses
+
+    if label_mode not in classifiers.LOSSES:
+        raise classifiers.ClassifierError(f"label_mode {label_mode!r} is unknown: use {' or '.join(classifiers.LOSSES)}")
+    if loss != "auto" and loss not in losses.LOSSES:
+        raise classifiers.ClassifierError(f"loss {loss!r} is unknown: use auto, {', '.join(losses.LOSSES)}")
+    return classifiers.LOSSES[label_mode] if loss == "auto" else loss
 
 
 def mode_of(loss):
