@@ -13,6 +13,7 @@ import pandas as pd
 from birdlib.runtime import BirdlibError
 
 SPLITS = ("train", "validation", "test")
+SPLIT_BY = ("group", "recording")  # what stays together; "recording" is a random split, whose figures are too high
 _RARE_GROUPS = 4  # up to this number of independent groups the quotas below hold
 _RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
 _MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
@@ -34,7 +35,7 @@ def strata(table):
     return (table["species"].astype(str) + "/" + pd.Series(kinds(table), index=table.index)).to_numpy(dtype=object)
 
 
-def assign(table, rng, validation_share=0.2, test_share=0.2):
+def assign(table, rng, validation_share=0.2, test_share=0.2, split_by="group"):
     """Assign recordings to train, validation and test, by whole groups and evenly by species.
 
     Greedy iterative stratification over groups, rarest stratum first (Sechidis, Tsoumakas & Vlahavas, "On the
@@ -47,13 +48,14 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
         table: normalised manifest.
         validation_share, test_share: of the recordings of each common stratum, in [0, 1), their sum below 1. A share of
             0 omits that split.
+        split_by: one of ``SPLIT_BY``; with ``"recording"`` every recording is a group of its own.
 
     Returns:
         DataFrame: the manifest's columns, ``split`` and ``is_repeated``, one row per recording and split, sorted by
         recording_id. Exactly one row of a recording is not repeated; the order of the input does not matter.
 
     Raises:
-        SplitError: if the shares are invalid or recording_ids are not unique.
+        SplitError: if the shares or ``split_by`` are invalid, or recording_ids are not unique.
     """
     shares = np.array([1.0 - validation_share - test_share, validation_share, test_share])
     if not (min(validation_share, test_share) >= 0 and shares[0] > 0):  # NaN is refused, too
@@ -63,7 +65,7 @@ def assign(table, rng, validation_share=0.2, test_share=0.2):
     table = table.sort_values("recording_id", kind="stable").reset_index(drop=True)
     if table.empty:
         return table.assign(split=pd.Series(dtype=object), is_repeated=pd.Series(dtype=bool))
-    group, stratum = pd.factorize(units(table))[0], pd.factorize(strata(table))[0]
+    group, stratum = pd.factorize(units(table, split_by))[0], pd.factorize(strata(table))[0]
     home = _assign_groups(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
 
     rows, split, is_repeated = [np.arange(len(table))], [home], [np.zeros(len(table), dtype=bool)]
@@ -121,9 +123,15 @@ def leave_out(tables, share, rng, column="species", min_left_out=1, min_kept=3):
     return sorted(rng.choice(candidates, n, replace=False).tolist()) if share > 0 and n >= min_left_out else []
 
 
-def units(table):
-    """(rows,) int: number of the unit that must stay together: rows of a group_id, and rows of the same media file."""
-    keys = [table["group_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]
+def units(table, split_by="group"):
+    """(rows,) int: number of the unit that must stay together: rows of a group_id (or recording_id), and rows of the same media file.
+
+    Raises:
+        SplitError: if ``split_by`` is not one of ``SPLIT_BY``.
+    """
+    if split_by not in SPLIT_BY:
+        raise SplitError(f"split_by is {split_by!r}: choose {' or '.join(SPLIT_BY)}")
+    keys = [table[f"{split_by}_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]
     first = pd.factorize(keys[0])[0]
     pairs = []
     for values in keys[1:]:
@@ -135,20 +143,20 @@ def units(table):
     return connected_components(first.max() + 1, np.concatenate(pairs, axis=1))[first]
 
 
-def folds(table, n_folds, rng):
-    """Folds for cross-validation: whole groups, strata as even as possible (scikit-learn's StratifiedGroupKFold).
+def folds(table, n_folds, rng, split_by="group"):
+    """Folds for cross-validation: whole ``units``, strata as even as possible (scikit-learn's StratifiedGroupKFold).
 
     Returns:
         (rows,) int in [0, n_folds): the fold in which a row is held out. Independent of the order of the rows.
 
     Raises:
-        SplitError: if there are fewer groups than folds.
+        SplitError: if there are fewer units than folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     order = np.argsort(table["recording_id"].to_numpy(dtype=str), kind="stable")
     table = table.iloc[order]
-    group = units(table)
+    group = units(table, split_by)
     if n_folds == 1:
         return np.zeros(len(table), dtype=int)
     if not 2 <= n_folds <= len(set(group)):
@@ -165,10 +173,10 @@ def folds(table, n_folds, rng):
     return fold
 
 
-def leaks(splits):
+def leaks(splits, split_by="group"):
     """All violations of the rules of ``assign`` in a table, a list of str; empty if there are none.
 
-    Rows that are not repeated share no group, file or recording across splits; each recording has exactly one such row;
+    Rows that are not repeated share no group (unless split by recording), file or recording across splits; each recording has exactly one such row;
     train has no repeated rows; every species is in every split.
     """
     found = []
@@ -177,7 +185,7 @@ def leaks(splits):
     if unknown:
         found.append(f"unknown splits: {', '.join(map(str, unknown))}")
     own = splits[~splits["is_repeated"]]
-    for unit in ("recording_id", "group_id", "audio_path", "image_path", "video_path"):
+    for unit in ("recording_id", *(["group_id"] if split_by == "group" else []), "audio_path", "image_path", "video_path"):
         n_splits = own[own[unit] != ""].groupby(unit)["split"].nunique()
         found.extend(f"{unit} {name} lies in {n} splits" for name, n in n_splits[n_splits > 1].items())
     times = own["recording_id"].value_counts()
@@ -193,17 +201,27 @@ def leaks(splits):
 
 
 def describe(splits, n_listed=8):
-    """Sentences about a split: the shares of rows, and species without a test row of their own, whose figures would be optimistic."""
+    """Sentences about a split: the shares of rows, and what would make its figures optimistic: groups on both sides, species without a test row."""
     if not len(splits):
         return "The table has no rows."
     shares = splits["split"].value_counts(normalize=True)
     text = "Rows: " + ", ".join(f"{shares.get(split, 0.0):.0%} {split}" for split in SPLITS) + "."
+    if n_divided := len(divided_groups(splits)):
+        n_groups = splits["group_id"].nunique()
+        text += f" {n_divided} of {n_groups} groups are on both sides of training and test: all figures are too high. Split by group for figures to trust."
     own = splits.loc[(splits["split"] == "test") & ~splits["is_repeated"], "species"]
     weak = sorted({*splits["species"]} - {*own, ""})
     if weak:
         listed = ", ".join(weak[:n_listed]) + (" and others" if len(weak) > n_listed else "")
         text += f" Species without a test row of their own: {listed}. Add recordings from other places."
     return text
+
+
+def divided_groups(splits):
+    """Groups with rows both in training and in another split, not counting repeated rows: sorted list, empty for a split by group."""
+    own = splits[~splits["is_repeated"]]
+    is_train = own["split"] == "train"
+    return sorted(set(own.loc[is_train, "group_id"]) & set(own.loc[~is_train, "group_id"]))
 
 
 def _assign_groups(group, stratum, shares, rng):

@@ -1,6 +1,7 @@
 """Keras layers that encoders and classifiers share: pooling of patch embeddings, and unit vectors whose dot product is their cosine."""
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -39,6 +40,39 @@ class PatchPooling(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"view_dim": self.view_dim, "statistics": self.statistics}
+
+
+@keras.saving.register_keras_serializable("birdlib")
+class AdaptiveAveragePooling(keras.layers.Layer):
+    """Any number of patch embeddings to ``size`` numbers: their plain average, as PyTorch's ``AdaptiveAvgPool2d((1, size))``.
+
+    Of (patches, dim), number i of the output is the average over all patches and over the numbers floor(i dim / size) to
+    ceil((i + 1) dim / size) - 1 of an embedding; with YAMNet's 1024 and a size of 1024 that is the mean of the patches. Nothing is scaled.
+
+    Inputs: embeddings (batch, patches, dim) and weights (batch, patches), which only tell patches, above 0, from padding, 0.
+    Output: (batch, size).
+    """
+
+    def __init__(self, size=1024, name="patch_pooling", dtype="float32", **options):
+        super().__init__(name=name, dtype=dtype, **options)
+        self.size = size
+
+    def build(self, embeddings_shape, weights_shape):
+        dim, edges = embeddings_shape[-1], np.arange(self.size + 1) * embeddings_shape[-1]
+        first, last, number = edges[:-1] // self.size, -(-edges[1:] // self.size), np.arange(dim)[:, None]
+        is_in_bin = (number >= first) & (number < last)  # (dim, size)
+        self._bins = None if dim == self.size else (is_in_bin / is_in_bin.sum(axis=0)).astype(np.float32)
+
+    def call(self, embeddings, weights):
+        is_patch = ops.cast(weights > 0, embeddings.dtype)[..., None]  # (batch, patches, 1)
+        mean = ops.sum(is_patch * embeddings, axis=1) / ops.maximum(ops.sum(is_patch, axis=1), 1.0)  # (batch, dim)
+        return mean if self._bins is None else ops.matmul(mean, ops.convert_to_tensor(self._bins, dtype=mean.dtype))
+
+    def compute_output_shape(self, embeddings_shape, weights_shape):
+        return (embeddings_shape[0], self.size)
+
+    def get_config(self):
+        return super().get_config() | {"size": self.size}
 
 
 @keras.saving.register_keras_serializable("birdlib")

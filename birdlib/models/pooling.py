@@ -9,7 +9,13 @@ import pandas as pd
 
 from birdlib import runtime
 
+ADAPTIVE_AVERAGE, ADAPTIVE_SIZE = "adaptive_average", 1024
+STATISTICS = ("mean_std", "mean", ADAPTIVE_AVERAGE)  # weighted by bird score and scaled to unit length; the last is the plain average, unscaled
 MIN_WEIGHT = 0.05  # of a patch without a bird: weights must not vanish, and background carries some information
+
+
+class PoolingError(runtime.BirdlibError):
+    """A pooling of patches that does not exist."""
 
 
 def patch_weights(bird_scores):
@@ -62,12 +68,23 @@ def pool(embeddings, weights, slices, patch_pooling):
 
 
 def of_embedder(name, dim, statistics="mean_std"):
-    """The pooling layer for the embeddings of an embedder: YAMNet's have one view or two of 1024 numbers, all others one view of ``dim``."""
+    """The pooling layer for the embeddings of an embedder: YAMNet's have one view or two of 1024 numbers, all others one view of ``dim``.
+
+    Args:
+        statistics: one of ``STATISTICS``.
+
+    Raises:
+        PoolingError: for another.
+    """
+    if statistics not in STATISTICS:
+        raise PoolingError(f"pooling {statistics!r} is unknown: use one of {', '.join(STATISTICS)}")
     return build_pooling(1024 if name == "yamnet" else dim, statistics)
 
 
 def build_pooling(view_dim=1024, statistics="mean_std"):
-    """``layers.PatchPooling``, imported late so that importing birdlib does not import Keras."""
+    """A layer of ``layers``, imported late so that importing birdlib does not import Keras."""
     from birdlib.models import layers
 
+    if statistics == ADAPTIVE_AVERAGE:
+        return layers.AdaptiveAveragePooling(ADAPTIVE_SIZE)
     return layers.PatchPooling(view_dim, statistics)

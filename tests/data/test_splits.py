@@ -211,8 +211,46 @@ def test_rows_of_a_split_exclude_repeated_rows_and_species():
 
 
 def test_description_names_species_without_a_test_row_of_their_own():
-    table = pd.DataFrame({"species": ["jay", "jay", "owl", "owl"], "split": ["train", "test", "train", "test"], "is_repeated": [False] * 3 + [True]})
+    table = pd.DataFrame({"species": ["jay", "jay", "owl", "owl"], "split": ["train", "test", "train", "test"], "is_repeated": [False] * 3 + [True]}).assign(group_id=["a", "b", "c", "d"])
     assert splits.describe(table) == (
         "Rows: 50% train, 0% validation, 50% test. Species without a test row of their own: owl. Add recordings from other places."
     )
     assert "without" not in splits.describe(table[table["species"] == "jay"]) and splits.describe(table[:0]) == "The table has no rows."
+
+
+# A random split
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_split_divides_groups_and_nothing_else(seed):
+    rng = np.random.default_rng(seed)
+    table = recordings(["wren"] * 20 + ["crow"] * 20, [f"g{i // 4}" for i in range(40)])
+    result = splits.assign(table, rng, split_by="recording")
+    assert splits.leaks(result, "recording") == [] and splits.leaks(result) != []
+    assert splits.divided_groups(result)
+    assert result["split"].value_counts().to_dict() == {"train": 24, "validation": 8, "test": 8}
+
+
+def test_random_split_keeps_recordings_of_one_file_together():
+    table = recordings(["wren"] * 20, [f"g{i}" for i in range(20)])
+    table["audio_path"] = [f"file{i // 2}.ogg" for i in range(20)]
+    result = splits.assign(table, np.random.default_rng(0), split_by="recording")
+    assert result.groupby("audio_path")["split"].nunique().max() == 1
+
+
+def test_folds_of_recordings_divide_groups_and_folds_of_groups_do_not():
+    table = recordings(["wren"] * 20 + ["crow"] * 20, [f"g{i // 4}" for i in range(40)])
+    n_folds = {kind: pd.Series(splits.folds(table, 4, np.random.default_rng(0), kind)).groupby(table["group_id"].to_numpy()).nunique() for kind in splits.SPLIT_BY}
+    assert n_folds["group"].max() == 1 and n_folds["recording"].max() > 1
+
+
+def test_random_split_is_said_to_be_optimistic():
+    table = recordings(["wren"] * 20 + ["crow"] * 20, [f"g{i // 4}" for i in range(40)])
+    by_group, by_recording = (splits.describe(splits.assign(table, np.random.default_rng(0), split_by=kind)) for kind in splits.SPLIT_BY)
+    assert "too high" not in by_group
+    assert "of 10 groups are on both sides of training and test: all figures are too high" in by_recording
+
+
+def test_unknown_kind_of_split_is_refused_with_the_choices():
+    with pytest.raises(splits.SplitError, match="split_by is 'species': choose group or recording"):
+        splits.assign(recordings(["wren"], ["g"]), np.random.default_rng(0), split_by="species")

@@ -82,3 +82,26 @@ def test_windows_cover_every_patch_and_a_short_recording_is_one_window():
         mine = windows[windows["recording_id"] == row.recording_id]
         covered = set().union(*(range(first, last) for first, last in zip(mine["first"], mine["last"], strict=True)))
         assert covered == set(range(row.first, row.last))
+
+
+@pytest.mark.parametrize(("n_patches", "dim"), [(1, 1024), (6, 1024), (6, 2048), (4, 1280), (3, 320)])
+def test_adaptive_average_is_that_of_pytorch(n_patches, dim):
+    """``AdaptiveAvgPool2d((1, 1024))`` of the patches: 1,024 numbers from any number of patches of any size."""
+    torch = pytest.importorskip("torch")
+    embeddings, weights = heard(n_patches, dim=dim)
+    expected = torch.nn.AdaptiveAvgPool2d((1, 1024))(torch.from_numpy(embeddings)[None])[0, 0].numpy()
+    found = np.asarray(pooling.of_embedder("yamnet", dim, "adaptive_average")(embeddings, weights))
+    assert found.shape == (1, 1024) and np.allclose(found[0], expected, atol=1e-6)
+
+
+def test_adaptive_average_ignores_the_bird_score_but_not_padding():
+    patch_pooling = pooling.build_pooling(statistics="adaptive_average")
+    embeddings, weights = heard(5, dim=1024)
+    padded = np.pad(embeddings, [(0, 0), (0, 3), (0, 0)], constant_values=9.0), np.pad(np.ones_like(weights), [(0, 0), (0, 3)])
+    assert np.allclose(patch_pooling(embeddings, weights), embeddings.mean(axis=1), atol=1e-6)
+    assert np.allclose(patch_pooling(*padded), embeddings.mean(axis=1), atol=1e-6)
+
+
+def test_unknown_pooling_is_refused_with_the_choices():
+    with pytest.raises(pooling.PoolingError, match="'median' is unknown: use one of mean_std, mean, adaptive_average"):
+        pooling.of_embedder("yamnet", 1024, "median")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import stages
+from birdlib import runtime, stages
 from birdlib.audio import clips
 from birdlib.reports import numbers, overview, run_files, run_report, tables
 from birdlib.reports.sections import answer, method, species
@@ -244,3 +244,15 @@ def test_birds_have_the_number_and_the_colour_of_their_boxes(whole):
     red, green, blue = annotations.colour(1)
     found = re.findall(r'background: rgb\((\d+ \d+ \d+)\)"[^>]*></i>(bird \d+)', section_of(whole, "individuals"))
     assert set(found) == {(f"{red} {green} {blue}", "bird 1")}
+
+
+def test_a_random_split_is_said_loudly(outputs):
+    """In the answer, on the card and in the data section; a split by group says the opposite."""
+    by_group = run_report.write(outputs).read_text(encoding="utf-8")
+    receipt = runtime.read_json(outputs / "01_split" / "stage.json")
+    receipt["results"]["divided groups"] = 7
+    runtime.write_json(receipt, outputs / "01_split" / "stage.json")
+    at_random = run_report.write(outputs).read_text(encoding="utf-8")
+    for said in ("This is too high: recordings were split at random", "random split: too high", "This is a random split, so all figures of the run are too high: 7 groups"):
+        assert said in at_random and said not in by_group
+    assert "A group is never divided" in by_group and "A group is never divided" not in at_random

@@ -41,9 +41,11 @@ def _species(run):
     if not math.isfinite(auc[0]):
         return page.join("Species: test has recordings of one species only, so no ranking of species can be judged", guess, ". Record more groups of the other species.")
     caution = " The test is small; read the interval, not the figure." if n_test < 50 else ""
+    if run.results("01_split").get("divided groups"):
+        caution = page.join(" ", strong("This is too high: recordings were split at random, so recordings of one place and recordist are on both sides."), caution)
     return page.join(
         "Species: on ", numbers.counted(n_test, "test recording"), " kept apart from training, the classifier ranks the right species with a macro ROC-AUC of ",
-        strong(numbers.with_interval(auc)), guess, f".{caution}",
+        strong(numbers.with_interval(auc)), guess, ".", caution,
     )  # fmt: skip
 
 
@@ -74,8 +76,9 @@ def _submission(run):
 
 def _auc_card(run):
     best = best_classifier(run)
+    remark = "random split: too high" if run.results("01_split").get("divided groups") else "90 % interval"
     if best is not None and math.isfinite(run.results("07_classify")[f"{best}: macro_auc"][0]):
-        yield numbers.with_interval(run.results("07_classify")[f"{best}: macro_auc"]), "macro ROC-AUC of species", f"{numbers.counted(run.results('07_classify').get('test recordings', 0), 'test recording')}, 90 % interval"
+        yield numbers.with_interval(run.results("07_classify")[f"{best}: macro_auc"]), "macro ROC-AUC of species", f"{numbers.counted(run.results('07_classify').get('test recordings', 0), 'test recording')}, {remark}"
 
 
 def _fusion_card(run):

@@ -59,7 +59,7 @@ def _recordings(run):
         f"{numbers.counted(len(splits), 'row')} of the manifest name {numbers.listing(n_files) or 'no files'}, "
         f"from {numbers.counted(splits['group_id'].nunique(), 'group')} of recordings that belong together, such as those of one recordist at one place.",
         f"{numbers.counted(n_unknown, 'row has', 'rows have')} no species: these are used where none is needed." if n_unknown else "",
-        "A group is never divided between training, validation and test.",
+        "" if run.results("01_split").get("divided groups") else "A group is never divided between training, validation and test.",
     )
     if not len(named):
         return page.join(text, page.note("No row has a species.", "info"))
@@ -103,11 +103,15 @@ def _balance_sentence(run, table):
 
 def _leakage(run):
     results = run.results("01_split")
-    bias = results.get("bias of a random split")
+    bias, n_divided = results.get("bias of a random split"), results.get("divided groups")
     parts = []
+    if n_divided:
+        which = f"{numbers.counted(n_divided, 'group has', 'groups have')} recordings in training and in test or validation"
+        parts.append(answer.strong(f"This is a random split, so all figures of the run are too high: {which}."))
     if answer.is_interval(bias) and np.isfinite(bias[0]):
         clear = np.isfinite(bias[1]) and bias[1] > 0
         verdict = "so scores of random splits would be too good, and groups are kept together" if clear else "which is not clearly above zero here; groups are kept together all the same"
+        verdict = "by a simple classifier on fingerprints" if n_divided else verdict
         parts.append(f"A split at random would overestimate accuracy by {numbers.with_interval(bias)}, {verdict}.")
     if results.get("repeated rows"):
         parts.append(f"{numbers.counted(results['repeated rows'], 'row names', 'rows name')} a recording that another row has too; test figures are given without them.")
