@@ -19,6 +19,7 @@ import birdlib
 from birdlib import runtime
 
 RECEIPT = "stage.json"
+RECIPE = "recipe.json"  # of the run, in the outputs folder
 _WATCHED = ".watched.parquet"
 _HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
 READS = {  # stage: the stages that it reads; the keys are in the order of the chain
@@ -102,6 +103,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
     written = {
         "stage": stage.name,
         "parameters": stage.parameters,
+        "recipe": os.environ.get("BIRDLIB_RECIPE", ""),
         "inputs": stage.inputs,
         "results": results,
         "weights": weights or {},

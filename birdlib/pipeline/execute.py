@@ -42,10 +42,10 @@ def code(notebook):
     ]
 
 
-def execute(notebook, parameters, outputs, progress_file):
+def execute(notebook, parameters, outputs, progress_file, recipe=""):
     """Execute one notebook; the executed copy is called ``.failed.ipynb`` until it ran to the end.
 
-    The output of libraries on the kernel's stderr goes to a ``.log`` beside it.
+    The output of libraries on the kernel's stderr goes to a ``.log`` beside it. The receipt names the ``recipe``.
 
     Raises:
         WeightsError: if weights are missing.
@@ -59,7 +59,7 @@ def execute(notebook, parameters, outputs, progress_file):
     unfinished, log = unfinished_path(outputs, notebook), target.with_suffix(".log")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository())}
+    environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository()), "BIRDLIB_RECIPE": recipe}
     options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
     with _environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
         try:

@@ -12,7 +12,7 @@ from birdlib import resume, runtime, stages
 from birdlib.data import birdclef
 from birdlib.models import weights
 from birdlib.multimodal import scene_pairs
-from birdlib.pipeline import execute
+from birdlib.pipeline import execute, recipes
 from birdlib.reports import run_report
 
 _SOUND_STAGES = ("02_clean", "03_embed", "04_triplet", "06_pseudolabel", "07_classify", "08_submit")  # stages that need sound files
@@ -38,12 +38,18 @@ def _declared_parameters(notebook):
     return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
-def _choose_parameters(chain, given):
-    """{notebook path: {name: value}}: the defaults of each notebook, and the given values that it declares.
+def default_parameters():
+    """{notebook stem: {parameter: default value}} of all notebooks."""
+    return {notebook.stem: _declared_parameters(notebook) for notebook in notebooks()}
+
+
+def _choose_parameters(chain, given, recipe=None):
+    """{notebook path: {name: value}}: the defaults of each notebook, those of the recipe, and the given values that it declares.
 
     Args:
         chain: notebook paths.
         given: {name: value}; text from the command line stands for a number or truth value where one is wanted.
+        recipe: a ``recipes.Recipe``, or None.
 
     Raises:
         execute.ChainError: if no notebook declares a given name, or a value has another type than the default.
@@ -56,12 +62,15 @@ def _choose_parameters(chain, given):
         known = sorted({name for declared in defaults.values() for name in declared})
         raise execute.ChainError(f"no notebook has a parameter {', '.join(unknown)}; there are: {', '.join(known)}")
     for notebook, declared in defaults.items():
-        for name in declared.keys() & given.keys():
-            declared[name] = _as_type(given[name], type(declared[name]), f"{notebook.stem}: {name}")
+        of_recipe = recipe.values(notebook.stem) if recipe else {}
+        if unknown := of_recipe.keys() - declared.keys():
+            raise execute.ChainError(f"recipe {recipe.name} sets {', '.join(sorted(unknown))}, which {notebook.stem} does not have")
+        for name, value in [*of_recipe.items(), *((name, given[name]) for name in declared.keys() & given.keys())]:
+            declared[name] = _as_type(value, type(declared[name]), f"{notebook.stem}: {name}")
     return defaults
 
 
-def run(outputs_dir="outputs", first="", only="", given=None, force=False):
+def run(outputs_dir="outputs", first="", only="", given=None, force=False, recipe=""):
     """Run the chain, or part of it; a stage whose receipt is current is skipped.
 
     Args:
@@ -70,28 +79,34 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False):
         only: number of the one notebook to run.
         given: {parameter: value}, passed to each notebook that declares it; paths are relative to the current folder.
         force: run current stages as well.
+        recipe: name of a published recipe (``recipes``): its notebooks run, with its parameters where none are given.
 
     Returns:
         {notebook stem: "ran", "current", or "left out" where the recordings have nothing for it}.
 
     Raises:
         execute.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
+        recipes.RecipeError: for a recipe that does not exist.
         resume.LockError: if another run writes into the same folder, or it is not writable.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
     first, only = (number and number.zfill(2) for number in (first, only))
-    chosen = [n for n in notebooks() if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
+    recipe = recipes.load(recipe) if recipe else None
+    own = [n for n in notebooks() if recipe is None or n.stem[:2] in ("00", *recipe.notebooks)]
+    chosen = [n for n in own if n.stem[:2] >= first and (not only or n.stem[:2] == only)]
     if not chosen:
-        raise execute.ChainError(f"there is no notebook {only or first}: {', '.join(n.stem for n in notebooks())}")
+        where = f"recipe {recipe.name} has" if recipe else "there is"
+        raise execute.ChainError(f"{where} no notebook {only or first}: {', '.join(n.stem for n in own)}")
     if "outputs_dir" in given:
         raise execute.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
-    parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)})
+    parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)}, recipe)
     with resume.lock_folder(outputs, "choose other --outputs"):
-        return _run(chosen, parameters, outputs, force)
+        recipes.write(outputs, recipe, given)
+        return _run(chosen, parameters, outputs, force, recipe)
 
 
-def _run(chosen, parameters, outputs, force):
+def _run(chosen, parameters, outputs, force, recipe):
     done, left_out = {}, {}
     for notebook in notebooks():
         if notebook < chosen[0] and notebook.stem in stages.READS:
@@ -106,7 +121,7 @@ def _run(chosen, parameters, outputs, force):
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
                 started = time.monotonic()
                 try:
-                    execute.execute(notebook, parameters[notebook], outputs, progress_file)
+                    execute.execute(notebook, parameters[notebook], outputs, progress_file, recipe.name if recipe else "")
                 except stages.NothingToDoError as error:
                     lacking = str(error)
                 except execute.WeightsError as error:

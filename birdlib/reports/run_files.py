@@ -15,17 +15,25 @@ _TEXT = ("species", "label", "recording_id", "soundscape", "row_id")  # columns 
 
 
 class Run:
-    """The outputs folder of a run; ``left_out`` is {stage: why it did not run}."""
+    """The outputs folder of a run.
+
+    ``left_out`` is {stage: why it did not run}; ``recipe`` is what ``pipeline.recipes`` recorded, or {}.
+    """
 
     def __init__(self, outputs, left_out=None):
         self.outputs = Path(outputs)
         self.left_out = dict(left_out or {})
         self.receipts = {}
+        self.recipe = _recipe(self.outputs)
         for name in stages.READS:
             try:
                 self.receipts[name] = stages.receipt(outputs, name)
             except stages.MissingStageError as error:
-                self.left_out.setdefault(name, "" if "not finished" in str(error) else "its receipt is damaged")
+                self.left_out.setdefault(name, self._why_not_run(name) if "not finished" in str(error) else "its receipt is damaged")
+
+    def _why_not_run(self, name):
+        is_unused = self.recipe and name[:2] not in self.recipe["notebooks"]
+        return f"recipe {self.recipe['name']} does not use it" if is_unused else ""
 
     def is_finished(self, *names):
         """Whether the stages have receipts."""
@@ -143,3 +151,8 @@ def spread(labels, n, rng):
     for row in order:
         turn[row] = seen[labels[row]] = seen.get(labels[row], -1) + 1
     return np.sort(np.argsort(turn, kind="stable")[:n])
+
+
+def _recipe(outputs):
+    path = outputs / stages.RECIPE
+    return runtime.read_json(path) if path.is_file() else {}

@@ -76,4 +76,5 @@ def _title(run):
 
 
 def _subtitle(run):
-    return f"{time.strftime('%d %B %Y, %H:%M')}, birdlib {birdlib.__version__}, {numbers.counted(len(run.receipts), 'stage')} finished"
+    recipe = f", recipe {run.recipe['name']}" if run.recipe else ""
+    return f"{time.strftime('%d %B %Y, %H:%M')}, birdlib {birdlib.__version__}, {numbers.counted(len(run.receipts), 'stage')} finished{recipe}"

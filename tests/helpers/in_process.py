@@ -3,7 +3,7 @@
 from birdlib.pipeline import execute
 
 
-def run_notebook(notebook, parameters, outputs, progress_file):
+def run_notebook(notebook, parameters, outputs, progress_file, recipe=""):
     """In place of ``execute.execute``: run the code cells; exceptions pass."""
     import keras
     import matplotlib.pyplot as plt

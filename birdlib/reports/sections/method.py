@@ -29,8 +29,29 @@ _HIDDEN = {"root", "key"}  # results that are for the next stage, not for people
 def body(run):
     """HTML of the section."""
     return page.join(
-        _stages(run), page.heading("Parameters"), _parameters(run), page.heading("Pretrained weights and their licences"), _weights(run),
+        _recipe(run), _stages(run), page.heading("Parameters"), _parameters(run), page.heading("Pretrained weights and their licences"), _weights(run),
         page.heading("Figures of the stages"), *_results(run), page.heading("Versions"), _versions(run),
+    )  # fmt: skip
+
+
+def _recipe(run):
+    """What the recipe of the run sets, beside what the receipts have; None for a run without one."""
+    if not run.recipe:
+        return None
+    recipe, rows = run.recipe, []
+    for notebook, values in recipe["parameters"].items():
+        used = run.receipts.get(notebook, {}).get("parameters", {})
+        rows += [(notebook, name.replace("_", " "), plain(value), plain(used[name]) if name in used else "not run", source) for name, (value, source) in values.items()]
+    table = pd.DataFrame(rows, columns=["stage", "parameter", "published", "used", "source"])
+    columns = [
+        tables.Column("stage", "Stage"), tables.Column("parameter", "Parameter"), tables.Column("published", "In the recipe"),
+        tables.Column("used", "In this run"), tables.Column("source", "Where the value comes from"),
+    ]  # fmt: skip
+    given = numbers.listing([f"{name} = {value}" for name, value in recipe["given"].items()], 9)
+    changed = f"This run was given other values: {given}." if given else "This run was given no other values."
+    return page.join(
+        page.heading(f"Recipe {recipe['name']}"), page.paragraph(f"{recipe['title']}.", f"Source: {recipe['source']}.", changed),
+        tables.table(table, columns, caption="What the recipe sets; all other parameters have the defaults of the notebooks."), page.heading("Stages"),
     )  # fmt: skip
 
 

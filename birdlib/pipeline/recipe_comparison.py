@@ -1,0 +1,141 @@
+"""Two runs side by side, such as a recipe as published and the suite's own: their figures on the same test rows, and the difference.
+
+A figure is compared by pairs where both runs were tested on the same rows; otherwise both are resampled independently.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime, stages
+from birdlib.metrics import bootstrap, classification
+from birdlib.species import soundscape_windows
+
+_N_DRAWS = 1000
+
+
+class ComparisonError(runtime.BirdlibError):
+    """Two runs that have nothing in common."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """Test rows of a stage: ``keys`` name the rows, ``groups`` are resampled as a whole, ``truth`` and ``scores`` are row-aligned."""
+
+    keys: list
+    groups: np.ndarray
+    truth: np.ndarray
+    scores: np.ndarray
+
+
+def compare(outputs, others, rng):
+    """The figures of two outputs folders.
+
+    Args:
+        outputs, others: folders of two runs.
+        rng: of the bootstrap.
+
+    Returns:
+        DataFrame, a row a figure that both have: ``stage, rows`` (what was tested), ``figure, n`` (rows of each run), ``first, second,
+        difference``, each [value, low, high] of 90 %, and ``is_paired``: whether the rows are the same.
+
+    Raises:
+        ComparisonError: if no stage has test figures in both.
+    """
+    rows = []
+    for stage, (read, figures) in _STAGES.items():
+        try:
+            first, second = read(outputs), read(others)
+        except stages.MissingStageError:  # one of them has not run it
+            continue
+        for name in (name for name in first if name in second):
+            pair = first[name], second[name]
+            rows += [(stage, name, figure, *_figure(statistic, *pair, rng)) for figure, statistic in figures.items()]
+    if not rows:
+        raise ComparisonError(f"{outputs} and {others} have no test figures in common: run {', '.join(_STAGES)} of the chain or a recipe into both")
+    return pd.DataFrame(rows, columns=["stage", "rows", "figure", "n", "first", "second", "difference", "is_paired"])
+
+
+def as_text(table):
+    """The table for readers: figures with their intervals as text."""
+    shown = table.assign(**{name: table[name].map(bootstrap.interval_text) for name in ("first", "second", "difference")})
+    return shown.assign(n=["/".join(map(str, dict.fromkeys(n))) for n in table["n"]])
+
+
+def _figure(statistic, first, second, rng):
+    """(n, first, second, difference, is_paired) of one figure."""
+    is_paired = set(first.keys) == set(second.keys)
+    if is_paired:
+        order = pd.Index(second.keys).get_indexer(first.keys)
+        second = Tested(first.keys, first.groups, second.truth[order], second.scores[order])
+        arrays = first.truth, first.scores, second.truth, second.scores
+        gain = bootstrap.interval(lambda a, b, c, d: statistic(a, b) - statistic(c, d), *arrays, groups=first.groups, n=_N_DRAWS, rng=rng)
+    values = [bootstrap.interval(statistic, of.truth, of.scores, groups=of.groups, n=_N_DRAWS, rng=rng) for of in (first, second)]
+    if not is_paired:
+        gain = _independent_difference(statistic, first, second, rng)
+    return (len(first.keys), len(second.keys)), *values, gain, is_paired
+
+
+def _independent_difference(statistic, first, second, rng):
+    draws = [bootstrap.samples(statistic, of.truth, of.scores, groups=of.groups, n=_N_DRAWS, rng=rng) for of in (first, second)]
+    n = min(map(len, draws))
+    ends = np.quantile(draws[0][:n] - draws[1][:n], [0.05, 0.95]).tolist() if 2 * n >= _N_DRAWS else [np.nan, np.nan]
+    return [statistic(first.truth, first.scores) - statistic(second.truth, second.scores), *ends]
+
+
+# What the stages have tested
+
+
+def _retrieval(outputs):
+    """Each query of stage 04: whether its nearest pair has its species, and its average precision."""
+    table = stages.read(outputs, "04_triplet", "queries.parquet")
+    names = table["set"] + ", " + table["modality"]
+    return {
+        name: Tested(rows["query"].tolist(), rows["cluster"].to_numpy(), rows["species"].to_numpy(), rows[["p_at_1", "map_at_r"]].to_numpy())
+        for name, rows in table.groupby(names, sort=False)
+    }
+
+
+def _film_sounds(outputs):
+    table = stages.read(outputs, "05_match", "films.parquet")
+    if not len(table):
+        return {}
+    keys = (table["film"] + " + " + table["sound_film"]).tolist()
+    return {"soundtracks of films": Tested(keys, table["film"].to_numpy(), table["is_own"].to_numpy(), table["probability"].to_numpy())}
+
+
+def _recordings(outputs):
+    classes, predictions = stages.read(outputs, "07_classify", "classes.json", "predictions.parquet")
+    groups = stages.read(outputs, "01_split", "splits.parquet").drop_duplicates("recording_id").set_index("recording_id")["group_id"]
+    rows = predictions[(predictions["split"] == "test") & ~predictions["is_repeated"]].drop_duplicates("recording_id")
+    truth = (rows["species"].to_numpy()[:, None] == np.asarray(classes)).astype(np.float32)
+    return {"test recordings": Tested(rows["recording_id"].tolist(), groups[rows["recording_id"]].to_numpy(), truth, rows[classes].to_numpy())}
+
+
+def _soundscapes(outputs):
+    path = stages.recordings_root(outputs) / "truth" / "soundscape_labels.csv"
+    if not path.is_file():
+        return {}
+    table = stages.read(outputs, "08_submit", "submission.csv").astype({"row_id": str})
+    classes = table.columns[1:].tolist()
+    truth = soundscape_windows.read_truth(path, table["row_id"], classes)
+    groups = table["row_id"].str.rsplit("_", n=1).str[0].to_numpy()
+    return {"windows of test soundscapes": Tested(table["row_id"].tolist(), groups, truth, table[classes].to_numpy())} if truth.any() else {}
+
+
+def _accuracy(truth, scores):
+    return float((truth.argmax(axis=1) == scores.argmax(axis=1)).mean())
+
+
+def _column(number):
+    return lambda truth, scores: float(np.mean(scores[:, number].astype(float)))
+
+
+_ROC_AUC = {"macro ROC-AUC": classification.macro_roc_auc}
+_STAGES = {  # stage: (function of the outputs folder, {figure: function of truth and scores})
+    "04_triplet": (_retrieval, {"P@1": _column(0), "MAP@R": _column(1)}),
+    "05_match": (_film_sounds, {"ROC-AUC": lambda truth, scores: classification.macro_roc_auc(truth[:, None], scores[:, None])}),
+    "07_classify": (_recordings, _ROC_AUC | {"accuracy": _accuracy}),
+    "08_submit": (_soundscapes, _ROC_AUC),
+}
