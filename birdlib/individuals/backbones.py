@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import resnet50, weights
+from birdlib.models import densenet121, efficientnetb0, resnet50, weights
 from birdlib.video import images as video_images
 
 SIZE = 128  # pixels of a side of the network's input: crops are small, and 224 takes three times as long
 BATCH = 16  # crops
 _RECIPE = 2  # version of the preprocessing
 EARLY_LAYERS = {"resnet50": "conv2_block3_2_relu", "densenet121": "pool2_conv", "efficientnetb0": "block2b_add"}
+_MODULES = {"resnet50": resnet50, "densenet121": densenet121, "efficientnetb0": efficientnetb0}
+_NO_MAP = (0, 0, 0)
 
 
 class BackboneError(runtime.BirdlibError):
-    """An unknown backbone, or one whose weights cannot be downloaded."""
+    """An unknown backbone, or one of which nothing is wanted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +31,12 @@ class Backbone:
     """A frozen network.
 
     Attributes:
-        network: keras.Model, (batch, SIZE, SIZE, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)], or the
-            latter alone.
+        network: keras.Model, (batch, size, size, 3) RGB in [0, 255] → [(batch, dim), (batch, height, width, channels)], or one of them alone.
         dim: of the last features, pooled over the crop; 0 without them, which is five times as fast.
-        map_shape: (height, width, channels) of the early map.
+        map_shape: (height, width, channels) of the early map; (0, 0, 0) without it, which takes a hundredth of the memory.
         key: of all that changes the features.
         weights: for the receipt.
+        size: pixels of a side of the input.
     """
 
     network: Any
@@ -42,61 +44,78 @@ class Backbone:
     map_shape: tuple
     key: str
     weights: dict
+    size: int = SIZE
 
 
-def load(name="resnet50", weights_dir="", is_trained=True, has_end=True):
+def load(name="resnet50", weights_dir="", is_trained=True, *, has_end=True, has_map=True, size=SIZE):
     """A frozen network with its last features and an early map.
 
     Args:
-        name: one of ``EARLY_LAYERS``. "resnet50" comes by ``birdlib.models.weights``, the others as ``keras.applications`` downloads them.
+        name: one of ``EARLY_LAYERS``. The last features of resnet50 are 2,048, of densenet121 1,024, of efficientnetb0 1,280.
         weights_dir: as in ``weights.find``.
         is_trained: False keeps random weights, for tests.
-        has_end: False leaves the last features out.
+        has_end, has_map: False leaves the last features or the map out.
+        size: pixels of a side of the input, at least 32; 224 is that of the network's training.
 
     Raises:
-        BackboneError: another name, or a download that failed.
+        BackboneError: another name, a size below 32, or neither features nor map.
         weights.MissingWeightsError: see ``weights.fetch``.
     """
     import keras
 
     if name not in EARLY_LAYERS:
         raise BackboneError(f"backbone is {name!r}: choose {', '.join(EARLY_LAYERS)}")
-    inputs = keras.Input((SIZE, SIZE, 3), name="crop")
-    options = {"include_top": False, "input_shape": (SIZE, SIZE, 3), "weights": None}
-    receipt, x = {}, inputs
-    if name == "resnet50":
-        network = keras.applications.ResNet50(**options)
-        x = keras.ops.flip(inputs - np.array(resnet50.MEANS_RGB, np.float32), axis=-1)
-        if is_trained:
-            source = weights.fetch(name, weights_dir)
-            network.set_weights(resnet50.load(source).get_weights())
-            receipt = source.receipt()
+    if size < 32 or not (has_end or has_map):
+        raise BackboneError(f"backbone of {size} pixels, last features {has_end}, map {has_map}: take 32 pixels or more, and one of the two")
+    inputs = keras.Input((size, size, 3), name="crop")
+    network, receipt = _frozen(name, weights_dir, is_trained, inputs.shape[1:])
+    x, outputs, options = _PREPARE[name](inputs), [], {}
+    if has_end:
+        outputs.append(network.output)
     else:
-        network, receipt = _from_keras(name, options, is_trained)
-        if name == "densenet121":
-            x = keras.applications.densenet.preprocess_input(inputs)
-    network.trainable = False
-    recipe = {"name": name, "of": receipt.get("sha256", receipt), "size": SIZE, "recipe": _RECIPE}
-    early = network.get_layer(EARLY_LAYERS[name]).output
-    if not has_end:
-        model = keras.Model(inputs, keras.Model(network.input, early)(x), name=name)
-        return Backbone(model, 0, model.output.shape[1:], runtime.digest({**recipe, "has_end": False}), {name: receipt})
-    last, early = keras.Model(network.input, [network.output, early])(x)
-    model = keras.Model(inputs, [keras.layers.GlobalAveragePooling2D()(last), early], name=name)
-    return Backbone(model, last.shape[-1], early.shape[1:], runtime.digest(recipe), {name: receipt})
+        options["has_end"] = False
+    if has_map:
+        outputs.append(network.get_layer(EARLY_LAYERS[name]).output)
+    else:
+        options["has_map"] = False
+    outputs = keras.Model(network.input, outputs)(x)
+    if has_end:
+        outputs[0] = keras.layers.GlobalAveragePooling2D()(outputs[0])
+    model = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
+    key = runtime.digest({"name": name, "of": receipt.get("sha256", receipt), "size": size, "recipe": _RECIPE, **options})
+    map_shape = outputs[-1].shape[1:] if has_map else _NO_MAP
+    return Backbone(model, outputs[0].shape[-1] if has_end else 0, map_shape, key, {name: receipt}, size)
 
 
-def _from_keras(name, options, is_trained):
+def _frozen(name, weights_dir, is_trained, input_shape):
+    """(network without its top, receipt of its weights)."""
     import keras
 
-    build = {"densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0}[name]
-    try:
-        network = build(**options | {"weights": "imagenet" if is_trained else None})
-    except Exception as error:  # Keras raises a bare one where it cannot download
-        raise BackboneError(
-            f"the weights of {name} could not be downloaded from keras.applications ({error}): go online, or use resnet50"
-        ) from error
-    return network, {"source": "keras.applications", "keras": keras.__version__} if is_trained else {}
+    builders = {
+        "resnet50": keras.applications.ResNet50, "densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0,
+    }  # fmt: skip
+    network, receipt = builders[name](include_top=False, input_shape=input_shape, weights=None), {}
+    if is_trained:
+        source = weights.fetch(name, weights_dir)
+        network.set_weights(_MODULES[name].load(source).get_weights())
+        receipt = source.receipt()
+    network.trainable = False
+    return network, receipt
+
+
+def _caffe_colours(images):
+    import keras
+
+    return keras.ops.flip(images - np.array(resnet50.MEANS_RGB, np.float32), axis=-1)
+
+
+def _standard_colours(images):
+    import keras
+
+    return keras.applications.densenet.preprocess_input(images)
+
+
+_PREPARE = {"resnet50": _caffe_colours, "densenet121": _standard_colours, "efficientnetb0": lambda images: images}
 
 
 def as_square(image, size=SIZE, colour=None):
@@ -132,10 +151,12 @@ def extract_features(images, backbone):
     features, maps = _empty(len(images), backbone)
     for first in range(0, len(images), 8 * BATCH):
         rows = slice(first, first + 8 * BATCH)
-        squares = np.stack([as_square(image) for image in images[rows]]).astype(np.float32)
+        squares = np.stack([as_square(image, backbone.size) for image in images[rows]]).astype(np.float32)
         found = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
-        if backbone.dim:
+        if backbone.dim and maps.size:
             features[rows], maps[rows] = found
+        elif backbone.dim:
+            features[rows] = found
         else:
             maps[rows] = found
     return features, maps

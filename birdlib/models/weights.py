@@ -1,8 +1,8 @@
 """Where pretrained weights come from, with their checksums.
 
-Searched in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the official hub →
-a mirror, a package from the index that carries the file. A file whose checksum is known is checked before anything opens
-it; source, sha256 and licence are written into the stage receipt.
+Searched in this order: a folder the user names → a mounted Kaggle model or dataset → the cache → the cache of Keras, where
+``keras.applications`` puts its downloads → the official hub → a mirror, a package from the index that carries the file. A file whose
+checksum is known is checked before anything opens it; source, sha256 and licence are written into the stage receipt.
 """
 
 import dataclasses
@@ -71,12 +71,16 @@ def find(name, folder=""):
         for candidate in sorted(KAGGLE_INPUT.glob(pattern)):
             if found := _find_in(name, candidate, f"Kaggle mount {candidate}"):
                 return found
-    cached = _cache(name)
+    cached, of_keras = _cache(name), keras_cache()
     origin = cached / "origin.json"
-    try:
-        return _find_in(name, cached, runtime.read_json(origin)["source"]) if origin.is_file() else None
-    except WeightsError:  # damaged: treated as missing, and fetch() replaces it
-        return None
+    caches = [(cached, runtime.read_json(origin)["source"])] if origin.is_file() else []
+    for candidate, source in [*caches, (of_keras, f"Keras' cache {of_keras}")]:
+        try:
+            if found := _find_in(name, candidate, source):
+                return found
+        except WeightsError:  # damaged: treated as missing, and fetch() replaces it
+            continue
+    return None
 
 
 def fetch(name, folder="", allow_network=True):
@@ -135,6 +139,11 @@ def _model(name):
     if name not in MODELS:
         raise WeightsError(f"there is no model called {name!r}: choose one of {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def keras_cache():
+    """The folder of the files that ``keras.applications`` has downloaded, which it names as ``catalogue`` does."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def _cache(name):

@@ -13,6 +13,7 @@ PACKAGED = {"tinybundle/tiny.tflite": CONTENT}
 def settle(tmp_path, monkeypatch):
     """A machine with an empty cache, no Kaggle mount and no hub, that knows one model, "tiny"."""
     monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("BIRDLIB_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "kaggle")
     monkeypatch.setattr(weights, "MODELS", {"tiny": row()})

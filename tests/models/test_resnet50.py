@@ -1,5 +1,6 @@
 import json
 
+import keras_files
 import numpy as np
 import pytest
 from clocks import ANALOG_CLOCK, WALL_CLOCK, clock
@@ -19,19 +20,11 @@ def network():
 
 def test_hdf5_and_tfjs_give_the_same_weights(tmp_path):
     """The HDF5 file is laid out as Keras' own is, layers without weights among the others."""
-    import h5py
-
     model = network()
     rng = np.random.default_rng(0)
     model.set_weights([rng.random(weight.shape, np.float32) for weight in model.weights])
     tensors = {"fc1000/kernel": np.zeros((2048, 1000), np.float32)}
-    with h5py.File(tmp_path / "notop.h5", "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
-        for layer in model.layers:
-            group, names = file.create_group(layer.name), [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = np.array([name.encode() for name in names], "S40")
-            for name, weight in zip(names, layer.get_weights(), strict=True):
-                group[name] = weight
+    keras_files.write(model, tmp_path / "notop.h5", prefix=True)
     for layer in model.layers:
         tensors |= {f"{mirrors.caffe_name(layer.name)}/{weight.name}": np.asarray(weight) for weight in layer.weights}
     layout = [{"name": name, "shape": list(tensor.shape), "dtype": "float32"} for name, tensor in tensors.items()]
