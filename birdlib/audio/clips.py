@@ -133,7 +133,7 @@ def embed_clips(clips, folder, embedder, store):
             if key in store:
                 continue
             try:
-                store.put_stream(key, embedder.embed_stream(_clip_blocks(clip, folder, embedder.sample_rate_hz)))
+                store.put_stream(key, embedder.embed_stream(_clip_blocks(clip, folder, embedder.sample_rate_hz, embedder.resampler)))
             except audio_io.AudioError as error:
                 skipped.append((clip.audio_path, error.reason))
     return stages.skipped_table(skipped, "03_embed")
@@ -260,9 +260,9 @@ def _clip_key(clip):
     return runtime.digest([clip.digest, part, clip.clip_id if clip.is_noise else ""])
 
 
-def _clip_blocks(clip, folder, sample_rate_hz):
+def _clip_blocks(clip, folder, sample_rate_hz, resampler):
     if clip.is_noise:
         rng = cleaning.recording_rng(runtime.digest(clip.clip_id))
         return [audio_io.pad_with_noise(np.zeros(0, np.float32), sample_rate_hz, rng, _NOISE_LEVEL_DB)]
     part = {"start_s": clip.start_s, "end_s": clip.end_s}
-    return audio_io.stream(Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, **part)
+    return audio_io.stream(Path(folder) / clip.audio_path, sample_rate_hz=sample_rate_hz, resampler=resampler, **part)

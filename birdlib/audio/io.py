@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime, streaming
-from birdlib.audio import decoding
+from birdlib.audio import decoding, kaiser_best
 from birdlib.audio.decoding import AudioError, AudioWarning  # raised by all that reads sound
+from birdlib.models.base import RESAMPLERS
 
-RESAMPLERS = ("soxr_hq", "kaiser_best")
 _MAX_PEAK = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
 _CANCELLED = 0.1  # level of the mix over that of the loudest channel, below which channels cancel each other
 _COMPARED_S = 30.0  # of the beginning of a file, over which channels are compared
@@ -45,13 +45,14 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
     return np.clip(resample(waveform, file_rate_hz, sample_rate_hz, resampler), -1.0, 1.0), sample_rate_hz
 
 
-def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, clip=True):
+def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, clip=True, resampler="soxr_hq"):
     """Read a recording in blocks, so that memory does not grow with its length.
 
     Args:
         path, sample_rate_hz, start_s, end_s: as in ``read``.
         block_s: seconds of each block; only the last is shorter.
         clip: False leaves samples beyond [-1, 1], which lossy formats decode to, for who resamples first.
+        resampler: as in ``resample``.
 
     Yields:
         (samples,) float32, consecutive and without overlap; together they are what ``read`` gives.
@@ -61,7 +62,7 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, cli
     """
     file_rate_hz, pieces = _open(path, start_s, end_s)
     sample_rate_hz = sample_rate_hz or file_rate_hz
-    pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz)
+    pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz, resampler)
     for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0) if clip else block
 
@@ -88,10 +89,11 @@ def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
 
     ``soxr_hq`` is 150 times faster than ``kaiser_best`` (resampy), which serves to repeat older recipes.
     """
-    if resampler not in RESAMPLERS:
-        raise ValueError(f"resampler is {resampler!r}: choose one of {', '.join(RESAMPLERS)}")
+    require_resampler(resampler)
     if from_hz == to_hz:
         return waveform
+    if resampler == "kaiser_best":
+        return kaiser_best.resample(waveform, from_hz, to_hz)
     import librosa
 
     resampled = librosa.resample(waveform, orig_sr=from_hz, target_sr=to_hz, res_type=resampler, fix=False)
@@ -99,10 +101,13 @@ def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
     return resampled.astype(np.float32, copy=False)
 
 
-def resample_blocks(pieces, from_hz, to_hz):
+def resample_blocks(pieces, from_hz, to_hz, resampler="soxr_hq"):
     """``resample`` for consecutive pieces of a waveform: the same samples, in pieces of other lengths."""
+    require_resampler(resampler)
     if from_hz == to_hz:
         return (yield from pieces)
+    if resampler == "kaiser_best":
+        return (yield from kaiser_best.resample_blocks(pieces, from_hz, to_hz))
     import soxr
 
     converter = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="soxr_hq")
@@ -114,6 +119,12 @@ def resample_blocks(pieces, from_hz, to_hz):
     n_last = _n_resampled(n_in, from_hz, to_hz) - n_out
     last = converter.resample_chunk(np.zeros(0, np.float32), last=True)[:n_last]
     yield np.pad(last, (0, n_last - len(last)))  # soxr rounds the length, resample() gives its ceiling
+
+
+def require_resampler(resampler):
+    """Raises ValueError unless it is one of ``RESAMPLERS``."""
+    if resampler not in RESAMPLERS:
+        raise ValueError(f"resampler is {resampler!r}: choose one of {', '.join(RESAMPLERS)}")
 
 
 def frame(waveform, frame_length, hop_length):

@@ -80,12 +80,13 @@ def evaluate(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", r
     closed = voices.closed_set(vectors, birds, sessions)
     opened = voices.open_set(vectors, birds, sessions, false_accept, rng=rng)
     if n_swapped:
-        embedder = embedders.load(parameters["embedder"], weights_dir, parameters["octave_down"], parameters["backend"])
+        chosen = {name: parameters[name] for name in ("octave_down", "backend", "resampler")}
+        embedder = embedders.load(parameters["embedder"], weights_dir, **chosen)
         cleaned = pd.read_parquet(Path(outputs_dir) / "02_clean" / "recordings.parquet").set_index("recording_id")["audio_path"]
         rate_hz = embedder.sample_rate_hz
 
         def read(row):
-            return audio_io.read(Path(outputs_dir) / "02_clean" / cleaned[singers["recording_id"][row]], rate_hz)[0]
+            return audio_io.read(Path(outputs_dir) / "02_clean" / cleaned[singers["recording_id"][row]], rate_hz, resampler=embedder.resampler)[0]
 
         def embed(waveform):
             return voices.embed(waveform, embedder)

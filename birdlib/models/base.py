@@ -9,6 +9,7 @@ import pandas as pd
 
 from birdlib import runtime, streaming
 
+RESAMPLERS = ("soxr_hq", "kaiser_best")  # that bring sound to the sample rate of an embedder, see ``audio.io.resample``
 PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]  # of a table of patches
 
 
@@ -36,7 +37,17 @@ class PatchwiseEmbedder:
 
     A subclass has ``_predict_stream(blocks)``, which yields (embeddings, scores of the classes) of consecutive patches, and ``_is_bird``,
     the mask of the classes that are birds or other wildlife.
+
+    ``resampler``, see ``audio.io.resample``, is what brings files to ``sample_rate_hz`` for it.
     """
+
+    resampler = "soxr_hq"
+
+    def with_resampler(self, resampler):
+        """This embedder for sound resampled otherwise, with another ``key``."""
+        if resampler != self.resampler:
+            self.resampler, self.key = resampler, runtime.digest({"key": self.key, "resampler": resampler})
+        return self
 
     def embed(self, waveform):
         """Embed a recording.

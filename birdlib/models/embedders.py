@@ -1,14 +1,14 @@
 """Embedders by name: a recording in, one embedding per patch out, with a score that the patch contains a bird.
 
-Every embedder has ``name``, ``sample_rate_hz`` (of its waveforms), ``patch_s``, ``hop_s``, ``dim``, ``key`` (a digest of everything that
-changes the numbers), ``weights`` (for the receipt), ``embed`` and ``embed_stream``. Patch i begins at ``i * hop_s``. An embedding depends
-on its own patch only: not on its neighbours in a batch, on padding or on the number of threads.
+Every embedder has ``name``, ``sample_rate_hz`` (of its waveforms), ``resampler`` (of files, to that rate), ``patch_s``, ``hop_s``, ``dim``,
+``key`` (a digest of everything that changes the numbers), ``weights`` (for the receipt), ``embed`` and ``embed_stream``. Patch i begins at
+``i * hop_s``. An embedding depends on its own patch only: not on its neighbours in a batch, on padding or on the number of threads.
 
 A new embedder is a row of ``catalogue.MODELS``, a class like ``birdnet.BirdnetEmbedder`` and an entry of ``EMBEDDERS``.
 """
 
 from birdlib.models import birdnet, perch, weights, yamnet, yamnet_embedder
-from birdlib.models.base import EmbedderError
+from birdlib.models.base import RESAMPLERS, EmbedderError
 
 _BACKENDS = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
 
@@ -34,7 +34,7 @@ EMBEDDERS = {  # name → (builder, backends that it runs in)
 NAMES = tuple(EMBEDDERS)
 
 
-def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2):
+def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2, resampler="soxr_hq"):
     """Load an embedder with its weights, which are fetched if need be.
 
     Args:
@@ -44,16 +44,19 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
         backend: "tensorflow", "litert" or "auto": LiteRT on a CPU where the package ai-edge-litert is installed and
             agrees with TensorFlow, else TensorFlow. The interpreter inside older TensorFlows is slow on a busy machine.
         n_threads: of LiteRT; 1 where several processes share the machine.
+        resampler: of the sound that will be embedded; it is a part of the embedder's ``key``.
 
     Raises:
-        EmbedderError: an unknown name or backend, or one that these weights or this machine cannot run.
+        EmbedderError: an unknown name, backend or resampler, or one that these weights or this machine cannot run.
         weights.MissingWeightsError: see ``weights.fetch``.
     """
     if name not in EMBEDDERS:
         raise EmbedderError(f"there is no embedder called {name!r}: choose one of {', '.join(EMBEDDERS)}")
     if backend not in ("auto", *_BACKENDS):
         raise EmbedderError(f"backend is {backend!r}: choose auto, tensorflow or litert")
+    if resampler not in RESAMPLERS:
+        raise EmbedderError(f"resampler is {resampler!r}: choose {' or '.join(RESAMPLERS)}")
     build, backends = EMBEDDERS[name]
     if backend not in ("auto", *backends):
         raise EmbedderError(f"{name} runs in {_BACKENDS[backends[0]]} only: choose the backend auto or {backends[0]}")
-    return build(weights.fetch(name, folder), octave_down, backend, n_threads)
+    return build(weights.fetch(name, folder), octave_down, backend, n_threads).with_resampler(resampler)

@@ -35,7 +35,7 @@ class YamnetEmbedder(base.PatchwiseEmbedder):
 
     def by_tensorflow(self):
         """The same embedder computed by TensorFlow, for comparison."""
-        return YamnetEmbedder(*self._parts, "tensorflow")
+        return YamnetEmbedder(*self._parts, "tensorflow").with_resampler(self.resampler)
 
     def _predict_stream(self, blocks):
         """Yields (embeddings, scores) of some patches at a time; the rest of the waveform waits for the next block."""

@@ -18,7 +18,7 @@ from birdlib.multimodal import image_features, pairs
 from birdlib.video import images
 from birdlib.video import kinds as media_kinds
 
-_PREPROCESSING = ("embedder", "octave_down", "key", "n_patches", "cleaning", "seed")
+_PREPROCESSING = ("embedder", "octave_down", "resampler", "key", "n_patches", "cleaning", "seed")
 
 
 class NearestError(runtime.BirdlibError):
@@ -51,6 +51,7 @@ def preprocessing(outputs_dir, n_patches):
     return {
         "embedder": embedded["parameters"]["embedder"],
         "octave_down": embedded["parameters"]["octave_down"],
+        "resampler": embedded["parameters"]["resampler"],
         "key": embedded["results"]["key"],
         "n_patches": n_patches,
         "cleaning": {"policy": chosen["policy"], "denoise": chosen["denoise"], "threshold": chosen["speech_threshold"]},
@@ -111,19 +112,19 @@ def _inputs(encoder, kinds, preprocessing, weights_dir):
         arrays["embeddings"] = np.zeros((1, 1, wanted["embeddings"][2]), np.float32)
         arrays["weights"] = np.ones((1, 1), np.float32)
         if "sound" in kinds:
-            embedder = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"])
+            embedder = embedders.load(preprocessing["embedder"], weights_dir, preprocessing["octave_down"], resampler=preprocessing["resampler"])
             if embedder.key != preprocessing["key"]:
                 raise NearestError(f"stage 04 used other weights of {embedder.name}: attach the same, or run 03 and 04 again")
-            embeddings, bird_scores = embedder.embed(_cleaned(kinds["sound"], embedder.sample_rate_hz, preprocessing))
+            embeddings, bird_scores = embedder.embed(_cleaned(kinds["sound"], embedder, preprocessing))
             weights = pooling.patch_weights(bird_scores)
             first, last = pairs.window(weights, 0, len(weights), preprocessing["n_patches"])
             arrays["embeddings"], arrays["weights"] = embeddings[None, first:last], weights[None, first:last]
     return {name: arrays[name] for name in wanted}
 
 
-def _cleaned(path, sample_rate_hz, preprocessing):
+def _cleaned(path, embedder, preprocessing):
     rng = cleaning.recording_rng(runtime.digest_file(path), preprocessing["seed"])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "cleaned.flac"
         cleaning.clean_recording(path, target, rng, **preprocessing["cleaning"])
-        return audio_io.read(target, sample_rate_hz)[0]
+        return audio_io.read(target, embedder.sample_rate_hz, resampler=embedder.resampler)[0]

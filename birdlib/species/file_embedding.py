@@ -29,9 +29,9 @@ class Excerpt:
     is_last: bool
     noise: dict = dataclasses.field(default_factory=dict)
 
-    def read(self, sample_rate_hz, denoise="none"):
+    def read(self, sample_rate_hz, denoise="none", resampler="soxr_hq"):
         """The waveform as ``read_blocks`` gives it for the whole file, but for the edges, where the part lacks its context."""
-        waveform = np.clip(audio_io.resample(self.waveform, self.sample_rate_hz, sample_rate_hz), -1.0, 1.0)
+        waveform = np.clip(audio_io.resample(self.waveform, self.sample_rate_hz, sample_rate_hz, resampler), -1.0, 1.0)
         if denoise == "none":
             return waveform
         return np.concatenate(list(noise.denoise_blocks([waveform], sample_rate_hz, denoise, self.noise[sample_rate_hz])))
@@ -82,11 +82,11 @@ class FileEmbedder:
         return self._patches
 
 
-def read_blocks(path, sample_rate_hz, denoise="none", end_s=None):
+def read_blocks(path, sample_rate_hz, denoise="none", end_s=None, resampler="soxr_hq"):
     """A file in consecutive blocks, denoised as the recordings of stage 02 were; it is read twice for that."""
 
     def read():
-        return audio_io.stream(path, block_s=_BLOCK_S, sample_rate_hz=sample_rate_hz, end_s=end_s)
+        return audio_io.stream(path, block_s=_BLOCK_S, sample_rate_hz=sample_rate_hz, end_s=end_s, resampler=resampler)
 
     if denoise == "none":
         return read()
@@ -116,7 +116,7 @@ def _embed(embedder, path, denoise, end_s):
 
     def counted():
         nonlocal n_samples
-        for block in read_blocks(path, embedder.sample_rate_hz, denoise, end_s):
+        for block in read_blocks(path, embedder.sample_rate_hz, denoise, end_s, embedder.resampler):
             n_samples += len(block)
             yield block
 
@@ -127,7 +127,7 @@ def _embed(embedder, path, denoise, end_s):
 def _embed_excerpt(embedder, excerpt, denoise, start_s, end_s):
     """A patch more on either side is embedded and dropped: filters that run over the waveform begin and end in it."""
     rate_hz, hop_s, half_s = embedder.sample_rate_hz, embedder.hop_s, embedder.patch_s / 2
-    waveform = excerpt.read(rate_hz, denoise)
+    waveform = excerpt.read(rate_hz, denoise, embedder.resampler)
     first = max(0, int((start_s - half_s) // hop_s) - 1)  # the numbers of patches in the file
     end = int((end_s - half_s) // hop_s) + 2
     n_before = min(first, 1)

@@ -57,7 +57,7 @@ def load_embeddings(name, data, folder, with_windows):
         receipt = stages.receipt(data.outputs_dir, "03_embed")
         embeddings, patches = stages.read(data.outputs_dir, "03_embed", "embeddings.npy", "patches.parquet")
         windows = (data.windows.embeddings, data.windows.patches) if with_windows else None
-        preprocessing = _preprocessing(name, receipt["parameters"]["octave_down"], receipt["results"]["key"])
+        preprocessing = _preprocessing(name, receipt["parameters"]["octave_down"], receipt["parameters"]["resampler"], receipt["results"]["key"])
         return PatchEmbeddings(embeddings, patches, windows, preprocessing, receipt["weights"])
     embedder = embedders.load(name, data.weights_dir)
     store = EmbeddingStore(data.outputs_dir / "store", embedder.key)
@@ -72,7 +72,7 @@ def load_embeddings(name, data, folder, with_windows):
     if with_windows:
         root = stages.recordings_root(data.outputs_dir)
         windows = embed(soundscape_windows.as_clips(data.windows, root), root, "window_embeddings.npy")
-    preprocessing = _preprocessing(name, getattr(embedder, "octave_down", False), embedder.key)
+    preprocessing = _preprocessing(name, getattr(embedder, "octave_down", False), embedder.resampler, embedder.key)
     return PatchEmbeddings(embeddings, patches, windows, preprocessing, embedder.weights)
 
 
@@ -92,8 +92,19 @@ def pool_recordings(embedded, data, patch_pooling):
     return np.where(rows[:, None] >= 0, whole[rows], np.nan).astype(np.float32)
 
 
+def pool_windows(embedded, data, patch_pooling):
+    """(features, targets) of the labelled windows of soundscapes that have embeddings: (windows, features) and (windows, classes)."""
+    embeddings, patches = embedded.windows
+    slices = pooling.recording_slices(patches)
+    rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
+    slices, rows = slices[rows >= 0], rows[rows >= 0]
+    return _pool(embeddings, patches, slices, patch_pooling), data.windows.targets[rows]
+
+
 def train_head(config, data, embedded, features, patch_pooling, rng, options):
     """Networks on pooled patches of recordings and, if ``config`` includes soundscapes, of their windows, alone and mixed into recordings.
+
+    Windows without any of the species (negative labels of stage 06) teach softmax a background, see ``classifiers.build_head``.
 
     Args:
         features: from ``pool_recordings``.
@@ -110,16 +121,13 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
         embedded.embeddings, embedded.patches, patch_pooling, recordings, truth, options.window_patches, options.balance, rng
     )
     if config["soundscapes"]:
-        embeddings, patches = embedded.windows
-        slices = pooling.recording_slices(patches)
-        rows = pd.Index(data.windows.table["row_id"]).get_indexer(slices["recording_id"])
-        slices, rows = slices[rows >= 0], rows[rows >= 0]
-        windows = _pool(embeddings, patches, slices, patch_pooling)
-        train_set = students.training_set(train_set, windows, data.windows.targets[rows], rng=rng)  # as 06 trains its students
+        windows, targets = pool_windows(embedded, data, patch_pooling)
+        train_set = students.training_set(train_set, windows, targets, rng=rng)  # as 06 trains its students
     mode = dataset.mode_of(config["loss"])
+    background = mode == "single" and not train_set[1].any(axis=1).all()
     units = [int(size) for size in options.hidden.split(",") if size.strip()]
-    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout)
-    numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
+    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background)
+    numbers = {"background": background} | {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
     numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
     validation = features[is_validation], data.truth[is_validation]
     return fit_heads.fit_networks(options.n_networks, build, train_set, validation, loss=config["loss"], rng=rng, **numbers)
@@ -144,8 +152,8 @@ def train(config, data, embedded, rng, options):
     return model, scores, history, embedded.preprocessing, embedded.weights
 
 
-def _preprocessing(embedder, octave_down, key):
-    return {"kind": "embeddings", "embedder": embedder, "octave_down": octave_down, "key": key}
+def _preprocessing(embedder, octave_down, resampler, key):
+    return {"kind": "embeddings", "embedder": embedder, "octave_down": octave_down, "resampler": resampler, "key": key}
 
 
 def _pool(embeddings, patches, slices, patch_pooling):

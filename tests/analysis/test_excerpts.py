@@ -16,6 +16,7 @@ class Loudness:
     """In place of an embedder: mean and deviation of each patch."""
 
     name, sample_rate_hz, patch_s, hop_s, dim, key = "yamnet", RATE_HZ, 0.96, 0.48, 2, "k" * 64
+    resampler = "soxr_hq"
     weights = {"yamnet": {"source": "test", "sha256": "ab", "licence": "none", "backend": "tensorflow"}}
 
     def embed_stream(self, blocks):

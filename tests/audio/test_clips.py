@@ -142,6 +142,7 @@ class FakeEmbedder:
     """Replaces an embedder: loudness and pitch of each patch; counts its calls."""
 
     name, key, sample_rate_hz, patch_s, hop_s, dim = "fake", "f" * 64, 8000, 0.96, 0.48, 3
+    resampler = "soxr_hq"
     weights = {"yamnet": {"source": "made for the test", "sha256": "aa", "licence": "none"}}
 
     def __init__(self):

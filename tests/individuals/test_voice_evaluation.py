@@ -62,7 +62,7 @@ def song(bird, number, rng):
 class Embedder:
     """Embeds the energy in five bands: two equal patches of a waveform."""
 
-    sample_rate_hz = RATE_HZ
+    sample_rate_hz, resampler = RATE_HZ, "soxr_hq"
 
     def embed(self, waveform):
         power = np.abs(np.fft.rfft(waveform))[: RATE_HZ // 2]
@@ -73,7 +73,7 @@ class Embedder:
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
     """Stages 02 and 03 of five wrens, whose notes differ: (folder, singers)."""
-    monkeypatch.setattr(embedders, "load", lambda *_: Embedder())
+    monkeypatch.setattr(embedders, "load", lambda *_, **__: Embedder())
     singers, rng = voice_evaluation.select_singers(splits(*WRENS)), np.random.default_rng(0)
     stages.finish(stages.start("01_split", tmp_path), {"root": "."})
     cleaned, found = stages.start("02_clean", tmp_path), []
@@ -83,7 +83,7 @@ def outputs(tmp_path, monkeypatch):
         found.append(Embedder().embed(waveform)[0])
     singers[["recording_id", "audio_path"]].to_parquet(cleaned.folder / "recordings.parquet")
     stages.finish(cleaned, {})
-    embedded = stages.start("03_embed", tmp_path, embedder="yamnet", octave_down=True, backend="auto")
+    embedded = stages.start("03_embed", tmp_path, embedder="yamnet", octave_down=True, resampler="soxr_hq", backend="auto")
     np.save(embedded.folder / "embeddings.npy", np.concatenate(found))
     patches = pd.DataFrame({"recording_id": np.repeat(singers["recording_id"], 2), "bird_score": 1.0})
     patches.to_parquet(embedded.folder / "patches.parquet", index=False)

@@ -117,6 +117,18 @@ def test_the_key_changes_with_weights_and_views_but_not_with_threads():
     assert small_embedder(n_threads=1).key == keys[0].key
 
 
+def test_the_key_changes_with_the_resampler_also_in_the_other_backend():
+    plain, other = small_embedder(), small_embedder().with_resampler("kaiser_best")
+    assert plain.with_resampler("soxr_hq").key == small_embedder().key  # so that stores of earlier runs stay valid
+    assert other.resampler == "kaiser_best" and other.key != plain.key
+    assert other.by_tensorflow().resampler == "kaiser_best" and other.by_tensorflow().key == other.key
+
+
+def test_an_unknown_resampler_is_refused():
+    with pytest.raises(embedders.EmbedderError, match="choose soxr_hq or kaiser_best"):
+        embedders.load("yamnet", resampler="kaiser_fast")
+
+
 def test_litert_is_used_only_where_it_agrees_with_tensorflow(tmp_path, monkeypatch):
     monkeypatch.setenv("BIRDLIB_CACHE", str(tmp_path))
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])

@@ -21,7 +21,7 @@ PATHS = ["wren.png", "crow.png", "wren.wav", "crow.wav"]
 class Embedder:
     """A patch is a second; its embedding is the size of its first frequencies. Loud patches have a bird in them."""
 
-    name, sample_rate_hz, key = "yamnet", RATE_HZ, "k" * 8
+    name, sample_rate_hz, resampler, key = "yamnet", RATE_HZ, "soxr_hq", "k" * 8
 
     def embed(self, waveform):
         patches = waveform[: len(waveform) // RATE_HZ * RATE_HZ].reshape(-1, RATE_HZ)
@@ -99,7 +99,7 @@ def make_stage(outputs_dir, root, has_photos=True, spans=()):
     runtime.write_table(table, folder / "index.parquet")
     made_with = {
         "02_clean": {"parameters": {"policy": "remove", "denoise": "none", "speech_threshold": 0.6, "seed": 0}},
-        "03_embed": {"parameters": {"embedder": "yamnet", "octave_down": True}, "results": {"key": Embedder.key}},
+        "03_embed": {"parameters": {"embedder": "yamnet", "octave_down": True, "resampler": "kaiser_best"}, "results": {"key": Embedder.key}},
         "04_triplet": {},
     }
     for name, facts in made_with.items():
@@ -134,7 +134,7 @@ def sound_outputs(tmp_path_factory, root):
 def loaded(monkeypatch):
     """The arguments by which embedders are loaded."""
     calls = []
-    monkeypatch.setattr(embedders, "load", lambda *arguments: calls.append(arguments) or Embedder())
+    monkeypatch.setattr(embedders, "load", lambda *arguments, **options: calls.append((*arguments, options)) or Embedder())
     return calls
 
 
@@ -188,7 +188,7 @@ def test_embedder_is_that_of_the_stage_and_not_loaded_for_a_photo(outputs, root,
     search.find([root / "wren.png"], outputs)
     assert loaded == []
     search.find([root / "wren.wav"], outputs, weights_dir="here")
-    assert loaded == [("yamnet", "here", True)]
+    assert loaded == [("yamnet", "here", True, {"resampler": "kaiser_best"})]
 
 
 def test_encoder_of_sounds_finds_sounds(sound_outputs, root):
@@ -243,7 +243,7 @@ def test_search_needs_stage_04(tmp_path, root):
 
 def test_other_weights_of_the_embedder_are_refused(outputs, root, monkeypatch):
     other = types.SimpleNamespace(name="yamnet", key="o" * 8)
-    monkeypatch.setattr(embedders, "load", lambda *_: other)
+    monkeypatch.setattr(embedders, "load", lambda *_, **__: other)
     with pytest.raises(search.NearestError, match="other weights of yamnet"):
         search.find([root / "wren.wav"], outputs)
 

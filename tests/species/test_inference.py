@@ -21,6 +21,7 @@ class Loudness:
     """In place of an embedder: the loudness of each patch, and 1. It counts the files that it embeds."""
 
     name, sample_rate_hz, patch_s, hop_s, dim, key = "yamnet", RATE_HZ, 0.96, 0.48, 2, "k" * 64
+    resampler = "soxr_hq"
 
     def __init__(self, backend="tensorflow"):
         self.weights = {"yamnet": {"source": "test", "sha256": "ab", "licence": "none", "backend": backend}}
