@@ -1,11 +1,12 @@
 """Augmentation: which distortion happens to which clip, how often and how strongly.
 
-A *switch* names the augmentations: ``all``, ``none``, or names separated by commas. A new distortion of waveforms is
-one entry in ``DISTORTIONS`` and one function in ``distortions``; mixing of two clips is in ``mixing``, the layer that
-masks spectrograms in ``spec_augment``. A probability is a number, or (min, max), growing with the species' rarity.
+What is applied is a dict {name: probability}, which ``parse`` reads from a text. A new distortion of waveforms is one
+entry in ``DISTORTIONS`` and one function in ``distortions``; mixing of two clips is in ``mixing``, the layer that masks
+spectrograms in ``spec_augment``. A probability is a number, or (min, max), growing with the species' rarity.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -43,33 +44,64 @@ DISTORTIONS = {  # in the order of the sound's way: the bird, the surroundings, 
     "voice": Distortion(0.1, (3.0, 30.0)),
     "volume": Distortion(0.2, (0.5, 1.3), lambda x, hz, gain, rng: distortions.volume(x, gain)),
     "compression": Distortion(0.2, (2.0, 6.0), lambda x, hz, ratio, rng: distortions.compress(x, hz, ratio=ratio)),
-    "clipping": Distortion((0.05, 0.2), (0.01, 0.1), lambda x, hz, share, rng: distortions.clip(x, share)),
+    "clipping": Distortion((0.05, 0.2), (0.7, 0.95), lambda x, hz, share, rng: distortions.clip(x, share)),
 }
 PROBABILITIES = {name: distortion.probability for name, distortion in DISTORTIONS.items()} | {
     "audio_mix": 0.3,  # of a batch of waveforms
     "mixup": 0.3,  # of a batch of spectrograms
     "cutmix": 0.2,
-    "spec_augment": 1.0,  # in the model
+    "spec_augment": 1.0,  # of a spectrogram, in the model
 }
 NAMES = tuple(PROBABILITIES)
+MIXERS = ("audio_mix", "mixup", "cutmix")  # those that mix two clips
+_WORDS = ("all", "none", "by_rarity")  # of a text, beside names
 
 
 class AugmentError(runtime.BirdlibError):
     """An augmentation that does not exist, or lacks what it needs."""
 
 
-def names(switch):
-    """The augmentations of a switch (str, or a sequence of names), in the order in which they are applied.
+def parse(text):
+    """The probabilities of the augmentations of a text such as ``"reverb=0.15,pitch=0.05-0.2,shift,by_rarity"``.
+
+    A name alone has its probability of ``PROBABILITIES``; NAME=P has P, and NAME=MIN-MAX grows with rarity. ``all`` adds
+    all names that the text does not have, ``none`` nothing; with ``by_rarity`` see ``by_rarity``.
+
+    Returns:
+        {name: number or (min, max)} in the order in which they are applied.
 
     Raises:
-        AugmentError: for a name that does not exist.
+        AugmentError: for a name that does not exist, or a probability that is none.
     """
-    if isinstance(switch, str):
-        switch = {"all": NAMES, "none": ()}.get(switch, runtime.names(switch))
-    unknown = sorted(set(switch) - set(NAMES))
-    if unknown:
+    items = dict(_parse_item(item) for item in runtime.names(text))
+    known = {*NAMES, *_WORDS}
+    if unknown := sorted(items.keys() - known):
         raise AugmentError(f"augmentation {', '.join(unknown)} is unknown: use all, none, or of {', '.join(NAMES)}")
-    return tuple(name for name in NAMES if name in switch)
+    default = PROBABILITIES if "all" in items else {}
+    chosen = {name: items.get(name, default.get(name)) for name in NAMES if name in items or name in default}
+    if np.ndim(chosen.get("spec_augment", 0.0)):
+        raise AugmentError("spec_augment has one probability for all species: give one number")
+    return by_rarity(probabilities=chosen) if "by_rarity" in items else chosen
+
+
+def parse_masks(text):
+    """The masks of SpecAugment of a text such as ``"2x10%,2x15%"``: number x longest, of time, then of bands.
+
+    The longest is a share in percent, or a number of frames and of bands: ``"1x20,1x20"``.
+
+    Returns:
+        dict, arguments of ``spec_augment.SpecAugment``.
+
+    Raises:
+        AugmentError: for any other text.
+    """
+    found = re.fullmatch(r"(\d+)x(\d+(?:\.\d+)?)(%?),(\d+)x(\d+(?:\.\d+)?)(%?)", text.replace(" ", ""))
+    if not found:
+        raise AugmentError(f"masks are {text!r}: give number x longest, of time and of bands, as in '2x10%,2x15%' or '1x20,1x20'")
+    n_time, longest, of_time, n_bands, widest, of_bands = found.groups()
+    time = {"longest_share": float(longest) / 100} if of_time else {"longest_frames": float(longest)}
+    bands = {"widest_share": float(widest) / 100} if of_bands else {"widest_bands": float(widest)}
+    return {"n_time_masks": int(n_time), **time, "n_band_masks": int(n_bands), **bands}
 
 
 def rarity(truth):
@@ -108,21 +140,22 @@ def probability(value, rarity=1.0):
 
 
 def by_rarity(min_share=0.1, probabilities=PROBABILITIES):
-    """Make every probability p depend on the rarity of the species: it becomes (min_share * p, p)."""
-    return {name: (min_share * p, p) if np.ndim(p) == 0 else p for name, p in probabilities.items()}
+    """Make every probability p depend on the rarity of the species: it becomes (min_share * p, p).
+
+    That of ``spec_augment`` stays: the layer does not know the species.
+    """
+    is_fixed = {name: np.ndim(p) or name == "spec_augment" for name, p in probabilities.items()}
+    return {name: p if is_fixed[name] else (min_share * p, p) for name, p in probabilities.items()}
 
 
-def waveform(
-    song, sample_rate_hz, switch="all", rarity=1.0, background=None, voice=None, *, probabilities=PROBABILITIES, rng
-):
+def waveform(song, sample_rate_hz, probabilities=PROBABILITIES, rarity=1.0, background=None, voice=None, *, rng):
     """Distort one clip, each of ``DISTORTIONS`` with its own probability and an amount from its own range.
 
     Args:
         song: (samples,) float32 in [-1, 1].
-        switch: see ``names``; what is not of ``DISTORTIONS`` is ignored.
+        probabilities: {name: probability}, see ``parse``; what is not of ``DISTORTIONS`` is ignored.
         rarity: of the clip, from ``row_rarity``.
-        background, voice: ``backgrounds.Sounds``; if None, ``all`` does without them.
-        probabilities: as ``PROBABILITIES``, which holds for names that are left out.
+        background, voice: ``backgrounds.Sounds``.
 
     Returns:
         (samples,) float32 in [-1, 1]: the clip itself, if nothing was drawn.
@@ -130,10 +163,12 @@ def waveform(
     Raises:
         AugmentError: if background or voice is named and not given.
     """
-    probabilities = PROBABILITIES | dict(probabilities)
     sounds = {"background": background, "voice": voice}
-    for name in _distortion_names(switch, sounds):
-        distortion = DISTORTIONS[name]
+    if missing := [name for name, sound in sounds.items() if name in probabilities and sound is None]:
+        raise AugmentError(f"augmentation {', '.join(missing)} needs sounds: give backgrounds.Sounds, or switch it off")
+    for name, distortion in DISTORTIONS.items():
+        if name not in probabilities:
+            continue
         happens, amount = rng.random() < probability(probabilities[name], rarity), rng.uniform(*distortion.range)
         if happens and name in sounds:
             song = distortions.add(song, sounds[name].draw(len(song), rng=rng), amount)
@@ -143,14 +178,14 @@ def waveform(
 
 
 def waveforms(
-    songs, labels, sample_rate_hz, switch="all", rarities=None, background=None, voice=None, *,
-    probabilities=PROBABILITIES, rng,
-):  # fmt: skip
+    songs, labels, sample_rate_hz, probabilities=PROBABILITIES, rarities=None, background=None, voice=None, *, rng
+):
     """Distort a batch: ``waveform`` for each row, then ``mixing.audio_mix`` between rows.
 
     Args:
         songs: (batch, samples) float32 in [-1, 1].
         labels: (batch, classes) in [0, 1].
+        probabilities: as in ``waveform``.
         rarities: (classes,) from ``rarity``; None counts every species as the rarest.
 
     Returns:
@@ -159,36 +194,32 @@ def waveforms(
     Raises:
         AugmentError: as ``waveform``.
     """
-    probabilities = PROBABILITIES | dict(probabilities)
     songs, labels = np.asarray(songs, np.float32), np.asarray(labels, np.float32)
     rarity_of_rows = row_rarity(labels, rarities)
-    options = {"background": background, "voice": voice, "probabilities": probabilities, "rng": rng}
-    if set(names(switch)) & set(DISTORTIONS):
+    if probabilities.keys() & DISTORTIONS.keys():
         rows = zip(songs, rarity_of_rows, strict=True)
-        songs = np.stack([waveform(song, sample_rate_hz, switch, rarity, **options) for song, rarity in rows])
-    if "audio_mix" in names(switch):
+        options = {"background": background, "voice": voice, "rng": rng}
+        songs = np.stack([waveform(song, sample_rate_hz, probabilities, rarity, **options) for song, rarity in rows])
+    if "audio_mix" in probabilities:
         chosen = _drawn(probabilities["audio_mix"], rarity_of_rows, rng)
         overlap_s = min(mixing.OVERLAP_S, songs.shape[1] / sample_rate_hz)
         songs, labels = mixing.audio_mix(songs, labels, sample_rate_hz, chosen, overlap_s=overlap_s, rng=rng)
     return songs, labels
 
 
-def spectrograms(images, labels, switch="all", rarities=None, *, probabilities=PROBABILITIES, rng):
+def spectrograms(images, labels, probabilities=PROBABILITIES, rarities=None, *, rng):
     """Mix a batch of spectrograms: each row by ``mixup``, else by ``cutmix``, or not at all.
 
     Args:
         images: (batch, frames, bands); the edges of cutmix are scaled to their frames.
-        labels, rarities: as in ``waveforms``.
+        labels, probabilities, rarities: as in ``waveforms``.
 
     Returns:
         (images, labels), float32 of the same shapes.
     """
-    probabilities = PROBABILITIES | dict(probabilities)
-    images, labels, switched_on = np.asarray(images, np.float32), np.asarray(labels, np.float32), names(switch)
+    images, labels = np.asarray(images, np.float32), np.asarray(labels, np.float32)
     rarity_of_rows = row_rarity(labels, rarities)
-    by_mixup, by_cutmix = (
-        _drawn(probabilities[name], rarity_of_rows, rng) & (name in switched_on) for name in ("mixup", "cutmix")
-    )
+    by_mixup, by_cutmix = (_drawn(probabilities.get(name, 0.0), rarity_of_rows, rng) for name in ("mixup", "cutmix"))
     edges = tuple(round(edge * images.shape[1] / 512) for edge in mixing.CUTMIX_EDGES)
     blended, blended_labels = mixing.mixup(images, labels, by_mixup, rng=rng)
     joined, joined_labels = mixing.cutmix(images, labels, by_cutmix, edges=edges, rng=rng)
@@ -196,21 +227,32 @@ def spectrograms(images, labels, switch="all", rarities=None, *, probabilities=P
     return np.where(rows, blended, joined), np.where(by_mixup[:, None], blended_labels, joined_labels)
 
 
-def model_layer(switch="all", seed=None, **options):
-    """The layer ``spec_augment.SpecAugment`` that masks spectrograms in training; None, if it is switched off."""
-    if "spec_augment" not in names(switch):
+def masking(probabilities, masks, seed):
+    """The layer ``spec_augment.SpecAugment`` that masks spectrograms in training; None without ``spec_augment``.
+
+    Args:
+        probabilities: as in ``waveform``.
+        masks: text, see ``parse_masks``.
+    """
+    if "spec_augment" not in probabilities:
         return None
     from birdlib.audio.spec_augment import SpecAugment
 
-    return SpecAugment(seed=seed, **options)
+    return SpecAugment(probability=probabilities["spec_augment"], seed=seed, **parse_masks(masks))
 
 
-def _distortion_names(switch, sounds):
-    named = [name for name in names(switch) if name in DISTORTIONS]
-    missing = [name for name in named if sounds.get(name, True) is None]
-    if missing and switch != "all":
-        raise AugmentError(f"augmentation {', '.join(missing)} needs sounds: give backgrounds.Sounds, or switch it off")
-    return [name for name in named if name not in missing]
+def _parse_item(item):
+    """(name, probability) of ``NAME``, ``NAME=P`` or ``NAME=MIN-MAX``."""
+    name, equals, value = (part.strip() for part in item.partition("="))
+    if not equals:
+        return name, PROBABILITIES.get(name)
+    try:
+        numbers = [float(part) for part in value.split("-")]
+    except ValueError:
+        numbers = []
+    if name in _WORDS or not 1 <= len(numbers) <= 2 or not 0 <= numbers[0] <= numbers[-1] <= 1:
+        raise AugmentError(f"{item!r} is no augmentation: write NAME=P or NAME=MIN-MAX, numbers from 0 to 1")
+    return name, numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
 def _drawn(value, rarities, rng):

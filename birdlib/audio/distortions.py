@@ -56,12 +56,9 @@ def shift(waveform, n_samples):
     return np.roll(waveform, n_samples)
 
 
-def clip(waveform, share):
-    """Overdrive the microphone: the loudest ``share`` of the non-zero samples is clipped to one level."""
-    loudness = np.abs(waveform[waveform != 0])
-    if not len(loudness):
-        return waveform
-    ceiling = np.quantile(loudness, 1.0 - share)
+def clip(waveform, share_of_peak):
+    """Overdrive the microphone: what is louder than ``share_of_peak`` of the loudest sample is clipped to that level."""
+    ceiling = share_of_peak * np.abs(waveform).max(initial=0.0)
     return np.clip(waveform, -ceiling, ceiling)
 
 

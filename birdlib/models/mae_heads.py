@@ -67,12 +67,13 @@ def build_head(kind, encoder, n_classes, *, mode="multi", n_prototypes=20, ortho
     return keras.Model({name: given}, probabilities, name=f"{kind}_head")
 
 
-def classifier(encoder, head, freeze=True):
+def classifier(encoder, head, freeze=True, masking=None):
     """The whole model, ready to be saved; its parts ``front_end`` and ``body`` are models too, which share its weights.
 
     Args:
         encoder, head: the parts, whose weights it shares.
         freeze: True trains the head alone (probing), False the encoder too (fine-tuning).
+        masking: a layer, (batch, frames, bands) → the same, active in training, e.g. ``spec_augment.SpecAugment``; None for none.
 
     Returns:
         keras.Model, waveform (batch, 160000) in [-1, 1] at 32 kHz → probabilities (batch, classes); ``body`` takes spectrograms.
@@ -80,7 +81,8 @@ def classifier(encoder, head, freeze=True):
     encoder.trainable = not freeze
     [name] = head.input
     spectrogram = keras.Input(encoder.input_shape[1:], name="spectrogram")
-    body = keras.Model(spectrogram, head({name: encoder(spectrogram)[name]}), name="body")
+    masked = masking(spectrogram) if masking else spectrogram
+    body = keras.Model(spectrogram, head({name: encoder(masked)[name]}), name="body")
     front = mae.front_end(encoder)
     waveform = keras.Input(front.input_shape[1:], name="waveform")
     return keras.Model(waveform, body(front(waveform)), name="mae_classifier")

@@ -209,6 +209,15 @@ def sentence(table):
     return "; ".join(f"{verdict}: {', '.join(rows)}" for verdict, rows in names.items() if len(rows)) or "nothing was compared"
 
 
+def notes(results):
+    """The notes of trainings, such as weights that cannot be had, in one text, each with the rows that it holds for."""
+    rows = {}
+    for result in results:
+        if result.note:
+            rows.setdefault(result.note, []).append(result.row.name)
+    return "; ".join(f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in rows.items()) or "none"
+
+
 def as_text(table):
     """The table for readers: figures with their intervals as text."""
     shown = table.assign(**{name: table[name].map(_text) for name in (*FIGURES, "difference")})

@@ -19,7 +19,7 @@ from birdlib.models import catalogue, embedders, weights
 from birdlib.species import ablation, classifiers, soundscape_windows, train_heads, train_waveforms
 
 ENCODERS = (*embedders.NAMES, *train_waveforms.ENCODERS)
-CODE = f"recipe 2 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
+CODE = f"recipe 3 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
 
 
 class TrainingError(runtime.BirdlibError):
@@ -40,14 +40,11 @@ def key(config, data, inputs, seed, precision, **options):
     encoder = config["encoder"]
     if encoder not in ENCODERS:
         raise TrainingError(f"encoder {encoder!r} is unknown: choose of {', '.join(ENCODERS)}")
-    name = train_waveforms.MAE.get(encoder) or encoder
-    is_fetched = name in catalogue.MODELS and name != data.embedder  # the digest of stage 03 includes its embedder
-    pretrained = weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
     own = _options(options, encoder)
     segments = train_waveforms.background_segments(config, data, own.augmentation) if encoder in train_waveforms.ENCODERS else []
     background = [_segment_record(segments, stages.recordings_root(data.outputs_dir))] if len(segments) else []
     settings = [config, dataclasses.asdict(own), _relevant_inputs(config, inputs)]
-    return runtime.digest([*settings, pretrained, data.label_mode, seed, precision, *background])
+    return runtime.digest([*settings, _pretrained_digest(encoder, data), data.label_mode, seed, precision, *background])
 
 
 def run(config, data, folder, inputs, *, seed, **options):
@@ -59,7 +56,8 @@ def run(config, data, folder, inputs, *, seed, **options):
 
     Returns:
         dict, the contents of ``training.json``, which is written last: ``training_s``; ``embedding_s``, almost 0 if stage 03 or the store has
-        the embeddings; ``note``, how many recordings without scores get the prior; ``weights, inputs, history``.
+        the embeddings; ``note``, what replaces weights that cannot be had, and how many recordings without scores get the prior; ``weights,
+        inputs, history``.
 
     Raises:
         ablation.UntrainableError: see ``train_heads.pool_recordings``.
@@ -75,14 +73,14 @@ def run(config, data, folder, inputs, *, seed, **options):
     model, scores, history, preprocessing, pretrained = train(config, data, source, rng, _options(options, encoder))
     is_missing = np.isnan(scores).any(axis=1)
     scores = np.where(is_missing[:, None], data.prior, scores)
-    note = f"{is_missing.sum()} of {len(scores)} recordings have no scores and get the prior" if is_missing.any() else ""
+    notes = [preprocessing.get("note"), is_missing.any() and f"{is_missing.sum()} of {len(scores)} recordings have no scores and get the prior"]
     save_member(folder, model, scores, data, preprocessing)
     with runtime.replacing(folder / "scores.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, scores.astype(np.float32))
     record = {
         "training_s": time.monotonic() - started_s - embedding_s,
         "embedding_s": embedding_s,
-        "note": note,
+        "note": "; ".join(note for note in notes if note),
         "weights": pretrained,
         "inputs": _relevant_inputs(config, inputs),
         "history": history.astype(object).where(history.notna(), None).to_dict("records"),
@@ -103,6 +101,7 @@ def run_rows(rows, *, data, folder, inputs, precision, **options):
         inputs, options: as of ``run``; ``precision`` as of ``key``.
     """
     fixed = {"data": data, "inputs": inputs, **options}
+    _options(options, train_waveforms.ENCODERS[0])  # a wrong one is refused before the first training
 
     def train(config, training_dir):
         return run(config, folder=training_dir, **fixed)
@@ -202,6 +201,15 @@ def background_files(results, data, augmentation):
     configs = [result.row.training for result in results if result.row.training["encoder"] in train_waveforms.ENCODERS]
     tables = [train_waveforms.background_segments(config, data, augmentation) for config in configs]
     return sorted({path for table in tables for path in table["path"]})
+
+
+def _pretrained_digest(encoder, data):
+    """sha256 of the weights that a training starts from; empty where it has none, or the digest of stage 03 includes them."""
+    if encoder in train_waveforms.MAE:
+        source = train_waveforms.published_weights(encoder, data.weights_dir)
+        return source.sha256 if source else ""
+    is_fetched = encoder in catalogue.MODELS and encoder != data.embedder
+    return weights.fetch(encoder, data.weights_dir).sha256 if is_fetched else ""
 
 
 def _segment_record(table, root):

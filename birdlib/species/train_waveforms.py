@@ -1,28 +1,20 @@
 """Trainings of networks on waveforms: mel models, and Bird-MAE with a head. Audio is read from the files as it is needed (``windowing``)."""
 
 import dataclasses
-import functools
-import os
-import warnings
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages
-from birdlib.audio import augment, backgrounds, windowing
+from birdlib import runtime
+from birdlib.audio import augment, backgrounds
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
 from birdlib.models import weights
-from birdlib.species import classifiers, dataset
+from birdlib.species import classifiers, dataset, waveform_batches
 
 MEL = {"mel_cnn": "cnn", "mobilenetv2": "mobilenetv2", "efficientnetb0": "efficientnetb0"}  # encoder → backbone
 MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights; "" is pretrained here
+MAE_TRAININGS = ("auto", "probe", "finetune")
 ENCODERS = (*MEL, *MAE)
-_MISSING_SOUNDS = {  # augmentations that need other sounds, and why there may be none
-    "background": "no soundscape has a stretch without labels",
-    "voice": "02_clean found no speech in training recordings",
-}
-_MAX_WINDOWS = 6  # of a recording, in validation and prediction
 
 
 class WaveTrainingError(runtime.BirdlibError):
@@ -38,12 +30,21 @@ class Options:
     mel_batch: int = 32
     mel_learning_rate: float = 2e-3
     mel_head: str = "pooled"  # see ``mel_models.build``
-    augmentation: str = "shift,volume,spec_augment"  # see ``augment.names``; with ``by_rarity`` all of it follows rarity, see ``augment.by_rarity``
+    augmentation: str = "shift,spec_augment"  # see ``augment.parse``
+    masks: str = "2x10%,2x15%"  # of spec_augment, see ``augment.parse_masks``
     balance: float = 0.5  # power of oversampling, see ``windowing.oversampling``
     soundscape_share: float = 0.3  # of the crops, if soundscape windows are used
     mae_epochs: int = 20  # of pretraining
     mae_clips: int = 20_000  # at most in pretraining; each takes 131 kB on disk until it is done
     mae_head: str = "mlp"  # see ``mae_heads.build_head``
+    mae_training: str = "auto"  # probe: the encoder is frozen; finetune: it is trained too; auto: published weights are frozen, own are trained
+    mae_learning_rate: float = 3e-4  # where published weights are fine-tuned, as its authors do; else ``mel_learning_rate``
+
+    def __post_init__(self):
+        augment.parse(self.augmentation)
+        augment.parse_masks(self.masks)
+        if self.mae_training not in MAE_TRAININGS:
+            raise WaveTrainingError(f"mae_training is {self.mae_training!r}: choose one of {', '.join(MAE_TRAININGS)}")
 
 
 def parse_heads(text):
@@ -65,74 +66,72 @@ def parse_heads(text):
     return {"mel_head": names[0], "mae_head": names[1]}
 
 
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A model to be trained.
+
+    Attributes:
+        model: keras.Model, waveforms (batch, samples) → (batch, classes), with the parts ``front_end`` and ``body``.
+        learning_rate: the highest.
+        keeps_level: whether its spectrogram depends on the level of the sound.
+        weights: the receipt of its pretrained weights.
+        note: what was built instead of what was named; empty: that itself.
+    """
+
+    model: object
+    learning_rate: float
+    keeps_level: bool
+    weights: dict
+    note: str = ""
+
+
 def train(config, data, folder, rng, options):
     """Train the classifier of a configuration; an interrupted training resumes after its last whole epoch.
 
     Args:
         folder: of the checkpoint; ``checkpoint`` and ``mae_pretraining.ENCODER`` in it can be removed when the model is saved.
-        options: Options. Augmentations without the sounds that they need are dropped, with a warning and a note in ``preprocessing``.
+        options: Options. Augmentations without the sounds that they need, or without effect, are dropped, with a warning and a note in
+            ``preprocessing``.
 
     Returns:
         (model, scores, history, preprocessing, weights), as of ``train_heads.train``; NaN for a recording of which nothing can be read.
+        ``preprocessing`` has the augmentation that was applied: {name: probability}.
     """
-    from birdlib.audio.batches import RandomWindows
-    from birdlib.losses import classification as losses
-    from birdlib.species import mel_models, mel_training
+    from birdlib.species import mel_models
 
-    augmentation, probabilities = _parse_augmentation(options.augmentation)
-    model, pretrained = _build_model(config, data, folder, augmentation, rng, options)
-    rate_hz = mel_models.SAMPLE_RATE_HZ
+    network = _build_network(config, data, folder, rng, options)
+    model, rate_hz = network.model, mel_models.SAMPLE_RATE_HZ
     window = {"rate_hz": rate_hz, "window_s": model.input_shape[1] / rate_hz}
-    table, truth, shares = _training_parts(config, data, options)
-    sounds, dropped = _background_sounds(data, augmentation, rate_hz)
-    applied = [name for name in augment.names(augmentation) if name not in dropped]
+    augmentation = waveform_batches.choose_augmentation(config, data, options.augmentation, rate_hz, network.keeps_level)
+    applied = {"augmentation": augmentation.probabilities}
+    if "spec_augment" in augmentation.probabilities:
+        applied["masks"] = augment.parse_masks(options.masks)
+    batches = waveform_batches.training_batches(config, data, window, mel_models.front_end(model), augmentation, rng, options)
+    validation = waveform_batches.consecutive_windows(data, data.splits[data.is_validation], window), data.truth[data.is_validation]
+    history = _fit(network, batches, validation, config, folder, options, key=[config, applied, options.mae_training, network.weights])
+    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window["window_s"], **applied, "left_out": augmentation.left_out}
+    preprocessing |= {"note": network.note} if network.note else {}
+    return model, _predict(model, data, window), history, preprocessing, network.weights
 
-    by_rarity = {"rarities": augment.rarity(truth), "probabilities": probabilities}
-    batches = RandomWindows(
-        table, data.outputs_dir / "02_clean", truth, **window, batch_size=options.mel_batch, n_steps=options.mel_steps, rng=rng, shares=shares,
-        augment_batch=functools.partial(augment.waveforms, sample_rate_hz=rate_hz, switch=applied, **sounds, **by_rarity),
-        front_end=mel_models.front_end(model),
-        augment_spectrograms=functools.partial(augment.spectrograms, switch="mixup,cutmix" if config["mixup"] else "none", **by_rarity),
-    )  # fmt: skip
-    validation = _windows(data, data.splits[data.is_validation], window), data.truth[data.is_validation]
-    history = mel_training.fit(
-        model, batches, validation, loss=losses.get(config["loss"]), epochs=options.mel_epochs, patience=options.mel_epochs,
-        learning_rate=options.mel_learning_rate, folder=folder / "checkpoint", key=[config, applied, probabilities, pretrained],
-    )  # fmt: skip
 
-    recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
-    scores = mel_training.predict(model, _windows(data, recordings, window), len(recordings))
-    scores = scores[pd.Index(recordings["recording_id"]).get_indexer(data.splits["recording_id"])]
-    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window["window_s"], "augmentation": applied, "left_out": dropped}
-    return model, scores, history, preprocessing, pretrained
+def published_weights(encoder, weights_dir):
+    """The published weights of an encoder of ``MAE``, fetched; None for one without, and where they cannot be had.
+
+    Returns:
+        weights.Source or None; a tiny encoder is then pretrained on the recordings.
+    """
+    try:
+        return weights.fetch(MAE[encoder], weights_dir) if MAE[encoder] else None
+    except weights.MissingWeightsError:
+        return None
 
 
 def background_segments(config, data, augmentation):
     """What a training uses besides its recordings and windows, of soundscapes and removed speech: DataFrame ``path, start_s, end_s``."""
-    tables = background_tables(data, augmentation)
-    if MAE.get(config["encoder"]) == "":
-        tables["unlabelled"] = backgrounds.from_files(_train_soundscapes(data))
+    tables = waveform_batches.background_tables(data, augmentation)
+    if config["encoder"] in MAE and published_weights(config["encoder"], data.weights_dir) is None:
+        tables["unlabelled"] = backgrounds.from_files(waveform_batches.train_soundscapes(data))
     return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame(columns=["path", "start_s", "end_s"])
-
-
-def background_tables(data, augmentation):
-    """The sounds that augmentation mixes in: unlabelled stretches of soundscapes, and speech of training recordings.
-
-    Test soundscapes, and speech of validation and test recordings, are never among them.
-
-    Returns:
-        {"background": table, "voice": table} as of ``backgrounds``, of those that ``augmentation`` names.
-    """
-    root, names, tables = stages.recordings_root(data.outputs_dir), augment.names(_parse_augmentation(augmentation)[0]), {}
-    if "background" in names:
-        labelled = None
-        if data.windows is not None:
-            labelled = data.windows.table.assign(path=[str(root / path) for path in data.windows.table["audio_path"]])
-        tables["background"] = backgrounds.from_files(_train_soundscapes(data), labelled)
-    if "voice" in names:
-        segments = pd.read_parquet(data.outputs_dir / "02_clean" / "segments.parquet")
-        tables["voice"] = backgrounds.from_speech(segments, data.splits[data.is_train], root)
-    return tables
 
 
 def predict_frames(folder, path, max_s=60.0):
@@ -161,66 +160,60 @@ def predict_frames(folder, path, max_s=60.0):
 # The steps of a training
 
 
-def _parse_augmentation(text):
-    """(augmentation without ``by_rarity``, probabilities as of ``augment.by_rarity`` where it is named)."""
-    names = [name.strip() for name in text.split(",")]
-    others = ",".join(name for name in names if name != "by_rarity")
-    return others, augment.by_rarity() if "by_rarity" in names else augment.PROBABILITIES
+def _build_network(config, data, folder, rng, options):
+    """The Network of a configuration."""
+    build = _build_mel_model if config["encoder"] in MEL else _build_mae
+    masking = augment.masking(augment.parse(options.augmentation), options.masks, int(rng.integers(2**31)))
+    return build(config, data, folder, masking, rng, options)
 
 
-def _build_model(config, data, folder, augmentation, rng, options):
-    """(model, receipt of its pretrained weights)."""
-    encoder, mode = config["encoder"], dataset.mode_of(config["loss"])
-    if encoder in MEL:
-        from birdlib.species import mel_models
+def _build_mel_model(config, data, folder, masking, rng, options):
+    from birdlib.species import mel_models
 
-        masking = augment.model_layer(augmentation, int(rng.integers(2**31)))
-        return mel_models.build(
-            len(data.classes), backbone=MEL[encoder], head=options.mel_head, mode=mode, masking=masking, weights_dir=data.weights_dir
-        )
+    backbone, mode = MEL[config["encoder"]], dataset.mode_of(config["loss"])
+    model, receipt = mel_models.build(
+        len(data.classes), backbone=backbone, head=options.mel_head, mode=mode, masking=masking, weights_dir=data.weights_dir
+    )
+    return Network(model, options.mel_learning_rate, keeps_level=False, weights=receipt)
+
+
+def _build_mae(config, data, folder, masking, rng, options):
+    """Bird-MAE with its published weights, or a tiny one that is pretrained on these recordings, with a head."""
     from birdlib.models import mae_checkpoints, mae_heads
+
+    encoder, source = config["encoder"], published_weights(config["encoder"], data.weights_dir)
+    network = mae_checkpoints.load(source.path) if source else _pretrain(data, folder, rng, options)
+    head = mae_heads.build_head(options.mae_head, network, len(data.classes), mode=dataset.mode_of(config["loss"]))
+    is_frozen = {"auto": bool(source), "probe": True, "finetune": False}[options.mae_training]
+    model = mae_heads.classifier(network, head, freeze=is_frozen, masking=masking)
+    rate = options.mae_learning_rate if source and not is_frozen else options.mel_learning_rate
+    note = "" if source or not MAE[encoder] else f"the weights {MAE[encoder]} cannot be had: a tiny encoder was pretrained on these recordings instead"
+    return Network(model, rate, keeps_level=True, weights={MAE[encoder]: source.receipt()} if source else {}, note=note)
+
+
+def _pretrain(data, folder, rng, options):
     from birdlib.species import mae_pretraining
 
-    if name := MAE[encoder]:
-        source = weights.fetch(name, data.weights_dir)
-        network, receipt = mae_checkpoints.load(source.path), {name: source.receipt()}
-    else:
-        paths = data.clip_paths(data.is_train) + _train_soundscapes(data)
-        numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips, "rng": rng}
-        network, receipt = mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), folder, "07_classify", **numbers), {}
-    head = mae_heads.build_head(options.mae_head, network, len(data.classes), mode=mode)
-    return mae_heads.classifier(network, head, freeze=bool(name)), receipt
+    paths = data.clip_paths(data.is_train) + waveform_batches.train_soundscapes(data)
+    numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips, "rng": rng}
+    return mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), folder, "07_classify", **numbers)
 
 
-def _training_parts(config, data, options):
-    """(table of parts, truth, share of each row in the crops), of recordings and, if ``config`` includes soundscapes, of their windows."""
-    table, truth = windowing.parts(data.clips, data.splits[data.is_train]), data.truth[data.is_train]
-    shares = windowing.oversampling(data.labels[data.is_train], options.balance)
-    if not config["soundscapes"]:
-        return table, truth, shares
-    root, windows = stages.recordings_root(data.outputs_dir), data.windows
-    paths = [os.path.relpath(root / path, data.outputs_dir / "02_clean") for path in windows.table["audio_path"]]
-    more = windows.table.assign(recording_id=windows.table["row_id"], audio_path=paths, row=len(truth) + np.arange(len(windows)))
-    window_shares = windows.confidences / max(windows.confidences.sum(), 1e-9)
-    shares = np.concatenate([(1.0 - options.soundscape_share) * shares, options.soundscape_share * window_shares])
-    return pd.concat([table, more[windowing.PART_COLUMNS]], ignore_index=True), np.concatenate([truth, windows.targets]), shares
+def _fit(network, batches, validation, config, folder, options, key):
+    """The history of a training, see ``mel_training.fit``."""
+    from birdlib.losses import classification as losses
+    from birdlib.species import mel_training
+
+    return mel_training.fit(
+        network.model, batches, validation, loss=losses.get(config["loss"]), epochs=options.mel_epochs, patience=options.mel_epochs,
+        learning_rate=network.learning_rate, folder=folder / "checkpoint", key=key,
+    )  # fmt: skip
 
 
-def _background_sounds(data, augmentation, rate_hz):
-    """({name: backgrounds.Sounds}, {name of an augmentation without sounds: why})."""
-    tables = background_tables(data, augmentation)
-    dropped = {name: _MISSING_SOUNDS[name] for name, table in tables.items() if not len(table)}
-    for name, why in dropped.items():
-        warnings.warn(f"augmentation {name} is left out: {why}", stacklevel=3)
-    return {name: backgrounds.Sounds(table, rate_hz) for name, table in tables.items() if len(table)}, dropped
+def _predict(model, data, window):
+    """(rows of the splits, classes); NaN for a recording of which nothing can be read."""
+    from birdlib.species import mel_training
 
-
-def _windows(data, recordings, window):
-    """Consecutive windows of recordings, for validation and prediction."""
-    from birdlib.audio.batches import ConsecutiveWindows
-
-    return ConsecutiveWindows(windowing.parts(data.clips, recordings), data.outputs_dir / "02_clean", **window, n_windows=_MAX_WINDOWS)
-
-
-def _train_soundscapes(data):
-    return birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
+    recordings = data.splits.drop_duplicates("recording_id").reset_index(drop=True)
+    scores = mel_training.predict(model, waveform_batches.consecutive_windows(data, recordings, window), len(recordings))
+    return scores[pd.Index(recordings["recording_id"]).get_indexer(data.splits["recording_id"])]

@@ -33,35 +33,65 @@ def batch(n=8, seconds=1.0):
     return songs, np.eye(4, dtype=np.float32)[np.arange(n) % 4]
 
 
-# The switch
+# The text
 
 
-def test_a_switch_gives_the_augmentations_in_order_of_application():
-    assert augment.names("all") == augment.NAMES
-    assert augment.names("none") == augment.names("") == ()
-    assert augment.names("clipping, pitch") == augment.names(["clipping", "pitch"]) == ("pitch", "clipping")
+def test_a_text_gives_the_augmentations_in_order_of_application():
+    assert augment.parse("all") == augment.PROBABILITIES
+    assert augment.parse("none") == augment.parse("") == {}
+    assert list(augment.parse("clipping, pitch").items()) == [("pitch", (0.05, 0.2)), ("clipping", (0.05, 0.2))]
     with pytest.raises(augment.AugmentError, match="augmentation echo is unknown: use all, none, or of stretch, pitch"):
-        augment.names("pitch,echo")
+        augment.parse("pitch,echo=0.3")
     assert issubclass(augment.AugmentError, runtime.BirdlibError)
+
+
+def test_a_text_gives_probabilities():
+    assert augment.parse("volume = 0.4, pitch=0.1-0.3,reverb") == {"pitch": (0.1, 0.3), "reverb": 0.15, "volume": 0.4}
+    assert augment.parse("all,cutmix=1") == augment.PROBABILITIES | {"cutmix": 1.0}
+    rare = augment.parse("volume=0.4,pitch,spec_augment=0.5,by_rarity")
+    assert rare == {"pitch": (0.05, 0.2), "volume": (pytest.approx(0.04), 0.4), "spec_augment": 0.5}
+
+
+@pytest.mark.parametrize("item", ["reverb=often", "reverb=", "reverb=1.5", "reverb=-0.1", "pitch=0.3-0.1", "pitch=0.1-0.2-0.3", "all=0.5", "by_rarity=1"])
+def test_what_is_no_probability_is_refused(item):
+    with pytest.raises(augment.AugmentError, match="is no augmentation: write NAME=P or NAME=MIN-MAX, numbers from 0 to 1"):
+        augment.parse(f"shift,{item}")
+
+
+def test_spec_augment_has_one_probability():
+    with pytest.raises(augment.AugmentError, match="spec_augment has one probability for all species"):
+        augment.parse("spec_augment=0.1-0.5")
+
+
+def test_masks_are_shares_or_frames_and_bands():
+    assert augment.parse_masks("2x10%, 3x12.5%") == {"n_time_masks": 2, "longest_share": 0.1, "n_band_masks": 3, "widest_share": 0.125}
+    assert augment.parse_masks("1x20,1x16") == {"n_time_masks": 1, "longest_frames": 20, "n_band_masks": 1, "widest_bands": 16}
+    for text in ("", "20,20", "1x20", "1x20,1x20,1x20", "ax20,1x20"):
+        with pytest.raises(augment.AugmentError, match="number x longest, of time and of bands, as in '2x10%,2x15%' or '1x20,1x20'"):
+            augment.parse_masks(text)
 
 
 def test_every_distortion_is_an_augmentation_with_a_probability():
     assert set(augment.PROBABILITIES) == set(augment.NAMES) > set(augment.DISTORTIONS)
+    assert set(augment.MIXERS) == set(augment.NAMES) - set(augment.DISTORTIONS) - {"spec_augment"}
 
 
 def test_clips_are_unchanged_if_nothing_is_switched_on_or_drawn():
     songs, labels = batch()
-    for switch, probabilities in (("none", ALWAYS), ("all", NEVER)):
-        options = {"probabilities": probabilities, "rng": rng()}
-        distorted, new_labels = augment.waveforms(
-            songs, labels, RATE_HZ, switch, background=Tone(500), voice=Tone(700), **options
-        )
+    for probabilities in ({}, NEVER):
+        sounds = {"background": Tone(500), "voice": Tone(700)}
+        distorted, new_labels = augment.waveforms(songs, labels, RATE_HZ, probabilities, **sounds, rng=rng())
         assert np.array_equal(distorted, songs) and np.array_equal(new_labels, labels)
         images = songs.reshape(8, 320, 100)
-        mixed, new_labels = augment.spectrograms(images, labels, switch, **options)
+        mixed, new_labels = augment.spectrograms(images, labels, probabilities, rng=rng())
         assert np.array_equal(mixed, images) and np.array_equal(new_labels, labels)
-    assert augment.model_layer("none") is None and augment.model_layer("pitch,mixup") is None
-    assert augment.model_layer("spec_augment", seed=1).numbers["seed"] == 1
+
+
+def test_the_masking_layer_has_the_probability_and_the_masks_of_the_text():
+    assert augment.masking({}, "2x10%,2x15%", 1) is None and augment.masking({"mixup": 1.0}, "2x10%,2x15%", 1) is None
+    numbers = augment.masking({"spec_augment": 0.5}, "1x20,1x16", seed=3).numbers
+    assert [numbers[name] for name in ("n_time_masks", "longest_frames", "n_band_masks", "widest_bands")] == [1, 20, 1, 16]
+    assert numbers["probability"] == 0.5 and numbers["seed"] == 3
 
 
 # Rarity
@@ -105,8 +135,7 @@ def test_a_clip_is_as_rare_as_its_rarest_species():
 def test_clips_of_rare_species_are_distorted_more_often():
     """Volume with (0.1, 0.8), rarities 0.25 and 1: of 200 clips each a fifth and four fifths, give or take."""
     songs, labels = np.full((400, 10), 0.1, np.float32), np.repeat(np.eye(2, dtype=np.float32), 200, axis=0)
-    options = {"probabilities": {"volume": (0.1, 0.8)}, "rng": rng()}
-    distorted, _ = augment.waveforms(songs, labels, RATE_HZ, "volume", np.array([0.25, 1.0]), **options)
+    distorted, _ = augment.waveforms(songs, labels, RATE_HZ, {"volume": (0.1, 0.8)}, np.array([0.25, 1.0]), rng=rng())
     shares = (distorted != songs).any(axis=1).reshape(2, 200).mean(axis=1)
     assert shares == pytest.approx([0.2, 0.8], abs=0.08)
 
@@ -122,7 +151,7 @@ def test_each_distortion_has_its_probability_and_range(name, monkeypatch):
         monkeypatch.setattr(distortions, function, lambda song, *args, **options: calls.append((args, options)) or song)
     generator = rng(1)
     for _ in range(500):
-        augment.waveform(song(0.01), RATE_HZ, name, rng=generator)
+        augment.waveform(song(0.01), RATE_HZ, augment.parse(name), rng=generator)
     share = augment.probability(augment.PROBABILITIES[name], 1.0)
     assert len(calls) / 500 == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / 500))
     numbers = [(*args, *options.values()) for args, options in calls]
@@ -136,15 +165,15 @@ def test_each_distortion_has_its_probability_and_range(name, monkeypatch):
 @pytest.mark.parametrize("name", augment.DISTORTIONS)
 def test_each_distortion_alone_changes_the_sound_and_keeps_the_labels(name):
     songs, labels = batch(2)
-    options = {"background": Tone(500), "voice": Tone(700), "probabilities": ALWAYS, "rng": rng()}
-    distorted, new_labels = augment.waveforms(songs, labels, RATE_HZ, name, **options)
+    options = {"background": Tone(500), "voice": Tone(700), "rng": rng()}
+    distorted, new_labels = augment.waveforms(songs, labels, RATE_HZ, {name: 1.0}, **options)
     assert distorted.shape == songs.shape and distorted.dtype == np.float32 and np.abs(distorted).max() <= 1
     assert (distorted != songs).any(axis=1).all() and np.array_equal(new_labels, labels)
 
 
 def test_background_and_voice_are_added_below_the_song():
-    options = {"background": Tone(500), "voice": Tone(700), "probabilities": ALWAYS, "rng": rng()}
-    distorted = augment.waveform(song(1), RATE_HZ, "background,voice", **options)
+    probabilities = {"background": 1.0, "voice": 1.0}
+    distorted = augment.waveform(song(1), RATE_HZ, probabilities, background=Tone(500), voice=Tone(700), rng=rng())
     for hz in (500, 700):
         assert power_at(distorted, hz) > 100 * power_at(song(1), hz)
     min_snr_db = 3.0
@@ -152,18 +181,15 @@ def test_background_and_voice_are_added_below_the_song():
     assert 20 * np.log10(distortions.rms(song(1)) / distortions.rms(added)) > min_snr_db - 3.1  # of two sounds
 
 
-def test_missing_sounds_are_ignored_by_all_and_an_error_if_named():
-    probabilities = NEVER | {"background": 1.0, "voice": 1.0}
-    distorted = augment.waveform(song(0.2), RATE_HZ, "all", probabilities=probabilities, rng=rng())
-    assert np.array_equal(distorted, song(0.2))
+def test_missing_sounds_are_an_error():
     with pytest.raises(augment.AugmentError, match="background needs sounds"):
-        augment.waveform(song(0.2), RATE_HZ, "background,pitch", rng=rng())
+        augment.waveform(song(0.2), RATE_HZ, {"background": 0.5, "pitch": 0.5}, voice=Tone(700), rng=rng())
 
 
 def test_all_augmentations_together_give_valid_sound_and_are_reproducible():
     songs, labels = batch()
-    options = {"background": Tone(500), "voice": Tone(700), "probabilities": ALWAYS}
-    results = [augment.waveforms(songs, labels, RATE_HZ, rng=rng(seed), **options) for seed in (0, 0, 1)]
+    options = {"background": Tone(500), "voice": Tone(700)}
+    results = [augment.waveforms(songs, labels, RATE_HZ, ALWAYS, rng=rng(seed), **options) for seed in (0, 0, 1)]
     for distorted, new_labels in results:
         assert distorted.shape == songs.shape and np.isfinite(distorted).all() and np.abs(distorted).max() <= 1
         assert (new_labels.sum(axis=1) == 2).all()  # mixed with another species
@@ -175,7 +201,7 @@ def test_all_augmentations_together_give_valid_sound_and_are_reproducible():
 
 def test_audio_mix_has_its_probability():
     songs, labels = np.full((400, 20), 0.5, np.float32), np.tile(np.eye(2, dtype=np.float32), (200, 1))
-    distorted, new_labels = augment.waveforms(songs, labels, 4, "audio_mix", probabilities={"audio_mix": 0.25}, rng=rng())
+    distorted, new_labels = augment.waveforms(songs, labels, 4, {"audio_mix": 0.25}, rng=rng())
     mixed = (distorted != songs).any(axis=1)
     assert mixed.mean() == pytest.approx(0.25, abs=0.07)
     assert np.array_equal(new_labels.sum(axis=1) == 2, mixed)
@@ -186,13 +212,13 @@ def test_a_spectrogram_is_mixed_by_mixup_or_cutmix_but_not_both():
     n = 400
     images = np.broadcast_to(np.arange(1.0, n + 1)[:, None, None], (n, 64, 2)).astype(np.float32)
     labels = np.eye(n, dtype=np.float32)
-    mixed, new_labels = augment.spectrograms(images, labels, probabilities={"mixup": 0.5, "cutmix": 0.5}, rng=rng())
+    mixed, new_labels = augment.spectrograms(images, labels, {"mixup": 0.5, "cutmix": 0.5}, rng=rng())
     flat = np.ptp(mixed, axis=(1, 2)) == 0
     changed = (mixed != images).any(axis=(1, 2))
     assert (flat & changed).mean() == pytest.approx(0.5, abs=0.08)
     assert (~flat).mean() == pytest.approx(0.25, abs=0.08)
     assert (mixed[~flat, :25] == images[~flat, :25]).all()  # 204 of 512 frames are 25.5 of 64
     assert (new_labels[~flat].sum(axis=1) == 2).all() and np.allclose(new_labels[flat].sum(axis=1), 1)
-    only = augment.spectrograms(images, labels, "cutmix", probabilities={"cutmix": 1.0}, rng=rng())[0]
+    only = augment.spectrograms(images, labels, {"cutmix": 1.0}, rng=rng())[0]
     assert (only[:, :26] == images[:, :26]).all() and (only[:, 26:38] != images[:, 26:38]).all()
     assert (only[:, 38:] == only[:, -1:]).all()  # two and three fifths: 25.5 and 38.4 frames

@@ -8,7 +8,7 @@ EVERY = {
     "reverb": lambda x: distortions.reverb(x, RATE_HZ, decay_s=0.5, wet=0.3, rng=np.random.default_rng(0)),
     "compress": lambda x: distortions.compress(x, RATE_HZ, ratio=4.0),
     "shift": lambda x: distortions.shift(x, 5000),
-    "clip": lambda x: distortions.clip(x, 0.1),
+    "clip": lambda x: distortions.clip(x, 0.7),
     "pitch": lambda x: distortions.pitch(x, RATE_HZ, 0.5),
     "volume": lambda x: distortions.volume(x, 1.3),
     "faster": lambda x: distortions.stretch(x, 1.2),
@@ -115,15 +115,23 @@ def test_shifting_forth_and_back_changes_nothing():
     assert np.array_equal(distortions.shift(later, -RATE_HZ // 4), click(0.5))
 
 
-def test_clipping_affects_the_given_share_of_samples():
-    """Half a clip of padding does not count."""
-    waveform = np.concatenate([hiss(2, level=0.1), np.zeros(2 * RATE_HZ, np.float32)])
-    clipped = distortions.clip(waveform, 0.1)
-    ceiling = np.abs(clipped).max()
-    at_ceiling = np.abs(clipped) == ceiling
-    assert at_ceiling[: 2 * RATE_HZ].mean() == pytest.approx(0.1, abs=0.001)
-    assert np.array_equal(clipped[~at_ceiling], waveform[~at_ceiling])
+def test_clipping_cuts_what_is_louder_than_a_share_of_the_peak():
+    waveform = hiss(2, level=0.1)
+    clipped = distortions.clip(waveform, 0.7)
+    ceiling = 0.7 * np.abs(waveform).max()
+    is_louder = np.abs(waveform) > ceiling
+    assert np.allclose(np.abs(clipped[is_louder]), ceiling) and is_louder.any()
+    assert np.array_equal(clipped[~is_louder], waveform[~is_louder])
     assert (np.sign(clipped) == np.sign(waveform)).all()
+
+
+def test_a_sparse_call_is_clipped_above_its_noise():
+    """A whistle of a tenth of a second in five seconds of faint noise, 51 dB below: clipping takes at most 3 dB of it."""
+    noise = hiss(5, level=0.001)
+    call = np.zeros(5 * RATE_HZ, np.float32)
+    call[: RATE_HZ // 10] = whistle(4000, 0.1)
+    before, after = (level_db(x[: RATE_HZ // 10]) - level_db(x[RATE_HZ:]) for x in (call + noise, distortions.clip(call + noise, 0.7)))
+    assert before == pytest.approx(51, abs=1) and before - 3.2 < after < before - 1
 
 
 def test_volume_is_a_factor_up_to_full_scale():

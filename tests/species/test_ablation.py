@@ -136,3 +136,11 @@ def test_embedder_that_fails_on_this_machine_gives_a_row_with_a_note(error, tmp_
 )
 def test_verdict_needs_an_interval_without_zero(difference, verdict):
     assert ablation.verdict(difference) == verdict
+
+
+def test_notes_name_their_rows_once():
+    row = lambda part, name: ablation.Row(part, name, {})  # noqa: E731
+    results = [ablation.Result(row("encoder", "mae_base"), None, None, note="weights cannot be had"), ablation.Result(row("loss", "bce"), None, None)]
+    results += [ablation.Result(row("steps", name), None, None, note="weights cannot be had") for name in ("audio", "+ mixup", "audio")]
+    assert ablation.notes(results) == "mae_base, audio, + mixup: weights cannot be had"
+    assert ablation.notes(results[1:2]) == "none"
