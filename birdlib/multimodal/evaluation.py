@@ -16,6 +16,7 @@ from birdlib.multimodal import pairs
 
 _ONE_KIND = {"sound only": "sound", "photo only": "photo"}
 _DIRECTIONS = {"photo for a sound": ("sound", "photo"), "sound for a photo": ("photo", "sound")}
+_QUERY = ["set", "modality", "query", "species", "cluster"]
 _FIGURES = ("p_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r", "nmi")
 
 
@@ -44,13 +45,15 @@ def table(encoder, library, gallery, queries, rng):
     Intervals are bootstrapped by connected pairs, which share a group of recordings or of photos.
 
     Returns:
-        DataFrame: ``set, modality, n`` and the figures, each [value, low, high]. Without photos there is one row a set.
+        (results, by_query): DataFrame ``set, modality, n`` and the figures, each [value, low, high]; without photos there is one row a set.
+        DataFrame, a row for each query: ``set, modality, query`` (its recordings), ``species, cluster`` (of connected pairs), and the figures
+        of ``retrieval.per_query``.
     """
     has_both = len(library.photos) > 0 and len(library.sounds) > 0
     if has_both:
         queries, gallery = {name: _with_both(rows) for name, rows in queries.items()}, _with_both(gallery)
     if not len(gallery):
-        return pd.DataFrame(columns=["set", "modality", "n", *_FIGURES])
+        return pd.DataFrame(columns=["set", "modality", "n", *_FIGURES]), pd.DataFrame(columns=_QUERY)
     species = gallery["species"].to_numpy()
     views = {name: functools.partial(pairs.alone, kind=kind) for name, kind in _ONE_KIND.items()}
     if has_both:
@@ -70,16 +73,18 @@ def table(encoder, library, gallery, queries, rng):
             scores[name, "late fusion"] = late_fusion.fuse({m: scores[name, m] for m in _ONE_KIND}, species, calibrations)
             # cosines of vectors side by side are the mean of the cosines
             embedded[name, "late fusion"] = np.hstack([embedded[name, m] for m in _ONE_KIND])
-    rows = []
+    rows, by_query = [], [pd.DataFrame(columns=_QUERY)]
     for name, modality in itertools.product(queries, [*views, "late fusion"]):
         if name == "validation" or not len(queries[name]) or (name, modality) not in scores:
             continue
         truth, groups = queries[name]["species"].to_numpy(), _clusters(library, queries[name])
-        by_query = retrieval.per_query(scores[name, modality], truth, species)
+        own = retrieval.per_query(scores[name, modality], truth, species)
         clusters = retrieval.cluster(embedded[name, modality], len(set(truth)), seed=int(rng.integers(2**31)))
-        figures = retrieval.summary(by_query, truth, clusters, groups, rng)
+        figures = retrieval.summary(own, truth, clusters, groups, rng)
         rows.append({"set": name, "modality": modality, "n": len(truth), **{key: figures[key] for key in _FIGURES}})
-    return pd.DataFrame(rows, columns=["set", "modality", "n", *_FIGURES])
+        columns = {"set": name, "modality": modality, "query": _names(library, queries[name]), "species": truth, "cluster": groups}
+        by_query.append(own.assign(**columns))
+    return pd.DataFrame(rows, columns=["set", "modality", "n", *_FIGURES]), pd.concat([table for table in by_query if len(table)] or by_query)
 
 
 def cross_modal(encoder, library, gallery, queries, rng):
@@ -158,6 +163,12 @@ def _clusters(library, table):
     blank = pd.Series("", index=group.index)
     paths = {"audio_path": blank, "image_path": names["photo"], "video_path": blank}
     return splits.units(pd.DataFrame({"group_id": group, **paths}))
+
+
+def _names(library, table):
+    """The recordings of each pair, joined by ``+``."""
+    ids = [np.append(media["recording_id"].to_numpy(dtype=object), "")[table[kind].to_numpy()] for kind, media in (("photo", library.photos), ("sound", library.sounds))]
+    return [" + ".join(filter(None, names)) for names in zip(*ids, strict=True)]
 
 
 def _with_both(table):

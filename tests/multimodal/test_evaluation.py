@@ -64,7 +64,7 @@ def encoder(whole, kinds=("image_features", "embeddings"), is_blind=False):
 
 def results(whole, left_out=("s1", "s2"), **options):
     gallery, queries = evaluation.query_sets(whole, left_out, rng())
-    return evaluation.table(encoder(whole, **options), whole, gallery, queries, rng())
+    return evaluation.table(encoder(whole, **options), whole, gallery, queries, rng())[0]
 
 
 def only(kind, table):
@@ -104,7 +104,7 @@ def test_unseen_set_is_empty_if_no_species_is_left_out():
     gallery, queries = evaluation.query_sets(whole, [], rng())
     assert len(queries["unseen species"]) == 0
     queries["known species"] = queries["known species"][:9]
-    assert set(evaluation.table(encoder(whole), whole, gallery, queries, rng())["set"]) == {"known species"}
+    assert set(evaluation.table(encoder(whole), whole, gallery, queries, rng())[0]["set"]) == {"known species"}
 
 
 # The table
@@ -150,7 +150,7 @@ def test_late_fusion_needs_validation():
     whole = library()
     gallery, queries = evaluation.query_sets(whole, ["s1"], rng())
     queries["validation"] = queries["validation"][:0]
-    table = evaluation.table(encoder(whole), whole, gallery, queries, rng())
+    table, _ = evaluation.table(encoder(whole), whole, gallery, queries, rng())
     assert table.loc[table["set"] == "known species", "modality"].tolist() == MODALITIES[:3]
 
 
@@ -170,7 +170,7 @@ def test_incomplete_pairs_are_not_in_the_table():
     sought = queries["known species"]
     n_whole = (sought[["photo", "sound"]] != pairs.ABSENT).all(axis=1).sum()
     assert 0 < n_whole < len(sought)
-    assert set(evaluation.table(encoder(whole), whole, gallery, queries, rng())["n"]) == {n_whole}
+    assert set(evaluation.table(encoder(whole), whole, gallery, queries, rng())[0]["n"]) == {n_whole}
 
 
 # Across modalities
@@ -272,3 +272,15 @@ def test_description_of_cross_modal_retrieval_compares_with_chance():
     assert "above chance (0.10)" in evaluation.describe_cross_modal(pd.DataFrame([row | {"p_at_1": [0.5, 0.2, 0.8]}]))
     assert "not clearly above" in evaluation.describe_cross_modal(pd.DataFrame([row | {"p_at_1": [0.5, 0.05, 0.8]}]))
     assert "no photo" in evaluation.describe_cross_modal(pd.DataFrame(columns=[*row, "p_at_1"]))
+
+
+def test_the_rows_of_queries_have_the_figures_of_the_table_as_their_means():
+    """Each query is named once for each modality, so that two runs can be compared query by query."""
+    whole = library(noise=0.3)
+    gallery, queries = evaluation.query_sets(whole, ("s1", "s2"), rng())
+    table, by_query = evaluation.table(encoder(whole), whole, gallery, queries, rng())
+    means = by_query.groupby(["set", "modality"])[["p_at_1", "map_at_r"]].mean()
+    for row in table.itertuples():
+        assert means.loc[(row.set, row.modality)].tolist() == pytest.approx([row.p_at_1[0], row.map_at_r[0]])
+    assert not by_query.duplicated(["set", "modality", "query"]).any() and len(by_query) == table["n"].sum()
+    assert by_query["query"].str.count(r" \+ ").eq(1).all()
