@@ -45,6 +45,24 @@ def test_a_mask_is_contiguous_and_not_longer_than_its_share(kind, axis, length):
     assert stretches.mean() == pytest.approx(0.05, rel=0.15)
 
 
+@pytest.mark.parametrize(("numbers", "axis"), [({"n_band_masks": 0, "longest_frames": 20}, 2), ({"n_time_masks": 0, "widest_bands": 20}, 1)])
+def test_a_mask_of_up_to_20_frames_or_bands_is_uniform_between_0_and_20(numbers, axis):
+    """Whatever the shares: of 100 frames and of 40 bands."""
+    counts = masks(**{"n_time_masks": 1, "n_band_masks": 1} | numbers).all(axis=axis).sum(axis=1)
+    assert counts.max() == 20 and counts.min() <= 1
+    assert counts.mean() == pytest.approx(10, abs=1.5)
+
+
+def test_a_mask_is_not_longer_than_the_spectrogram():
+    assert masks(n_time_masks=1, longest_frames=1000, n_band_masks=0).shape == (200, 100, 40)
+
+
+def test_a_spectrogram_is_masked_with_the_probability():
+    """Of 200, a quarter, within three standard errors."""
+    n_masked = masks(probability=0.25, longest_frames=20).any(axis=(1, 2)).sum()
+    assert n_masked == pytest.approx(50, abs=3 * np.sqrt(200 * 0.25 * 0.75))
+
+
 def test_masks_reach_every_frame_and_band():
     assert masks(n_time_masks=2, longest_share=0.2).any(axis=0).all()
 

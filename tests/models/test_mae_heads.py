@@ -3,6 +3,7 @@ import pytest
 from models import outputs_in_another_process, run
 from tiny_mae import SIZE, arrays, encoder, spectrograms
 
+from birdlib.audio import spec_augment
 from birdlib.models import mae, mae_heads
 
 DIM, TOKENS = 16, 9
@@ -102,6 +103,24 @@ def test_probing_trains_the_head_alone(freeze):
         0 if freeze else len(tiny_encoder.trainable_variables)
     )
     assert {"front_end", "body"} <= {layer.name for layer in model.layers}
+
+
+def test_masks_of_spec_augment_reach_the_encoder_in_training_only(tmp_path):
+    """A linear head without dropout gives other scores in training, and the saved classifier those of the classifier."""
+    import keras
+
+    tiny_encoder = mae.build_encoder(SIZE, 512, 128)
+    head = mae_heads.build_head("linear", tiny_encoder, 3)
+    masking = spec_augment.SpecAugment(n_time_masks=4, longest_frames=200, seed=1)
+    plain, masked = (mae_heads.classifier(tiny_encoder, head, masking=layer) for layer in (None, masking))
+    images = np.random.default_rng(0).normal(size=(2, 512, 128)).astype(np.float32)
+    scores = {name: run(model.get_layer("body"), images) for name, model in (("plain", plain), ("masked", masked))}
+    assert np.allclose(scores["masked"], scores["plain"])
+    in_training = keras.ops.convert_to_numpy(masked.get_layer("body")(images, training=True))
+    assert np.abs(in_training - scores["plain"]).max() > 1e-3
+    masked.save(tmp_path / "model.keras")
+    waveforms = np.float32(0.1 * np.random.default_rng(0).normal(size=(2, 160_000)))
+    assert np.allclose(run(keras.saving.load_model(tmp_path / "model.keras"), waveforms), run(plain, waveforms), atol=1e-6)
 
 
 @pytest.mark.slow

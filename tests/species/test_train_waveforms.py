@@ -1,13 +1,18 @@
 """Trainings of networks on waveforms of tones, see ``tone_recordings``."""
 
-import dataclasses
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import tone_recordings
-from tone_recordings import RATE_HZ, VOICE_HZ, WIND_HZ
+from tiny_mae import SIZE
+from tone_recordings import RATE_HZ
 
+from birdlib import runtime
+from birdlib.audio import augment, spec_augment
+from birdlib.losses import classification as losses
+from birdlib.models import mae, mae_checkpoints, weights
 from birdlib.species import (
     ablation,
     classifiers,
@@ -17,7 +22,6 @@ from birdlib.species import (
     mae_pretraining,
     mel_training,
     train_waveforms,
-    waveform_batches,
 )
 
 PLAIN = {"encoder": "mel_cnn", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
@@ -36,47 +40,115 @@ def test_heads_of_mel_models_and_bird_mae_are_parsed_and_others_refused():
             train_waveforms.parse_heads(text)
 
 
-# Background sounds
-
-
-def test_background_is_unlabelled_and_voices_are_of_training_recordings(data):
-    """The first of the 4 s of the one training soundscape has a label; r8 and r16, of validation and test, have speech too."""
-    assert waveform_batches.background_tables(data, "shift,volume,spec_augment") == {}
-    found = waveform_batches.background_tables(data, "all")
-    segments = {name: [(path.split("/")[-1], start_s, end_s) for path, start_s, end_s in table.to_numpy()] for name, table in found.items()}
-    assert segments == {"background": [("scape.flac", 1.0, 4.0)], "voice": [("r0.flac", 0.1, 0.9)]}
-
-
 class Stop(Exception):
     """Ends a training in a test."""
 
 
-def background_shares(data, folder, monkeypatch, augmentation):
-    """The share of power at (VOICE_HZ, WIND_HZ) in 5 s of a bird at 4 kHz, after the augmentation of a training's batches."""
-    caught = []
+def begun(monkeypatch, data, folder, change=(), **options):
+    """A training up to its first epoch: the model, its batches, and the arguments of ``mel_training.fit``."""
+    caught = {}
 
-    def fit(model, batches, *_, **__):
-        caught.append(batches)
+    def fit(model, batches, *_, **arguments):
+        caught.update(model=model, batches=batches, **arguments)
         raise Stop
 
     monkeypatch.setattr(mel_training, "fit", fit)
+    monkeypatch.setattr(mae_pretraining, "pretrain", lambda *_, **__: mae.build_encoder(SIZE))
     with pytest.raises(Stop):
-        experiments.run(PLAIN | {"encoder": "mel_cnn"}, data, folder, {}, **OPTIONS | {"augmentation": augmentation})
-    bird = 0.3 * np.sin(2 * np.pi * 4000 * np.arange(5 * RATE_HZ) / RATE_HZ)
-    songs, _ = caught[0].augment_batch(np.float32(bird[None]), np.float32([[0, 1]]), rng=np.random.default_rng(0))
-    power = np.abs(np.fft.rfft(songs[0])) ** 2
-    return [power[5 * hz - 5 : 5 * hz + 6].sum() / power.sum() for hz in (VOICE_HZ, WIND_HZ)]
+        experiments.run(PLAIN | dict(change), data, folder, {}, **OPTIONS | options)
+    return caught
 
 
-def test_background_and_voice_are_mixed_in_where_sounds_exist(data, tmp_path, monkeypatch):
-    """At most 30 dB below the bird."""
-    always = "voice=1,background=1"
-    voice, wind = background_shares(data, tmp_path, monkeypatch, always)
-    assert min(voice, wind) > 3e-4
-    mute = dataclasses.replace(data, splits=data.splits.assign(split=data.splits["split"].mask(data.splits["recording_id"] == "r0", "test")))
-    with pytest.warns(UserWarning, match="voice is left out: 02_clean found no speech"):
-        voice, wind = background_shares(mute, tmp_path, monkeypatch, always)
-    assert voice < 1e-6 and wind > 3e-4
+def preprocessing_of(monkeypatch, data, folder, change=(), **options):
+    """What is saved about the input of a model that was trained for no epoch."""
+    monkeypatch.setattr(mel_training, "fit", lambda *_, **__: pd.DataFrame({"epoch": [1]}))
+    monkeypatch.setattr(mae_pretraining, "pretrain", lambda *_, **__: mae.build_encoder(SIZE))
+    experiments.run(PLAIN | dict(change), data, folder, {}, **OPTIONS | options)
+    return runtime.read_json(folder / "preprocessing.json")
+
+
+def masks_of(model):
+    return [layer.numbers for layer in model.get_layer("body").layers if isinstance(layer, spec_augment.SpecAugment)]
+
+
+# Augmentation
+
+
+@pytest.mark.parametrize("encoder", ["mel_cnn", "mae"])
+def test_masks_are_in_the_network_where_they_are_named(data, tmp_path, monkeypatch, encoder):
+    [numbers] = masks_of(begun(monkeypatch, data, tmp_path, {"encoder": encoder}, augmentation="spec_augment=0.8", masks="1x20,1x16")["model"])
+    assert numbers | {"n_time_masks": 1, "longest_frames": 20, "n_band_masks": 1, "widest_bands": 16, "probability": 0.8} == numbers
+    assert not masks_of(begun(monkeypatch, data, tmp_path, {"encoder": encoder}, augmentation="shift")["model"])
+
+
+def test_what_was_applied_is_saved_with_the_model(data, tmp_path, monkeypatch):
+    """The spectrogram of a mel model is the same at any level, that of Bird-MAE is not."""
+    options = {"augmentation": "volume=0.4,spec_augment,cutmix", "masks": "1x20,2x10%"}
+    with pytest.warns(UserWarning, match="volume is left out: the spectrogram of this network is relative to its loudest point"):
+        saved = preprocessing_of(monkeypatch, data, tmp_path / "mel", **options)
+    assert saved["augmentation"] == {"spec_augment": 1.0} and saved["masks"] == augment.parse_masks("1x20,2x10%")
+    assert set(saved["left_out"]) == {"volume", "cutmix"}
+    saved = preprocessing_of(monkeypatch, data, tmp_path / "mae", {"encoder": "mae", "mixup": True}, **options)
+    assert saved["augmentation"] == {"volume": 0.4, "cutmix": 0.2, "spec_augment": 1.0} and saved["left_out"] == {}
+    saved = preprocessing_of(monkeypatch, data, tmp_path / "none")
+    assert saved["augmentation"] == {} and "masks" not in saved
+
+
+# Losses and encoders
+
+
+@pytest.mark.parametrize("encoder", ["mel_cnn", "mae"])
+def test_the_loss_of_a_configuration_trains_networks_on_waveforms(data, tmp_path, monkeypatch, encoder):
+    caught = begun(monkeypatch, data, tmp_path, {"encoder": encoder, "loss": "asymmetric"})
+    assert isinstance(caught["loss"], losses.AsymmetricLoss)
+    assert caught["loss"].options | {"positive_focus": 0.0, "negative_focus": 5.0, "clip": 0.05} == caught["loss"].options
+    assert (caught["model"].predict(np.zeros((1, 160_000), np.float32), verbose=0) < 1).all()  # sigmoid: species do not compete
+
+
+@pytest.mark.parametrize(
+    ("training", "is_published", "is_frozen", "rate"),
+    [("auto", True, True, 2e-3), ("auto", False, False, 2e-3), ("probe", False, True, 2e-3), ("finetune", True, False, 3e-4)],
+)
+def test_bird_mae_is_probed_or_fine_tuned(data, tmp_path, monkeypatch, training, is_published, is_frozen, rate):
+    source = weights.Source("bird_mae", tmp_path / "model.safetensors", "made", "abc", "none", "safetensors")
+    monkeypatch.setattr(train_waveforms, "published_weights", lambda *_: source if is_published else None)
+    monkeypatch.setattr(mae_checkpoints, "load", lambda _: mae.build_encoder(SIZE))
+    caught = begun(monkeypatch, data, tmp_path, {"encoder": "mae_base" if is_published else "mae"}, mae_training=training)
+    encoder = caught["model"].get_layer("body").get_layer("mae_encoder")
+    assert encoder.trainable != is_frozen and bool(encoder.trainable_variables) != is_frozen
+    assert caught["learning_rate"] == pytest.approx(rate)
+
+
+def test_without_published_weights_a_tiny_bird_mae_is_pretrained_and_noted(data, tmp_path, monkeypatch):
+    def fetch(name, folder):
+        raise weights.MissingWeightsError(f"{name} cannot be had")
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    change, options = {"encoder": "mae_base"}, {"precision": "float32"} | OPTIONS
+    assert experiments.key(PLAIN | change, data, {}, **options) != experiments.key(PLAIN | {"encoder": "mae"}, data, {}, **options)
+    saved = preprocessing_of(monkeypatch, data, tmp_path, change)
+    record = runtime.read_json(tmp_path / "training.json")
+    assert saved["note"] == record["note"] == "the weights bird_mae cannot be had: a tiny encoder was pretrained on these recordings instead"
+    assert record["weights"] == {} and "note" not in preprocessing_of(monkeypatch, data, tmp_path / "mae", {"encoder": "mae"})
+    scape = str(data.outputs_dir / "recordings" / "train_soundscapes" / "scape.flac")
+    assert train_waveforms.background_segments(PLAIN | change, data, "none")["path"].tolist() == [scape]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"augmentation": "echo"}, "echo is unknown"), ({"masks": "20"}, "masks are '20'"), ({"mae_training": "freeze"}, "choose one of auto, probe, finetune")],
+)
+def test_wrong_options_are_refused_before_the_first_training(data, tmp_path, wrong, message):
+    rows = [ablation.Row("encoder", "yamnet", PLAIN | {"encoder": "yamnet"})]
+    with pytest.raises(runtime.BirdlibError, match=message):
+        experiments.run_rows(rows, data=data, folder=tmp_path, inputs={}, precision="float32", **OPTIONS | wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_key_changes_with_masks_and_the_training_of_bird_mae(data):
+    options = {"precision": "float32"} | OPTIONS
+    keys = [experiments.key(PLAIN | {"encoder": "mae"}, data, {}, **options | more) for more in ({}, {"masks": "1x20,1x20"}, {"mae_training": "probe"})]
+    assert len(set(keys)) == 3
 
 
 def test_key_changes_with_the_background_files(data):
