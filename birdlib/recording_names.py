@@ -2,7 +2,8 @@
 
 Recorders, phones and messengers write the clock time of the beginning into the name: ``SITE_20250414_061000.wav`` (Song Meter, BirdCLEF),
 ``20250414_061000.WAV`` (AudioMoth), ``20250414T061000+1000_REC [-27.3871 152.8761].flac`` (Frontier Labs), ``PXL_20250414_061000123.mp4``,
-``WhatsApp Video 2025-04-14 at 6.10.00 AM.mp4``, ``5BEC7D4A.WAV`` (AudioMoth until 2019, UNIX time in hex).
+``WhatsApp Video 2025-04-14 at 6.10.00 AM.mp4``, ``5BEC7D4A.WAV`` (AudioMoth until 2019, UNIX time in hex). BirdCLEF+ 2026 puts set and number before
+the site: ``BC2026_Train_0001_S08_20250606_030007.ogg``.
 """
 
 import re
@@ -29,6 +30,7 @@ _IN_UTC = "PXL_"  # phones of Google
 _HEX = re.compile(r"(?:^|_)(?=\d*[A-F])([0-9A-F]{8})$")
 _HEX_YEARS = range(2016, 2030)
 _CHANNELS = re.compile(r"[_-]\d\+\d$")  # "_0+1" of a stereo Song Meter
+_NUMBERED = re.compile(r"^BC\d{4}_(?:Train|Test)_\d+_", re.IGNORECASE)
 _NO_SITE = re.compile(
     r"(vid|video|img|pxl|mvi|mov|dsc|dscf|dji|rec|recording|new recording|screen recording|screenrecorder|signal|ptt|aud|audio|voice|soundscape|whatsapp .*)?",
     re.IGNORECASE,
@@ -60,7 +62,7 @@ def parse(path):
         found = found._replace(utc_offset_h=0.0)
     if not found.day and (hexadecimal := _HEX.search(stem)):
         found, start = _unix_time(int(hexadecimal[1], 16)), hexadecimal.start()
-    site = _CHANNELS.sub("", stem[:start].rstrip("_- .")) if found.day else ""
+    site = _NUMBERED.sub("", _CHANNELS.sub("", stem[:start].rstrip("_- ."))) if found.day else ""
     return Name(found, location_in(stem), "" if _NO_SITE.fullmatch(site) else site)
 
 

@@ -99,20 +99,30 @@ def litert_predictor(model, key, n_threads):
     Args:
         key: digest of the model's file.
     """
-    front, body = None, model
-    if {"front_end", "body"} <= {layer.name for layer in model.layers}:
-        front, body = model.get_layer("front_end"), model.get_layer("body")
+    if not has_two_parts(model):
+        return litert_body_predictor(model, key, n_threads)
+    front, body = keras_predictor(model.get_layer("front_end")), litert_body_predictor(model, key, n_threads)
+    return in_batches(lambda batch: body(front(batch)), BATCH)
+
+
+def litert_body_predictor(model, key, n_threads):
+    """The body of a model in LiteRT, as a function of any number of spectrograms; of the whole model where it has no two parts."""
+    body = model.get_layer("body") if has_two_parts(model) else model
     path = converted_path(key)
     if not path.is_file():
         convert(body, (BATCH, *body.input_shape[1:]), path)
     run = lite(path, n_threads)
-    run_front = traced(front, "waveforms", (BATCH, *front.input_shape[1:])) if front else None
 
     def predict(batch):
-        [scores] = run(run_front(batch).numpy() if front else batch).values()
+        [scores] = run(batch).values()
         return scores
 
     return in_batches(predict, BATCH)
+
+
+def has_two_parts(model):
+    """Whether a model is ``front_end`` and ``body``."""
+    return {"front_end", "body"} <= {layer.name for layer in model.layers}
 
 
 def converted_path(key):

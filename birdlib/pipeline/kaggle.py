@@ -25,7 +25,7 @@ import pandas as pd
 import birdlib
 from birdlib import notebook_setup, runtime, stages
 from birdlib.models import weights
-from birdlib.species import classifiers
+from birdlib.species import classifiers, site_hour
 
 _CONTENTS = "contents.json"
 NOTEBOOK = "08_submit.ipynb"
@@ -110,6 +110,7 @@ def _models(outputs, weights_dir):
     if (home / "ensemble.json").is_file():
         paths.add(home / "ensemble.json")
         members = runtime.read_json(home / "ensemble.json")["members"]
+    paths |= {home / site_hour.FILE} & set(home.glob("*.json"))
     for member in members:
         paths |= {home / member / name for name in classifiers.FILES}
     if missing := sorted(path.relative_to(home).as_posix() for path in paths if not path.is_file()):

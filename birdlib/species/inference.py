@@ -5,7 +5,7 @@ from pathlib import Path
 
 from birdlib import runtime
 from birdlib.models import embedders
-from birdlib.species import classifiers, ensembles, file_embedding
+from birdlib.species import classifiers, ensembles, file_embedding, front_ends
 from birdlib.species.members import EmbeddingMember, WaveformMember
 
 _BACKENDS = ("auto", "tensorflow", "litert")
@@ -69,6 +69,7 @@ def load(folder, weights_dir="", backend="auto", n_threads=2):
         raise failed[0][1]
     for member_id, error in failed:
         warnings.warn(f"the member {member_id} is left out: {error}", stacklevel=2)
+    front_ends.share(members)
     return members
 
 
@@ -94,10 +95,12 @@ def _load_member(folder, member_id, classes, file_embedders, weights_dir, backen
     if preprocessing.get("kind", "embeddings") == "waveform":
         name, key = Path(member_id).name or "classifier", runtime.digest_file(folder / member_id / classifiers.FILES[0])
         return WaveformMember(name, member_id, classes, preprocessing, model, key, backend, n_threads)
-    key = embedder_name, octave_down = preprocessing["embedder"], preprocessing["octave_down"]
+    embedder_name, octave_down = preprocessing["embedder"], preprocessing["octave_down"]
+    resampler = preprocessing.get("resampler", "soxr_hq")  # earlier classifiers had no other
+    key = embedder_name, octave_down, resampler
     if key not in file_embedders:
         own_backend = backend if embedder_name == "yamnet" else "auto"  # the others have one backend only
-        embedder = embedders.load(embedder_name, weights_dir, octave_down, own_backend, n_threads)
+        embedder = embedders.load(embedder_name, weights_dir, octave_down, own_backend, n_threads, resampler)
         file_embedders[key] = file_embedding.FileEmbedder(embedder)
     name = embedder_name if member_id == "." else Path(member_id).name
     return EmbeddingMember(name, member_id, classes, preprocessing, model, file_embedders[key])

@@ -91,6 +91,10 @@ class _Member:
         """
         self.certificate = self._certify(path, spans, n_files)
 
+    def use(self, chosen):
+        """Take the backend that ``certify`` chose in another process, without comparing again."""
+        raise NotImplementedError
+
 
 class EmbeddingMember(_Member):
     """A classifier of pooled patches.
@@ -145,6 +149,11 @@ class EmbeddingMember(_Member):
         self.weights = shared.embedder.weights
         return shared.certificate
 
+    def use(self, chosen):
+        embedder = self._file_embedder.embedder
+        if chosen == "tensorflow" and embedder.weights[embedder.name].get("backend") == "litert" and hasattr(embedder, "by_tensorflow"):
+            self._file_embedder.embedder = embedder.by_tensorflow()
+
 
 class WaveformMember(_Member):
     """A classifier of waveforms: a mel model, a Bird-MAE.
@@ -159,8 +168,12 @@ class WaveformMember(_Member):
 
     def __init__(self, name, member_id, classes, preprocessing, model, key, backend="auto", n_threads=2):
         super().__init__(name, member_id, classes, preprocessing, {})
-        self._model, self._key, self._backend, self._n_threads = model, key, backend, n_threads
-        self._run = litert.keras_predictor(model)
+        self.model, self._key, self._backend, self._n_threads = model, key, backend, n_threads
+        self._front, self._run = None, litert.keras_predictor(model)  # of waveforms, or of the spectrograms of ``_front``
+
+    def share(self, front):
+        """Take the spectrograms of a ``front_ends.SharedFrontEnd`` in place of its own."""
+        self._front, self._run = front, litert.keras_predictor(self.model.get_layer("body"))
 
     def _open(self, path, denoise):
         duration_s = audio_io.duration(path)
@@ -169,8 +182,8 @@ class WaveformMember(_Member):
 
     def _predict(self, batches, n_spans):
         scores = np.empty((n_spans, len(self.classes)), np.float32)
-        for rows, waveforms in batches:
-            scores[rows] = self._run(waveforms)
+        for rows, inputs in batches:
+            scores[rows] = self._run(inputs)
         return scores
 
     @property
@@ -182,18 +195,23 @@ class WaveformMember(_Member):
         return _denoising_context_s(self.denoise, self.sample_rate_hz) + self.preprocessing["window_s"] / 2 + 1.0
 
     def _predict_excerpt(self, excerpt, spans, denoise):
-        blocks = [excerpt.read(self.sample_rate_hz, denoise)]
-        return self._predict(self._cut(blocks, spans, excerpt.start_s), len(spans))
+        def cut():
+            return self._cut([excerpt.read(self.sample_rate_hz, denoise)], spans, excerpt.start_s)
+
+        return self._predict(self._inputs((excerpt, denoise, *spans), cut), len(spans))
 
     def _batches(self, path, denoise, spans):
-        """Yields (rows, waveforms (rows, samples)), in little memory."""
-        return self._cut(file_embedding.read_blocks(path, self.sample_rate_hz, denoise), spans)
+        """Yields (rows, inputs of the network), in little memory."""
+        return self._inputs((path, denoise, *spans), lambda: self._cut(file_embedding.read_blocks(path, self.sample_rate_hz, denoise), spans))
+
+    def _inputs(self, key, cut):
+        return self._front.compute(key, cut) if self._front else cut()
 
     def _cut(self, blocks, spans, blocks_start_s=0):
         rate_hz, window_s = self.sample_rate_hz, self.preprocessing["window_s"]
         middles_s = [(start_s + end_s) / 2 for start_s, end_s in spans]
         starts = np.round(np.maximum(0.0, np.array(middles_s) - window_s / 2) * rate_hz).astype(int) - blocks_start_s * rate_hz
-        windows = file_embedding.cut(blocks, starts, self._model.input_shape[1])
+        windows = file_embedding.cut(blocks, starts, self.model.input_shape[1])
         while batch := list(itertools.islice(windows, litert.BATCH)):
             rows, waveforms = zip(*batch, strict=True)
             yield list(rows), np.stack(waveforms)
@@ -206,15 +224,23 @@ class WaveformMember(_Member):
             return litert.without_comparison("keras", f"{n_files} files are too few to convert the model for")
         if not litert.has_litert():
             return litert.without_comparison("keras", "LiteRT (ai-edge-litert) is not installed, or there is a GPU")
-        waveforms = np.concatenate([batch for _, batch in self._batches(path, self.denoise, spans)])
+        inputs = np.concatenate([batch for _, batch in self._batches(path, self.denoise, spans)])
         try:
-            converted = litert.litert_predictor(self._model, self._key, self._n_threads)
-            certificate = litert.certificate(self._run, converted, waveforms)
+            converted = self._converted()
+            certificate = litert.certificate(self._run, converted, inputs)
         except Exception as error:  # a converter fails in many ways, and Keras works
             return litert.without_comparison("keras", f"LiteRT cannot compute it: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
         if certificate["chosen"] == "litert":
             self._run = converted
         return certificate
+
+    def _converted(self):
+        convert = litert.litert_body_predictor if self._front else litert.litert_predictor
+        return convert(self.model, self._key, self._n_threads)
+
+    def use(self, chosen):
+        if chosen == "litert":
+            self._run = self._converted()
 
 
 def _denoising_context_s(denoise, rate_hz):

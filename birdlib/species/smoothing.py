@@ -1,14 +1,45 @@
-"""Smoothing of submissions: which spans of a soundscape are predicted, and how their scores become those of its windows.
+"""Smoothing of submissions: which spans of a soundscape are predicted, how their scores become those of its windows, and what is done with these.
 
 Windows and spans are lists of (start_s, end_s); scores are (spans, classes) or (windows, classes) of one soundscape, in the order of
 time, so no soundscape influences another.
 """
 
+import dataclasses
+
 import numpy as np
 
 from birdlib import runtime
+from birdlib.species import site_hour
 
 SMOOTHING = (0.2, 0.6, 0.2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Postprocessing:
+    """What is done with the scores of windows: the prior by site and hour, smoothing, scaling by the highest windows, in this order.
+
+    Attributes:
+        smoothing: weights of ``smooth``; empty: none.
+        n_top, top_power: of ``top_n``; 0 windows: none.
+        prior: ``site_hour.SiteHourPrior`` or None.
+        prior_weight: by which it counts; 0: none.
+    """
+
+    smoothing: tuple = ()
+    n_top: int = 0
+    top_power: float = 1.0
+    prior: site_hour.SiteHourPrior | None = None
+    prior_weight: float = 0.0
+
+    def apply(self, scores, groups):
+        """(windows, classes) float32 of scores (windows, classes); ``groups`` (windows,) names the soundscape of each, whose windows lie together."""
+        if self.prior is not None:
+            scores = site_hour.apply(self.prior, scores, groups, self.prior_weight)
+        return postprocess(scores, groups, self.smoothing, self.n_top, self.top_power)
+
+    def without_scaling(self):
+        """The same without scaling by the highest windows, whose results are no probabilities."""
+        return dataclasses.replace(self, n_top=0)
 
 
 def numbers(text):
@@ -92,33 +123,39 @@ def smooth(scores, weights=SMOOTHING):
     return (total / weight).astype(np.float32)
 
 
-def top_n(scores, n=1):
-    """Scale each species by its highest windows: p'[w, c] = p[w, c] * mean of the n highest p[., c] of the soundscape.
+def top_n(scores, n=1, power=1.0):
+    """Scale each species by its highest windows: p'[w, c] = p[w, c] * (mean of the n highest p[., c] of the soundscape) ** power.
 
     A species that is certain somewhere in a soundscape is likelier in its other windows too. After "Tackling Domain Shift in Bird Audio
     Classification via Transfer Learning and Semi-Supervised Distillation: A Case Study on BirdCLEF+ 2025" (2025), second there, with
-    n = 1. Ranks of windows within a soundscape stay; ranks across soundscapes change. The results are no probabilities.
+    n = 1 and power 1. Ranks of windows within a soundscape stay; ranks across soundscapes change. The results are no probabilities.
 
     Args:
         scores: (windows, classes) of one soundscape, in [0, 1].
         n: windows; all of them where there are fewer.
+        power: 0 leaves the scores as they are; between 0 and 1 scales them less.
 
     Returns:
         (windows, classes) float32 in [0, 1], nowhere higher than before.
+
+    Raises:
+        ParameterError: for a negative power.
     """
+    if power < 0:
+        raise runtime.ParameterError(f"top_power is {power:g}: choose 0 or more; 1 scales by the mean itself")
     if not len(scores):
         return np.asarray(scores, np.float32)
-    return (scores * np.sort(scores, axis=0)[-n:].mean(axis=0)).astype(np.float32)
+    return (scores * np.sort(scores, axis=0)[-n:].mean(axis=0) ** power).astype(np.float32)
 
 
-def postprocess(scores, groups, smoothing=(), n_top=0):
-    """Smooth and scale the scores of many soundscapes, each on its own.
+def postprocess(scores, groups, smoothing=(), n_top=0, top_power=1.0):
+    """Smooth, then scale the scores of many soundscapes, each on its own.
 
     Args:
         scores: (windows, classes).
         groups: (windows,) the soundscape of each, whose windows lie together and in order.
         smoothing: weights of ``smooth``; empty: none.
-        n_top: of ``top_n``; 0: none.
+        n_top, top_power: of ``top_n``; 0 windows: none.
     """
     finished = np.array(scores, np.float32)
     groups = np.asarray(groups)
@@ -127,5 +164,5 @@ def postprocess(scores, groups, smoothing=(), n_top=0):
         if smoothing:
             finished[rows] = smooth(finished[rows], smoothing)
         if n_top:
-            finished[rows] = top_n(finished[rows], n_top)
+            finished[rows] = top_n(finished[rows], n_top, top_power)
     return finished

@@ -1,10 +1,13 @@
 """Predictions for soundscapes: the ensemble's scores of every five-second window, within a time budget and with a result for every file."""
 
+import collections
 import contextlib
 import dataclasses
 import shutil
 import time
 import warnings
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,8 @@ from birdlib import runtime, stages
 from birdlib import store as embedding_store
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
-from birdlib.metrics import bootstrap, classification
 from birdlib.models import litert
-from birdlib.species import ablation, inference, pseudolabels
+from birdlib.species import inference, pseudolabels
 from birdlib.species import smoothing as species_smoothing
 
 COMPETITION_S = 60.0  # of a soundscape; an unreadable file gets rows for as much
@@ -24,7 +26,6 @@ COMPETITION_FILES = 700  # of the hidden test set
 BUDGET_MIN = 90.0  # of a CPU notebook
 CERTIFIED = 12  # windows on which the backends of a member are compared
 _TRUSTED_LOSS = 0.03  # in macro ROC-AUC on validation against the best member, above which a member is dropped first
-_N_DRAWS = 300  # of a bootstrap over soundscapes
 _MAX_TRIALS = 3  # files to prepare members on, where the first ones cannot be read
 
 
@@ -123,8 +124,8 @@ def prepare(members, files, config, inference_config):
     return order.drop(columns=["b", "p"])
 
 
-def predict_all(files, members, config, budget, folder=None):
-    """Scores of all windows, one file after the other, each with the inference config that the time budget allows.
+def predict_all(files, members, config, budget, folder=None, pool=None):
+    """Scores of all windows, file by file, each with the inference config that the time budget allows.
 
     Scores are kept in the folder until it is removed, so an interrupted run continues. The prior is given to files that cannot be read,
     that no member has finite scores for, or for which there is no time.
@@ -135,38 +136,26 @@ def predict_all(files, members, config, budget, folder=None):
         config: from ``inference.load_config``.
         budget: a ``time_budget.TimeBudget``.
         folder: where scores are kept; None keeps none.
+        pool: ``workers.Workers`` that predict several files at a time, or None: this process does. If they die, this process goes on alone.
 
     Returns:
         (scores, timings, skipped, refused): (windows, classes) float32; DataFrame ``soundscape, minutes, seconds, config, is_prior``, a row
-        a file (NaN seconds if it was not predicted now); the skipped table; and DataFrame ``soundscape, member, reason`` of members that
-        failed on a file.
+        a file (NaN seconds if it was not predicted now; those of a worker are divided by the number of workers); the skipped table; and
+        DataFrame ``soundscape, member, reason`` of members that failed on a file.
     """
     member_keys = [[member.member_id, member.preprocessing] for member in members]
     key = runtime.digest([config, member_keys, [dataclasses.asdict(each) for each in budget.configs]])
     prior = np.asarray(config["prior"], np.float32)
     scores, timings, skipped, refused = [np.zeros((0, len(prior)), np.float32)], [], [], []
     with embedding_store.EmbeddingStore(folder, key) if folder else contextlib.nullcontext({}) as store:
-        for row in runtime.progress(list(files.itertuples()), desc="soundscapes"):
-            found, seconds, fault, step = None, np.nan, row.fault, budget.step
-            file_key = "" if fault else runtime.digest([row.soundscape, runtime.digest_file(row.path), len(row.windows)])
-            if not fault and (kept := store.get(file_key)) is not None:
-                found, step = kept[0], int(kept[1][0])
-                budget.skip(row.minutes, is_late=False)
-            elif fault or not budget.has_time_for(row.minutes):
-                budget.skip(row.minutes, is_late=not fault)
-            else:
-                began = budget.now()
-                found, failures = _predict_windows(row, members, config, budget.config)
-                seconds = budget.now() - began
-                budget.add(seconds, row.minutes)
-                refused += [(row.soundscape, name, reason) for name, reason in failures]
-                fault = "" if found is not None else failures[0][1]
-                if found is not None and folder and not failures:  # scores of a part of the ensemble are not kept
-                    try:
-                        store.put(file_key, found, np.full(len(found), step, np.float32))
-                    except (runtime.FullDiskError, embedding_store.StoreError) as error:  # no reason to stop
-                        warnings.warn(f"scores are no longer kept, so an interrupted run would begin anew: {error}", stacklevel=2)
-                        folder = None
+        for row, file_key, step, found, seconds, failures, fault in _outcomes(files, members, config, budget, store, pool):
+            refused += [(row.soundscape, name, reason) for name, reason in failures]
+            if found is not None and np.isfinite(seconds) and folder and not failures:  # scores of a part of the ensemble are not kept
+                try:
+                    store.put(file_key, found, np.full(len(found), step, np.float32))
+                except (runtime.FullDiskError, embedding_store.StoreError) as error:  # no reason to stop
+                    warnings.warn(f"scores are no longer kept, so an interrupted run would begin anew: {error}", stacklevel=2)
+                    folder = None
             if fault:
                 skipped.append((row.path.name, fault))
             scores.append(np.tile(prior, (len(row.windows), 1)) if found is None else found)
@@ -177,26 +166,81 @@ def predict_all(files, members, config, budget, folder=None):
     return np.concatenate(scores), timings, stages.skipped_table(skipped, "08_submit"), refused
 
 
+def _outcomes(files, members, config, budget, store, pool):
+    """Yields (row, file key, step, scores or None, seconds or NaN, failures, fault) of each file, in order."""
+    here = _predict_here(members, config, budget.now)
+    n_ahead = 2 * pool.n if pool else 0  # files that wait in the workers, so that none is idle
+    waiting = collections.deque()
+    for row in runtime.progress(list(files.itertuples()), desc="soundscapes"):
+        step, file_key, kept, future = budget.step, "", None, None
+        if not row.fault:
+            file_key = runtime.digest([row.soundscape, runtime.digest_file(row.path), len(row.windows)])
+            kept = store.get(file_key)
+        if kept is None and not row.fault and budget.has_time_for(row.minutes):
+            future = _submit(pool, here, row, budget.config)
+        else:
+            budget.skip(row.minutes, is_late=kept is None and not row.fault)
+        waiting.append((row, file_key, step, kept, future))
+        while len(waiting) > n_ahead:
+            yield _finish(waiting.popleft(), here, budget)
+    while waiting:
+        yield _finish(waiting.popleft(), here, budget)
+
+
+def _submit(pool, here, row, inference_config):
+    try:
+        return (pool.submit if pool else here)(row.path, row.soundscape, row.windows, inference_config)
+    except BrokenProcessPool:
+        return here(row.path, row.soundscape, row.windows, inference_config)
+
+
+def _finish(outcome, here, budget):
+    """The outcome of a file, once its scores are there."""
+    row, file_key, step, kept, future = outcome
+    if future is None:
+        found, step = (None, step) if kept is None else (kept[0], int(kept[1][0]))
+        return row, file_key, step, found, np.nan, [], row.fault
+    try:
+        (found, failures), seconds = future.result()
+    except BrokenProcessPool as error:  # a worker was killed, for its memory for example
+        warnings.warn(f"the workers died, and this process predicts {row.soundscape}: {error}", stacklevel=2)
+        (found, failures), seconds = here(row.path, row.soundscape, row.windows, budget.configs[step]).result()
+    budget.add(seconds, row.minutes)
+    return row, file_key, step, found, seconds, failures, "" if found is not None else failures[0][1]
+
+
+def _predict_here(members, config, now):
+    """As ``workers.Workers.submit``, at once and in this process."""
+
+    def submit(path, soundscape, windows, inference_config):
+        future, began = Future(), now()
+        found = predict_windows(path, soundscape, windows, members, config, inference_config)
+        future.set_result((found, now() - began))
+        return future
+
+    return submit
+
+
 def remove_kept(folder):
     """Remove the scores that ``predict_all`` kept, once the submission is written."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _predict_windows(row, members, config, inference_config):
-    """((windows, classes) or None, [(member, reason)] of members that failed)."""
-    spans, weights = species_smoothing.spans(row.windows, inference_config.hop_s, inference_config.shifts_s)
-    found, failures = _predict_spans(row, members, config, inference_config, spans)
+def predict_windows(path, soundscape, windows, members, config, inference_config):
+    """Scores of the windows of a file: ((windows, classes) or None, [(member, reason)] of members that failed)."""
+    spans, weights = species_smoothing.spans(windows, inference_config.hop_s, inference_config.shifts_s)
+    found, failures = predict_spans(path, soundscape, members, config, inference_config, spans)
     return (None if found is None else (weights @ found).astype(np.float32)), failures
 
 
-def _predict_spans(row, members, config, inference_config, spans):
+def predict_spans(path, soundscape, members, config, inference_config, spans):
     """((spans, classes) or None, [(member, reason)] of members that failed)."""
-    names = [f"{row.soundscape} from {start_s:g} s" for start_s, _ in spans]
+    names = [f"{soundscape} from {start_s:g} s" for start_s, _ in spans]
     scores, failures = {}, []
     for member in members:
         if member.member_id in inference_config.members:
             try:
-                found = member.open(row.path, inference_config.denoise).predict(spans)
+                found = member.open(path, inference_config.denoise).predict(spans)
                 pseudolabels.require_scores(found, names, config["classes"], member.name)
                 scores[member.member_id] = found
             except Exception as error:  # whatever a file does to a decoder or a network, the other files must be predicted
@@ -208,59 +252,7 @@ def _reason(error):
     return getattr(error, "reason", "") or f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
 
 
-# What the settings do, and how long they take
-
-
-def compare_settings(files, members, config, truth, inference_config, smoothing, n_top, rng):
-    """What each setting changes where the truth is known: plain windows, each setting alone, and all as they are set.
-
-    Args:
-        files, members, config: as in ``predict_all``; each file is predicted once more, and one that a member fails on is left out.
-        truth: (windows, classes) of 0 and 1.
-        inference_config, smoothing, n_top: as set; a setting that is off is tried with a hop of half a window, shifts of a quarter of it,
-            ``smoothing.SMOOTHING`` or 1.
-        rng: of the bootstrap over soundscapes.
-
-    Returns:
-        DataFrame: ``windows`` (in words), ``macro_auc`` and ``change`` from plain windows, both [value, low, high], and ``verdict`` of ``ablation``.
-    """
-    window_s = files["windows"].iloc[0][0][1]
-    set_hop_s, set_shifts_s = inference_config.hop_s, inference_config.shifts_s
-    hop_s, shifts_s = set_hop_s or window_s / 2, set_shifts_s or (-window_s / 4, window_s / 4)
-    options = {"plain": (0.0, ()), "+ overlap": (hop_s, ()), "+ shifts": (0.0, shifts_s), "as set": (set_hop_s, set_shifts_s)}
-    scores, is_predicted = {name: [] for name in options}, []
-    for row in files.itertuples():
-        variants = {name: species_smoothing.spans(row.windows, *option) for name, option in options.items()}
-        spans = sorted({span for of_variant, _ in variants.values() for span in of_variant})
-        found, failures = _predict_spans(row, members, config, inference_config, spans)
-        is_predicted += [not failures] * len(row.windows)
-        if failures:
-            continue
-        index = {span: number for number, span in enumerate(spans)}
-        for name, (of_variant, weights) in variants.items():
-            scores[name].append(weights @ found[[index[span] for span in of_variant]])
-    if not any(is_predicted):
-        return pd.DataFrame(columns=["windows", "macro_auc", "change", "verdict"])
-    scores = {name: np.concatenate(of_variant) for name, of_variant in scores.items()}
-    truth, groups = truth[is_predicted], np.array(row_ids(files)[1])[is_predicted]
-    last = scores.pop("as set")
-    scores["+ smoothing"] = species_smoothing.postprocess(scores["plain"], groups, smoothing or species_smoothing.SMOOTHING)
-    scores["+ TopN"] = species_smoothing.postprocess(scores["plain"], groups, n_top=n_top or 1)
-    scores["as set"] = species_smoothing.postprocess(last, groups, smoothing, n_top)
-    rows, resampling = [], {"groups": groups, "n": _N_DRAWS, "rng": rng}
-    for name, of_variant in scores.items():
-        figure = bootstrap.interval(classification.macro_roc_auc, truth, of_variant, **resampling)
-        change = bootstrap.interval(classification.macro_roc_auc_gain, truth, of_variant, scores["plain"], **resampling)
-        rows.append((name, figure, change, "" if name == "plain" else ablation.verdict(change)))
-    return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
-
-
-def describe_settings(table):
-    """A sentence about ``compare_settings``: which settings helped or hurt."""
-    if table.empty:
-        return "The truth of these soundscapes is not known, so nothing is compared."
-    text = [f"{verdict}: {', '.join(rows['windows'])}" for verdict, rows in table[table["verdict"] != ""].groupby("verdict", sort=False)]
-    return "Against plain windows, " + "; ".join(text) + "." if text else "There are too few soundscapes to compare settings."
+# How long it takes
 
 
 def projection(timings):

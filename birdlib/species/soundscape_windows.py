@@ -5,6 +5,7 @@ A window is named by its ``row_id``, file stem and end second, so of several fil
 """
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,23 @@ class LabelledWindows:
 # Windows and their patches
 
 
-def sample(paths, n, rng):
-    """At most ``n`` random soundscapes, one a stem, in their old order."""
+def available(root):
+    """The training soundscapes below the recordings' root, without those that have the name of a test soundscape: test windows train nothing."""
+    test = {birdclef.stem(path) for path in birdclef.soundscapes(root, "test")}
+    return [path for path in birdclef.soundscapes(root, "train") if birdclef.stem(path) not in test]
+
+
+def sample(paths, n, rng, annotated=()):
+    """The annotated soundscapes and random other ones, at most ``n`` in all unless more are annotated; one a stem, in their old order.
+
+    Args:
+        annotated: stems, see ``annotated_stems``.
+    """
     paths = birdclef.unique_stems(paths)
-    chosen = rng.choice(len(paths), min(n, len(paths)), replace=False)
-    return [paths[index] for index in sorted(chosen)]
+    first = [index for index, path in enumerate(paths) if birdclef.stem(path) in annotated]
+    others = np.setdiff1d(np.arange(len(paths)), first)
+    chosen = others[rng.choice(len(others), min(max(0, n - len(first)), len(others)), replace=False)]
+    return [paths[index] for index in sorted([*first, *chosen])]
 
 
 def cut(paths, window_s=birdclef.WINDOW_S):
@@ -79,7 +92,7 @@ def embed(paths, embedder, store):
         for path in runtime.progress(paths, desc="embedding soundscapes"):
             try:
                 if (key := _key(path)) not in store:
-                    store.put_stream(key, embedder.embed_stream(audio_io.stream(path, sample_rate_hz=embedder.sample_rate_hz)))
+                    store.put_stream(key, embedder.embed_stream(audio_io.stream(path, sample_rate_hz=embedder.sample_rate_hz, resampler=embedder.resampler)))
             except audio_io.AudioError as error:
                 skipped[path.name] = error.reason
     return [path for path in paths if path.name not in skipped], stages.skipped_table(list(skipped.items()), STAGE)
@@ -191,12 +204,18 @@ def human_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):
     return pseudolabels.from_annotations(read_annotations(path, row_ids, classes, window_s), row_ids, classes)
 
 
+def annotated_stems(path):
+    """The names of the soundscapes that a table of annotations names, a set; empty where the file is missing."""
+    return {birdclef.stem(name) for name in _annotations(path)["filename"]} if Path(path).is_file() else set()
+
+
 def read_annotations(path, row_ids, classes, window_s=birdclef.WINDOW_S):
     """Annotations of windows in the form of ``train_soundscapes_labels.csv`` of BirdCLEF+ 2026.
 
     Args:
         path: CSV with ``filename``, ``start`` and ``end`` (seconds, or hh:mm:ss) and ``primary_label``, labels separated by ``;``. A
-            longer interval applies to every window that lies in it; labels outside the classes are dropped.
+            longer interval applies to every window that lies in it, rows for the same window are joined, and labels outside the classes are dropped
+            with a warning.
 
     Returns:
         (rows, classes) float32 of 1 and 0; NaN in windows without annotation.
@@ -204,23 +223,33 @@ def read_annotations(path, row_ids, classes, window_s=birdclef.WINDOW_S):
     Raises:
         WindowError: if columns are missing, or a time cannot be parsed.
     """
+    table = _annotations(path)
+    rows, columns = pd.Index(row_ids), pd.Index(classes)
+    truth, unknown = np.full((len(rows), len(columns)), np.nan, np.float32), set()
+    for row in table.itertuples():
+        start_s, end_s = (_seconds(text, path, row.Index + 2) for text in (row.start, row.end))
+        first, last = int(np.ceil(start_s / window_s - 1e-6)), int(np.floor(end_s / window_s + 1e-6))
+        ids = [birdclef.row_id(row.filename, (index + 1) * window_s) for index in range(first, last)]
+        windows = [index for index in rows.get_indexer(ids) if index >= 0]
+        labels = species_labels.split(row.primary_label, classes)
+        unknown |= set(labels) - set(classes)
+        present = [index for index in columns.get_indexer(labels) if index >= 0]
+        truth[windows] = np.nan_to_num(truth[windows])
+        truth[np.ix_(windows, present)] = 1.0
+    if unknown:
+        listed = ", ".join(sorted(unknown)[:10]) + f" and {len(unknown) - 10} more" * (len(unknown) > 10)
+        warnings.warn(f"{path}: {len(unknown)} labels are no species of the recordings and are dropped: {listed}", stacklevel=2)
+    return truth
+
+
+def _annotations(path):
     try:
         table = csv_tables.read(path, _ANNOTATION_COLUMNS)
     except csv_tables.TableError as error:
         raise WindowError(str(error)) from error
     if missing := [name for name in _ANNOTATION_COLUMNS if name not in table]:
         raise WindowError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(_ANNOTATION_COLUMNS)}")
-    rows, columns = pd.Index(row_ids), pd.Index(classes)
-    truth = np.full((len(rows), len(columns)), np.nan, np.float32)
-    for row in table.itertuples():
-        start_s, end_s = (_seconds(text, path, row.Index + 2) for text in (row.start, row.end))
-        first, last = int(np.ceil(start_s / window_s - 1e-6)), int(np.floor(end_s / window_s + 1e-6))
-        ids = [birdclef.row_id(row.filename, (index + 1) * window_s) for index in range(first, last)]
-        windows = [index for index in rows.get_indexer(ids) if index >= 0]
-        present = [index for index in columns.get_indexer(species_labels.split(row.primary_label, classes)) if index >= 0]
-        truth[windows] = np.nan_to_num(truth[windows])
-        truth[np.ix_(windows, present)] = 1.0
-    return truth
+    return table
 
 
 def _seconds(text, path, line):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from birdlib import runtime
 from birdlib.data import birdclef
-from birdlib.species import smoothing
+from birdlib.species import site_hour, smoothing
 
 MINUTE = birdclef.windows(60.0)
 
@@ -101,3 +102,36 @@ def test_soundscapes_are_postprocessed_independently():
     alone = [smoothing.top_n(smoothing.smooth(scores), 2) for scores in (first, second)]
     assert together == pytest.approx(np.concatenate(alone))
     assert (smoothing.postprocess(first, ["a"] * 4) == first).all()
+
+
+def test_two_windows_2_5_s_apart_count_alike():
+    """Shift +2.5 s: each window's score is the mean of its own and that of the span 2.5 s later; the last one has no later span."""
+    spans, weights = smoothing.spans(MINUTE, shifts_s=(2.5,))
+    scores = np.arange(len(spans), dtype=float)  # span k begins at 2.5 k s
+    assert [start_s for start_s, _ in spans] == [2.5 * k for k in range(23)]
+    assert (weights @ scores)[:11] == pytest.approx(2 * np.arange(11) + 0.5) and (weights @ scores)[11] == 22
+
+
+def test_a_tenth_of_each_neighbour_counts():
+    scores = np.array([[0.0], [1.0], [0.5]])
+    assert smoothing.smooth(scores, (0.1, 0.8, 0.1))[:, 0] == pytest.approx([0.1 / 0.9, 0.85, (0.1 + 0.4) / 0.9])
+
+
+def test_the_power_of_the_highest_windows_scales_less_or_more():
+    """Highest two of 0.9, 0.4 and 0.1: their mean 0.65, to the power 0.5, scales every window."""
+    scores = np.array([[0.1], [0.9], [0.4]])
+    assert smoothing.top_n(scores, 2, 0.5)[:, 0] == pytest.approx(scores[:, 0] * 0.65**0.5)
+    assert smoothing.top_n(scores, 2, 0.0) == pytest.approx(scores)
+    with pytest.raises(runtime.ParameterError, match="top_power"):
+        smoothing.top_n(scores, 2, -1.0)
+
+
+def test_prior_smoothing_and_scaling_follow_one_another():
+    names = ["S08_20250606_030000"] * 3 + ["S09_20250606_090000"] * 3
+    prior = site_hour.fit(names, np.array([[1.0]] * 3 + [[0.0]] * 3), ["owl"], strength=8.0)
+    scores = np.random.default_rng(0).random((6, 1)).astype(np.float32)
+    settings = smoothing.Postprocessing((0.1, 0.8, 0.1), 2, 0.5, prior, 0.5)
+    lit = site_hour.apply(prior, scores, names, 0.5)
+    assert np.array_equal(settings.apply(scores, names), smoothing.postprocess(lit, names, (0.1, 0.8, 0.1), 2, 0.5))
+    assert np.array_equal(settings.without_scaling().apply(scores, names), smoothing.postprocess(lit, names, (0.1, 0.8, 0.1)))
+    assert np.array_equal(smoothing.Postprocessing().apply(scores, names), scores)

@@ -6,12 +6,13 @@ import soundfile
 from birdlib import runtime, store
 from birdlib.audio import io as audio_io
 from birdlib.data import submissions
-from birdlib.species import soundscape_predictions, time_budget
+from birdlib.species import settings_comparison, smoothing, soundscape_predictions, time_budget
 from birdlib.species.members import OpenFile
 
 RATE_HZ = 8000
 CLASSES = ["crow", "tit", "wren"]
 PRIOR = [0.5, 0.3, 0.2]
+TOP = smoothing.Postprocessing(n_top=1)
 CONFIG = {"rule": "mean", "kept": {}, "members": [".", "members/slow"], "classes": CLASSES, "prior": PRIOR}
 
 
@@ -214,7 +215,7 @@ def test_each_setting_is_compared_with_plain_windows(tmp_path, both):
     files = soundscape_predictions.open_files([soundscape(tmp_path, f"H{i}.wav", np.repeat(row, 5)) for i, row in enumerate(levels)])
     truth = np.stack([levels.ravel() > 0.5, rng.random(24) > 0.5, np.zeros(24)], axis=1).astype(float)
     config = time_budget.plan({".": "fast", "members/slow": "slow"})[0]
-    table = soundscape_predictions.compare_settings(files, both, CONFIG, truth, config, (), 1, rng).set_index("windows")
+    table = settings_comparison.compare(files, both, CONFIG, truth, config, TOP, rng).set_index("windows")
     assert table.index.tolist() == ["plain", "+ overlap", "+ shifts", "+ smoothing", "+ TopN", "as set"]
     assert table.loc["plain", "change"] == [0.0, 0.0, 0.0] and table.loc["plain", "verdict"] == ""
     assert table.loc["as set", "macro_auc"][0] == table.loc["+ TopN", "macro_auc"][0]
@@ -223,10 +224,10 @@ def test_each_setting_is_compared_with_plain_windows(tmp_path, both):
     assert table["verdict"].astype(bool).tolist() == [False] + [True] * 5  # the first is the baseline
 
     (tmp_path / "H0.wav").write_bytes(b"")  # it was readable when its windows were counted
-    fewer = soundscape_predictions.compare_settings(files, both, CONFIG, truth, config, (), 1, rng).set_index("windows")
-    others = soundscape_predictions.compare_settings(files.iloc[1:], both, CONFIG, truth[4:], config, (), 1, rng).set_index("windows")
+    fewer = settings_comparison.compare(files, both, CONFIG, truth, config, TOP, rng).set_index("windows")
+    others = settings_comparison.compare(files.iloc[1:], both, CONFIG, truth[4:], config, TOP, rng).set_index("windows")
     assert [figure[0] for figure in fewer["macro_auc"]] == [figure[0] for figure in others["macro_auc"]]
-    assert soundscape_predictions.compare_settings(files.iloc[:1], both, CONFIG, truth[:4], config, (), 1, rng).empty
+    assert settings_comparison.compare(files.iloc[:1], both, CONFIG, truth[:4], config, TOP, rng).empty
 
 
 # Which soundscapes
@@ -284,6 +285,6 @@ def test_the_projection_is_the_median_for_seven_hundred_minutes():
 
 def test_settings_are_described_by_their_verdicts():
     table = pd.DataFrame({"windows": ["plain", "+ shifts", "+ TopN"], "verdict": ["", "no difference seen", "helps"]})
-    assert soundscape_predictions.describe_settings(table) == "Against plain windows, no difference seen: + shifts; helps: + TopN."
-    assert "too few soundscapes" in soundscape_predictions.describe_settings(table.assign(verdict=""))
-    assert "not known" in soundscape_predictions.describe_settings(table[:0])
+    assert settings_comparison.describe(table) == "Against plain windows, no difference seen: + shifts; helps: + TopN."
+    assert "too few soundscapes" in settings_comparison.describe(table.assign(verdict=""))
+    assert "not known" in settings_comparison.describe(table[:0])

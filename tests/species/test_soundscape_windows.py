@@ -105,7 +105,8 @@ ROWS = ["S1_5", "S1_10", "S1_15", "S1_20"]
 def test_annotations_apply_to_the_windows_in_their_interval_only(tmp_path):
     """An interval of 10 s labels both windows in it; an empty label means no species; labels of no class are dropped."""
     path = labels_file(tmp_path, "S1.ogg,00:00:00,00:00:05,wren;crow", "S1.ogg,5,15,crow;dragon", "S1.ogg,00:00:10,00:00:15,", "S9.ogg,0,5,wren")
-    truth = soundscape_windows.read_annotations(path, ROWS, ["crow", "wren"])
+    with pytest.warns(UserWarning, match="1 labels are no species of the recordings and are dropped: dragon"):
+        truth = soundscape_windows.read_annotations(path, ROWS, ["crow", "wren"])
     assert np.array_equal(truth, [[1, 1], [1, 0], [1, 0], [np.nan, np.nan]], equal_nan=True)
 
 
