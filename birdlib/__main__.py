@@ -5,11 +5,11 @@ import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import analyse, chain, export, gallery, kaggle, machine, manifest, parsing, recipes, similarity
+from birdlib.commands import analyse, chain, compose, export, gallery, kaggle, machine, manifest, parsing, recipes, similarity
 
 _GROUPS = {  # what people want: modules, each with the commands for it
     "answers for your own recordings": (analyse, export),
-    "train on your own recordings": (manifest, chain, recipes),
+    "train on your own recordings": (manifest, compose, chain, recipes),
     "explore what was learnt": (similarity, gallery),
     "submit to Kaggle": (kaggle,),
     "this machine": (machine,),

@@ -20,7 +20,7 @@ _TRAIN_TABLES = ("train.csv", "train_metadata.csv")  # the second in 2021 to 202
 _AUDIO_FOLDERS = ("train_audio", "train_short_audio")  # the second in 2021
 _SOUNDSCAPE_FOLDERS = {"test": ("test_soundscapes",), "train": ("train_soundscapes", "unlabeled_soundscapes")}  # the last in 2024
 _TRAIN_COLUMNS = (
-    "primary_label", "secondary_labels", "filename", "collection", "url", "latitude", "longitude", "author", "license",
+    "primary_label", "secondary_labels", "filename", "collection", "url", "latitude", "longitude", "author", "license", "group_id",
 )  # fmt: skip
 _MEDIA = {"image": (media_types.IMAGE, "photo"), "video": (media_types.FILM, "film")}
 _NOT_UTF8 = "its name is not UTF-8: rename it"
@@ -48,8 +48,8 @@ def read(folder):
     """Read a BirdCLEF folder of any year as a manifest.
 
     Recordings come from ``train.csv``; photos in ``images/<label>/`` and films in ``videos/`` (without label) or
-    ``videos/<label>/`` get rows of their own. A group is one author at one place, to 0.01 degrees (1 km). Where neither
-    is known, and for photos and films, each file is its own group. A label that ``taxonomy.csv`` lacks is kept with a
+    ``videos/<label>/`` get rows of their own. A group is one author at one place, to 0.01 degrees (1 km), unless the table has a
+    column ``group_id``, as that of ``compose`` does. Where neither is known, and for photos and films, each file is its own group. A label that ``taxonomy.csv`` lacks is kept with a
     warning: it can be trained on, but not submitted. Files that are not used are listed by ``unused``.
 
     Returns:
@@ -224,7 +224,7 @@ def _recordings(train, audio_folder):
             "recording_id": [recording_ids.valid(name) for name in stems],
             "species": text["primary_label"],
             "secondary_species": train.get("secondary_labels", pd.Series("", index=train.index)),
-            "group_id": _author_and_place(text["author"], text["latitude"], text["longitude"]),
+            "group_id": text["group_id"].where(text["group_id"] != "", _author_and_place(text["author"], text["latitude"], text["longitude"])),
             "audio_path": (audio_folder + "/" + in_folder).where(in_folder != "", ""),
             "source": (text["collection"] + " " + text["url"]).str.strip(),
             "licence": text["license"],
