@@ -87,7 +87,7 @@ def run(config, data, folder, inputs, *, seed, **options):
     }
     runtime.write_json(record, folder / "training.json")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    for file in ("encoder.keras", "embeddings.npy", "window_embeddings.npy"):  # the store has these
+    for file in ("embeddings.npy", "window_embeddings.npy"):  # the store has these
         (folder / file).unlink(missing_ok=True)
     return record
 

@@ -1,6 +1,8 @@
 """Trainings of networks on waveforms: mel models, and Bird-MAE with a head. Audio is read from the files as it is needed (``windowing``)."""
 
 import dataclasses
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -89,7 +91,7 @@ def train(config, data, folder, rng, options):
     """Train the classifier of a configuration; an interrupted training resumes after its last whole epoch.
 
     Args:
-        folder: of the checkpoint; ``checkpoint`` and ``mae_pretraining.ENCODER`` in it can be removed when the model is saved.
+        folder: of the training, in that of all trainings; ``checkpoint`` in it can be removed when the model is saved.
         options: Options. Augmentations without the sounds that they need, or without effect, are dropped, with a warning and a note in
             ``preprocessing``.
 
@@ -192,11 +194,22 @@ def _build_mae(config, data, folder, masking, rng, options):
 
 
 def _pretrain(data, folder, rng, options):
+    """The tiny encoder. Trainings on the same recordings share it: it is kept beside their folders, until ``experiments.remove_stale``."""
+    import keras
+
     from birdlib.species import mae_pretraining
 
     paths = data.clip_paths(data.is_train) + waveform_batches.train_soundscapes(data)
-    numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips, "rng": rng}
-    return mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), folder, "07_classify", **numbers)
+    numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips}
+    stats = [[os.path.relpath(path, data.outputs_dir), os.path.getsize(path)] for path in paths]
+    digest = runtime.digest([stats, numbers, rng.bit_generator.state, keras.config.dtype_policy().name])
+    shared = folder.parent / f"pretraining_{digest[:16]}"
+    shared.mkdir(parents=True, exist_ok=True)
+    encoder = mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), shared, "07_classify", **numbers, rng=rng)
+    if (shared / mae_pretraining.RECONSTRUCTIONS).is_file():
+        shutil.copyfile(shared / mae_pretraining.RECONSTRUCTIONS, folder / mae_pretraining.RECONSTRUCTIONS)
+    keras.utils.set_random_seed(int(rng.integers(2**31)))  # the head starts alike, whether the encoder was trained now or before
+    return encoder
 
 
 def _fit(network, batches, validation, config, folder, options, key):

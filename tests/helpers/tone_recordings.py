@@ -19,7 +19,7 @@ def make(outputs):
     stage = stages.start("01_split", outputs)
     split = np.repeat(["train", "validation", "test"], N // 3)
     rows = {"recording_id": names, "species": np.array(["low", "high"])[species], "secondary_species": "", "split": split}
-    rows |= {"audio_path": [f"{name}.flac" for name in names], "start_s": np.nan}
+    rows |= {"audio_path": [f"{name}.flac" for name in names], "start_s": np.nan, "image_path": "", "video_path": "", "individual_id": ""}
     runtime.write_table(pd.DataFrame({**rows, "is_repeated": False, "group_id": names}), stage.folder / "splits.parquet")
     runtime.write_json(["low", "high"], stage.folder / "classes.json")
     stages.finish(stage, {"root": "recordings"})
@@ -37,6 +37,7 @@ def make(outputs):
     wind = 0.3 * np.sin(2 * np.pi * WIND_HZ * np.arange(4 * RATE_HZ) / RATE_HZ)
     soundfile.write(root / "train_soundscapes" / "scape.flac", wind, RATE_HZ)
     soundfile.write(root / "test_soundscapes" / "hidden.flac", wind, RATE_HZ)
+    runtime.write_table(pd.DataFrame({"recording_id": names, "is_silent": False}), stage.folder / "recordings.parquet")
     clips = {"clip_id": names, "recording_id": names, "audio_path": [f"audio/{name}.flac" for name in names], "digest": names}
     runtime.write_table(pd.DataFrame({**clips, "start_s": 0.0, "end_s": 1.0, "is_noise": False}), stage.folder / "clips.parquet")
     stages.finish(stage, {})

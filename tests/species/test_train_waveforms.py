@@ -183,9 +183,32 @@ def test_bird_mae_pretraining_is_bounded_and_resumes_with_the_same_random_number
     monkeypatch.setattr(mel_training, "fit", fit)
     for _ in range(3):
         with pytest.raises(Stop):
-            experiments.run(PLAIN | {"encoder": "mae"}, data, tmp_path, {}, **OPTIONS, mae_clips=3)
+            experiments.run(PLAIN | {"encoder": "mae"}, data, tmp_path / "training", {}, **OPTIONS, mae_clips=3)
     assert pretrained[0] == pretrained[1] and pretrained[0][0] == 3 and len(pretrained) == 2
     assert trained[0] == trained[1]
+
+
+def test_trainings_share_a_pretrained_encoder_and_start_alike(data, tmp_path, monkeypatch):
+    """With other numbers of pretraining there is another; what is left of them is removed with stale trainings."""
+    begun_with = []
+    monkeypatch.setattr(mae, "build_encoder", lambda _, build=mae.build_encoder: build(SIZE))
+    monkeypatch.setattr(mae, "build_pretrainer", lambda encoder, _, build=mae.build_pretrainer: build(encoder, SIZE))
+    monkeypatch.setattr(mae_pretraining, "fit", lambda *_, **__: begun_with.append("pretraining"))
+    monkeypatch.setattr(mae_pretraining, "_save_reconstructions", lambda _, __, path, ___: path.write_bytes(b"made"))
+
+    def fit(model, *_, **__):
+        begun_with.append(model.get_weights())
+        raise Stop
+
+    monkeypatch.setattr(mel_training, "fit", fit)
+    for name, epochs in (("a", 1), ("b", 1), ("c", 2)):
+        with pytest.raises(Stop):
+            experiments.run(PLAIN | {"encoder": "mae"}, data, tmp_path / name, {}, **OPTIONS, mae_clips=3, mae_epochs=epochs)
+        assert (tmp_path / name / mae_pretraining.RECONSTRUCTIONS).read_bytes() == b"made"
+    first, a, b, second, _ = begun_with
+    assert first == second == "pretraining" and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    experiments.remove_stale(tmp_path, {})
+    assert not list(tmp_path.glob("pretraining_*"))
 
 
 @pytest.mark.slow
