@@ -11,11 +11,12 @@ from birdlib.multimodal import scene_pairs, scenes
 
 COMBINATION = ["audio", "video", "loss", "seed"]
 MATCHER = "matcher.keras"
+ALL_VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")  # "all" video encoders: the grid of 3 x 4 x 6 on frozen features
 SETS = ("validation", "unseen media", "unseen species", "unseen films")
 
 
 def grid(audio, video, loss, n_seeds):
-    """Every combination: list of dict ``audio, video, loss, seed``. Names are comma lists, or ``"all"``.
+    """Every combination: list of dict ``audio, video, loss, seed``. Names are comma lists, or ``"all"`` (of video: ``ALL_VIDEO``).
 
     Raises:
         CorrespondenceError: for an unknown name (the error lists the known ones), or less than one seed.
@@ -28,7 +29,7 @@ def grid(audio, video, loss, n_seeds):
     known = {"audio": scene_encoders.AUDIO, "video": scene_encoders.VIDEO, "loss": matching.LOSSES}
     chosen = {}
     for part, text in {"audio": audio, "video": video, "loss": loss}.items():
-        names = list(known[part]) if text == "all" else runtime.names(text)
+        names = runtime.names(text) if text != "all" else list(ALL_VIDEO if part == "video" else known[part])
         unknown = [name for name in names if name not in known[part]]
         if unknown or not names:
             problem = f"{part} {', '.join(unknown) or 'names nothing'}"
@@ -111,11 +112,12 @@ def query_sets(library, left_out):
     return dict(zip(SETS, (validation, *zip(*sets, strict=True)), strict=True))
 
 
-def build(config):
-    """The untrained matcher of a combination: with binary cross-entropy the head trains the encoders, else their own loss does."""
+def build(config, spectrogram="bands"):
+    """The untrained matcher of a combination, for spectrograms of a kind of ``scene_audio.KINDS``: with binary cross-entropy the head trains
+    the encoders, else their own loss does."""
     from birdlib.multimodal import scene_encoders
 
-    audio, video = scene_encoders.audio_encoder(config["audio"]), scene_encoders.video_encoder(config["video"])
+    audio, video = scene_encoders.audio_encoder(config["audio"], spectrogram=spectrogram), scene_encoders.video_encoder(config["video"])
     return scene_encoders.matcher(audio, video, joint=config["loss"] == "bce")
 
 
@@ -125,7 +127,7 @@ def train_one(config, library, train, validation, *, seed, **options):
 
     start = time.monotonic()
     runtime.set_seed(seed + config["seed"])
-    model = build(config)
+    model = build(config, library.spectrogram)
     history = match_training.fit(model, library, train, validation, config["loss"], seed=seed + config["seed"], **options)
     return model, history, time.monotonic() - start
 
@@ -162,6 +164,14 @@ def best(table):
     mean = validation.groupby(COMBINATION[:3], sort=False)["roc_auc"].transform("mean")
     row = validation[mean == mean.max()].sort_values("roc_auc", ascending=False, kind="stable").iloc[0]
     return {name: row[name] if name != "seed" else int(row[name]) for name in COMBINATION}
+
+
+def tested_pairs(config, library, left_out, folder, seed):
+    """``match_training.tested_pairs`` of the saved matcher of a combination, on all of ``SETS``; the same for every combination of a library."""
+    from birdlib.multimodal import match_training, scene_encoders
+
+    model = scene_encoders.load(model_file(folder, config))
+    return match_training.tested_pairs(model, library, query_sets(library, left_out), np.random.default_rng(seed))
 
 
 def figures_of(table, config):

@@ -32,11 +32,11 @@ def match(picture_path, sound_path, outputs_dir, weights_dir=""):
     """
     from birdlib.multimodal import match_training, scene_encoders
 
-    stages.receipt(outputs_dir, "05_match")
+    spectrogram = stages.receipt(outputs_dir, "05_match")["parameters"].get("spectrogram", "bands")
     folder = Path(outputs_dir) / "05_match"
     config = runtime.read_json(folder / "best.json")
     model = scene_encoders.load(folder / match_experiments.MATCHER)
-    library = _library_of(Path(picture_path), Path(sound_path), folder.parent / "store", weights_dir)
+    library = _library_of(Path(picture_path), Path(sound_path), folder.parent / "store", weights_dir, spectrogram)
     table = pd.DataFrame([(p, s) for p in library.pictures.index for s in library.sounds.index], columns=["picture", "sound"])
     probability, cosine = match_training.scores(model, library, table)
     rows = pd.DataFrame({
@@ -96,7 +96,7 @@ def _basis(folder, config):
     return f"matcher: {names}; ROC-AUC {figures or 'not known'}"
 
 
-def _library_of(picture_path, sound_path, store_dir, weights_dir):
+def _library_of(picture_path, sound_path, store_dir, weights_dir, spectrogram):
     kinds = media_kinds.kind_of(picture_path), media_kinds.kind_of(sound_path)
     if kinds[0] == "sound":
         raise scene_pairs.CorrespondenceError(f"{runtime.printable(picture_path)}: is a sound: give a film or photo first, then the sound")
@@ -110,9 +110,9 @@ def _library_of(picture_path, sound_path, store_dir, weights_dir):
     table = table.assign(is_repeated=False, start_s=np.nan, end_s=np.nan)
     with EmbeddingStore(store_dir, scenes.STORE_KEY) as store:
         pictures, skipped_pictures = scenes.picture_scenes(table[:1], Path(), scenes.load_backbone(weights_dir), store)
-        sounds, skipped_sounds = scenes.sound_scenes(table[1:], Path(), store)
+        sounds, skipped_sounds = scenes.sound_scenes(table[1:], Path(), store, spectrogram=spectrogram)
         for path, found, skipped in ((picture_path, pictures, skipped_pictures), (sound_path, sounds, skipped_sounds)):
             if not len(found):
                 reason = skipped["reason"].iloc[0] if len(skipped) else "it has no scene"
                 raise scene_pairs.CorrespondenceError(f"{runtime.printable(path)}: {reason}")
-        return scene_pairs.library(pictures, sounds, store)
+        return scene_pairs.library(pictures, sounds, store, spectrogram)

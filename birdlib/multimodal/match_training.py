@@ -123,6 +123,35 @@ def evaluate(model, library, rows, rng, threshold=0.5):
     return figures
 
 
+def tested_pairs(model, library, sets, rng):
+    """The probabilities of pairs, to compare matchers pair by pair: the same sets and ``rng`` give the same pairs.
+
+    Args:
+        sets: {set: (pictures, sounds)}, rows of the library.
+        rng: samples the pairs: 8 that match and 8 that do not for every picture.
+
+    Returns:
+        DataFrame: ``set, picture, sound`` (scene_ids), ``recording_id`` of the picture, ``match`` (0 or 1), ``probability``; no pair twice in a set.
+    """
+    tables = [pd.DataFrame(columns=["set", "picture", "sound", "recording_id", "match", "probability"])]
+    for name, rows in sets.items():
+        pairs = scene_pairs.pair(*rows, rng, n_each=8).drop_duplicates()
+        if not len(pairs):
+            continue
+        pictures, sounds = library.pictures.loc[pairs["picture"]], library.sounds.loc[pairs["sound"]]
+        columns = {"set": name, "picture": pictures["scene_id"].to_numpy(), "sound": sounds["scene_id"].to_numpy(), "recording_id": pictures["recording_id"].to_numpy()}
+        tables.append(pd.DataFrame({**columns, "match": pairs["match"].to_numpy(int), "probability": scores(model, library, pairs)[0]}))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def pair_aucs(pairs, rng):
+    """ROC-AUC of ``tested_pairs``: {set: [value, low, high]}, 90 %, bootstrapped by the picture's file; NaN where it is not defined."""
+    return {
+        name: bootstrap.interval(_auc, rows["match"], rows["probability"], groups=rows["recording_id"], rng=rng)
+        for name, rows in pairs.groupby("set", sort=False)
+    }
+
+
 def best_threshold(model, library, validation, rng):
     """The probability with the best accuracy on validation pairs; 0.5 without any."""
     table = scene_pairs.pair(*validation, rng, n_each=8)

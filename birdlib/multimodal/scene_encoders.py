@@ -1,7 +1,8 @@
 """Encoders of scenes, four seconds of sound or eight video frames, to unit vectors of one shared space.
 
-A sound is a ``spectrogram`` (N_STEPS, N_BANDS), log-magnitudes of about 0 to 1. Frames are ``pixels`` (N_FRAMES, SIZE, SIZE, 3),
-RGB 0-255, for the 3-D CNN, and ``features`` (N_FRAMES, FEATURE_DIM) of ResNet50 for the others.
+A sound is a ``spectrogram`` (steps, bands) of a kind of ``scene_audio.KINDS``, log-magnitudes of about 0 to 1. Frames are ``pixels``
+(N_FRAMES, SIZE, SIZE, 3), RGB 0-255, for the encoders with a trained convolution, and ``features`` (N_FRAMES, FEATURE_DIM) of a frozen
+ResNet50 for the others.
 Any sound encoder goes with any video encoder: ``matcher`` puts a Siamese head on the two, which predicts whether they belong
 together, while their cosine serves retrieval. All are small: some hundreds of scenes train in a minute on two cores.
 """
@@ -13,13 +14,14 @@ from keras import ops
 from birdlib import runtime
 from birdlib.models import layers
 from birdlib.models.resnet50 import FEATURES as FEATURE_DIM
-from birdlib.multimodal.scene_audio import N_BANDS, N_STEPS
+from birdlib.multimodal import scene_audio
 from birdlib.multimodal.scene_video import N_FRAMES
 from birdlib.multimodal.scene_video import PIXELS as SIZE
 
 _EMBEDDING_DIM = 64
 _WIDTH = 64  # of a token, of a hidden layer, of an LSTM
-_STEPS_PER_TOKEN = 5  # 160 ms; 25 tokens a scene
+_N_TOKENS = 25  # of a sound, 160 ms each
+_CHANNELS = (16, 32, 48, 64)  # of the 2-D convolutions, each 3 x 3 with stride 2
 _N_BLOCKS, _N_HEADS = 2, 4
 _DROPOUT = 0.3
 SLOPE = 5.0  # of the logit over the cosine, before training
@@ -29,27 +31,28 @@ class SceneEncoderError(runtime.BirdlibError):
     """An unknown encoder of scenes."""
 
 
-def audio_encoder(name, dim=_EMBEDDING_DIM):
+def audio_encoder(name, dim=_EMBEDDING_DIM, spectrogram="bands"):
     """A sound to a unit vector.
 
     Args:
+        spectrogram: the kind of its input, a name of ``scene_audio.KINDS``.
         name: one of ``AUDIO``.
             ``cnn``: 2-D convolutions; pitch is kept, time is pooled by mean and maximum.
             ``bilstm``: tokens of 160 ms, an LSTM each way, mean over time.
             ``transformer``: the same tokens with their positions, blocks of attention, mean over time.
 
     Returns:
-        keras.Model, {"spectrogram": (batch, N_STEPS, N_BANDS)} → (batch, dim) unit vectors, float32. The spectrogram is scaled to
+        keras.Model, {"spectrogram": (batch, steps, bands)} → (batch, dim) unit vectors, float32. The spectrogram is scaled to
         mean 0 and deviation 1 inside, so that loudness does not count.
 
     Raises:
         SceneEncoderError: for another name.
     """
     build = _choose(name, AUDIO, "audio")
-    spectrogram = keras.Input((N_STEPS, N_BANDS), name="spectrogram")
-    x = keras.layers.LayerNormalization(axis=(1, 2), center=False, scale=False, name="loudness")(spectrogram)
+    inputs = keras.Input(scene_audio.kind_of(spectrogram).shape, name="spectrogram")
+    x = keras.layers.LayerNormalization(axis=(1, 2), center=False, scale=False, name="loudness")(inputs)
     x = layers.to_unit_vector(build(x), dim, _DROPOUT, "audio")
-    return keras.Model({"spectrogram": spectrogram}, x, name="audio_encoder")
+    return keras.Model({"spectrogram": inputs}, x, name="audio_encoder")
 
 
 def video_encoder(name, dim=_EMBEDDING_DIM):
@@ -60,6 +63,8 @@ def video_encoder(name, dim=_EMBEDDING_DIM):
             ``cnn3d``: convolutions over time and picture, of ``pixels``; their mean and maximum.
             ``cnn_lstm``: an LSTM over the ``features`` of the frames, its last state.
             ``cnn_average``: the mean of the ``features``, whatever their order.
+            ``cnn_lstm_trained``, ``cnn_average_trained``: the same, but of a small convolutional network of the ``pixels`` of each frame,
+            which is trained with the rest.
             ``transformer``: ``features`` with their positions, blocks of attention, mean over time.
 
     Returns:
@@ -70,7 +75,7 @@ def video_encoder(name, dim=_EMBEDDING_DIM):
         SceneEncoderError: for another name.
     """
     build = _choose(name, VIDEO, "video")
-    if name == "cnn3d":
+    if name in OF_PIXELS:
         inputs = keras.Input((N_FRAMES, SIZE, SIZE, 3), name="pixels")
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
     else:
@@ -128,15 +133,14 @@ def _choose(name, builders, kind):
 
 
 def _audio_cnn(x):
-    x = keras.layers.Reshape((N_STEPS, N_BANDS, 1))(x)
-    for filters in (16, 32, 48, 64):
-        x = _normalise(keras.layers.Conv2D(filters, 3, 2, padding="same")(x))  # at last (batch, 8, 8, 64)
+    x = _convolve(keras.layers.Reshape((*x.shape[1:], 1))(x))  # (batch, 8, 8, 64), of an STFT (batch, 32, 17, 64)
     x = keras.layers.Reshape((x.shape[1], -1))(x)  # each pitch has its own features
     return _mean_and_maximum(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D, x)
 
 
 def _audio_tokens(x):
-    x = keras.layers.Conv1D(_WIDTH, _STEPS_PER_TOKEN, _STEPS_PER_TOKEN, activation="relu", name="tokens")(x)
+    n_steps = x.shape[1] // _N_TOKENS
+    x = keras.layers.Conv1D(_WIDTH, n_steps, n_steps, activation="relu", name="tokens")(x)
     return keras.layers.LayerNormalization()(x)  # (batch, 25, WIDTH)
 
 
@@ -174,11 +178,33 @@ def _video_average(x):
     return keras.layers.Dense(_WIDTH, activation="relu", name="hidden")(keras.layers.GlobalAveragePooling1D()(x))
 
 
+def _frame_features(x):
+    """Pixels (batch, N_FRAMES, SIZE, SIZE, 3) to features (batch, N_FRAMES, 128) of a convolutional network, the same for each frame."""
+    x = _convolve(ops.reshape(x, (-1, SIZE, SIZE, 3)))  # (batch * N_FRAMES, 4, 4, 64)
+    x = _mean_and_maximum(keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, x)
+    return ops.reshape(x, (-1, N_FRAMES, x.shape[-1]))
+
+
+def _video_lstm_trained(x):
+    return _video_lstm(_frame_features(x))
+
+
+def _video_average_trained(x):
+    return _video_average(_frame_features(x))
+
+
 def _video_transformer(x):
     return _transform(_frame_tokens(x))
 
 
 # Both
+
+
+def _convolve(x):
+    """A picture or spectrogram (batch, height, width, channels) to a map of a 16th of its height and width, 64 channels."""
+    for filters in _CHANNELS:
+        x = _normalise(keras.layers.Conv2D(filters, 3, 2, padding="same")(x))
+    return x
 
 
 def _normalise(x):
@@ -237,4 +263,6 @@ class Relation(keras.layers.Layer):
 AUDIO = {"cnn": _audio_cnn, "bilstm": _audio_bilstm, "transformer": _audio_transformer}
 VIDEO = {
     "cnn3d": _video_cnn3d, "cnn_lstm": _video_lstm, "cnn_average": _video_average, "transformer": _video_transformer,
+    "cnn_lstm_trained": _video_lstm_trained, "cnn_average_trained": _video_average_trained,
 }  # fmt: skip
+OF_PIXELS = ("cnn3d", "cnn_lstm_trained", "cnn_average_trained")

@@ -12,10 +12,11 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.data import splits as split_rules
-from birdlib.multimodal import scenes
+from birdlib.models import resnet50
+from birdlib.multimodal import scene_video, scenes
 
 _NAMELESS = "film:"  # prefix of the category of a film without species
-_CACHE_SIZE = 2048  # scenes whose arrays stay in memory: some 130 MB of each kind
+_CACHE_BYTES = 2**27  # of arrays that stay in memory, of each kind: 2,048 spectrograms of bands, 261 of an STFT
 
 
 class CorrespondenceError(runtime.BirdlibError):
@@ -30,13 +31,20 @@ class Library:
     sounds: pd.DataFrame
     picture_arrays: dict  # {"pixels", "features"}: functions of a row of pictures
     sound_arrays: dict  # {"spectrogram"}: function of a row of sounds
+    spectrogram: str = "bands"  # its kind, a name of ``scene_audio.KINDS``
 
 
-def library(pictures, sounds, store):
-    """A library of the scenes of a store, with a cache of the arrays read last."""
-    of_pictures, of_sounds, cached = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds), functools.lru_cache(_CACHE_SIZE)
-    picture_arrays = {"pixels": cached(of_pictures.pixels), "features": cached(of_pictures.features)}
-    return Library(pictures, sounds, picture_arrays, {"spectrogram": cached(of_sounds.spectrogram)})
+def library(pictures, sounds, store, spectrogram="bands"):
+    """A library of the scenes of a store, with a cache of the arrays read last; ``spectrogram`` is that of ``scenes.sound_scenes``."""
+    of_pictures, of_sounds = scenes.Arrays(store, pictures), scenes.Arrays(store, sounds, spectrogram)
+    frames, (n_steps, n_bands) = scene_video.N_FRAMES, of_sounds.spectrogram_shape
+    picture_arrays = {"pixels": _cached(of_pictures.pixels, frames * scene_video.PIXELS**2 * 3), "features": _cached(of_pictures.features, 4 * frames * resnet50.FEATURES)}
+    return Library(pictures, sounds, picture_arrays, {"spectrogram": _cached(of_sounds.spectrogram, 4 * n_steps * n_bands)}, spectrogram)
+
+
+def _cached(read, n_bytes):
+    """A function of a row that keeps the arrays of ``n_bytes`` that were read last."""
+    return functools.lru_cache(_CACHE_BYTES // n_bytes)(read)
 
 
 def has_pairs(splits):

@@ -5,6 +5,7 @@ seconds of a film's sound or of a recording. Both sides of one moment of a film 
 seconds of the file.
 """
 
+import dataclasses
 import json
 import math
 
@@ -41,10 +42,13 @@ def windows(start_s, until_s, hop_s):
 
 
 class Arrays:
-    """The inputs of the networks, by the row of a table of scenes; read from the store at each call."""
+    """The inputs of the networks, by the row of a table of scenes; read from the store at each call.
 
-    def __init__(self, store, table):
+    ``spectrogram_kind`` is that with which ``sound_scenes`` made the table."""
+
+    def __init__(self, store, table, spectrogram_kind="bands"):
         self.store = store
+        self.spectrogram_shape = scene_audio.kind_of(spectrogram_kind).shape
         self.entries = list(zip(table["key"], table["number"], strict=True))
 
     def pixels(self, row):
@@ -57,9 +61,9 @@ class Arrays:
         return np.array(self._frames(row)[:, : resnet50.FEATURES])
 
     def spectrogram(self, row):
-        """(125, 128) float32, of a sound scene."""
+        """(steps, bands) float32, of a sound scene."""
         key, number = self.entries[row]
-        return np.array(self.store.get(key)[0][number, 2:]).reshape(scene_audio.N_STEPS, scene_audio.N_BANDS)
+        return np.array(self.store.get(key)[0][number, 2:]).reshape(self.spectrogram_shape)
 
     def _frames(self, row):
         key, number = self.entries[row]
@@ -106,7 +110,7 @@ def picture_scenes(table, root, backbone, store, stage="05_match"):
     return pd.DataFrame(rows, columns=COLUMNS), stages.skipped_table(skipped, stage)
 
 
-def sound_scenes(table, root, store, stage="05_match"):
+def sound_scenes(table, root, store, stage="05_match", spectrogram="bands"):
     """The sound scenes of films and recordings; silent ones are left out.
 
     Scenes of a film begin where those of ``picture_scenes`` do; those of a recording are consecutive, and at most
@@ -114,20 +118,22 @@ def sound_scenes(table, root, store, stage="05_match"):
 
     Args:
         table, root, store, stage: as in ``picture_scenes``; rows without ``video_path`` and ``audio_path`` are ignored.
+        spectrogram: a name of ``scene_audio.KINDS``; it does not change which scenes are taken.
 
     Returns:
         (scenes, skipped) as ``picture_scenes`` gives; ``kind`` is "film" or "recording".
     """
     skipped = []
+    of_kind = [] if spectrogram == "bands" else [dataclasses.astuple(scene_audio.kind_of(spectrogram))]
 
     def film(path, digest, start_s, end_s):
         times_s, _ = _film_windows(store, path, digest, start_s, end_s)
-        key = runtime.digest([digest, "film sound", start_s, end_s])
-        return key, _once(store, key, lambda: _film_sound(path, times_s))
+        key = runtime.digest([digest, "film sound", start_s, end_s, *of_kind])
+        return key, _once(store, key, lambda: _film_sound(path, times_s, spectrogram))
 
     def recording(path, digest, start_s, end_s):
-        key = runtime.digest([digest, "recording", start_s, end_s])
-        return key, _once(store, key, lambda: _recording_sound(path, start_s, end_s))
+        key = runtime.digest([digest, "recording", start_s, end_s, *of_kind])
+        return key, _once(store, key, lambda: _recording_sound(path, start_s, end_s, spectrogram))
 
     films, recordings = (_parts(table, column) for column in ("video_path", "audio_path"))
     film_keys = _gather(films, root, skipped, "sound of films", film)
@@ -227,10 +233,10 @@ def _keep_photos(store, waiting, backbone):
     waiting.clear()
 
 
-def _film_sound(path, times_s):
+def _film_sound(path, times_s, kind):
     with runtime.collect_warnings(path) as notes:
         has_sound = video_io.probe(path).has_sound
-        rows = scene_audio.extract_film(path, times_s)
+        rows = scene_audio.extract_film(path, times_s, kind)
     if not has_sound:
         notes.append("has no sound: only its pictures are used")
     elif len(rows) < len(times_s):
@@ -238,6 +244,6 @@ def _film_sound(path, times_s):
     return {"": rows}, notes
 
 
-def _recording_sound(path, start_s, end_s):
-    rows = scene_audio.extract_recording(path, start_s, end_s)
+def _recording_sound(path, start_s, end_s, kind):
+    rows = scene_audio.extract_recording(path, start_s, end_s, kind)
     return {"": rows}, [] if len(rows) else ["is silent"]

@@ -98,11 +98,16 @@ def _retrieval(outputs):
 
 
 def _film_sounds(outputs):
-    table = stages.read(outputs, "05_match", "films.parquet")
-    if not len(table):
-        return {}
-    keys = (table["film"] + " + " + table["sound_film"]).tolist()
-    return {"soundtracks of films": Tested(keys, table["film"].to_numpy(), table["is_own"].to_numpy(), table["probability"].to_numpy())}
+    """Pairs of the matcher that is chosen on validation, each set of test by itself; and, trained once more for use, all films with all soundtracks."""
+    films, pairs = stages.read(outputs, "05_match", "films.parquet", "pairs.parquet")
+    found = {
+        name: Tested((rows["picture"] + " + " + rows["sound"]).tolist(), rows["recording_id"].to_numpy(), rows["match"].to_numpy(), rows["probability"].to_numpy())
+        for name, rows in pairs[pairs["set"] != "validation"].groupby("set", sort=False)
+    }
+    if len(films):
+        keys = (films["film"] + " + " + films["sound_film"]).tolist()
+        found["soundtracks of films"] = Tested(keys, films["film"].to_numpy(), films["is_own"].to_numpy(), films["probability"].to_numpy())
+    return found
 
 
 def _recordings(outputs):

@@ -153,7 +153,7 @@ def test_training_depends_on_the_sum_of_the_seeds(monkeypatch):
     """Of the run and of the combination together."""
     whole = birds(3, n=2, splits=("train", "validation"))
     sides = [scene_pairs.rows(whole, split) for split in ("train", "validation")]
-    monkeypatch.setattr(match_experiments, "build", lambda config: small_matcher(seed=None))
+    monkeypatch.setattr(match_experiments, "build", lambda config, spectrogram: small_matcher(seed=None))
     found = [
         match_experiments.train_one({**ONE, "seed": own}, whole, *sides, **OPTIONS | {"seed": of_run, "epochs": 1})
         for of_run, own in ((3, 0), (1, 2), (0, 0))

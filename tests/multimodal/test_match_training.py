@@ -195,3 +195,27 @@ def test_an_epoch_has_at_least_n_pairs_and_uses_every_sound_about_once(n_pairs, 
     pictures, sounds = ([one for name in ("wren", "tit") for one in media(name, n=n)] for n in (3, 6))
     table = match_training._sample_pairs(scene_pairs.rows(library(pictures, sounds), "train"), n_pairs, rng())
     assert len(table) == n_expected and table["match"].mean() == 0.5 and set(table["picture"]) == set(range(6))
+
+
+# Pairs by which matchers are compared
+
+
+def test_two_matchers_are_tested_on_the_same_pairs(monkeypatch):
+    whole = birds(4)
+    sets = {"unseen media": scene_pairs.rows(whole, "test"), "unseen films": scene_pairs.rows(whole, "nothing")}
+    found = {}
+    for kind in (PERFECT, RANDOM):
+        put_scorer(monkeypatch, kind)
+        found[kind] = match_training.tested_pairs(None, whole, sets, rng(3))
+    assert found[PERFECT].drop(columns="probability").equals(found[RANDOM].drop(columns="probability"))
+    assert set(found[PERFECT]["set"]) == {"unseen media"} and not found[PERFECT].duplicated(["set", "picture", "sound"]).any()
+    assert found[PERFECT]["match"].eq(found[PERFECT]["probability"]).all()
+    aucs = {kind: match_training.pair_aucs(pairs, rng())["unseen media"] for kind, pairs in found.items()}
+    assert aucs[PERFECT] == [1.0, 1.0, 1.0] and aucs[RANDOM][1] < aucs[RANDOM][0] < aucs[RANDOM][2] < 0.9
+
+
+def test_without_pairs_there_is_an_empty_table():
+    whole = birds(2)
+    pairs = match_training.tested_pairs(None, whole, {"unseen films": scene_pairs.rows(whole, "nothing")}, rng())
+    assert not len(pairs) and list(pairs) == ["set", "picture", "sound", "recording_id", "match", "probability"]
+    assert match_training.pair_aucs(pairs, rng()) == {}

@@ -38,6 +38,27 @@ def test_short_sound_is_padded_with_silence_and_a_long_one_is_cut():
     assert (levels[:31].max(axis=1) > 0.9).all() and np.abs(levels[32:]).max() < 1e-9
 
 
+def test_stft_has_every_bin_of_512_samples_every_256():
+    """A sine in the middle of bin 64, 4000 Hz, has its whole amplitude there: level 1; the last transform is padded."""
+    levels = scene_audio.spectrogram(tone(4, 4000.0, amplitude=1.0), "stft")
+    assert levels.shape == (500, 257) and levels.dtype == np.float32
+    assert (levels.argmax(axis=1) == 64).all() and levels[:-1, 64] == pytest.approx(1.0, abs=0.002)
+
+
+def test_stft_is_that_of_scipy():
+    from scipy import signal
+
+    waveform = np.random.default_rng(0).uniform(-0.3, 0.3, 4 * RATE_HZ).astype(np.float32)
+    _, _, spectrum = signal.stft(waveform, nperseg=512, noverlap=256, window="hann", boundary=None, padded=False)
+    expected = 1 + np.log10(np.abs(2 * spectrum.T) ** 2 + 1e-10) / 10
+    assert np.allclose(scene_audio.spectrogram(waveform, "stft")[:-1], expected, atol=1e-4)
+
+
+def test_unknown_spectrogram_is_refused_with_the_choices():
+    with pytest.raises(scene_audio.SpectrogramError, match="'mfcc' is unknown: use bands or stft"):
+        scene_audio.spectrogram(tone(4), "mfcc")
+
+
 # Films
 
 

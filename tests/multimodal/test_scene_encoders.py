@@ -7,7 +7,7 @@ from models import aimed, gradients, outputs_in_another_process, run
 
 from birdlib import runtime
 from birdlib.losses import matching as matching_losses
-from birdlib.multimodal import scene_encoders
+from birdlib.multimodal import scene_audio, scene_encoders
 
 ENCODERS = [
     *(("audio", name) for name in scene_encoders.AUDIO),
@@ -30,7 +30,7 @@ def rng(seed=0):
 def scenes(n=3, seed=0):
     draw = rng(seed)
     return {
-        "spectrogram": draw.random((n, scene_encoders.N_STEPS, scene_encoders.N_BANDS), dtype=np.float32),
+        "spectrogram": draw.random((n, *scene_audio.kind_of("bands").shape), dtype=np.float32),
         "pixels": draw.integers(0, 256, (n, scene_encoders.N_FRAMES, 64, 64, 3)).astype(np.uint8),
         "features": draw.random((n, scene_encoders.N_FRAMES, scene_encoders.FEATURE_DIM), dtype=np.float32),
     }
@@ -57,7 +57,7 @@ def difference(model, arrays, others):
 
 def reordered(arrays):
     """Frames, and sounds by whole tokens, from the last to the first."""
-    tokens = arrays["spectrogram"].reshape(len(arrays["spectrogram"]), -1, scene_encoders._STEPS_PER_TOKEN, 128)
+    tokens = arrays["spectrogram"].reshape(len(arrays["spectrogram"]), scene_encoders._N_TOKENS, -1, 128)
     return {
         "spectrogram": tokens[:, ::-1].reshape(arrays["spectrogram"].shape),
         "pixels": arrays["pixels"][:, ::-1],
@@ -80,7 +80,7 @@ def test_scene_embeds_to_a_unit_vector_by_a_small_network(kind, name):
     vectors = run(model, scenes())
     assert vectors.shape == (3, DIM) and vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
-    assert set(model.input) == {"spectrogram" if kind == "audio" else "pixels" if name == "cnn3d" else "features"}
+    assert set(model.input) == {"spectrogram" if kind == "audio" else "pixels" if name in scene_encoders.OF_PIXELS else "features"}
     assert model.count_params() < 1_000_000
 
 
@@ -91,15 +91,16 @@ def test_embedding_does_not_depend_on_the_batch(kind, name):
     assert np.allclose(run(encoder(kind, name), arrays)[:1], run(encoder(kind, name), alone), atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "name"), [one for one in ENCODERS if one[1] != "cnn_average"])
+@pytest.mark.parametrize(("kind", "name"), [one for one in ENCODERS if "average" not in one[1]])
 def test_order_in_time_matters(kind, name):
     arrays = scenes()
     assert difference(encoder(kind, name), arrays, reordered(arrays)) > 1e-3
 
 
-def test_average_ignores_the_order_of_frames():
+@pytest.mark.parametrize("name", ["cnn_average", "cnn_average_trained"])
+def test_average_ignores_the_order_of_frames(name):
     arrays = scenes()
-    assert difference(encoder("video", "cnn_average"), arrays, reordered(arrays)) < 1e-6
+    assert difference(encoder("video", name), arrays, reordered(arrays)) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])
@@ -137,6 +138,29 @@ def test_pixels_may_be_integers_or_floats():
     floats = {"pixels": arrays["pixels"].astype(np.float32)}
     assert difference(encoder("video", "cnn3d"), arrays, floats) < 1e-6
     assert difference(encoder("video", "cnn3d"), arrays, {"pixels": arrays["pixels"][..., ::-1]}) > 1e-3  # BGR is not RGB
+
+
+@pytest.mark.parametrize("name", scene_encoders.AUDIO)
+def test_every_audio_encoder_takes_an_stft(name):
+    """500 steps of 257 bins; its tokens last as long as those of bands, 160 ms."""
+    model = scene_encoders.audio_encoder(name, DIM, "stft")
+    assert model.input["spectrogram"].shape == (None, 500, 257)
+    vectors = run(model, {"spectrogram": rng().random((2, 500, 257), dtype=np.float32)})
+    assert vectors.shape == (2, DIM) and np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    if name != "cnn":
+        assert model.get_layer("tokens").kernel_size == (20,) and model.get_layer("tokens").output.shape == (None, 25, 64)
+
+
+@pytest.mark.parametrize("name", ["cnn_lstm_trained", "cnn_average_trained"])
+def test_trained_convolution_is_the_same_for_every_frame_and_is_trained(name):
+    """Frames that are exchanged exchange their features, and the slope of the first convolution is not zero."""
+    import keras
+
+    model = build("video", name)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [16, 32, 48, 64] and all(layer.trainable for layer in convolutions)
+    slopes = gradients(model, scenes(), aimed)
+    assert all(np.abs(slopes[layer.kernel.path]).max() > 0 for layer in convolutions)
 
 
 @pytest.mark.parametrize(("kind", "name"), ENCODERS)

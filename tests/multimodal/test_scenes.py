@@ -340,3 +340,19 @@ def test_two_frames_of_one_film_are_nearer_than_two_films_of_the_sample(folder):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     same = table["path"].to_numpy()[:, None] == table["path"].to_numpy()
     assert (vectors @ vectors.T)[same].min() > (vectors @ vectors.T)[~same].max()
+
+
+def test_the_kind_of_spectrogram_does_not_change_the_scenes(folder):
+    """Both kinds are in one store, under keys of their own; a tone of 4 kHz is in band 32 and bin 64."""
+    recording(folder.root / "a.wav", tone(9, 4062.5))
+    film(folder.root / "b.mkv", by_second(5), sound=tone(5, 4062.5))
+    table = pd.DataFrame([row("r0", audio="a.wav"), row("r1", video="b.mkv")])
+    found = {}
+    with EmbeddingStore(folder.root / "store", scenes.STORE_KEY) as store:
+        for kind, peak in (("bands", 32), ("stft", 65)):
+            found[kind], skipped = scenes.sound_scenes(table, folder.root, store, spectrogram=kind)
+            arrays = scenes.Arrays(store, found[kind], kind)
+            assert not len(skipped) and all(arrays.spectrogram(n)[60].argmax() == peak for n in range(len(found[kind])))
+    same = [name for name in scenes.COLUMNS if name != "key"]
+    pd.testing.assert_frame_equal(found["bands"][same], found["stft"][same])
+    assert not set(found["bands"]["key"]) & set(found["stft"]["key"])
