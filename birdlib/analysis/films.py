@@ -13,7 +13,7 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.analysis import detections
 from birdlib.data import recording_ids
-from birdlib.individuals import backbones, clustering, counts, film_tracks, track_datasets, track_embeddings
+from birdlib.individuals import backbones, clustering, counts, film_tracks, track_embeddings, track_sounds
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.store import EmbeddingStore
 from birdlib.video import detectors, kinds, tracking
@@ -108,29 +108,26 @@ def _embed(found, films, folder, settings, outputs_dir, weights_dir):
     else:
         embedder = track_embeddings.Pretrained(backbones.load(_BACKBONE, weights_dir))
         key = embedder.key
-    has_sound, path_of = "voice" in settings["parts"], dict(zip(films["recording_id"], films["video_path"], strict=True))
+    path_of = dict(zip(films["recording_id"], films["video_path"], strict=True))
+    sound = settings.get("sound", "alone") if settings["embedder"] == "early_fusion" and "voice" in settings["parts"] else ""
     vectors = {}
     with EmbeddingStore(folder / "store", key) as store:
         for name in runtime.progress(list(found), desc="individuals"):
-            vectors[name] = _embed_film(*found[name], folder, embedder, store, path_of[name] if has_sound else "")
+            vectors[name] = _embed_film(*found[name], folder, embedder, store, sound, path_of[name])
     return vectors, embedder.backbone.weights if hasattr(embedder, "backbone") else {}
 
 
-def _embed_film(tracks, crops, folder, embedder, store, path):
-    """(crops, dim); ``path`` of a film whose sound is embedded too, or ``""``."""
+def _embed_film(tracks, crops, folder, embedder, store, sound, path):
+    """(crops, dim); ``sound`` is the kind of ``track_sounds`` that is embedded too, ``""`` for none."""
     if not len(crops):
         return np.zeros((0, embedder.dim), np.float32)
     files = [folder / crop for crop in crops["path"]]
-    key = runtime.digest([[runtime.digest_file(file) for file in files], path and runtime.digest_file(path)])
+    key = runtime.digest([[runtime.digest_file(file) for file in files], sound and runtime.digest_file(path)])
     if (stored := store.get(key)) is not None:
         return np.array(stored[0])
-    sound = {}
-    if path:
-        summary = tracking.summary(tracks)
-        of_track = film_tracks.track_rows(summary, crops)
-        spectrograms, has_sound = track_datasets.track_sounds(summary, {summary["recording_id"].iloc[0]: path})
-        sound = {"spectrograms": spectrograms[of_track], "has_sound": has_sound[of_track]}
-    found = embedder.embed([video_images.read_image(file) for file in files], **sound)
+    summary = tracking.summary(tracks)
+    sounds = {"sounds": track_sounds.extract(sound, summary, crops, {summary["recording_id"].iloc[0]: path})} if sound else {}
+    found = embedder.embed([video_images.read_image(file) for file in files], **sounds)
     store.put(key, found, np.ones(len(found), np.float32))
     return found
 

@@ -81,6 +81,31 @@ def cluster(embeddings, must_not_link, threshold):
     return renumber(labels)
 
 
+def greedy(embeddings, must_not_link, threshold):
+    """Number sightings one after another: the nearest individual so far that is closer than the threshold, else a new one.
+
+    The leader algorithm (Hartigan, "Clustering Algorithms", 1975), as many published counters use it: an individual is its first
+    sighting. The result depends on the order of the items, and two birds in one frame may get one number: ``must_not_link`` is not used.
+
+    Args:
+        embeddings: (items, dim), in the order of time.
+        must_not_link: as in ``cluster``, for one way to call both.
+        threshold: distance.
+
+    Returns:
+        (items,) int, identities.
+    """
+    table, identities, firsts = distances(embeddings), [], []
+    for item, to_others in enumerate(table):
+        nearest = int(np.argmin(to_others[firsts])) if firsts else 0
+        if firsts and to_others[firsts[nearest]] < threshold:
+            identities.append(nearest)
+        else:
+            identities.append(len(firsts))
+            firsts.append(item)
+    return np.array(identities, dtype=int)
+
+
 def clustered_order(embeddings, must_not_link):
     """The order in which similar items are neighbours: the leaves of the tree that ``cluster`` cuts. (items,) int, rows."""
     from scipy.cluster.hierarchy import leaves_list
@@ -116,6 +141,9 @@ def assign(distances, threshold):
     rows, columns = linear_sum_assignment(gain, maximize=True)
     is_near = distances[rows, columns] <= threshold
     return np.column_stack([rows[is_near], columns[is_near]])
+
+
+COUNTINGS = {"clustering": cluster, "greedy": greedy}
 
 
 # Thresholds

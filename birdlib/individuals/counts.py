@@ -18,7 +18,7 @@ from birdlib.metrics.identity import UNKNOWN
 
 MIN_EXISTENCE_PROB = 0.5  # of a track that is counted
 CONFIRMED_PROB = 0.95  # of a track that is in every draw
-_LEVEL = 0.9
+LEVEL = 0.9  # share of the draws in an interval
 _MIN_DETECTIONS = 3  # of a bird
 FILM_COLUMNS = ["recording_id", "n", "low", "high", "at_once", "only_here", "only_here_low", "only_here_high"]
 _PAIR_COLUMNS = ["a", "b", "n_a", "n_b", "shared", "shared_low", "shared_high", "total", "total_low", "total_high"]
@@ -63,8 +63,8 @@ def simultaneous_tracks(tracks, summary, min_detections=_MIN_DETECTIONS):
     return keys.isin(pd.MultiIndex.from_frame(members[["recording_id", "track"]]))
 
 
-def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
-    """Cluster the tracks that exist into individuals.
+def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting="clustering"):
+    """Group the tracks that exist into individuals.
 
     Args:
         embeddings: (crops, dim).
@@ -72,6 +72,7 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
         must_not_link: (tracks, tracks) bool.
         threshold: as in ``clustering.cluster``.
         exists: (tracks,) bool, ``existence(summary) >= MIN_EXISTENCE_PROB``, say.
+        counting: one of ``clustering.COUNTINGS``.
 
     Returns:
         (tracks,) int, identities; ``UNKNOWN`` for a track that does not exist or has no crops.
@@ -82,7 +83,7 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists):
     if len(rows):
         is_used = np.isin(crop_tracks, rows)
         means = clustering.mean_embeddings(np.asarray(embeddings)[is_used], np.searchsorted(rows, crop_tracks[is_used]))
-        identities[rows] = clustering.cluster(means, np.asarray(must_not_link)[np.ix_(rows, rows)], threshold)
+        identities[rows] = clustering.COUNTINGS[counting](means, np.asarray(must_not_link)[np.ix_(rows, rows)], threshold)
     return identities
 
 
@@ -115,7 +116,7 @@ def draw_thresholds(halves, relations, half_tracks, threshold, rng, n=300):
     return thresholds
 
 
-def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng):
+def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting="clustering"):
     """Bootstrap the identities: each draw has its threshold, resamples each track's crops, and draws which tracks exist.
 
     Args:
@@ -123,6 +124,7 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
         thresholds: (draws,) from ``draw_thresholds``.
         exists: (tracks,) from ``existence``.
         at_once: (tracks,) bool from ``simultaneous_tracks``: these exist in every draw.
+        counting: as in ``identify``.
 
     Returns:
         (draws, tracks) int, identities.
@@ -139,30 +141,31 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
         for index, threshold in enumerate(thresholds):
             crops = starts + rng.integers(sizes) if len(sizes) else starts
             drawn = rng.random(len(exists)) < exists
-            draws[index] = identify(embeddings[crops], crop_tracks, must_not_link, threshold, drawn)
+            draws[index] = identify(embeddings[crops], crop_tracks, must_not_link, threshold, drawn, counting)
     return draws
 
 
-def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, thresholds, rng):
+def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, thresholds, rng, counting="clustering"):
     """Identities of tracks and their bootstrap draws.
 
     Args:
         embeddings, crop_tracks, must_not_link: as in ``identify``.
         tracks, summary: of ``tracking``.
         threshold: cosine distance; thresholds: (draws,) from ``draw_thresholds``.
+        counting: as in ``identify``.
 
     Returns:
         (identities, draws, at_once): (tracks,) int; (draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
     """
     exists, at_once = existence(summary), simultaneous_tracks(tracks, summary)
-    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once)
-    return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng), at_once
+    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once, counting)
+    return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting), at_once
 
 
 # Tables
 
 
-def per_film(identities, draws, recording_ids, at_once, films, level=_LEVEL):
+def per_film(identities, draws, recording_ids, at_once, films, level=LEVEL):
     """How many birds each film shows, and how many of them no other film does.
 
     Args:
@@ -183,7 +186,7 @@ def per_film(identities, draws, recording_ids, at_once, films, level=_LEVEL):
     return pd.DataFrame(rows, columns=FILM_COLUMNS).astype(dict.fromkeys(FILM_COLUMNS[1:], int))
 
 
-def per_film_pair(identities, draws, recording_ids, films, level=_LEVEL):
+def per_film_pair(identities, draws, recording_ids, films, level=LEVEL):
     """How many birds two films share: n_a + n_b - shared = total, in the table and in every draw.
 
     Returns:
@@ -199,7 +202,7 @@ def per_film_pair(identities, draws, recording_ids, films, level=_LEVEL):
     return pd.DataFrame(rows, columns=_PAIR_COLUMNS).astype(dict.fromkeys(_PAIR_COLUMNS[2:], int))
 
 
-def overall(identities, draws, recording_ids, level=_LEVEL):
+def overall(identities, draws, recording_ids, level=LEVEL):
     """The number of birds in all films together, and of those in two films or more.
 
     Returns:
@@ -272,11 +275,24 @@ def _with_interval(figures, identities, draws, recording_ids, films, level):
     row_of = {film: i for i, film in enumerate(films)}
     of_track = np.array([row_of[film] for film in recording_ids], dtype=int)
     value, *drawn = (figures(_presence(rows, of_track, len(films))) for rows in (identities, *draws))
-    if not drawn:
-        return np.column_stack([value, value, value])
-    low = np.quantile(drawn, (1 - level) / 2, axis=0, method="lower")
-    high = np.quantile(drawn, (1 + level) / 2, axis=0, method="higher")
-    return np.column_stack([value, np.minimum(low, value), np.maximum(high, value)]).astype(int)
+    return interval(value, drawn, level).astype(int)
+
+
+def interval(value, drawn, level=LEVEL):
+    """The quantile range of draws, widened to hold the value itself.
+
+    Args:
+        value: (n,) or a number; drawn: (draws, n) or (draws,), NaN where it is not defined.
+
+    Returns:
+        (n, 3) float: value, low, high; (3,) for a number.
+    """
+    value = np.asarray(value, dtype=float)
+    if not len(drawn) or np.isnan(drawn).all():
+        return np.stack([value, value, value], axis=-1)
+    low = np.nanquantile(drawn, (1 - level) / 2, axis=0, method="lower")
+    high = np.nanquantile(drawn, (1 + level) / 2, axis=0, method="higher")
+    return np.stack([value, np.fmin(low, value), np.fmax(high, value)], axis=-1)
 
 
 def _presence(identities, of_track, n_films):

@@ -199,9 +199,8 @@ def evaluate(table, tracks, summary, identities, truth, rate_hz):
     Returns:
         (figures, table): {figure: value}; the table with the true number of ``birds`` of each film.
     """
-    n_true = truth.groupby("recording_id")["individual_id"].nunique()
-    table = table.assign(birds=[int(n_true.get(name, 0)) for name in table["recording_id"]])
-    names, _ = _true_individuals(tracks, summary, truth)
+    table = table.assign(birds=true_counts(truth, table["recording_id"]).values())
+    names, _ = true_individuals(tracks, summary, truth)
     is_counted = identities != UNKNOWN
     is_scored = (names != "") & is_counted
     scored = names[is_scored], identities[is_scored]
@@ -225,7 +224,13 @@ def evaluate(table, tracks, summary, identities, truth, rate_hz):
     return figures, table
 
 
-def _true_individuals(tracks, summary, truth, min_iou=0.5):
+def true_counts(truth, films):
+    """{recording_id: birds} of films, by ``load_truth``; a film without a row has none."""
+    n_true = truth.groupby("recording_id")["individual_id"].nunique()
+    return {name: int(n_true.get(name, 0)) for name in films}
+
+
+def true_individuals(tracks, summary, truth, min_iou=0.5):
     """The true individual of each track: the one whose boxes it matches most often.
 
     Returns:

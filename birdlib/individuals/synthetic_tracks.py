@@ -21,32 +21,34 @@ _JPEG_QUALITY = (40, 80)
 _MIN_SIDE = 1 / 12  # of a box, of the height of the frame
 _BOX_ERROR = 0.05  # standard deviation, of a box's sides
 MIN_SEED = 1_000  # samples have smaller ones
-_COLUMNS = ["recording_id", "track", "individual_id", "species", "time_s"]
+_COLUMNS = ["recording_id", "track", "individual_id", "species", "time_s", "sound"]
 
 
-def draw(n_individuals, *, n_crops=8, rng, n_jobs=1):
+def draw(n_individuals, *, n_crops=8, sound="alone", rng, n_jobs=1):
     """Draw tracks.
 
     Args:
         n_individuals: of all species in turn; rounded up to whole films of four.
         n_crops: of a track, at most, selected as ``tracking.follow`` does.
+        sound: ``alone``, a song of each bird alone, or ``crop``, the soundtrack around the time of each crop, as of ``track_sounds.extract``.
         n_jobs: processes of joblib.
 
     Returns:
-        table: DataFrame of ``recording_id, track, individual_id, species, time_s``, a row a crop, sorted by recording_id and track; an
-            ``individual_id`` is in ``N_FILMS`` films.
+        table: DataFrame of ``recording_id, track, individual_id, species, time_s, sound``, a row a crop, sorted by recording_id and track;
+            an ``individual_id`` is in ``N_FILMS`` films; ``sound`` is the row of ``spectrograms``.
         images: list of (height, width, 3) uint8 RGB, row-aligned with it.
-        spectrograms: (tracks, 125, 128) float32, of a song of each bird alone, in the order of the tracks in ``table``.
+        spectrograms: (sounds, 125, 128) float32; with ``alone`` one a track, in the order of the tracks in ``table``.
     """
     import joblib
 
     casts = enumerate(_casts(n_individuals, rng))
-    jobs = [joblib.delayed(_film)(f"aviary-{number:04d}", cast, n_crops, own_rng) for number, (cast, own_rng) in casts]
+    jobs = [joblib.delayed(_film)(f"aviary-{number:04d}", cast, n_crops, sound, own_rng) for number, (cast, own_rng) in casts]
     done = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     rows, images, spectrograms = [], [], []
     for found in runtime.progress(done, total=len(jobs), desc="synthetic birds"):
-        for whole, part in zip((rows, images, spectrograms), found, strict=True):
-            whole.extend(part)
+        rows += [(*row, len(spectrograms) + sound_row) for *row, sound_row in found[0]]
+        images += found[1]
+        spectrograms += found[2]
     return pd.DataFrame(rows, columns=_COLUMNS), images, np.stack(spectrograms)
 
 
@@ -74,12 +76,12 @@ def _bird(individual, seed):
     return films.Bird(individual.label, f"{individual.individual_id}-{seed}", individual.voice, individual.marks)
 
 
-def _film(recording_id, cast, n_crops, rng):
+def _film(recording_id, cast, n_crops, sound, rng):
     """(rows, images, spectrograms) of the tracks of one film."""
     import cv2
 
     width, height = generator.FILM_SIZE
-    frames, _ = films.film(cast, duration_s=_DURATION_S, fps=_RATE_HZ, width=width, height=height, rng=rng)
+    frames, soundtrack = films.film(cast, duration_s=_DURATION_S, fps=_RATE_HZ, width=width, height=height, rng=rng)
     best = {bird.individual_id: track_crops.BestCrops(n_crops) for bird in cast}
     for number, (image, birds) in enumerate(frames):
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_JPEG_QUALITY))])
@@ -90,12 +92,22 @@ def _film(recording_id, cast, n_crops, rng):
                 box += rng.normal(0, _BOX_ERROR, 4) * np.tile(box[2:], 2)
                 crop = track_crops.crop(image, box)
                 best[bird["individual_id"]].add(number / _RATE_HZ, crop, track_crops.quality(crop, box, image.shape[:2]))
-    rows, images, spectrograms = [], [], []
+    rows, images, spectrograms, sound_at = [], [], [], {}
     for number, bird in enumerate((bird for bird in cast if best[bird.individual_id].kept), start=1):
         track = recording_id, number, bird.individual_id, bird.label
+        if sound == "alone":
+            _, song = films.film([bird], duration_s=scene_audio.SCENE_S, fps=_RATE_HZ, width=64, height=48, rng=rng)
+            spectrograms.append(scene_audio.spectrogram(song))
         for _, time_s, crop in sorted(best[bird.individual_id].select(), key=lambda crop: crop[1]):
-            rows.append((*track, time_s))
+            if sound == "crop" and time_s not in sound_at:
+                sound_at[time_s] = len(spectrograms)
+                spectrograms.append(_spectrogram_around(soundtrack, time_s))
+            rows.append((*track, time_s, number - 1 if sound == "alone" else sound_at[time_s]))
             images.append(crop)
-        _, song = films.film([bird], duration_s=scene_audio.SCENE_S, fps=_RATE_HZ, width=64, height=48, rng=rng)
-        spectrograms.append(scene_audio.spectrogram(song))
     return rows, images, spectrograms
+
+
+def _spectrogram_around(soundtrack, time_s):
+    """(125, 128) of the soundtrack around a time, as of ``track_sounds.extract``."""
+    start = round(max(time_s - scene_audio.SCENE_S / 2, 0.0) * acoustics.SAMPLE_RATE_HZ)
+    return scene_audio.spectrogram(soundtrack[start : start + round(scene_audio.SCENE_S * acoustics.SAMPLE_RATE_HZ)])

@@ -52,11 +52,11 @@ class EarlyFusion:
         self.backbone, self.encoder = backbone, encoder
         self.dim, self.key = encoder.output.shape[-1], runtime.digest([backbone.key, key])
 
-    def embed(self, images, spectrograms=None, has_sound=None):
-        """(images, dim) unit vectors; ``spectrograms`` and ``has_sound`` as in ``track_encoder.embed_crops``."""
+    def embed(self, images, sounds=None):
+        """(images, dim) unit vectors; ``sounds`` as in ``track_encoder.embed_crops``."""
         from birdlib.individuals import track_encoder
 
-        return track_encoder.embed_crops(self.encoder, backbones.extract_features(images, self.backbone), spectrograms, has_sound)
+        return track_encoder.embed_crops(self.encoder, backbones.extract_features(images, self.backbone), sounds)
 
 
 class Pretrained:
@@ -125,7 +125,8 @@ def save(folder, name, encoder, threshold, **settings):
         name: one of ``EMBEDDERS``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and if no bird was detected.
         threshold: cosine distance up to which two tracks are one bird.
-        settings: the rest of ``_SETTING_NAMES``; ``threshold_draws``, a list of thresholds from ``counts.draw_thresholds``.
+        settings: the rest of ``_SETTING_NAMES``; ``threshold_draws``, a list of thresholds from ``counts.draw_thresholds``; ``crop_px`` and
+            ``sound`` as in ``film_embeddings.Options``.
     """
     settings = {"embedder": name, "threshold": threshold, **settings}
     if encoder is not None:
@@ -151,10 +152,16 @@ def read_settings(outputs_dir):
     return settings
 
 
+def load_backbone(settings, weights_dir=""):
+    """The backbone of ``settings``, {"backbone", "parts", "crop_px"}, with the outputs that its parts need; see ``backbones.load``."""
+    has = {"has_end": "looks" in settings["parts"], "has_map": "marks" in settings["parts"]}
+    return backbones.load(settings["backbone"], weights_dir, size=settings.get("crop_px", backbones.SIZE), **has)
+
+
 def load_saved(settings, outputs_dir, weights_dir=""):
     """(embedder, key): that of ``read_settings``, and a digest of all that changes its vectors."""
     if settings["embedder"] == "early_fusion":
-        backbone = backbones.load(settings["backbone"], weights_dir, has_end="looks" in settings["parts"])
+        backbone = load_backbone(settings, weights_dir)
         path = Path(outputs_dir) / "09_count" / _ENCODER
         return load("early_fusion", path, backbone), runtime.digest([settings["encoder"], backbone.key])
     embedder = load(settings["embedder"], Path(outputs_dir) / STAGE04_PATH)

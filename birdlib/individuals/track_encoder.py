@@ -15,40 +15,43 @@ from birdlib.models import layers
 from birdlib.multimodal import scene_audio, scene_encoders
 
 EMBEDDING_DIM = 256
-_SOUND_DIM = 64
+SOUND_DIM = 64
 _BATCH = 64  # crops
 _N_DETECTORS = 192  # of local features
 
 
-def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2):
+def encoder(dim, map_shape, out_dim=EMBEDDING_DIM, has_sound=True, dropout=0.2, sound_dim=SOUND_DIM):
     """Build the encoder.
 
     Args:
-        dim, map_shape: of the backbone; dim 0 leaves its last features out.
+        dim, map_shape: of the backbone; dim 0 leaves its last features out, channels 0 its map.
         out_dim: of the vector.
         has_sound: whether the model has the inputs ``spectrogram`` and ``has_sound``.
         dropout: before the dense layer.
+        sound_dim: of the output of the CNN of the sound.
 
     Returns:
         keras.Model, {"features": (batch, dim), "map": (batch, *map_shape), "spectrogram": (batch, 125, 128), "has_sound":
         (batch, 1), 0 where the sound is absent} → (batch, out_dim) unit vectors, float32. Call ``standardise`` before training.
     """
-    early = keras.Input(map_shape, name="map")
-    inputs, parts = {"map": early}, []
+    inputs, parts = {}, []
     options = {"center": False, "scale": False, "trainable": False}
+    if map_shape[-1]:
+        inputs["map"] = keras.Input(map_shape, name="map")
     if dim:
         inputs["features"] = keras.Input((dim,), name="features")
         x = keras.layers.BatchNormalization(name="feature_scale", **options)(inputs["features"])
         parts.append(layers.UnitVector(name="looks")(x))
-    x = keras.layers.BatchNormalization(name="map_scale", **options)(early)
-    x = keras.layers.BatchNormalization(momentum=0.9)(Most(_N_DETECTORS, name="detectors")(x))
-    parts.append(layers.UnitVector(name="marks")(x) if dim or has_sound else x)
+    if map_shape[-1]:
+        x = keras.layers.BatchNormalization(name="map_scale", **options)(inputs["map"])
+        x = keras.layers.BatchNormalization(momentum=0.9)(Most(_N_DETECTORS, name="detectors")(x))
+        parts.append(layers.UnitVector(name="marks")(x) if dim or has_sound else x)
     if has_sound:
         inputs["spectrogram"] = keras.Input((scene_audio.N_STEPS, scene_audio.N_BANDS), name="spectrogram")
         inputs["has_sound"] = keras.Input((1,), name="has_sound")
-        voice = scene_encoders.audio_encoder("cnn", _SOUND_DIM)({"spectrogram": inputs["spectrogram"]})
+        voice = scene_encoders.audio_encoder("cnn", sound_dim)({"spectrogram": inputs["spectrogram"]})
         parts.append(keras.layers.Multiply(name="voice")([voice, inputs["has_sound"]]))
-    x = keras.layers.Concatenate(name="fusion")(parts) if len(parts) > 1 else x
+    x = keras.layers.Concatenate(name="fusion")(parts) if len(parts) > 1 else parts[0]
     return keras.Model(inputs, layers.to_unit_vector(x, out_dim, dropout, "track"), name="track_encoder")
 
 
@@ -100,13 +103,13 @@ def load(path):
     return scene_encoders.load(path)
 
 
-def embed_crops(encoder, crop_features, spectrograms=None, has_sound=None):
+def embed_crops(encoder, crop_features, sounds=None):
     """The vectors of crops.
 
     Args:
         encoder: from ``encoder``.
         crop_features: from ``backbones.extract_features``.
-        spectrograms, has_sound: (crops, 125, 128) and (crops,), of the track of each crop; None for no sound.
+        sounds: ``track_sounds.Sounds`` of the crops; None for no sound.
 
     Returns:
         (crops, dim) float32 unit vectors.
@@ -116,7 +119,8 @@ def embed_crops(encoder, crop_features, spectrograms=None, has_sound=None):
         return np.zeros((0, encoder.output.shape[-1]), np.float32)
     arrays = {name: array for name, array in zip(("features", "map"), crop_features, strict=True) if name in encoder.input}
     if "spectrogram" in encoder.input:
-        spectrograms = np.zeros((n, scene_audio.N_STEPS, scene_audio.N_BANDS), np.float32) if spectrograms is None else spectrograms
-        has_sound = np.zeros(n, bool) if has_sound is None else has_sound
-        arrays |= {"spectrogram": spectrograms, "has_sound": np.asarray(has_sound, np.float32)[:, None]}
+        spectrograms, has_sound = (np.zeros((n, scene_audio.N_STEPS, scene_audio.N_BANDS), np.float32), np.zeros(n, bool))
+        if sounds is not None:
+            spectrograms, has_sound = sounds.spectrograms[sounds.of_crop], sounds.is_present[sounds.of_crop]
+        arrays |= {"spectrogram": spectrograms, "has_sound": has_sound.astype(np.float32)[:, None]}
     return np.asarray(encoder.predict(arrays, batch_size=_BATCH, verbose=0), np.float32)

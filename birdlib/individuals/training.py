@@ -10,7 +10,7 @@ import pandas as pd
 from keras import ops
 
 from birdlib import runtime
-from birdlib.individuals import clustering, track_encoder
+from birdlib.individuals import clustering, track_encoder, track_sounds
 
 _TEMPERATURE = 0.1
 _N_STANDARDISED = 512  # crops that set the scale of the inputs
@@ -30,7 +30,7 @@ def fit(encoder, arrays, of_track, relations, *, held_out=None, n_tracks=40, n_c
     Args:
         encoder: from ``track_encoder.encoder``.
         arrays: {"features", "map"} of the crops, from ``backbones.extract_features``, and if the encoder has sound,
-            {"spectrogram": (tracks, 125, 128), "has_sound": (tracks,) bool}.
+            {"spectrogram": (sounds, 125, 128), "has_sound": (sounds,) bool, "sound_of": (crops,) int}, as of ``track_sounds``.
         of_track: (crops,) int, row of ``relations``; crops of a track in the order of time.
         relations: (tracks, tracks) int8.
         held_out: (tracks,) bool; None or none at all keeps the last epoch.
@@ -142,7 +142,8 @@ class RelationBatches(keras.utils.PyDataset):
         self.n_tracks, self.n_crops, self.n_steps, self.sound_dropout = n_tracks, n_crops, n_steps, sound_dropout
         self.crops = pd.Series(np.arange(len(of_track))).groupby(of_track).indices
         self.train = np.array([track for track in np.flatnonzero(is_train) if track in self.crops])
-        self.update_similarities(arrays["map"].mean(axis=(1, 2), dtype=np.float32), of_track)
+        has_map = arrays["map"].shape[-1] > 0
+        self.update_similarities(arrays["map"].mean(axis=(1, 2), dtype=np.float32) if has_map else arrays["features"], of_track)
 
     def update_similarities(self, vectors, of_track):
         """Compute the similarities of tracks from (crops, dim) vectors of any kind."""
@@ -173,16 +174,17 @@ class RelationBatches(keras.utils.PyDataset):
         return self.rng.choice(crops, self.n_crops, replace=len(crops) < self.n_crops)
 
     def _inputs(self, rows, tracks):
-        maps = self.arrays["map"][rows]
-        if self.rng.random() < 0.5:  # mirrored
-            maps = maps[:, :, ::-1]
-        inputs = {"map": maps}
+        inputs, is_mirrored = {}, self.rng.random() < 0.5
+        if "map" in self.names:
+            maps = self.arrays["map"][rows]
+            inputs["map"] = maps[:, :, ::-1] if is_mirrored else maps
         if "features" in self.names:
             inputs["features"] = self.arrays["features"][rows]
         if "spectrogram" in self.names:
             is_used = self.rng.random(len(self.relations)) >= self.sound_dropout
-            has_sound = self.arrays["has_sound"][tracks] & is_used[tracks]
-            inputs |= {"spectrogram": self.arrays["spectrogram"][tracks], "has_sound": np.float32(has_sound)[:, None]}
+            sounds = self.arrays["sound_of"][rows]
+            has_sound = self.arrays["has_sound"][sounds] & is_used[tracks]
+            inputs |= {"spectrogram": self.arrays["spectrogram"][sounds], "has_sound": np.float32(has_sound)[:, None]}
         return inputs
 
 
@@ -200,8 +202,10 @@ class BestEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         is_refreshed = (epoch + 1) % _REFRESH_EPOCHS == 0
         rows = np.flatnonzero(self.held_out | (is_refreshed & self.is_end))
-        sound = [self.arrays[name][self.of_track[rows]] for name in ("spectrogram", "has_sound") if name in self.arrays]
-        embeddings = track_encoder.embed_crops(self.encoder, (self.arrays["features"][rows], self.arrays["map"][rows]), *sound)
+        sounds = None
+        if "spectrogram" in self.encoder.input:
+            sounds = track_sounds.Sounds(self.arrays["spectrogram"], self.arrays["has_sound"], self.arrays["sound_of"][rows])
+        embeddings = track_encoder.embed_crops(self.encoder, (self.arrays["features"][rows], self.arrays["map"][rows]), sounds)
         if is_refreshed:
             self.batches.update_similarities(embeddings, self.of_track[rows])
         is_held = self.held_out[rows]

@@ -245,3 +245,33 @@ def test_description_of_a_threshold_warns_of_overlap_and_of_missing_pairs():
     assert clustering.describe_threshold(0.4, 0.01, (5, 6)) == "Threshold 0.400; equal error 0.010 of 5 same and 6 different pairs."
     assert "overlap" in clustering.describe_threshold(0.4, 0.2, (5, 6))
     assert "a default, as 5 same and 0 different pairs" in clustering.describe_threshold(0.3, float("nan"), (5, 0))
+
+
+# Greedy counting
+
+
+def test_greedy_counting_takes_the_nearest_bird_within_the_threshold_or_a_new_one():
+    """At 0, 40, 15 and 30 degrees; 1 - cos 25 = .094: the third is near the first, the fourth near the second, though the third is nearer."""
+    assert clustering.greedy(plane(0, 40, 15, 30), None, 0.094).tolist() == [0, 1, 0, 1]
+    assert clustering.greedy(plane(0, 40, 15, 30), None, 0.01).tolist() == [0, 1, 2, 3]
+    assert clustering.greedy(plane(), None, 0.1).tolist() == []
+
+
+def test_greedy_counting_depends_on_the_order_and_clustering_does_not():
+    """Three birds in a chain: from an end there are two individuals, from the middle one."""
+    chain, threshold = (0, 20, 40), 1 - np.cos(np.radians(25))
+    n = {order: len(set(clustering.greedy(plane(*(chain[i] for i in order)), None, threshold))) for order in ((0, 1, 2), (1, 0, 2))}
+    assert n == {(0, 1, 2): 2, (1, 0, 2): 1}
+    found = {len(set(clustering.cluster(plane(*(chain[i] for i in order)), None, threshold))) for order in n}
+    assert len(found) == 1
+
+
+def test_greedy_counting_may_merge_birds_of_one_frame():
+    together = np.array([[False, True], [True, False]])
+    assert clustering.greedy(plane(0, 1), together, 0.1).tolist() == [0, 0]
+    assert clustering.cluster(plane(0, 1), together, 0.1).tolist() == [0, 1]
+
+
+def plane(*degrees):
+    angles = np.radians(degrees)
+    return np.column_stack([np.cos(angles), np.sin(angles)]).reshape(-1, 2)

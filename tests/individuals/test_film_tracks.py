@@ -123,7 +123,7 @@ def test_the_true_individual_of_a_track_has_most_matching_boxes():
     truth = pd.DataFrame([{**at, "individual_id": name, "time_s": t / 5, "x": x} for t in range(5) for name, x in (("wren", 0.0), ("tit", 50.0))])
     found = pd.DataFrame([{**at, "track": 1, "time_s": t / 5, "x": x, "score": 0.9} for t, x in enumerate((0.0, 1.0, 0.0, 50.0, 25.0))])
     found = pd.concat([found, found[:2].assign(track=2, x=80.0)])
-    names, purity = film_tracks._true_individuals(found, tracking.summary(found), truth)
+    names, purity = film_tracks.true_individuals(found, tracking.summary(found), truth)
     assert names.tolist() == ["wren", ""]
     assert purity[0] == 0.75 and np.isnan(purity[1])
 

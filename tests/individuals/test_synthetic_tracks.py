@@ -25,7 +25,18 @@ def test_crops_are_not_blank_and_every_track_has_a_song(drawn):
     assert len(images) == len(table) and table.groupby(["recording_id", "track"]).size().between(1, 3).all()
     assert min(image.std() for image in images) > 5  # no empty picture
     assert spectrograms.shape == (table.groupby(["recording_id", "track"]).ngroups, 125, 128)
+    assert table["sound"].tolist() == table.groupby(["recording_id", "track"], sort=False).ngroup().tolist()
     assert (spectrograms.max(axis=(1, 2)) > 0.4).all()
+
+
+def test_with_the_sound_of_the_crops_all_birds_of_a_frame_share_it(drawn):
+    """Birds and crops are those of the other kind of sound; the soundtrack has a spectrogram a time of a film."""
+    table, images, spectrograms = synthetic_tracks.draw(4, n_crops=3, sound="crop", rng=np.random.default_rng(0))
+    same = ["recording_id", "individual_id"]
+    assert table[same].drop_duplicates().to_numpy().tolist() == drawn[0][same].drop_duplicates().to_numpy().tolist()
+    times = table.groupby(["recording_id", "time_s"])["sound"]
+    assert (times.nunique() == 1).all() and times.first().is_unique and sorted(times.first()) == list(range(len(spectrograms)))
+    assert (table.groupby("sound").size() > 1).any() and len(images) == len(table) and spectrograms.shape[1:] == (125, 128)
 
 
 def test_seeds_are_beyond_those_of_samples(drawn):

@@ -2,7 +2,7 @@ import functools
 
 import numpy as np
 
-from birdlib.individuals import track_encoder
+from birdlib.individuals import track_encoder, track_sounds
 
 DIM, MAP = 12, (4, 5, 3)
 
@@ -33,10 +33,10 @@ def test_a_vector_has_unit_length_and_does_not_depend_on_the_batch():
 
 
 def test_only_attributed_sound_changes_the_vector():
-    heard = np.random.default_rng(1).random((5, 125, 128), dtype=np.float32)
+    heard, of_crop = np.random.default_rng(1).random((5, 125, 128), dtype=np.float32), np.arange(5)
     silent = track_encoder.embed_crops(encoder(), seen(5))
-    not_attributed = track_encoder.embed_crops(encoder(), seen(5), heard, np.zeros(5, bool))
-    attributed = track_encoder.embed_crops(encoder(), seen(5), heard, np.ones(5, bool))
+    not_attributed = track_encoder.embed_crops(encoder(), seen(5), track_sounds.Sounds(heard, np.zeros(5, bool), of_crop))
+    attributed = track_encoder.embed_crops(encoder(), seen(5), track_sounds.Sounds(heard, np.ones(5, bool), of_crop))
     assert np.allclose(silent, not_attributed, atol=1e-6)
     assert np.abs(silent - attributed).max() > 1e-3
 
@@ -58,6 +58,16 @@ def test_the_encoder_works_with_local_features_only():
     track_encoder.standardise(alone, (features[:, :0], maps))
     found = track_encoder.embed_crops(alone, (features[:, :0], maps))
     assert list(alone.input) == ["map"] and np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+
+
+def test_sizes_of_the_parts_are_those_asked_for():
+    """Last features and sound without a map: 12 and 7 numbers are concatenated, and 9 come out."""
+    fused = track_encoder.encoder(DIM, (0, 0, 0), out_dim=9, sound_dim=7)
+    assert set(fused.input) == {"features", "spectrogram", "has_sound"}
+    assert fused.get_layer("fusion").output.shape == (None, DIM + 7) and fused.output.shape == (None, 9)
+    assert [array.shape for array in fused.get_layer("track_dense").get_weights()] == [(DIM + 7, 9), (9,)]
+    features = seen(3)[0]
+    assert track_encoder.embed_crops(fused, (features, np.zeros((3, 0, 0, 0), np.float16))).shape == (3, 9)
 
 
 def test_standardisation_removes_the_scale_of_inputs():

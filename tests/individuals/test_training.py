@@ -160,13 +160,43 @@ def test_the_sound_encoder_is_trained_and_without_validation_the_last_epoch_is_k
     rng = np.random.default_rng(0)
     features, of_track, names = birds(rng, 3)
     arrays = {"features": features, "map": no_map(len(features))}
-    arrays |= {"spectrogram": rng.random((6, 125, 128), dtype=np.float32), "has_sound": np.arange(6) % 2 == 0}
+    arrays |= {"spectrogram": rng.random((6, 125, 128), dtype=np.float32), "has_sound": np.arange(6) % 2 == 0, "sound_of": of_track}
     encoder = track_encoder.encoder(DIM, MAP, out_dim=8)
     before = encoder.get_layer("audio_encoder").get_weights()
     history = identity_training.fit(
         encoder, arrays, of_track, relations(together(6), names), n_tracks=4, n_crops=2, n_steps=1, epochs=2, rng=rng
     )
     assert np.isfinite(history["loss"]).all() and history["is_kept"].tolist() == [False, True]
+    assert any((a != b).any() for a, b in zip(before, encoder.get_layer("audio_encoder").get_weights(), strict=True))
+
+
+@pytest.fixture
+def without_map():
+    """Arrays of crops that have last features and a sound each, and no map: (arrays, of_track, relations)."""
+    rng = np.random.default_rng(0)
+    features, of_track, names = birds(rng, 3)
+    n = len(features)
+    arrays = {"features": features, "map": np.zeros((n, 0, 0, 0), np.float16), "spectrogram": rng.random((n, 125, 128), dtype=np.float32)}
+    return {**arrays, "has_sound": np.ones(n, bool), "sound_of": np.arange(n)}, of_track, relations(together(6), names)
+
+
+def test_a_batch_has_the_sound_of_its_crops(without_map):
+    arrays, of_track, known = without_map
+    names, rng = ["features", "spectrogram", "has_sound"], np.random.default_rng(1)
+    inputs, tracks = identity_training.RelationBatches(arrays, of_track, known, np.ones(6, bool), names, 4, 2, 1, 0.0, rng)[0]
+    crops = [int(np.flatnonzero((arrays["features"] == row).all(axis=1))[0]) for row in inputs["features"]]
+    assert set(inputs) == set(names) and of_track[crops].tolist() == tracks.tolist()
+    assert np.array_equal(inputs["spectrogram"], arrays["spectrogram"][crops]) and (inputs["has_sound"] == 1).all()
+
+
+@pytest.mark.slow
+def test_last_features_and_sound_train_without_a_map(without_map):
+    arrays, of_track, known = without_map
+    encoder = track_encoder.encoder(DIM, (0, 0, 0), out_dim=8)
+    before = encoder.get_layer("audio_encoder").get_weights()
+    options = {"n_tracks": 4, "n_crops": 2, "n_steps": 1, "epochs": 1, "rng": np.random.default_rng(1)}
+    history = identity_training.fit(encoder, arrays, of_track, known, **options)
+    assert np.isfinite(history["loss"]).all()
     assert any((a != b).any() for a, b in zip(before, encoder.get_layer("audio_encoder").get_weights(), strict=True))
 
 
