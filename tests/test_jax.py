@@ -22,6 +22,8 @@ FILES = [
     "tests/models/test_mae_heads.py",
     "tests/species/test_mel_models.py",
     "tests/species/test_mel_training.py",
+    "tests/species/test_weight_averaging.py",
+    "tests/species/test_distillation.py",
 ]
 RUN = """
 import sys, pytest

@@ -1,8 +1,8 @@
 """Augmentation: which distortion happens to which clip, how often and how strongly.
 
 What is applied is a dict {name: probability}, which ``parse`` reads from a text. A new distortion of waveforms is one
-entry in ``DISTORTIONS`` and one function in ``distortions``; mixing of two clips is in ``mixing``, the layer that masks
-spectrograms in ``spec_augment``. A probability is a number, or (min, max), growing with the species' rarity.
+entry in ``DISTORTIONS`` and one function in ``distortions``; mixing of two clips is in ``mixing``, filters of
+spectrograms in ``filter_augment``, the layer that masks them in ``spec_augment``. A probability is a number, or (min, max), growing with the species' rarity.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from birdlib import runtime
-from birdlib.audio import distortions, mixing
+from birdlib.audio import distortions, filter_augment, mixing
 
 _WET = 0.3  # share of the echo in reverb
 
@@ -47,13 +47,15 @@ DISTORTIONS = {  # in the order of the sound's way: the bird, the surroundings, 
     "clipping": Distortion((0.05, 0.2), (0.7, 0.95), lambda x, hz, share, rng: distortions.clip(x, share)),
 }
 PROBABILITIES = {name: distortion.probability for name, distortion in DISTORTIONS.items()} | {
-    "audio_mix": 0.3,  # of a batch of waveforms
+    "wave_mixup": 0.5,  # of a batch of waveforms
+    "audio_mix": 0.3,
     "mixup": 0.3,  # of a batch of spectrograms
     "cutmix": 0.2,
+    "filter_augment": 0.5,
     "spec_augment": 1.0,  # of a spectrogram, in the model
 }
 NAMES = tuple(PROBABILITIES)
-MIXERS = ("audio_mix", "mixup", "cutmix")  # those that mix two clips
+MIXERS = ("wave_mixup", "audio_mix", "mixup", "cutmix")  # those that mix two clips
 _WORDS = ("all", "none", "by_rarity")  # of a text, beside names
 
 
@@ -178,18 +180,21 @@ def waveform(song, sample_rate_hz, probabilities=PROBABILITIES, rarity=1.0, back
 
 
 def waveforms(
-    songs, labels, sample_rate_hz, probabilities=PROBABILITIES, rarities=None, background=None, voice=None, *, rng
+    songs, labels, sample_rate_hz, probabilities=PROBABILITIES, rarities=None, background=None, voice=None, *, along=(), rng
 ):
-    """Distort a batch: ``waveform`` for each row, then ``mixing.audio_mix`` between rows.
+    """Distort a batch: ``waveform`` for each row, then mix rows, each by ``wave_mixup``, else by ``audio_mix``, or not at all.
+
+    ``wave_mixup`` is ``mixing.mixup`` with the labels of both and the row at least as loud as its partner, as won in BirdCLEF+ 2026.
 
     Args:
         songs: (batch, samples) float32 in [-1, 1].
         labels: (batch, classes) in [0, 1].
         probabilities: as in ``waveform``.
         rarities: (classes,) from ``rarity``; None counts every species as the rarest.
+        along: as of ``mixing``.
 
     Returns:
-        (songs, labels), float32 of the same shapes.
+        (songs, labels, *along), float32 of the same shapes.
 
     Raises:
         AugmentError: as ``waveform``.
@@ -200,31 +205,41 @@ def waveforms(
         rows = zip(songs, rarity_of_rows, strict=True)
         options = {"background": background, "voice": voice, "rng": rng}
         songs = np.stack([waveform(song, sample_rate_hz, probabilities, rarity, **options) for song, rarity in rows])
+    mixed_already = np.zeros(len(songs), bool)
+    if "wave_mixup" in probabilities:
+        mixed_already = _drawn(probabilities["wave_mixup"], rarity_of_rows, rng)
+        songs, labels, *along = mixing.mixup(songs, labels, mixed_already, rule="union", is_dominant=True, along=along, rng=rng)
     if "audio_mix" in probabilities:
-        chosen = _drawn(probabilities["audio_mix"], rarity_of_rows, rng)
+        chosen = _drawn(probabilities["audio_mix"], rarity_of_rows, rng) & ~mixed_already
         overlap_s = min(mixing.OVERLAP_S, songs.shape[1] / sample_rate_hz)
-        songs, labels = mixing.audio_mix(songs, labels, sample_rate_hz, chosen, overlap_s=overlap_s, rng=rng)
-    return songs, labels
+        songs, labels, *along = mixing.audio_mix(songs, labels, sample_rate_hz, chosen, overlap_s=overlap_s, along=along, rng=rng)
+    return songs, labels, *along
 
 
-def spectrograms(images, labels, probabilities=PROBABILITIES, rarities=None, *, rng):
-    """Mix a batch of spectrograms: each row by ``mixup``, else by ``cutmix``, or not at all.
+def spectrograms(images, labels, probabilities=PROBABILITIES, rarities=None, scale=None, *, along=(), rng):
+    """Mix a batch of spectrograms, each row by ``mixup``, else by ``cutmix``, or not at all; then filter rows by ``filter_augment``.
 
     Args:
         images: (batch, frames, bands); the edges of cutmix are scaled to their frames.
-        labels, probabilities, rarities: as in ``waveforms``.
+        labels, probabilities, rarities, along: as in ``waveforms``.
+        scale: ``unit_db`` and ``limits`` of spectrograms as ``filter_augment`` takes them; None for those of mel models.
 
     Returns:
-        (images, labels), float32 of the same shapes.
+        (images, labels, *along), float32 of the same shapes.
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels, np.float32)
     rarity_of_rows = row_rarity(labels, rarities)
     by_mixup, by_cutmix = (_drawn(probabilities.get(name, 0.0), rarity_of_rows, rng) for name in ("mixup", "cutmix"))
     edges = tuple(round(edge * images.shape[1] / 512) for edge in mixing.CUTMIX_EDGES)
-    blended, blended_labels = mixing.mixup(images, labels, by_mixup, rng=rng)
-    joined, joined_labels = mixing.cutmix(images, labels, by_cutmix, edges=edges, rng=rng)
-    rows = by_mixup.reshape(-1, *[1] * (images.ndim - 1))
-    return np.where(rows, blended, joined), np.where(by_mixup[:, None], blended_labels, joined_labels)
+    blended = mixing.mixup(images, labels, by_mixup, along=along, rng=rng)
+    joined = mixing.cutmix(images, labels, by_cutmix, edges=edges, along=along, rng=rng)
+    images, *others = (
+        np.where(by_mixup.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(blended, joined, strict=True)
+    )
+    if "filter_augment" in probabilities:
+        chosen = _drawn(probabilities["filter_augment"], rarity_of_rows, rng)
+        images = filter_augment.filter_augment(images, chosen, **scale or {}, rng=rng)
+    return images, *others
 
 
 def masking(probabilities, masks, seed):

@@ -12,6 +12,7 @@ from birdlib import runtime
 from birdlib.audio import io as audio_io
 from birdlib.audio import windowing
 
+TEACHER = "teacher"  # the output of a network that predicts a teacher's embedding
 _MAX_UNREADABLE = 10  # files in a row that cannot be read before a training fails
 
 
@@ -19,7 +20,8 @@ class RandomWindows(keras.utils.PyDataset):
     """Batches (waveforms or spectrograms, truth (batch, classes), sample_weight (batch,)) of random windows.
 
     ``epoch`` and ``seed`` choose the batches; ``skipped`` is {path: reason} of files that could not be read and were
-    replaced; ``failure`` is the error that ended the data set, which TensorFlow would re-raise as one of its own.
+    replaced; ``failure`` is the error that ended the data set, which TensorFlow would re-raise as one of its own. Where
+    ``outputs`` names those of a network, truth is a dict: the teacher's embeddings for ``TEACHER``, the truth for others.
 
     Args:
         table: from ``windowing.parts``.
@@ -36,6 +38,9 @@ class RandomWindows(keras.utils.PyDataset):
         front_end: of a mel model; if given, batches are of spectrograms, for training its ``body``.
         augment_spectrograms: function (spectrograms (batch, frames, bands), truth, rng=rng) → the same two, or None;
             needs ``front_end``; e.g. ``augment.spectrograms``.
+        teacher: function (recording_id, start_s, end_s) → embedding (dim,) of a stretch of a part's recording, e.g.
+            ``distillation.Teacher.embed``; both functions above then have a further argument ``along``, [embeddings (batch, dim)], which they mix as they mix
+            clips, and return the embeddings third.
         n_workers: threads that read ahead.
 
     Raises:
@@ -44,7 +49,7 @@ class RandomWindows(keras.utils.PyDataset):
 
     def __init__(
         self, table, folder, truth, *, rate_hz, window_s, batch_size, n_steps, rng, shares=None, sample_weight=None,
-        augment_batch=None, front_end=None, augment_spectrograms=None, n_workers=1,
+        augment_batch=None, front_end=None, augment_spectrograms=None, teacher=None, n_workers=1,
     ):  # fmt: skip
         super().__init__(workers=n_workers)
         shares = np.ones(len(truth)) if shares is None else np.asarray(shares, np.float64)
@@ -57,7 +62,7 @@ class RandomWindows(keras.utils.PyDataset):
         self.rate_hz, self.window_s, self.batch_size = rate_hz, window_s, batch_size
         self.n_steps, self.seed = n_steps, int(rng.integers(2**32))
         self.augment_batch, self.front_end = augment_batch, front_end
-        self.augment_spectrograms = augment_spectrograms
+        self.augment_spectrograms, self.teacher, self.outputs = augment_spectrograms, teacher, ()
         self.epoch, self.skipped, self.failure = 0, {}, None
 
     def __len__(self):
@@ -71,16 +76,19 @@ class RandomWindows(keras.utils.PyDataset):
             raise
 
     def _batch(self, rng):
-        drawn = [self._draw(rng) for _ in range(self.batch_size)]
-        sounds, rows = np.stack([sound for sound, _ in drawn]), np.array([row for _, row in drawn])
+        sounds, rows, *along = (np.stack(values) for values in zip(*(self._draw(rng) for _ in range(self.batch_size)), strict=True))
         truth, weight = self.truth[rows], np.float32(self.sample_weight[rows])
+        given = {"along": along} if along else {}
         if self.augment_batch:
-            sounds, truth = self.augment_batch(sounds, truth, rng=rng)
+            sounds, truth, *along = self.augment_batch(sounds, truth, rng=rng, **given)
         if self.front_end is not None:
             sounds = keras.ops.convert_to_numpy(self.front_end(sounds, training=False))
         if self.augment_spectrograms:
-            sounds, truth = self.augment_spectrograms(sounds, truth, rng=rng)
-        return np.asarray(sounds, np.float32), np.asarray(truth, np.float32), weight
+            given = {"along": along} if along else {}
+            sounds, truth, *along = self.augment_spectrograms(sounds, truth, rng=rng, **given)
+        truth = np.asarray(truth, np.float32)
+        of_outputs = {name: np.asarray(along[0], np.float32) if name == TEACHER else truth for name in self.outputs}
+        return np.asarray(sounds, np.float32), of_outputs or truth, weight
 
     def _draw(self, rng):
         for _ in range(_MAX_UNREADABLE):
@@ -88,7 +96,9 @@ class RandomWindows(keras.utils.PyDataset):
             start_s = rng.uniform(part["start_s"], max(part["start_s"], part["end_s"] - self.window_s))
             try:
                 path = self.folder / part["audio_path"]
-                return windowing.read_window(path, start_s, part["end_s"], self.rate_hz, self.window_s), part["row"]
+                sound = windowing.read_window(path, start_s, part["end_s"], self.rate_hz, self.window_s)
+                end_s = min(part["end_s"], start_s + self.window_s)
+                return sound, part["row"], *([self.teacher(part["recording_id"], start_s, end_s)] if self.teacher else [])
             except audio_io.AudioError as error:
                 self.skipped[part["audio_path"]] = error.reason
         path, reason = next(reversed(self.skipped.items()))

@@ -4,8 +4,9 @@ Every function takes ``labels`` (batch, classes) in [0, 1] and mixes each row wi
 common, so that the mixture has two birds. A row without a possible partner is unchanged. The label ``rule`` is
 ``union``, every species of the mixture counts fully, for multi-label losses; or ``weighted``, each counts by its share,
 as in "mixup: Beyond Empirical Risk Minimization" (2018). ``chosen`` (batch,) bool are the rows to mix, None for all.
-The three mixers return (clips, labels), float32 of the same shapes, and raise ``MixingError`` for arguments that do not
-fit together.
+``along`` are further arrays (batch, ...), such as embeddings of the clips, which are mixed by the shares of the clips.
+The three mixers return (clips, labels, *along), float32 of the same shapes, and raise ``MixingError`` for arguments
+that do not fit together.
 """
 
 import numpy as np
@@ -39,24 +40,25 @@ def partners(labels, *, rng):
     return np.where(fits.any(axis=1), chance.argmax(axis=1), np.arange(len(labels)))
 
 
-def mixup(spectrograms, labels, chosen=None, *, alpha=0.4, rule="weighted", rng):
+def mixup(clips, labels, chosen=None, *, alpha=0.4, rule="weighted", is_dominant=False, along=(), rng):
     """w * row + (1 - w) * partner, w from Beta(alpha, alpha).
 
     "mixup: Beyond Empirical Risk Minimization" (2018).
 
     Args:
-        spectrograms: (batch, frames, bands), or any other batch.
+        clips: (batch, frames, bands), (batch, samples), or any other batch.
+        is_dominant: whether w is the larger of w and 1 - w, so that no row is fainter than its partner.
     """
-    spectrograms, labels, chosen = _checked(spectrograms, labels, chosen, rule)
+    clips, labels, chosen = _checked(clips, labels, chosen, rule)
     partner = partners(labels, rng=rng)
     weight = rng.beta(alpha, alpha, (len(labels), 1)).astype(np.float32)
-    w = weight.reshape(-1, *[1] * (spectrograms.ndim - 1))
-    mixed = w * spectrograms + (1.0 - w) * spectrograms[partner]
-    return _mixed_rows(spectrograms, mixed, labels, partner, chosen, weight, 1.0 - weight, rule)
+    weight = np.maximum(weight, 1.0 - weight) if is_dominant else weight
+    mixed = _weighted(clips, partner, weight, 1.0 - weight)
+    return _mixed_rows(clips, mixed, labels, partner, chosen, weight, 1.0 - weight, rule, along)
 
 
 def audio_mix(
-    waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=OVERLAP_S, rule="union", rng
+    waveforms, labels, sample_rate_hz, chosen=None, *, weights=(0.3, 0.7), overlap_s=OVERLAP_S, rule="union", along=(), rng
 ):
     """The beginning of the row and the end of its partner, which overlap in the middle.
 
@@ -80,10 +82,10 @@ def audio_mix(
     first, second = order[:, :1], order[:, 1:]
     begins, ends = _parts(n_samples, n_overlap, max(1, round(_EDGE_FADE_S * sample_rate_hz)))  # (samples,)
     mixed = first * begins * waveforms + second * ends * waveforms[partner]
-    return _mixed_rows(waveforms, mixed, labels, partner, chosen, first, second, rule)
+    return _mixed_rows(waveforms, mixed, labels, partner, chosen, first, second, rule, along)
 
 
-def cutmix(spectrograms, labels, chosen=None, *, edges=CUTMIX_EDGES, alpha=0.5, rule="union", rng):
+def cutmix(spectrograms, labels, chosen=None, *, edges=CUTMIX_EDGES, alpha=0.5, rule="union", along=(), rng):
     """Frames before the first edge from the row, from the second on from its partner, a blend in between.
 
     After "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019), along time.
@@ -102,7 +104,7 @@ def cutmix(spectrograms, labels, chosen=None, *, edges=CUTMIX_EDGES, alpha=0.5, 
     partner = partners(labels, rng=rng)
     mixed = share[:, None] * spectrograms + (1.0 - share[:, None]) * spectrograms[partner]
     own = np.full((len(labels), 1), share.mean())
-    return _mixed_rows(spectrograms, mixed, labels, partner, chosen, own, 1.0 - own, rule)
+    return _mixed_rows(spectrograms, mixed, labels, partner, chosen, own, 1.0 - own, rule, along)
 
 
 def _parts(n_samples, n_overlap, n_fade):
@@ -113,12 +115,22 @@ def _parts(n_samples, n_overlap, n_fade):
     return begins.astype(np.float32), begins[::-1].astype(np.float32)
 
 
-def _mixed_rows(clips, mixed, labels, partner, chosen, own, others, rule):
-    """(clips, labels); ``own`` and ``others`` (batch, 1) are the weights of row and partner in weighted labels."""
+def _mixed_rows(clips, mixed, labels, partner, chosen, own, others, rule, along):
+    """(clips, labels, *along); ``own`` and ``others`` (batch, 1) are the weights of row and partner in weighted labels."""
     is_mixed = chosen & (partner != np.arange(len(labels)))
     both = np.maximum(labels, labels[partner]) if rule == "union" else own * labels + others * labels[partner]
-    rows = is_mixed.reshape(-1, *[1] * (clips.ndim - 1))
-    return np.where(rows, mixed, clips), np.where(is_mixed[:, None], both, labels).astype(np.float32)
+    more = [_where(is_mixed, _weighted(array, partner, own, others), array) for array in along]
+    return _where(is_mixed, mixed, clips), _where(is_mixed, both, labels), *more
+
+
+def _weighted(array, partner, own, others):
+    own, others = (np.float32(weight).reshape(-1, *[1] * (array.ndim - 1)) for weight in (own, others))
+    return own * array + others * array[partner]
+
+
+def _where(rows, a, b):
+    """Rows of ``a`` where ``rows`` (batch,) is true, else of ``b``; float32."""
+    return np.where(rows.reshape(-1, *[1] * (b.ndim - 1)), a, b).astype(np.float32)
 
 
 def _checked(clips, labels, chosen, rule):

@@ -5,17 +5,19 @@ Input: waveforms (batch, samples), mono float32 in [-1, 1] at ``SAMPLE_RATE_HZ``
 training the body, for example on augmented spectrograms, trains the model.
 """
 
+import functools
 import math
 
 import keras
-import numpy as np
 from keras import layers as kl
 from keras import ops
 
 from birdlib import runtime
 from birdlib.audio import spec_augment  # noqa: F401  saved models may contain its layer
-from birdlib.models import weights
+from birdlib.models import efficientnetb0, weights
+from birdlib.species import mel_heads
 from birdlib.species.classifiers import ACTIVATIONS
+from birdlib.species.mel_heads import HEADS
 
 SAMPLE_RATE_HZ = 32_000
 WINDOW_S = 5.0
@@ -30,16 +32,14 @@ _FULL_SCALE_DB = 20.0 * math.log10(MEL["fft_length"] / 4)  # a sine of amplitude
 _RANGE_DB = 80.0  # from black to white
 _MIN_PEAK_DB = -60.0  # re a sine of amplitude 1: fainter windows are not brightened
 _CNN_CHANNELS = (16, 32, 64, 128)  # of the small network; each stage halves the image
-_SED_UNITS = 512
 _MOMENTUM = 0.9  # of batch normalisation: MobileNetV2's 0.999 would still average photos after a short training
-_STD_RGB = (0.229, 0.224, 0.225)  # of ImageNet
 
 
 class MelModelError(runtime.BirdlibError):
     """A mel model that cannot be built from these arguments."""
 
 
-def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=WINDOW_S, dropout=0.3, masking=None,
+def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=WINDOW_S, dropout=None, masking=None,
           weights_dir="", is_trained=True):  # fmt: skip
     """A mel model.
 
@@ -52,10 +52,11 @@ def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=W
         head: one of ``HEADS``.
             ``pooled``: mean and maximum over the spectrogram, and a dense layer.
             ``sed``: sound event detection; the bands are averaged, each species has a probability in each frame, and attention over time
-            weights the frames: "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition" (2020).
+            weights the frames, see ``mel_heads.sed``.
+            ``sed_gem``: the same with a learnt generalised mean over bands, as won in 2026, see ``mel_heads.sed_gem``.
         mode: one of ``ACTIVATIONS``: ``single``, one species at a time (softmax), or ``multi``, any number of them (sigmoid).
         window_s: length of the input.
-        dropout: before the last layers.
+        dropout: before the last layers; None for that of the head.
         masking: a layer, (batch, frames, bands) → the same, active in training, e.g. ``spec_augment.SpecAugment``; None for none.
         weights_dir: as in ``weights.find``.
         is_trained: False leaves the backbone with random weights.
@@ -76,7 +77,7 @@ def build(n_classes, *, backbone="cnn", head="pooled", mode="single", window_s=W
     images = kl.Permute((2, 1))(masking(spectrograms) if masking else spectrograms)  # (batch, bands, frames)
     images = kl.Reshape((*images.shape[1:], 1))(images)
     source = weights.fetch(backbone, weights_dir) if is_trained and backbone != "cnn" else None
-    maps = BACKBONES[backbone](images, source and source.path)  # (batch, bands', frames', channels)
+    maps = kl.Identity(name=mel_heads.MAPS)(BACKBONES[backbone](images, source and source.path))  # (batch, bands', frames', channels)
     inner = keras.Model(spectrograms, HEADS[head](maps, n_classes, mode, dropout), name="body")
     return _join(front, inner), {backbone: source.receipt()} if source else {}
 
@@ -95,7 +96,7 @@ def body(model):
 
 
 def with_frames(model):
-    """A model with the sed head that also returns probabilities per frame. It shares the weights.
+    """A model with a head of sound event detection that also returns probabilities per frame. It shares the weights.
 
     Returns:
         keras.Model, waveforms → {"clip": (batch, classes), "frames": (batch, frames, classes)} probabilities. A frame lasts
@@ -105,10 +106,9 @@ def with_frames(model):
         MelModelError: if the model has another head.
     """
     inner = body(model)
-    if "frames" not in [layer.name for layer in inner.layers]:
-        raise MelModelError("this model has no probabilities per frame: build it with head='sed'")
-    outputs = {"clip": inner.output, "frames": inner.get_layer("frames").output}
-    return _join(front_end(model), keras.Model(inner.input, outputs, name="body"))
+    if (frames := mel_heads.frames(inner)) is None:
+        raise MelModelError("this model has no probabilities per frame: build it with head='sed' or 'sed_gem'")
+    return _join(front_end(model), keras.Model(inner.input, {"clip": inner.output, "frames": frames}, name="body"))
 
 
 def join_detectors(detectors):
@@ -159,18 +159,6 @@ class Brightness(kl.Layer):
         return ops.clip((level_db - peak_db) / _RANGE_DB + 1.0, 0.0, 1.0)
 
 
-@keras.saving.register_keras_serializable("birdlib")
-class SumOverTime(kl.Layer):
-    """Frames (batch, frames, classes) and attention (batch, frames, classes or 1), which sums to 1 → (batch, classes)."""
-
-    def __init__(self, dtype="float32", **options):
-        super().__init__(dtype=dtype, **options)
-
-    def call(self, inputs):
-        frames, attention = inputs
-        return ops.sum(frames * attention, axis=1)
-
-
 # The parts of a model
 
 
@@ -215,10 +203,7 @@ def _mobilenetv2(images, path):
 
 
 def _efficientnetb0(images, path):
-    def load(network):
-        network.load_weights(path)
-        _correct_normalisation(network)
-
+    load = functools.partial(efficientnetb0.load_weights, path=path)
     return _imagenet(images, keras.applications.EfficientNetB0, {"scale": 255.0}, path and load)
 
 
@@ -234,34 +219,4 @@ def _imagenet(images, build_network, rescaling, load_weights):
     return network(rescale(rgb))
 
 
-def _correct_normalisation(network):
-    """Make EfficientNet divide images by the deviations of ImageNet: its file has their root, which Keras corrects elsewhere."""
-    layer = next(layer for layer in network.layers if isinstance(layer, kl.Normalization))
-    mean, variance, count = layer.get_weights()
-    layer.set_weights([mean, variance * np.array(_STD_RGB, np.float32), count])
-    layer.finalize_state()
-
-
-# Heads: maps → probabilities (batch, classes)
-
-
-def _pooled_head(maps, n_classes, mode, dropout):
-    x = kl.Concatenate()([kl.GlobalAveragePooling2D()(maps), kl.GlobalMaxPooling2D()(maps)])  # (batch, 2 * channels)
-    x = kl.Dropout(dropout)(x)
-    return kl.Dense(n_classes, activation=ACTIVATIONS[mode], dtype="float32", name="clip")(x)
-
-
-def _sed_head(maps, n_classes, mode, dropout):
-    """Attention of each species for itself; with softmax one attention for all, so that the species still sum to 1."""
-    x = ops.mean(maps, axis=1)  # (batch, frames', channels)
-    smooth = [pool(3, strides=1, padding="same")(x) for pool in (kl.MaxPooling1D, kl.AveragePooling1D)]
-    x = kl.Dropout(dropout)(kl.Add()(smooth))
-    x = kl.Dropout(dropout)(kl.Dense(_SED_UNITS, activation="relu")(x))
-    frames = kl.Dense(n_classes, activation=ACTIVATIONS[mode], dtype="float32", name="frames")(x)
-    attention = kl.Dense(n_classes if mode == "multi" else 1, activation="tanh", dtype="float32", name="attention")(x)
-    attention = kl.Softmax(axis=1, dtype="float32", name="over_time")(attention)  # (batch, frames', classes or 1)
-    return SumOverTime(name="clip")([frames, attention])
-
-
 BACKBONES = {"cnn": _small_cnn, "mobilenetv2": _mobilenetv2, "efficientnetb0": _efficientnetb0}
-HEADS = {"pooled": _pooled_head, "sed": _sed_head}

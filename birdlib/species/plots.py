@@ -127,7 +127,7 @@ def waveform_networks(results, data, head):
     for result in results:
         if result.folder and (result.folder / mae_pretraining.RECONSTRUCTIONS).is_file():
             reconstructions(np.load(result.folder / mae_pretraining.RECONSTRUCTIONS))
-        if result.folder and head == "sed" and result.row.training["encoder"] in train_waveforms.MEL:
+        if result.folder and head in ("sed", "sed_gem") and result.row.training["encoder"] in train_waveforms.MEL:
             for path in paths:
                 waveform, frames, frame_s = train_waveforms.predict_frames(result.folder, path)
                 plots.soundscape_timeline(waveform, mel_models.SAMPLE_RATE_HZ, frames, data.classes, frame_s, title=path.name)

@@ -73,7 +73,7 @@ def test_masks_are_shares_or_frames_and_bands():
 
 def test_every_distortion_is_an_augmentation_with_a_probability():
     assert set(augment.PROBABILITIES) == set(augment.NAMES) > set(augment.DISTORTIONS)
-    assert set(augment.MIXERS) == set(augment.NAMES) - set(augment.DISTORTIONS) - {"spec_augment"}
+    assert set(augment.MIXERS) == set(augment.NAMES) - set(augment.DISTORTIONS) - {"filter_augment", "spec_augment"}
 
 
 def test_clips_are_unchanged_if_nothing_is_switched_on_or_drawn():
@@ -222,3 +222,24 @@ def test_a_spectrogram_is_mixed_by_mixup_or_cutmix_but_not_both():
     only = augment.spectrograms(images, labels, {"cutmix": 1.0}, rng=rng())[0]
     assert (only[:, :26] == images[:, :26]).all() and (only[:, 26:38] != images[:, 26:38]).all()
     assert (only[:, 38:] == only[:, -1:]).all()  # two and three fifths: 25.5 and 38.4 frames
+
+
+def test_wave_mixup_has_its_probability_and_excludes_audio_mix():
+    """A mixture of constant sounds of 0 and 1 is constant, with the larger weight on its row and both species; audio_mix would cut it."""
+    songs = np.tile(np.float32([[0.0], [1.0]]), (200, 20))
+    labels = np.tile(np.eye(2, dtype=np.float32), (200, 1))
+    mixed, union, own = augment.waveforms(songs, labels, 4, {"wave_mixup": 0.5, "audio_mix": 1.0}, along=[labels], rng=rng())
+    is_flat = np.ptp(mixed, axis=1) == 0
+    assert is_flat.mean() == pytest.approx(0.5, abs=0.08) and (union == 1).all()
+    weights = own[labels > 0]
+    assert np.allclose(np.abs(mixed[is_flat, 0] - songs[is_flat, 0]), 1 - weights[is_flat], atol=1e-5)
+    assert weights[is_flat].min() >= 0.5 and set(np.round(10 * weights[~is_flat])) == {3, 7}
+
+
+def test_filter_augment_has_its_probability_and_follows_the_mixing():
+    images = np.full((400, 20, 128), 0.5, np.float32)
+    labels = np.tile(np.eye(2, dtype=np.float32), (200, 1))
+    filtered, same_labels = augment.spectrograms(images, labels, {"filter_augment": 0.25}, rng=rng())
+    changed = (filtered != images).any(axis=(1, 2))
+    assert changed.mean() == pytest.approx(0.25, abs=0.07) and np.array_equal(same_labels, labels)
+    assert np.abs(filtered - images).max() <= 12 / 80  # two gains of up to 6 dB, of 80

@@ -99,6 +99,16 @@ def test_mixing_is_reproducible_by_seed(mixer):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
+def test_what_goes_along_is_mixed_by_the_shares_of_the_clips(mixer):
+    """One-hot vectors as embeddings have the weighted labels of the mixture, also where its own labels are the union."""
+    x, y = clips(mixer)
+    _, weighted = MIXERS[mixer](x, y, rule="weighted")
+    _, union, embeddings, numbers = MIXERS[mixer](x, y, rule="union", along=[y, y.argmax(axis=1).astype(np.float32)])
+    assert np.allclose(embeddings, weighted) and np.allclose(numbers, weighted @ np.arange(4), atol=1e-5)
+    assert set(np.unique(union)) == {0, 1}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
 def test_unknown_rules_and_unequal_lengths_are_refused(mixer):
     x, y = clips(mixer)
     with pytest.raises(mixing.MixingError, match="'both' is unknown: use union or weighted"):
@@ -116,6 +126,16 @@ def test_mixup_mixes_labels_and_spectrograms_alike():
     images = np.tile(labels[:, None], (1, 10, 1))
     mixed, weighted = mixing.mixup(images, labels, rng=np.random.default_rng(0))
     assert np.allclose(mixed, weighted[:, None], atol=1e-6)
+
+
+def test_dominant_mixup_has_the_larger_weight_and_both_species():
+    """lambda = max(beta, 1 - beta): the weight is that of mixup with the same random numbers, or what it leaves to one."""
+    x, y = clips("mixup", n=200)
+    _, weighted = MIXERS["mixup"](x, y)
+    mixed, union, own = MIXERS["mixup"](x, y, rule="union", is_dominant=True, along=[y])
+    weight, plain = own[y > 0], weighted[y > 0]
+    assert np.allclose(weight, np.maximum(plain, 1 - plain)) and weight.min() >= 0.5 and plain.min() < 0.1
+    assert (union.sum(axis=1) == 2).all() and (union[y > 0] == 1).all()
 
 
 def test_a_larger_alpha_gives_more_equal_weights():

@@ -7,7 +7,7 @@ from sounds import RATE_HZ, hiss, song
 
 from birdlib.audio import spec_augment
 from birdlib.models import weights
-from birdlib.species import classifiers, mel_models
+from birdlib.species import classifiers, mel_heads, mel_models
 
 WINDOW_S = 1.0  # as good as five, and faster
 
@@ -113,8 +113,9 @@ def test_output_depends_on_every_weight(head):
 # Frames
 
 
-def test_clip_probability_lies_between_those_of_its_frames(sed):
-    model = mel_models.with_frames(sed)
+@pytest.mark.parametrize("head", ["sed", "sed_gem"])
+def test_clip_probability_lies_between_those_of_its_frames(head):
+    model = mel_models.with_frames(build(head=head, mode="multi"))
     found = {name: np.asarray(values) for name, values in model(np.stack([song(WINDOW_S), hiss(WINDOW_S)])).items()}
     assert found["frames"].shape[:1] + found["frames"].shape[2:] == found["clip"].shape
     assert (found["clip"] <= found["frames"].max(axis=1) + 1e-6).all()
@@ -132,10 +133,47 @@ def test_note_in_the_second_half_changes_no_frame_of_the_first():
     assert np.allclose(first[:n], second[:n], atol=1e-5) and np.abs(first[-n:] - second[-n:]).max() > 1e-4
 
 
-def test_frames_are_distributions_too_in_single_mode():
-    model = mel_models.with_frames(build(head="sed", mode="single"))
+@pytest.mark.parametrize("head", ["sed", "sed_gem"])
+def test_frames_are_distributions_too_in_single_mode(head):
+    model = mel_models.with_frames(build(head=head, mode="single"))
     found = model(np.stack([song(WINDOW_S), hiss(WINDOW_S)]))
     assert np.allclose(np.asarray(found["frames"]).sum(axis=2), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(1.0, 2 / 3), (3.0, 12 ** (1 / 3) / 3), (200.0, 1.0)])
+def test_generalised_mean_lies_between_mean_and_maximum(p, expected):
+    """Of 1/3, 2/3, 1 and p = 3: ((1 + 8 + 27) / 3) ** (1 / 3) / 3."""
+    maps = np.float32([1, 2, 3]).reshape(1, 3, 1, 1) / 3
+    assert np.allclose(mel_heads.GeneralisedMean(p)(maps), expected, rtol=0.01)
+
+
+def test_generalised_mean_is_learnt_and_never_below_the_mean():
+    """An exponent below 1 counts as 1, and so does a map below 0 as almost 0."""
+    layer = mel_heads.GeneralisedMean()
+    maps = np.float32([1, 2, 3]).reshape(1, 3, 1, 1)
+    layer(maps)
+    assert [float(np.array(weight)) for weight in layer.trainable_weights] == [3.0]
+    layer.p.assign(-2.0)
+    assert np.allclose(layer(maps), 2.0, atol=1e-5) and np.isfinite(np.asarray(layer(-maps))).all()
+
+
+def test_clip_of_sed_gem_is_the_attention_weighted_sum_of_its_frames_logits():
+    inner = mel_models.body(build(head="sed_gem", mode="multi"))
+    names = ("frame_logits", "over_time", "clip")
+    parts = keras.Model(inner.input, [inner.get_layer(name).output for name in names])
+    images = np.random.default_rng(0).random((2, *inner.input_shape[1:]), dtype=np.float32)
+    logits, attention, clip = (np.asarray(output) for output in parts(images))
+    assert np.allclose(attention.sum(axis=1), 1.0, atol=1e-5)
+    assert np.allclose(clip, 1 / (1 + np.exp(-(attention * logits).sum(axis=1))), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnetb0"])
+def test_sed_gem_has_frames_on_every_backbone(backbone):
+    """A frame of these networks is 32 frames of the spectrogram: 2 of 63."""
+    model = mel_models.with_frames(build(backbone=backbone, head="sed_gem", mode="multi"))
+    found = model(np.stack([song(WINDOW_S), hiss(WINDOW_S)]))
+    assert found["frames"].shape == (2, 2, 3) and found["clip"].shape == (2, 3)
 
 
 def test_pooled_model_has_no_frames(pooled):
@@ -223,35 +261,6 @@ def test_large_backbones_take_windows_of_any_length(name):
     assert scores.shape == (1, 5) and np.isfinite(scores).all()
     layers = mel_models.body(model)._flatten_layers()
     assert {layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.9}
-
-
-@pytest.mark.slow
-def test_efficientnet_from_its_file_equals_keras_own(tmp_path, monkeypatch):
-    """Keras divides once more by the root of the deviations where it downloads itself; the file has the layout of Keras' own."""
-    import h5py
-    from keras.src.applications import efficientnet
-
-    made = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
-    path = tmp_path / "efficientnetb0_notop.h5"
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in made.layers]
-        for layer in made.layers:
-            group, names = file.create_group(layer.name), [f"{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = np.array([name.encode() for name in names], "S40")
-            for name, weight in zip(names, layer.get_weights(), strict=True):
-                group[name] = 0.1 * rng.random(weight.shape, np.float32) + np.float32(weight)
-            if isinstance(layer, keras.layers.Normalization):
-                group["mean:0"][:], group["variance:0"][:] = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: str(path))
-    expected = keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(64, 64, 3))
-    found = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
-    found.load_weights(path)
-    image = 255 * rng.random((1, 64, 64, 3), dtype=np.float32)
-    uncorrected = run(found, image)
-    mel_models._correct_normalisation(found)
-    assert np.allclose(run(found, image), run(expected, image), rtol=1e-4, atol=1e-4)
-    assert not np.allclose(uncorrected, run(expected, image), rtol=1e-2)
 
 
 @pytest.mark.slow

@@ -145,6 +145,28 @@ def test_interrupted_training_resumes_with_the_same_figures(aviary, whole, tmp_p
         assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("averaging", ["swa", "ema"])
+def test_interrupted_training_resumes_with_its_averaged_weights(aviary, tmp_path, averaging):
+    """The mean over epochs begins with the third of four, after which the power fails."""
+    model, again = model_of(), model_of(seed=5)
+    history = fit(aviary, model, averaging=averaging)
+    interrupt(aviary, model_of(), tmp_path, 3, averaging=averaging)
+    assert np.allclose(fit(aviary, again, tmp_path, averaging=averaging).astype(float), history.astype(float), rtol=1e-4, atol=1e-6)
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_averaged_weights_are_validated_and_kept(aviary):
+    """The training is the same as without an average, the figures are not; and they are those of the model that comes out."""
+    model, loss = model_of(), keras.losses.get("categorical_crossentropy")
+    averaged, plain = fit(aviary, model, averaging="ema"), fit(aviary, model_of())
+    assert np.allclose(averaged["loss"], plain["loss"], rtol=1e-4)
+    assert not np.isclose(averaged["validation_loss"], plain["validation_loss"], rtol=1e-3)[1:].any()
+    windows, truth = validation(aviary)
+    found = float(np.mean(loss(truth, mel_training.predict(model, windows, len(truth)))))
+    assert found == pytest.approx(averaged.loc[averaged["is_kept"], "validation_loss"].item(), rel=1e-3)
+
+
 def test_finished_training_is_not_repeated(aviary, whole):
     model, history, folder = whole
     again, fed = model_of(seed=5), batches(aviary)
