@@ -38,9 +38,13 @@ class AsymmetricLoss(LabelLoss):
 
     Easy negatives are down-weighted and cost nothing below ``clip``, which also tolerates missing labels. With focus 0 and clip 0
     it is ``bce``. The authors take sums instead of means. "Asymmetric Loss For Multi-Label Classification" (2020).
+
+    The powers are weights: by default they are constants of the gradient, as in the trainings of the authors' code. With
+    ``weights_have_gradient`` the formula is differentiated as a whole, which also pushes probabilities to where the weights are small.
+    Scores below the clip are left where they are, so the last layer should begin at the prior, see ``classifiers.build_head``.
     """
 
-    defaults = {"positive_focus": 0.0, "negative_focus": 5.0, "clip": 0.05}
+    defaults = {"positive_focus": 0.0, "negative_focus": 5.0, "clip": 0.05, "weights_have_gradient": False}
 
     def call(self, labels, outputs):
         z, clip = self.logits(outputs), self.options["clip"]
@@ -48,8 +52,9 @@ class AsymmetricLoss(LabelLoss):
         q = ops.relu(1.0 - absence - clip)
         present = -ops.softplus(-z)  # log p
         absent = ops.log(1.0 - q) if clip else -ops.softplus(z)  # log(1 - q)
-        present = _focused(present, absence, self.options["positive_focus"])
-        absent = _focused(absent, q, self.options["negative_focus"])
+        constant = (lambda x: x) if self.options["weights_have_gradient"] else ops.stop_gradient
+        present = _focused(present, constant(absence), self.options["positive_focus"])
+        absent = _focused(absent, constant(q), self.options["negative_focus"])
         return -ops.mean(labels * present + (1.0 - labels) * absent, axis=-1)  # (batch,)
 
 
@@ -81,12 +86,20 @@ class FocalLoss(LabelLoss):
 class CrossEntropyLoss(LabelLoss):
     """-sum over species of t log s, with t = y / sum(y) and s = p / sum(p), or softmax(z) of logits.
 
-    Species compete. A clip without labels costs 0, so this loss does not learn silence. For softmax outputs and one species per clip
-    it is the usual cross-entropy.
+    Species compete. For softmax outputs and one species per clip it is the usual cross-entropy. A clip without labels costs 0, unless
+    there is a ``background``, one more class that the outputs do not list: its probability is 1 - sum(p), its logit 0, and its label
+    max(0, 1 - sum(y)). Outputs with a background are those of ``classifiers.build_head``.
     """
+
+    defaults = {"background": False}
 
     def call(self, labels, outputs):
         z = outputs if self.from_logits else ops.log(ops.clip(outputs, _EPS, 1.0))
+        if self.options["background"]:
+            rest = 1.0 - ops.sum(outputs, axis=-1, keepdims=True)  # (batch, 1)
+            rest = ops.zeros_like(rest) if self.from_logits else ops.log(ops.clip(rest, _EPS, 1.0))
+            z = ops.concatenate([z, rest], axis=-1)
+            labels = ops.concatenate([labels, ops.relu(1.0 - ops.sum(labels, axis=-1, keepdims=True))], axis=-1)
         targets = labels / ops.maximum(ops.sum(labels, axis=-1, keepdims=True), _EPS)
         return -ops.sum(targets * ops.log_softmax(z, axis=-1), axis=-1)  # (batch,)
 

@@ -6,10 +6,13 @@ probabilities (``fit_heads`` trains it). The saved Keras model contains the pool
 
 from pathlib import Path
 
+import numpy as np
+
 from birdlib import runtime
 
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # label modes: one species a recording, or any number of them
 LOSSES = {"single": "cross_entropy", "multi": "bce"}  # defaults
+_MIN_PRIOR = 1e-3  # of a species without training rows
 FILES = ("classifier.keras", "classes.json", "preprocessing.json")
 
 
@@ -20,8 +23,16 @@ class ClassifierError(runtime.BirdlibError):
 # The network
 
 
-def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=0.3):
+def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=0.3, background=False, prior=None, scale=None):
     """Features to probabilities: dense ReLU layers with dropout, then softmax (``single``) or sigmoid (``multi``).
+
+    Args:
+        background: of ``single``: softmax has one more class, for clips without any of the species; its probability is not among the
+            outputs, which then sum to less than 1. Sigmoids need none: all of them can be low.
+        prior: of ``multi``: (n_classes,), shares of training rows, with which the outputs begin; None begins at 0.5. A loss that hardly
+            corrects low scores (asymmetric, focal) else keeps differences between recordings from the start of training. "Focal Loss for
+            Dense Object Detection" (2017) begins so, too.
+        scale: of the features; None is for vectors of unit length.
 
     Returns:
         keras.Model, (batch, n_features) → (batch, n_classes).
@@ -34,12 +45,29 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
     if mode not in ACTIVATIONS:
         raise ClassifierError(f"label mode {mode!r} is unknown: use {' or '.join(ACTIVATIONS)}")
     features = keras.Input((n_features,), name="features")
-    x = keras.layers.Rescaling(n_features**0.5 / 2)(features)  # the values of unit-length vectors are tiny
+    x = keras.layers.Rescaling(n_features**0.5 / 2 if scale is None else scale)(features)  # the values of unit-length vectors are tiny
     for i, units in enumerate(hidden):
         x = keras.layers.Dense(units, activation="relu", name=f"dense_{i}")(x)
         x = keras.layers.Dropout(dropout)(x)
-    probabilities = keras.layers.Dense(n_classes, activation=ACTIVATIONS[mode], dtype="float32", name="probabilities")(x)
-    return keras.Model(features, probabilities)
+    n_outputs = n_classes + (background and mode == "single")
+    probabilities = keras.layers.Dense(n_outputs, activation=ACTIVATIONS[mode], dtype="float32", name="probabilities")(x)
+    head = keras.Model(features, without_background(probabilities, n_classes))
+    if prior is not None and mode == "multi":
+        p = np.clip(prior, _MIN_PRIOR, 1.0 - _MIN_PRIOR)
+        head.get_layer("probabilities").bias.assign(np.log(p) - np.log1p(-p))
+    return head
+
+
+def without_background(probabilities, n_classes):
+    """The first ``n_classes`` columns of a Keras tensor, (batch, n_classes); by layers that any Keras loads."""
+    import keras
+
+    n_outputs = probabilities.shape[-1]
+    if n_outputs == n_classes:
+        return probabilities
+    columns = keras.layers.Reshape((n_outputs, 1), dtype="float32")(probabilities)
+    columns = keras.layers.Cropping1D((0, n_outputs - n_classes), dtype="float32")(columns)
+    return keras.layers.Reshape((n_classes,), dtype="float32", name="species")(columns)
 
 
 def join(patch_pooling, head, dim):
@@ -109,7 +137,7 @@ def load(folder):
     """
     import keras
 
-    from birdlib.models import layers  # noqa: F401  registers PatchPooling with Keras
+    from birdlib.models import layers, probe_layers  # noqa: F401  registers their layers with Keras
 
     folder = Path(folder)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
@@ -125,7 +153,7 @@ def require_same_embedder(preprocessing, embedder):
         ClassifierError: it names both.
     """
     if preprocessing["key"] != embedder.key:
-        source = embedder.weights[embedder.name]["source"]
+        source = next(iter(embedder.weights.values()))["source"]
         raise ClassifierError(
             f"the classifier was trained on {preprocessing['embedder']} with key {preprocessing['key'][:12]}, but {source} gives "
             f"{embedder.key[:12]}: attach the same weights, or run 03_embed and 07_classify again with these"

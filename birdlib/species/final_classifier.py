@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from birdlib import stages
 from birdlib.metrics import calibration, classification
 from birdlib.models import pooling
-from birdlib.species import classifiers, ensembles, experiments
+from birdlib.species import classifiers, ensembles, experiments, site_hour, soundscape_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +39,36 @@ class Calibration:
     precision: pd.DataFrame
 
 
-def save_classifier(folder, network, features, patch_pooling, data, embedded):
+def save_classifier(folder, network, features, patch_pooling, data, embedded, saved="both"):
     """Average a network with logistic regression on the same features, and save the classifier, patches to scores.
+
+    The regression learns one species a recording, and from windows without any of the species (negative labels of stage 06) a background.
 
     Args:
         network, features, patch_pooling, embedded: of ``train_heads``.
+        saved: which of the scores' classifiers is saved.
+
+    Raises:
+        ClassifierError: if there is none of that name.
 
     Returns:
         (scores, strength): {"network", "logistic regression", "both": scores}; C of the regression, chosen on validation.
     """
-    from birdlib.species import fit_heads
+    from birdlib.species import fit_heads, train_heads
 
     validation = features[data.is_validation], data.truth[data.is_validation]
-    logistic, strength = fit_heads.fit_logistic_regression(features[data.is_train], data.labels[data.is_train], validation)
+    rows, labels = features[data.is_train], data.labels[data.is_train]
+    if embedded.windows is not None:
+        windows, targets = train_heads.pool_windows(embedded, data, patch_pooling)
+        negatives = windows[~targets.any(axis=1)]
+        rows, labels = np.concatenate([rows, negatives]), np.append(labels, np.full(len(negatives), len(data.classes)))
+    logistic, strength = fit_heads.fit_logistic_regression(rows, labels, validation)
     heads = {"network": network, "logistic regression": logistic, "both": classifiers.average([network, logistic], [0.5, 0.5])}
     scores = {name: classifiers.predict(head, features) for name, head in heads.items()}
-    model = classifiers.join(patch_pooling, heads["both"], embedded.embeddings.shape[1])
-    experiments.save_member(folder, model, scores["both"], data, embedded.preprocessing)
+    if saved not in heads:
+        raise classifiers.ClassifierError(f"classifier {saved!r} is unknown: save one of {', '.join(heads)}")
+    model = classifiers.join(patch_pooling, heads[saved], embedded.embeddings.shape[1])
+    experiments.save_member(folder, model, scores[saved], data, embedded.preprocessing)
     return scores, strength
 
 
@@ -121,7 +135,9 @@ def describe_ensemble(ensemble):
 
 
 def save_ensemble(folder, data, ensemble, curve, thresholds):
-    """Save the members and ``ensemble.json``; returns its contents, see ``experiments.save_ensemble``."""
+    """Save the members, the prior by site and hour of stage 06 if there is one, and ``ensemble.json``; returns its contents, see ``experiments.save_ensemble``."""
+    is_readable = stages.can_be_read(data.outputs_dir, soundscape_windows.STAGE)
+    site_hour.save(site_hour.load(Path(data.outputs_dir) / soundscape_windows.STAGE, data.classes) if is_readable else None, folder)
     settings = {"rule": ensemble.rule, "kept": ensemble.kept, "calibration": curve, "thresholds": thresholds.tolist(), "prior": data.prior.tolist()}
     settings["validation"] = ensemble.validation
     return experiments.save_ensemble(folder, data.embedder, ensemble.members, ensemble.results, settings)

@@ -99,7 +99,7 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
         head: from ``classifiers.build_head``.
         train: (features, truth, sample_weight), from ``training_set``.
         validation: (features, truth).
-        loss: a name of ``losses.classification``.
+        loss: a name of ``losses.classification``, or a loss.
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
         batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
         mixup, rng: alpha of ``MixedRows`` and the generator of its seed; 0: no mixup.
@@ -113,7 +113,7 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
     features, truth, sample_weight = train
     if not len(validation[0]):
         raise classifiers.ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
-    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=losses.get(loss))
+    head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=losses.get(loss) if isinstance(loss, str) else loss)
     has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
     monitor, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
     stop = keras.callbacks.EarlyStopping(monitor, mode=best, patience=patience, restore_best_weights=True)
@@ -131,8 +131,11 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
 class MixedRows(keras.utils.PyDataset):
     """Batches of rows, each mixed with another of its batch: "mixup: Beyond Empirical Risk Minimization" (2018), on features.
 
+    A mixture has the weights of its parts: with shares s and 1 - s of two rows of weights v and w, its weight is s v + (1 - s) w, and its labels
+    are the mean of theirs, weighted by s v and (1 - s) w. Its loss, linear in the labels, is then the weighted sum of those of both rows' labels.
+
     Args:
-        features, truth, sample_weight: (n, features), (n, classes) in [0, 1], (n,).
+        features, truth, sample_weight: (n, features), (n, classes) in [0, 1], (n,), above 0.
         alpha: of mixup, see ``mixing.mixup``.
         seed: a batch depends on seed, epoch and step only.
     """
@@ -154,7 +157,10 @@ class MixedRows(keras.utils.PyDataset):
         rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
         features, truth, sample_weight = (array[rows] for array in self.arrays)
         rng = np.random.default_rng([self.seed, self.epoch, step])
-        return *mixing.mixup(features, truth, alpha=self.alpha, rng=rng), sample_weight
+        columns = np.column_stack([features, truth * sample_weight[:, None], sample_weight])
+        mixed, _ = mixing.mixup(columns, truth, alpha=self.alpha, rng=rng)
+        features, truth, sample_weight = np.split(mixed, [features.shape[1], mixed.shape[1] - 1], axis=1)
+        return features, truth / sample_weight, sample_weight[:, 0]
 
 
 class MacroAuc(keras.callbacks.Callback):
@@ -180,7 +186,8 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     """Logistic regression on the same features, its regularisation chosen by macro ROC-AUC on validation.
 
     Args:
-        features, labels: (n, features) and (n,) int of the training set; a class without rows gets probability 0.
+        features, labels: (n, features) and (n,) int of the training set; a class without rows gets probability 0. The label ``n_classes``,
+            one more than the last, is background, which is not among the outputs, see ``classifiers.build_head``.
         validation: (features, truth); truth has a column for every class.
         strengths: values of scikit-learn's C to try.
 
@@ -192,8 +199,8 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     """
     from sklearn.linear_model import LogisticRegression
 
-    _require_two_species(labels)
     n_classes = validation[1].shape[1]
+    _require_two_species(labels[labels < n_classes])
     heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels), n_classes) for c in strengths}
     aucs = {c: classification.macro_roc_auc(validation[1], classifiers.predict(head, validation[0])) for c, head in heads.items()}
     best = max(strengths, key=aucs.get)
@@ -205,11 +212,12 @@ def _as_head(model, n_classes):
     coefficients, intercepts = model.coef_.T, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one column, for the second
         coefficients, intercepts = np.hstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
-    kernel, bias = np.zeros((len(coefficients), n_classes), np.float32), np.full(n_classes, _ABSENT_BIAS, np.float32)
+    n_outputs = max(n_classes, int(model.classes_[-1]) + 1)  # with the background, where there is one
+    kernel, bias = np.zeros((len(coefficients), n_outputs), np.float32), np.full(n_outputs, _ABSENT_BIAS, np.float32)
     kernel[:, model.classes_], bias[model.classes_] = coefficients, intercepts
     features = keras.Input((len(kernel),), name="features")
-    dense = keras.layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities")
-    head = keras.Model(features, dense(features))
+    dense = keras.layers.Dense(n_outputs, activation="softmax", dtype="float32", name="probabilities")
+    head = keras.Model(features, classifiers.without_background(dense(features), n_classes))
     dense.set_weights([kernel, bias])
     return head
 

@@ -29,6 +29,7 @@ class Options:
     epochs: int = 60
     patience: int = 10
     balance: float = 0.5  # power of class weights
+    pooling: str = "mean_std"  # of patches: one of ``pooling.STATISTICS``
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +42,9 @@ class PatchEmbeddings:
     preprocessing: dict
     weights: dict
 
-    def pooling(self):
-        """The layer that pools the patches."""
-        return pooling.of_embedder(self.preprocessing["embedder"], self.embeddings.shape[1])
+    def pooling(self, statistics="mean_std"):
+        """The layer that pools the patches, see ``pooling.of_embedder``."""
+        return pooling.of_embedder(self.preprocessing["embedder"], self.embeddings.shape[1], statistics)
 
 
 def load_embeddings(name, data, folder, with_windows):
@@ -73,6 +74,8 @@ def load_embeddings(name, data, folder, with_windows):
         root = stages.recordings_root(data.outputs_dir)
         windows = embed(soundscape_windows.as_clips(data.windows, root), root, "window_embeddings.npy")
     preprocessing = _preprocessing(name, getattr(embedder, "octave_down", False), embedder.resampler, embedder.key)
+    if hasattr(embedder, "blocks"):
+        preprocessing["blocks"] = embedder.blocks
     return PatchEmbeddings(embeddings, patches, windows, preprocessing, embedder.weights)
 
 
@@ -113,6 +116,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
     Returns:
         (head, history), as of ``fit_heads.fit_networks``.
     """
+    from birdlib.losses import classification as losses
     from birdlib.species import fit_heads
 
     is_train, is_validation = data.is_train, data.is_validation & np.isfinite(features[:, 0])
@@ -124,13 +128,16 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
         windows, targets = pool_windows(embedded, data, patch_pooling)
         train_set = students.training_set(train_set, windows, targets, rng=rng)  # as 06 trains its students
     mode = dataset.mode_of(config["loss"])
+    prior = np.average(train_set[1], axis=0, weights=train_set[2])
     background = mode == "single" and not train_set[1].any(axis=1).all()
+    loss = losses.get(config["loss"], **({"background": True} if background else {}))
     units = [int(size) for size in options.hidden.split(",") if size.strip()]
-    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background)
-    numbers = {"background": background} | {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
+    scale = 1.0 if options.pooling == pooling.ADAPTIVE_AVERAGE else None
+    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background, prior, scale=scale)
+    numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
     numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
     validation = features[is_validation], data.truth[is_validation]
-    return fit_heads.fit_networks(options.n_networks, build, train_set, validation, loss=config["loss"], rng=rng, **numbers)
+    return fit_heads.fit_networks(options.n_networks, build, train_set, validation, loss=loss, rng=rng, **numbers)
 
 
 def train(config, data, embedded, rng, options):
@@ -144,7 +151,7 @@ def train(config, data, embedded, rng, options):
         (model, scores, history, preprocessing, weights): the whole classifier; (rows, classes), NaN for a recording without embeddings; as of
         ``fit_heads.fit_networks``; the input of the model; and of the embedder, for the receipt.
     """
-    patch_pooling = embedded.pooling()
+    patch_pooling = embedded.pooling(options.pooling)
     features = pool_recordings(embedded, data, patch_pooling)
     head, history = train_head(config, data, embedded, features, patch_pooling, rng, options)
     model = classifiers.join(patch_pooling, head, embedded.embeddings.shape[1])

@@ -11,6 +11,7 @@ from birdlib.metrics import classification
 
 OF_A_SPECIES = ["asymmetric", "bce", "focal"]  # each species by itself
 OPTIONS = {
+    "cross_entropy": {"background": True},
     "asymmetric": {"positive_focus": 1.0, "negative_focus": 3.0, "clip": 0.1},
     "focal": {"focus": 1.0},
     "soft_auc": {"scale": 3.0},
@@ -52,6 +53,18 @@ def test_asymmetric_loss_of_negatives_below_clip_is_zero_without_gradient():
     assert cost(classification_losses.get("asymmetric"), np.zeros((1, 3)), unlikely) == 0.0
     assert (gradient(classification_losses.get("asymmetric"), np.zeros((1, 3), np.float32), unlikely) == 0.0).all()
     assert cost(classification_losses.get("asymmetric", clip=0.0), np.zeros((1, 3)), unlikely) > 0.0
+
+
+def test_asymmetric_weights_are_constants_of_the_gradient():
+    """A negative of p = 0.5: d/dp of -0.45 ** 5 log(1.05 - p) is 0.45 ** 5 / 0.55; with the weight's own slope, 5 * 0.45 ** 4 * -log 0.55 more.
+
+    The authors' training code takes the weights as constants.
+    """
+    negative, constant = np.array([[0.5]], np.float32), 0.45**5 / 0.55
+    for has_gradient, slope in ((False, constant), (True, constant - 5 * 0.45**4 * math.log(0.55))):
+        loss = classification_losses.get("asymmetric", weights_have_gradient=has_gradient)
+        assert gradient(loss, np.zeros((1, 1), np.float32), negative)[0, 0] == pytest.approx(slope, rel=1e-4)
+        assert cost(loss, [[0.0]], negative) == pytest.approx(-(0.45**5) * math.log(0.55), rel=1e-4)
 
 
 def test_asymmetric_loss_down_weights_negatives_only():
@@ -110,6 +123,17 @@ def test_cross_entropy_of_two_labels_is_lowest_for_equal_probabilities():
     assert cost(loss, both, halves) == pytest.approx(math.log(2), rel=1e-5)
     assert cost(loss, both, lopsided) > cost(loss, both, halves)
     assert cost(loss, np.zeros((1, 3)), lopsided) == 0.0
+
+
+def test_background_learns_from_clips_without_labels():
+    """Outputs that sum to .6 leave .4 to the background: a clip without labels costs -log .4, one of the second species -log .2."""
+    loss, p = classification_losses.get("cross_entropy", background=True), np.array([[0.1, 0.2, 0.3]], np.float32)
+    assert cost(loss, np.zeros((1, 3)), p) == pytest.approx(-math.log(0.4), rel=1e-5)
+    assert cost(loss, [[0.0, 1.0, 0.0]], p) == pytest.approx(-math.log(0.2), rel=1e-5)
+    assert cost(loss, [[0.0, 0.5, 0.0]], p) == pytest.approx(-(math.log(0.2) + math.log(0.4)) / 2, rel=1e-5)  # half of a mixture
+    assert (gradient(loss, np.zeros((1, 3), np.float32), p) > 0).all()  # every species is too likely
+    logits = np.log(p / 0.4)  # of softmax with a background of logit 0
+    assert cost(classification_losses.get("cross_entropy", True, background=True), [[0.0, 1.0, 0.0]], logits) == pytest.approx(-math.log(0.2), rel=1e-5)
 
 
 # Soft AUC

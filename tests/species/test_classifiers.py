@@ -42,6 +42,29 @@ def test_average_keeps_float32_under_mixed_precision():
     assert mean.dtype == np.float32 and np.allclose(mean, np.mean(single, axis=0), atol=1e-6)
 
 
+def test_background_takes_its_share_of_softmax_and_is_no_output(tmp_path):
+    """The outputs are the first three of four classes; sigmoids need no background."""
+    keras.utils.set_random_seed(0)
+    head = classifiers.build_head(DIM, 3, "single", (8,), background=True)
+    whole = keras.Model(head.input, head.get_layer("probabilities").output)
+    assert np.array_equal(classifiers.predict(head, FEATURES), classifiers.predict(whole, FEATURES)[:, :3])
+    assert classifiers.predict(whole, FEATURES).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert classifiers.build_head(DIM, 3, "multi", (8,), background=True).get_layer("probabilities").output.shape == (None, 3)
+    head.save(tmp_path / "head.keras")
+    again = keras.saving.load_model(tmp_path / "head.keras")
+    assert np.array_equal(classifiers.predict(again, FEATURES), classifiers.predict(head, FEATURES))
+
+
+def test_sigmoids_begin_at_the_prior():
+    """Features of length 0 reach the last layer's bias only; a species without rows begins at 0.001."""
+    prior = [0.5, 0.1, 0.0]
+    scores = classifiers.predict(classifiers.build_head(DIM, 3, "multi", (8,), prior=prior), np.zeros((1, DIM), np.float32))
+    assert scores[0] == pytest.approx([0.5, 0.1, 0.001], abs=1e-6)
+    assert classifiers.predict(classifiers.build_head(DIM, 3, "multi", (8,)), np.zeros((1, DIM), np.float32))[0] == pytest.approx([0.5] * 3)
+    softmax = classifiers.build_head(DIM, 3, "single", (8,), prior=prior).get_layer("probabilities")
+    assert not np.asarray(softmax.bias).any()
+
+
 def test_unknown_label_mode_is_refused():
     with pytest.raises(classifiers.ClassifierError, match="single or multi"):
         classifiers.build_head(DIM, 3, "both")

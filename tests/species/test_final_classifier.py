@@ -75,7 +75,7 @@ def test_saved_classifier_is_the_mean_of_network_and_regression_and_reproduces_i
     monkeypatch.setattr(experiments.stages, "receipt", lambda *_: {"parameters": {"denoise": "none"}})
     embeddings = (data.truth @ rng().normal(size=(3, 8)) + 0.1 * rng(1).normal(size=(N, 8))).astype(np.float32)
     patches = pd.DataFrame({"recording_id": data.splits["recording_id"], "bird_score": 0.5})
-    embedded = types.SimpleNamespace(embeddings=embeddings, patches=patches, preprocessing={"kind": "embeddings"})
+    embedded = types.SimpleNamespace(embeddings=embeddings, patches=patches, preprocessing={"kind": "embeddings"}, windows=None)
     layer, weights = pooling.of_embedder("birdnet", 8), pooling.patch_weights(patches["bird_score"].to_numpy())
     features = pooling.pool(embeddings, weights, pooling.recording_slices(patches), layer)[
         pd.Index(pooling.recording_slices(patches)["recording_id"]).get_indexer(data.splits["recording_id"])

@@ -10,6 +10,7 @@ import pytest
 from arrays import DIM, patch_table, rng
 
 from birdlib import runtime, stages
+from birdlib.losses import classification as losses
 from birdlib.metrics import classification
 from birdlib.models import pooling
 from birdlib.species import classifiers, fit_heads
@@ -147,6 +148,47 @@ def test_scores_that_are_not_finite_are_reported_with_their_epoch():
         callback.on_epoch_end(2, {})
 
 
+def test_a_mixture_is_weighted_by_its_parts():
+    """Row i has feature i, its own species and weight 1 + i, so the features of a mixture tell its shares.
+
+    A partner with the weight 2 counts twice as much in weight and labels. Over an epoch, the weight of each species is then that of its rows
+    and of those that it was mixed into; without this, rare species lose half of their class weight.
+    """
+    n = 12
+    own = 1.0 + np.arange(n, dtype=np.float32)
+    batches = fit_heads.MixedRows(np.eye(n, dtype=np.float32), np.eye(n), own, n, 0.4, seed=0)
+    shares, truth, weight = batches[0]  # features of unit vectors are the shares
+    assert np.allclose(weight, shares @ own, rtol=1e-5) and np.allclose(truth * weight[:, None], shares * own, atol=1e-4)
+    assert np.allclose(truth.sum(axis=1), 1.0, atol=1e-5) and ((truth > 0).sum(axis=1) == 2).any() and not np.allclose(weight, own[batches.order])
+
+
+# Rows without labels
+
+
+def with_engines(made, n=120):
+    """Windows of engines beside the birds: they have their own direction, and no label."""
+    features, truth, labels = made
+    engines = np.pad(np.full((n, 1), 2.0), ((0, 0), (DIM - 1, 0))) + rng(5).standard_normal((n, DIM)) * 0.6
+    engines = (engines / np.linalg.norm(engines, axis=1, keepdims=True)).astype(np.float32)
+    return (features[:160], truth[:160], np.ones(160, np.float32)), (features[160:], truth[160:]), engines
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_rows_without_labels_teach_softmax_a_background(made, mixup):
+    """Other engines than those of training get low scores for every bird; without a background, the scores of a window sum to 1."""
+    (features, truth, weight), validation, engines = with_engines(made)
+    train = np.concatenate([features, engines[:60]]), np.concatenate([truth, np.zeros((60, 3))]), np.ones(220, np.float32)
+    highest = {}
+    for background in (True, False):
+        keras.utils.set_random_seed(0)
+        build = lambda background=background: classifiers.build_head(DIM, 3, "single", (8,), background=background)  # noqa: E731
+        options = OPTIONS | {"loss": losses.get("cross_entropy", background=background), "mixup": mixup, "rng": np.random.default_rng(0), "epochs": 40, "patience": 40}
+        head, _ = fit_heads.fit_networks(1, build, train, validation, **options)
+        assert auc_of(head, made) > 0.95
+        highest[background] = np.mean(classifiers.predict(head, engines[60:]).max(axis=1))
+    assert highest[True] < 0.15 and highest[False] > 0.4
+
+
 # The baseline
 
 
@@ -173,6 +215,16 @@ def test_species_without_training_rows_keep_their_column(made, there):
     assert classification.accuracy(labels, scores) > 0.9
     both = classifiers.average([head, classifiers.build_head(DIM, 5, hidden=(8,))], [0.5, 0.5])
     assert classifiers.predict(both, features).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_logistic_regression_learns_a_background(made):
+    (features, truth, _), validation, engines = with_engines(made)
+    labels = np.append(truth.argmax(axis=1), np.full(60, 3))
+    head, _ = fit_heads.fit_logistic_regression(np.concatenate([features, engines[:60]]), labels, validation)
+    plain, _ = fit_heads.fit_logistic_regression(features, labels[:160], validation)
+    scores, before = (classifiers.predict(fitted, engines[60:]) for fitted in (head, plain))
+    assert scores.shape == (60, 3) and scores.max(axis=1).mean() < 0.15 and before.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert auc_of(head, made) > 0.95
 
 
 def test_regularisation_is_chosen_on_validation(made):
