@@ -13,6 +13,8 @@ from birdlib import runtime
 CONFIDENCE = 0.6  # above it, a window is kept and a label accepted
 COLUMNS = ["row_id", "label", "target", "kind", "origin", "teacher", "round", "confidence"]
 KINDS = ("human", "hard", "soft", "negative")  # by priority
+RULES = ("confidence", "quartile", "negatives")  # of ``from_teachers``
+HAND_OVER = ("best_round", "teachers")  # which labels stage 07 is given
 
 
 class ScoreError(runtime.BirdlibError):
@@ -33,6 +35,13 @@ def require_scores(scores, row_ids, labels, teacher):
             f"{teacher}: the score of {labels[column]} in {row_ids[row]} is {scores[row, column]}{others}: not in [0, 1]; "
             "run this teacher again, or leave it out"
         )
+
+
+def require_hand_over(name):
+    """The name, if it is one of ``HAND_OVER``."""
+    if name not in HAND_OVER:
+        raise runtime.ParameterError(f"hand_over is {name!r}: choose {' or '.join(HAND_OVER)}")
+    return name
 
 
 # Rules
@@ -208,7 +217,7 @@ def assign_teachers(labels_of, classes, general):
     return pd.DataFrame(rows, columns=["label", "teachers"])
 
 
-def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confidence=CONFIDENCE, quiet=0.1, round=0):
+def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confidence=CONFIDENCE, quiet=0.1, round=0, rules=RULES):
     """Hard labels of every teacher for the labels assigned to it, and negative windows, merged.
 
     A window is negative only if no teacher scores a label assigned to it above ``quiet``.
@@ -218,6 +227,7 @@ def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confi
         scores, other_scores: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teachers.predict_all``.
         labels_of: {teacher: its labels}.
         assignment: from ``assign_teachers``.
+        rules: of ``RULES``; without ``quartile`` all scores above the confidence are labels, without ``negatives`` no window is one.
 
     Returns:
         table of ``COLUMNS``, as of ``merge``.
@@ -229,11 +239,12 @@ def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confi
     for name, labels in labels_of.items():
         columns = [column for column, label in enumerate(labels) if name in assigned.get(label, ())]
         own = scores[name][:, columns]
-        tables.append(hard(own, row_ids, [labels[column] for column in columns], teacher=name, **options))
+        quartiles = None if "quartile" in rules else np.zeros(len(columns))
+        tables.append(hard(own, row_ids, [labels[column] for column in columns], teacher=name, quartiles=quartiles, **options))
         highest = np.maximum(highest, own.max(axis=1, initial=0.0))
     known = [label for label, names in assigned.items() if names != [""]]
     highest = np.repeat(highest[:, None], len(known), axis=1)
-    for name in labels_of:
+    for name in labels_of if "negatives" in rules else ():
         tables.append(negatives(highest, other_scores[name], row_ids, known, teacher=name, quiet=quiet, **options))
     return merge(tables)
 

@@ -21,6 +21,7 @@ from birdlib.species import pseudolabels
 STAGE = "06_pseudolabel"
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
 _PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
+_TRUTH = ("truth", "soundscape_labels.csv")  # of composed and synthetic soundscapes
 _ANNOTATION_COLUMNS = ["filename", "start", "end", "primary_label"]  # of train_soundscapes_labels.csv in BirdCLEF+ 2026
 
 
@@ -178,6 +179,14 @@ def read_truth(path, row_ids, classes):
     return np.array(truth, dtype=np.float32).reshape(len(row_ids), len(classes))
 
 
+def train_truth(root, row_ids, classes):
+    """The truth of the unlabelled soundscapes, as of ``read_truth``, where it is known; None where it is not."""
+    path = Path(root, *_TRUTH)
+    if not path.is_file() or not pd.read_csv(path, dtype=str)["row_id"].isin(row_ids).any():
+        return None
+    return read_truth(path, row_ids, classes)
+
+
 def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling):
     """Features and truth of the test soundscapes where it is known, as in the sample.
 
@@ -188,7 +197,7 @@ def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling
     Returns:
         (features, truth, soundscapes), row-aligned; None where the truth is not known.
     """
-    paths, truth_path = birdclef.unique_stems(birdclef.soundscapes(root, "test")), Path(root) / "truth" / "soundscape_labels.csv"
+    paths, truth_path = birdclef.unique_stems(birdclef.soundscapes(root, "test")), Path(root, *_TRUTH)
     if not paths or not truth_path.is_file():
         return None
     paths, _ = embed(paths, embedder, store)

@@ -1,17 +1,12 @@
 """Which teachers label the soundscapes of a project, what each of them knows, and which species have no teacher."""
 
-import functools
-
-import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.audio import windowing
 from birdlib.data import birdclef, taxonomy
 from birdlib.models import birdnet_location
 from birdlib.species import teachers
-
-_VALIDATION_WINDOWS = 2  # of a recording, to choose an epoch of a detector
+from birdlib.species.train_waveforms import MEL
 
 
 def select(which, classes, data_dir, weights_dir="", window_s=birdclef.WINDOW_S):
@@ -36,7 +31,8 @@ def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, location=N
     """The general teachers that are installed and know something.
 
     Args:
-        which: names separated by ``,``, such as ``"birdnet,yamnet"``; empty for none. YAMNet knows no species, but engines and rain.
+        which: names separated by ``,``, such as ``"birdnet,yamnet"``; empty for none. YAMNet knows no species, but engines and rain. Mel models are
+            skipped here: ``mel_teachers`` trains them.
         names: from ``taxonomy.names``.
         location: as in ``teachers.load_general``.
 
@@ -44,7 +40,7 @@ def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, location=N
         (usable, found, table): two lists of Teacher, of those that know something and of all that were found; and DataFrame
         ``teacher, labels, note``, a row per requested teacher: how many labels it knows.
     """
-    requested = runtime.names(which)
+    requested = [name for name in runtime.names(which) if name not in MEL]
     found, notes = teachers.load_general(requested, names, weights_dir, window_s, location)
     usable = [teacher for teacher in found if teacher.labels or teacher.name not in teachers.GENERAL]
     notes = notes.groupby("teacher")["note"].agg("; ".join).to_dict()
@@ -91,53 +87,3 @@ def rare_species(n, splits, known):
     counts = splits.loc[splits["split"] == "train", "species"].value_counts().sort_index()
     counts = counts[(counts > 1) & ~counts.index.isin(list(known))].sort_values(kind="stable")
     return counts.index[:n].tolist()
-
-
-def train_detectors(labels, splits, clips, folder, checkpoints, *, steps, epochs, window_s=birdclef.WINDOW_S, rng):
-    """Train a detector for each of some rare species, and make one teacher of them; see ``mel_training.fit_detectors``.
-
-    Args:
-        labels: species.
-        splits, clips: of stages 01 and 02.
-        folder: of stage 02.
-        checkpoints: folder for them.
-        steps, epochs: of the training of each.
-
-    Returns:
-        (teacher, history): Teacher; and the history of ``mel_training.fit_detectors`` with a column ``label``.
-    """
-    from birdlib.audio.batches import ConsecutiveWindows, RandomWindows
-    from birdlib.species import mel_models, mel_training
-
-    clean = splits[splits["recording_id"].isin(clips.loc[~clips["is_noise"], "recording_id"])]
-    train, validation = (clean[clean["split"] == split].reset_index(drop=True) for split in ("train", "validation"))
-    rate_hz = mel_models.SAMPLE_RATE_HZ
-    options = {"rate_hz": rate_hz, "window_s": window_s}
-    table, truth = windowing.parts(clips, train), _one_hot(train, labels)
-    windows = ConsecutiveWindows(windowing.parts(clips, validation), folder, n_windows=_VALIDATION_WINDOWS, **options)
-
-    def batches_of(column):
-        targets, shares = windowing.one_against_rest(truth, column)
-        return RandomWindows(table, folder, targets, batch_size=16, n_steps=steps, rng=rng, shares=shares, **options)
-
-    def build():
-        return mel_models.build(1, mode="multi", window_s=window_s)[0]
-
-    joined, history = mel_training.fit_detectors(
-        range(len(labels)), build, batches_of, (windows, _one_hot(validation, labels)), key=list(labels),
-        loss="binary_crossentropy", epochs=epochs, patience=epochs, folder=checkpoints,
-    )  # fmt: skip
-    digest = runtime.digest([[float(np.sum(weight)), float(np.sum(np.square(weight)))] for weight in joined.get_weights()])
-    teacher = teachers.from_detectors(
-        {label: functools.partial(_detect, joined, column) for column, label in enumerate(labels)},
-        digest, sample_rate_hz=rate_hz, patch_s=window_s, hop_s=window_s, window_s=window_s,
-    )  # fmt: skip
-    return teacher, history.assign(label=history["column"].map(dict(enumerate(labels))))
-
-
-def _detect(joined, column, patches):
-    return np.asarray(joined(patches, training=False))[:, column]
-
-
-def _one_hot(rows, labels):
-    return np.equal.outer(rows["species"].to_numpy(), np.array(labels, object)).astype(np.float32)

@@ -7,6 +7,7 @@ Labels that a teacher does not know have no column; they are never 0.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ from birdlib.species import classifiers, inference, pseudolabels
 
 GENERAL = ("birdnet", *perch.VERSIONS)  # trained on far more recordings than this project has
 _STAGE = "06_pseudolabel"
+_BATCH = 16  # patches that a network scores at once
 
 
 class TeacherError(runtime.BirdlibError):
@@ -177,25 +179,27 @@ def from_classifier(folder, embedder, window_s=birdclef.WINDOW_S, name="classifi
     return Teacher(name, list(member.classes), predict, window_s, key, embedder.weights)
 
 
-def from_detectors(detectors, key, *, sample_rate_hz, patch_s, hop_s, window_s=birdclef.WINDOW_S, name="detectors"):
-    """Detectors of one species each as one teacher, for rare birds that the others do not know.
+def from_network(score, labels, key, *, sample_rate_hz, patch_s, hop_s, window_s=birdclef.WINDOW_S, name, pretrained=None):
+    """A network on waveforms as a teacher that knows no other sound: a species model, or detectors of single species.
 
     Args:
-        detectors: {label: function}, (patches, samples) float32 waveforms → (patches,) scores in [0, 1].
-        key: digest of the detectors.
-        sample_rate_hz, patch_s, hop_s: of their waveforms.
+        score: function, (patches, samples) float32 waveforms → (patches, labels) scores in [0, 1].
+        labels: its columns.
+        key: digest of the network.
+        sample_rate_hz, patch_s, hop_s: of its waveforms.
+        pretrained: for ``Teacher.weights``.
     """
-    labels = list(detectors)
     patch, hop = round(patch_s * sample_rate_hz), round(hop_s * sample_rate_hz)
 
     def score_patches(blocks, path):
-        for waveform in streaming.frames(blocks, patch, hop):
-            scores = [np.asarray(detect(waveform[None])).reshape(1) for detect in detectors.values()]
-            yield np.column_stack([*scores, np.zeros(1)]).astype(np.float32)
+        frames = streaming.frames(blocks, patch, hop)
+        while batch := list(itertools.islice(frames, _BATCH)):
+            scores = np.asarray(score(np.stack(batch)), np.float32)
+            yield np.column_stack([scores, np.zeros(len(scores), np.float32)])
 
-    parts = {"detectors": key, "labels": labels, "patch_s": patch_s, "hop_s": hop_s, "window_s": window_s, "recipe": 1}
+    parts = {"network": key, "labels": list(labels), "patch_s": patch_s, "hop_s": hop_s, "window_s": window_s, "recipe": 1}
     predict = _window_scorer(score_patches, sample_rate_hz, patch_s, hop_s, window_s)
-    return Teacher(name, labels, predict, window_s, runtime.digest(parts))
+    return Teacher(name, list(labels), predict, window_s, runtime.digest(parts), pretrained or {})
 
 
 def _window_scorer(score_patches, sample_rate_hz, patch_s, hop_s, window_s):

@@ -1,11 +1,8 @@
-import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-from sounds import hiss, song
 
 from birdlib.data import taxonomy
-from birdlib.species import mel_models, teacher_selection, teachers
+from birdlib.species import teacher_selection, teachers
 
 NAMES = pd.DataFrame({"label": ["wren", "crow", "roc"], "scientific_name": ["A a", "B b", "R r"], "common_name": ["Wren", "Crow", "Roc"]})
 
@@ -34,6 +31,11 @@ def test_teachers_without_labels_or_weights_are_reported_and_not_used(found):
     assert table["labels"].to_dict() == {"birdnet": 2, "perch": 0, "perch_v2": 0, "yamnet": 0}
     assert "not used" in table["note"]["perch"] and "missing" in table["note"]["perch_v2"] and "sounds that are none" in table["note"]["yamnet"]
     assert teacher_selection.general("", NAMES)[0] == []
+
+
+def test_mel_models_are_trained_and_no_general_teachers(found):
+    used, _, table = teacher_selection.general("birdnet,mobilenetv2", NAMES)
+    assert [teacher.name for teacher in used] == ["birdnet"] and table["teacher"].tolist() == ["birdnet"]
 
 
 def test_unmatched_species_are_listed_with_the_reason(found):
@@ -67,22 +69,3 @@ def test_the_rarest_unknown_species_get_detectors():
     splits = pd.DataFrame({"species": species, "split": "train"})
     assert teacher_selection.rare_species(2, splits, {"crow"}) == ["gull", "owl"]
     assert teacher_selection.rare_species(9, splits, set()) == ["crow", "gull", "owl", "wren"] and teacher_selection.rare_species(0, splits, set()) == []
-
-
-@pytest.mark.slow
-def test_a_detector_is_trained_on_cleaned_sound_and_scores_windows(tmp_path, monkeypatch):
-    """A trill among noise; windows of a second, so that it is quick."""
-    rows = []
-    for n in range(8):
-        is_wren, split = n % 2 == 0, "validation" if n > 5 else "train"
-        waveform = hiss(1.0, seed=n) + (song(1.0) if is_wren else 0)
-        soundfile.write(tmp_path / f"r{n}.wav", waveform, mel_models.SAMPLE_RATE_HZ)
-        rows.append({"recording_id": f"r{n}", "species": "wren" if is_wren else "rest", "split": split, "audio_path": f"r{n}.wav"})
-    splits = pd.DataFrame(rows)
-    clips = splits[["recording_id", "audio_path"]].assign(start_s=0.0, end_s=1.0, is_noise=False)
-    options = {"steps": 2, "epochs": 1, "window_s": 1.0, "rng": np.random.default_rng(0)}
-    detectors, history = teacher_selection.train_detectors(["wren"], splits, clips, tmp_path, tmp_path / "kept", **options)
-    assert detectors.labels == ["wren"] and history["label"].tolist() == ["wren"]
-    soundfile.write(tmp_path / "S1.wav", hiss(3.0), mel_models.SAMPLE_RATE_HZ)
-    scores, others = detectors.predict(tmp_path / "S1.wav")
-    assert scores.shape == (3, 1) and ((scores >= 0) & (scores <= 1)).all() and not others.any()

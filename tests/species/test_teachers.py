@@ -99,9 +99,9 @@ def test_species_not_expected_at_the_location_in_that_week_score_0(soundscapes):
 
 
 def detectors(value=0.8):
-    return teachers.from_detectors(
-        {"dragon1": lambda patches: value * (np.abs(patches).mean(axis=1) > 0.5)},
-        "d" * 64, sample_rate_hz=RATE_HZ, patch_s=5.0, hop_s=5.0,
+    return teachers.from_network(
+        lambda patches: value * (np.abs(patches).mean(axis=1, keepdims=True) > 0.5), ["dragon1"],
+        "d" * 64, sample_rate_hz=RATE_HZ, patch_s=5.0, hop_s=5.0, name="detectors",
     )  # fmt: skip
 
 
