@@ -12,6 +12,7 @@ from birdlib.models import mae, mae_layers
 
 HEADS = {"linear": "embedding", "mlp": "embedding", "attentive": "tokens", "prototypical": "tokens"}  # the input of each
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # one species per clip, or any number
+_UNUSED_NORM = {"embedding": "token_norm", "tokens": "embedding_norm"}  # of the encoder, by the input of the head
 _MLP = ((0.3, 512), (0.2, 256), (0.1, None))  # dropout before a layer, its units
 _INITIAL_BIAS = -2.0  # of a species: most are absent
 
@@ -80,6 +81,7 @@ def classifier(encoder, head, freeze=True, masking=None):
     """
     encoder.trainable = not freeze
     [name] = head.input
+    encoder.get_layer(_UNUSED_NORM[name]).trainable = False  # it would get no gradient
     spectrogram = keras.Input(encoder.input_shape[1:], name="spectrogram")
     masked = masking(spectrogram) if masking else spectrogram
     body = keras.Model(spectrogram, head({name: encoder(masked)[name]}), name="body")

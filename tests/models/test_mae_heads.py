@@ -105,6 +105,19 @@ def test_probing_trains_the_head_alone(freeze):
     assert {"front_end", "body"} <= {layer.name for layer in model.layers}
 
 
+@pytest.mark.parametrize("kind", ["linear", "attentive"])
+@pytest.mark.filterwarnings("error:Gradients do not exist")
+def test_every_trained_weight_gets_a_gradient(kind):
+    tiny_encoder = mae.build_encoder(SIZE, 512, 128)
+    body = mae_heads.classifier(tiny_encoder, mae_heads.build_head(kind, tiny_encoder, 2), freeze=False).get_layer("body")
+    before = [np.array(weight) for weight in body.trainable_variables]
+    body.compile("sgd", "binary_crossentropy")
+    body.optimizer.learning_rate = 1.0
+    images = np.random.default_rng(0).normal(size=(2, 512, 128)).astype(np.float32)
+    body.fit(images, np.eye(2, dtype=np.float32), verbose=0)
+    assert all((np.array(weight) != old).any() for weight, old in zip(body.trainable_variables, before, strict=True))
+
+
 def test_masks_of_spec_augment_reach_the_encoder_in_training_only(tmp_path):
     """A linear head without dropout gives other scores in training, and the saved classifier those of the classifier."""
     import keras
