@@ -18,7 +18,7 @@ from birdlib.audio import kaiser_fast
 from birdlib.data import taxonomy
 from birdlib.data.formats import reading
 from birdlib.metrics import calibration
-from birdlib.models import birdnet, birdnet_location, perch, weights
+from birdlib.models import birdnet, birdnet_location, embedders, perch, weights
 from birdlib.species import classifiers, file_embedding, inference
 
 GENERAL = ("birdnet", *perch.VERSIONS)  # by name, without any training
@@ -146,7 +146,7 @@ def _classifier(folder, weights_dir):
     licences, sources = {}, {}
     for preprocessing in members.values():
         if preprocessing.get("kind", "embeddings") == "embeddings":
-            source = weights.fetch(preprocessing["embedder"], weights_dir)
+            source = weights.fetch(embedders.weights_name(preprocessing["embedder"]), weights_dir)
             licences[source.name], sources[source.name] = source.licence, source.sha256
     parts = {name: config[name] for name in ("rule", "kept", "members", "classes", "calibration", "thresholds")}
     key = runtime.digest({**parts, "digests": digests, "weights": sources, "recipe": 1})

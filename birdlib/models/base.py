@@ -25,11 +25,23 @@ class Network:
         species: table, one row a class, with ``is_wild``: False for the sounds of people and machines.
         predict: (patches, samples) float32 → (logits (patches, classes), embeddings (patches, dim)), NumPy.
         dim: of the embedding.
+        blocks: {block: (first, end)}, its columns in the embedding; {} for a network's own embedding, see ``inner_blocks``.
     """
 
     species: pd.DataFrame
     predict: Callable
     dim: int
+    blocks: dict = dataclasses.field(default_factory=dict)
+
+
+def spans(sizes):
+    """{name: (first, end)} of parts that lie side by side.
+
+    Args:
+        sizes: {name: numbers}.
+    """
+    ends = np.cumsum(list(sizes.values())).tolist()
+    return {name: (end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 class PatchwiseEmbedder:

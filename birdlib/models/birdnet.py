@@ -4,6 +4,7 @@
 derived work under the same licence; the receipt of a stage that used them states it.
 """
 
+import re
 import warnings
 
 import numpy as np
@@ -19,6 +20,7 @@ _NOT_WILD = {"Engine", "Environmental", "Fireworks", "Gun", "Noise", "Power tool
 _NOT_WILD |= {"Dog", "Human non-vocal", "Human vocal", "Human whistle"}
 _LABELS = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 _MODEL = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+_BLOCK = re.compile(r"model/BLOCK_(\d+-\d+)_ADD/add")  # the output of a residual block
 _MAX_DIFFERENCE = 1e-3  # of the scores before the sigmoid, see ``load``
 
 
@@ -51,23 +53,64 @@ def load(source, n_threads=2):
     Raises:
         BirdnetError: if it does not, or if labels and classes differ in number.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # keeping all tensors takes some 200 MB
-        interpreter = litert.open_interpreter(source.path / _MODEL, n_threads, experimental_preserve_all_tensors=True)
-    table = species(source)
-    [patch_in], [logits_out] = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter = _open(source, n_threads)
+    table, run = species(source), _runner(interpreter)
+    logits_out = interpreter.get_output_details()[0]
 
     def predict_one(patch):
-        interpreter.set_tensor(patch_in["index"], np.asarray(patch, np.float32)[None])
-        interpreter.invoke()
+        run(patch)
         return interpreter.get_tensor(logits_out["index"])[0], interpreter.get_tensor(logits_out["index"] - 1)[0]
-
-    def predict(patches):
-        return tuple(np.stack(parts) for parts in zip(*map(predict_one, patches), strict=True))
 
     if len(table) != logits_out["shape"][-1]:
         raise BirdnetError(f"{source.path}: {len(table)} labels for {logits_out['shape'][-1]} classes: fetch both anew")
-    return base.Network(table, predict, _require_embedding(interpreter, predict_one, source.path))
+    return base.Network(table, _each(predict_one), _require_embedding(interpreter, predict_one, source.path))
+
+
+def load_blocks(source, n_threads=2):
+    """As ``load``, with the means over time and frequency of the residual blocks side by side, and the embedding behind them, as the embedding.
+
+    Blocks are called as in the model, ``stage-number``, such as ``4-3``; the first of a stage has no residual connection and is left out.
+
+    Raises:
+        BirdnetError: as of ``load``, or if the model has no such blocks.
+    """
+    load(source, n_threads)  # checks the file
+    interpreter = _open(source, n_threads)
+    tensors = {match[1]: tensor["index"] for tensor in interpreter.get_tensor_details() if (match := _BLOCK.fullmatch(tensor["name"]))}
+    run, logits_out = _runner(interpreter), interpreter.get_output_details()[0]["index"]
+    if not tensors:
+        raise BirdnetError(f"{source.path} has no residual blocks with names: leave birdnet_blocks out")
+
+    def means():
+        return {name: interpreter.get_tensor(index)[0].mean(axis=(0, 1)) for name, index in tensors.items()}
+
+    def predict_one(patch):
+        run(patch)
+        return interpreter.get_tensor(logits_out)[0], np.concatenate([*means().values(), interpreter.get_tensor(logits_out - 1)[0]])
+
+    run(np.zeros(PATCH_SAMPLES))
+    sizes = {name: len(mean) for name, mean in means().items()} | {"embedding": interpreter.get_tensor(logits_out - 1).shape[-1]}
+    return base.Network(species(source), _each(predict_one), sum(sizes.values()), base.spans(sizes))
+
+
+def _open(source, n_threads):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keeping all tensors takes some 200 MB
+        return litert.open_interpreter(source.path / _MODEL, n_threads, experimental_preserve_all_tensors=True)
+
+
+def _runner(interpreter):
+    patch_in = interpreter.get_input_details()[0]["index"]
+
+    def run(patch):
+        interpreter.set_tensor(patch_in, np.asarray(patch, np.float32)[None])
+        interpreter.invoke()
+
+    return run
+
+
+def _each(predict_one):
+    return lambda patches: tuple(np.stack(parts) for parts in zip(*map(predict_one, patches), strict=True))
 
 
 def _require_embedding(interpreter, predict, path):

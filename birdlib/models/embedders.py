@@ -7,7 +7,7 @@ Every embedder has ``name``, ``sample_rate_hz`` (of its waveforms), ``resampler`
 A new embedder is a row of ``catalogue.MODELS``, a class like ``birdnet.BirdnetEmbedder`` and an entry of ``EMBEDDERS``.
 """
 
-from birdlib.models import birdnet, perch, weights, yamnet, yamnet_embedder
+from birdlib.models import birdnet, inner_blocks, perch, weights, yamnet, yamnet_embedder
 from birdlib.models.base import RESAMPLERS, EmbedderError
 
 _BACKENDS = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
@@ -25,13 +25,29 @@ def _perch(source, octave_down, backend, n_threads):
     return perch.PerchEmbedder(source, perch.load(source))
 
 
+def _birdnet_blocks(source, octave_down, backend, n_threads):
+    return inner_blocks.BirdnetBlocksEmbedder(source, birdnet.load_blocks(source, n_threads))
+
+
+def _yamnet_blocks(source, octave_down, backend, n_threads):
+    return inner_blocks.YamnetBlocksEmbedder(source, yamnet.load(source))
+
+
 EMBEDDERS = {  # name → (builder, backends that it runs in)
     "yamnet": (_yamnet, ("tensorflow", "litert")),
     "birdnet": (_birdnet, ("litert",)),
     "perch": (_perch, ("tensorflow",)),
     "perch_v2": (_perch, ("tensorflow",)),
+    "birdnet_blocks": (_birdnet_blocks, ("litert",)),
+    "yamnet_blocks": (_yamnet_blocks, ("tensorflow",)),
 }
-NAMES = tuple(EMBEDDERS)
+BLOCKS = {"birdnet_blocks": "birdnet", "yamnet_blocks": "yamnet"}  # embedders of inner blocks, and whose weights they take
+NAMES = tuple(name for name in EMBEDDERS if name not in BLOCKS)
+
+
+def weights_name(name):
+    """The key of ``catalogue.MODELS`` of an embedder."""
+    return BLOCKS.get(name, name)
 
 
 def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2, resampler="soxr_hq"):
@@ -59,4 +75,4 @@ def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2
     build, backends = EMBEDDERS[name]
     if backend not in ("auto", *backends):
         raise EmbedderError(f"{name} runs in {_BACKENDS[backends[0]]} only: choose the backend auto or {backends[0]}")
-    return build(weights.fetch(name, folder), octave_down, backend, n_threads).with_resampler(resampler)
+    return build(weights.fetch(weights_name(name), folder), octave_down, backend, n_threads).with_resampler(resampler)

@@ -24,7 +24,7 @@ import pandas as pd
 
 import birdlib
 from birdlib import notebook_setup, runtime, stages
-from birdlib.models import weights
+from birdlib.models import embedders, weights
 from birdlib.species import classifiers, site_hour
 
 _CONTENTS = "contents.json"
@@ -119,7 +119,7 @@ def _models(outputs, weights_dir):
     for member in members:
         preprocessing = runtime.read_json(home / member / "preprocessing.json")
         if preprocessing.get("kind", "embeddings") == "embeddings":
-            source = weights.fetch(preprocessing["embedder"], weights_dir)
+            source = weights.fetch(embedders.weights_name(preprocessing["embedder"]), weights_dir)
             licences.add(source.licence)
             files |= {f"weights/{source.name}/{name}": path for name, path in _files_of(source).items()}
     return files, licences

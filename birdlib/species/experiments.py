@@ -16,9 +16,9 @@ import birdlib
 from birdlib import runtime, stages
 from birdlib.metrics import classification
 from birdlib.models import catalogue, embedders, weights
-from birdlib.species import ablation, classifiers, soundscape_windows, train_heads, train_waveforms
+from birdlib.species import ablation, block_probes, classifiers, soundscape_windows, train_heads, train_waveforms
 
-ENCODERS = (*embedders.NAMES, *train_waveforms.ENCODERS)
+ENCODERS = (*embedders.EMBEDDERS, *train_waveforms.ENCODERS)
 CODE = f"recipe 3 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
 
 
@@ -67,7 +67,8 @@ def run(config, data, folder, inputs, *, seed, **options):
     folder.mkdir(parents=True, exist_ok=True)
     train, source, started_s, embedding_s = train_waveforms.train, folder, time.monotonic(), 0.0
     if encoder not in train_waveforms.ENCODERS:
-        train, source = train_heads.train, train_heads.load_embeddings(encoder, data, folder, config["soundscapes"])
+        train = block_probes.train if encoder in embedders.BLOCKS else train_heads.train
+        source = train_heads.load_embeddings(encoder, data, folder, config["soundscapes"])
         embedding_s = time.monotonic() - started_s
     rng = runtime.set_seed(seed)
     model, scores, history, preprocessing, pretrained = train(config, data, source, rng, _options(options, encoder))
@@ -208,8 +209,9 @@ def _pretrained_digest(encoder, data):
     if encoder in train_waveforms.MAE:
         source = train_waveforms.published_weights(encoder, data.weights_dir)
         return source.sha256 if source else ""
-    is_fetched = encoder in catalogue.MODELS and encoder != data.embedder
-    return weights.fetch(encoder, data.weights_dir).sha256 if is_fetched else ""
+    name = embedders.weights_name(encoder)
+    is_fetched = name in catalogue.MODELS and encoder != data.embedder
+    return weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
 
 
 def _segment_record(table, root):
@@ -225,7 +227,7 @@ def _relevant_inputs(config, inputs):
 
 
 def _is_free(encoder):
-    model = catalogue.MODELS.get(train_waveforms.MAE.get(encoder) or encoder)
+    model = catalogue.MODELS.get(train_waveforms.MAE.get(encoder) or embedders.weights_name(encoder))
     return model is None or not ("NC" in model.licence or model.licence.startswith("none"))
 
 
