@@ -5,6 +5,8 @@ import os
 import time
 import warnings
 
+from birdlib import runtime
+
 _ONE_THREAD = {  # read by the libraries when a worker starts
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 } | {"TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -40,9 +42,15 @@ def start(n, classifier_dir, weights_dir, certificates):
     """Workers for a ``with`` statement; None for ``n`` of 1, where this process does the work.
 
     Args:
+        n: processes; 0: as many as there are cores.
         certificates: of ``soundscape_predictions.prepare``.
     """
-    if n <= 1:
+    from joblib import cpu_count
+
+    if n < 0:
+        raise runtime.ParameterError(f"n_workers is {n}: choose 1, more, or 0 for one a core")
+    n = n or cpu_count()
+    if n == 1:
         yield None
         return
     chosen = dict(zip(certificates["member_id"], certificates["chosen"], strict=True))
