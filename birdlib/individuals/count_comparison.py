@@ -14,6 +14,7 @@ from birdlib.metrics import bootstrap
 from birdlib.metrics import identity as identity_metrics
 from birdlib.metrics.identity import UNKNOWN
 
+_THRESHOLDS = np.arange(1, 41) / 40  # cosine distances
 _SIDES = ("greedy", "clustering", "difference")
 COLUMNS = ["figure", *(side + end for side in _SIDES for end in ("", "_low", "_high"))]
 
@@ -121,6 +122,39 @@ def compare(countings, summary, must_not_link, films, *, known, names=None, rng)
         rows.append(_over_films("films counted right", lambda found, birds: float(np.sum(found == birds)), found, birds, rng))
         rows.append(_over_films("mean absolute error of counts", lambda found, birds: float(np.mean(np.abs(found - birds))), found, birds, rng))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def over_thresholds(means, must_not_link, of_film, is_counted, known):
+    """What each threshold would have given, in hindsight.
+
+    Args:
+        means: (tracks, dim) unit vectors.
+        must_not_link: (tracks, tracks) bool.
+        of_film: (tracks,) str.
+        is_counted: (tracks,) bool.
+        known: {recording_id: birds}, of some of the films.
+
+    Returns:
+        DataFrame ``counting, threshold, individuals, error``: of all films together; the mean absolute error over the films that are known,
+        NaN without any.
+    """
+    means, must_not_link, of_film = means[is_counted], must_not_link[np.ix_(is_counted, is_counted)], of_film[is_counted]
+    rows = []
+    for counting, group in clustering.COUNTINGS.items():
+        for threshold in _THRESHOLDS:
+            found = group(means, must_not_link, threshold)
+            errors = [abs(_n_birds(found[of_film == film]) - birds) for film, birds in known.items()]
+            rows.append([counting, threshold, _n_birds(found), np.mean(errors) if errors else np.nan])
+    return pd.DataFrame(rows, columns=["counting", "threshold", "individuals", "error"])
+
+
+def describe_thresholds(table):
+    """A sentence about ``over_thresholds``: between which thresholds the error is smallest; ``""`` where no count is known."""
+    texts = []
+    for counting, rows in table.dropna(subset=["error"]).groupby("counting", sort=False):
+        best = rows.loc[rows["error"] == rows["error"].min(), "threshold"]
+        texts.append(f"{counting} {rows['error'].min():.2f} at thresholds of {best.min():.2f} to {best.max():.2f}")
+    return f"The smallest mean error, which only known counts tell: {'; '.join(texts)}." if texts else ""
 
 
 def describe(table, thresholds):

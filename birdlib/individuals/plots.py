@@ -204,6 +204,24 @@ def count_intervals(table, total=None, truth=None, ax=None):
     return ax
 
 
+def individuals_by_threshold(table, thresholds, ax=None):
+    """The number of individuals in all films that each threshold would give; dotted lines are the thresholds in use.
+
+    Args:
+        table: from ``count_comparison.over_thresholds``.
+        thresholds: {counting: threshold}.
+    """
+    ax = ax or plots.new_axes(8, 3.2)
+    colours = {"clustering": plots.SPLIT_COLOURS["train"], "greedy": plots.SPLIT_COLOURS["test"]}
+    for counting, rows in table.groupby("counting", sort=False):
+        ax.step(rows["threshold"], rows["individuals"], where="mid", color=colours[counting], label=counting)
+        ax.axvline(thresholds[counting], color=colours[counting], linestyle=":")
+    ax.set(xlabel="threshold, cosine distance", ylabel="individuals in all films", ylim=(0, None), title="The count depends on the threshold")
+    ax.legend(frameon=False)
+    ax.grid(alpha=0.3)
+    return ax
+
+
 def _ink(bird):
     """The colour of a bird, darkened for text."""
     return tuple(0.6 * part for part in colour(bird))

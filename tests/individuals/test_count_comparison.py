@@ -94,6 +94,18 @@ def test_tracks_that_are_not_counted_are_in_no_figure():
     assert np.isnan(table.loc["pairwise F1 across films", "clustering"])
 
 
+def test_the_count_falls_as_the_threshold_rises_and_the_best_one_is_named(two_birds_at_once):
+    """One film of two birds at 0 and 10 degrees, 1 - cos = .0152: greedy counting is right up to .0152 only, clustering always."""
+    embeddings, _, must_not_link, _, summary = two_birds_at_once
+    is_counted, of_film = np.array([True, True, False]), summary["recording_id"].to_numpy()
+    table = count_comparison.over_thresholds(embeddings, must_not_link, of_film, is_counted, {"a": 2})
+    n = table.set_index(["counting", "threshold"])["individuals"].unstack(0)
+    assert (n["clustering"] == 2).all() and (n["greedy"] == 1).all() and n.index.min() == 0.025
+    assert count_comparison.describe_thresholds(table).endswith("clustering 0.00 at thresholds of 0.03 to 1.00; greedy 1.00 at thresholds of 0.03 to 1.00.")
+    unknown = count_comparison.over_thresholds(embeddings, must_not_link, of_film, is_counted, {})
+    assert unknown["error"].isna().all() and count_comparison.describe_thresholds(unknown) == ""
+
+
 def test_an_unknown_counting_raises_with_the_known_ones():
     with pytest.raises(runtime.ParameterError, match="clustering or greedy"):
         count_comparison.require("union")

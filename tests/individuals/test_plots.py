@@ -137,6 +137,13 @@ def test_counts_have_whiskers_and_true_counts():
     assert ax.get_xlim()[1] > 5
 
 
+def test_thresholds_have_a_line_a_counting_and_the_one_in_use():
+    table = pd.DataFrame({"counting": ["clustering"] * 2 + ["greedy"] * 2, "threshold": [0.1, 0.2] * 2, "individuals": [4, 3, 5, 2], "error": np.nan})
+    ax = individual_plots.individuals_by_threshold(table, {"clustering": 0.1, "greedy": 0.2})
+    assert [line.get_ydata().tolist() for line in ax.lines[::2]] == [[4, 3], [5, 2]]
+    assert [line.get_xdata()[0] for line in ax.lines[1::2]] == [0.1, 0.2]
+
+
 def test_no_films_have_no_counts():
     assert names(individual_plots.count_intervals(count_table()).get_yticklabels()) == []
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 
 import keras_files
 import made_weights
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from models import run
 
+from birdlib import runtime
 from birdlib.individuals import backbones
 from birdlib.models import catalogue, densenet121, efficientnetb0, weights
 
@@ -75,6 +77,13 @@ def test_the_catalogue_knows_the_file_that_keras_downloads(name, monkeypatch):
     with pytest.raises(OSError, match="no network"):
         network(name, weights="imagenet")
     assert asked == [catalogue.MODELS[name].official] and asked[0][0] == FILES[name]
+
+
+@pytest.mark.parametrize("name", [*FILES, "resnet50", "vgg16"])
+def test_the_file_to_bring_by_hand_and_its_address_are_documented(name):
+    file, url, _ = catalogue.MODELS[name].official
+    rows = re.findall(r"^\| .+ \| `(.+?)` \(.+ MB\) \| `(.+?)` \|$", (runtime.repository() / "data" / "README.md").read_text(), re.MULTILINE)
+    assert (file, url.removesuffix(file)) in rows
 
 
 @pytest.mark.parametrize("name", FILES)
