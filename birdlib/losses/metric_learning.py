@@ -4,6 +4,9 @@ Embeddings are unit vectors (batch, dim), labels (batch,) int below 2 ** 24, sin
 distance is the cosine distance 1 - cos in [0, 2]; for unit vectors it is half the squared Euclidean distance, so the margin 0.2
 of "FaceNet: A Unified Embedding for Face Recognition and Clustering" (2015) is 0.1 here. All is computed in float32. Mining sees one
 batch (of one replica), and a batch without comparable pairs costs 0.
+
+Labels may also be (batch, 1 + media): the species, and the numbers of the photo and the recording that a sample is made of, below 0 where
+it has none. Samples that share one are then no evidence that a species is alike: see ``pairs_within``.
 """
 
 import math
@@ -24,11 +27,23 @@ def cosines(x, y):
 
 
 def pairs_within(labels):
-    """(positives, negatives) of a batch, (batch, batch) bool each; nothing is its own positive."""
-    labels = ops.reshape(labels, (-1,))
-    same = labels[:, None] == labels[None]
-    itself = ops.eye(ops.shape(labels)[0], dtype="bool")
-    return ops.logical_and(same, ops.logical_not(itself)), ops.logical_not(same)
+    """(positives, negatives) of a batch, (batch, batch) bool each, a row for each anchor; nothing is its own positive.
+
+    With media, a positive is of another photo and another recording. An anchor without such a one in the batch has positives that differ in
+    one of both; samples of the same photo and the same recording are never positives.
+    """
+    columns = ops.reshape(labels, (-1, 1)) if len(labels.shape) < 2 else labels
+    species, media = columns[:, 0], columns[:, 1:]
+    same = species[:, None] == species[None]
+    others = ops.logical_and(same, ops.logical_not(ops.eye(ops.shape(species)[0], dtype="bool")))
+    if not media.shape[1]:
+        return others, ops.logical_not(same)
+    equal = media[:, None] == media[None]  # (batch, batch, media)
+    is_shared = ops.any(ops.logical_and(equal, media[:, None] >= 0), axis=-1)
+    unrelated = ops.logical_and(others, ops.logical_not(is_shared))
+    different = ops.logical_and(others, ops.logical_not(ops.all(equal, axis=-1)))
+    positives = ops.where(ops.any(unrelated, axis=1, keepdims=True), unrelated, different)
+    return positives, ops.logical_not(same)
 
 
 def multi_similarity(cosines, positives, negatives, alpha, beta, base, epsilon):
@@ -76,7 +91,7 @@ def active_share(labels, embeddings, margin, mining):
     """Share of triplets of a batch that still have a loss above 0.
 
     Args:
-        labels: (batch,) int.
+        labels: (batch,) int, or with media.
         embeddings: (batch, dim) unit vectors; one batch, since semi-hard mining needs memory for batch ** 3 distances.
         margin: as of the loss.
         mining: ``triplet`` (share of triplets), ``batch_hard`` (of anchors) or ``batch_semi_hard`` (of pairs of anchor
@@ -90,7 +105,7 @@ def active_share(labels, embeddings, margin, mining):
     """
     if mining not in _MINING:
         raise base.LossError(f"mining {mining!r} is unknown: use one of {', '.join(_MINING)}")
-    labels, embeddings = np.asarray(labels).reshape(-1), np.asarray(embeddings, np.float32)
+    labels, embeddings = np.asarray(labels), np.asarray(embeddings, np.float32)
     values, is_valid = _MINING[mining](ops.convert_to_tensor(labels), ops.convert_to_tensor(embeddings), margin)
     values = ops.convert_to_numpy(values)[ops.convert_to_numpy(is_valid)]
     return float((values > 0).mean()) if len(values) else float("nan")
@@ -204,7 +219,7 @@ class ArcFace(base.OptionsLoss):
 
     def call(self, labels, outputs):
         margin, scale = self.options["margin"], self.options["scale"]
-        labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        labels = ops.cast(labels if len(labels.shape) < 2 else labels[:, 0], "int32")
         sines = ops.sqrt(ops.maximum(1.0 - ops.square(outputs), _MIN_SQUARED_SINE))
         widened = outputs * math.cos(margin) - sines * math.sin(margin)
         widened = ops.where(outputs > -math.cos(margin), widened, outputs - margin * math.sin(margin))

@@ -7,6 +7,7 @@ Every model is Functional and holds its preprocessing; layers of ``keras.ops`` r
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from birdlib import runtime
@@ -30,23 +31,48 @@ def frozen_vgg16(vgg, train_from="block5_conv1"):
 
     Returns:
         keras.Model, images (batch, 224, 224, 3) RGB 0-255 → feature maps (batch, height, width, channels); where all is frozen,
-        their mean and maximum over the picture, (batch, 1024).
+        their mean and maximum over the picture, (batch, 1024); where all is trained, the picture as VGG16 takes it.
 
     Raises:
-        EncoderError: if VGG16 has no such convolution after its first.
+        EncoderError: if VGG16 has no such convolution.
     """
     frozen, trained = _split_layers(vgg, train_from)
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
     x = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEANS_RGB])(images)
-    first = frozen[0].__class__.from_config(frozen[0].get_config())
-    x = first(x)
-    kernel, bias = frozen[0].get_weights()
-    first.set_weights([kernel[:, :, ::-1], bias])  # VGG16 takes BGR
+    if frozen:
+        first = frozen[0].__class__.from_config(frozen[0].get_config())
+        x = first(x)
+        kernel, bias = frozen[0].get_weights()
+        first.set_weights([kernel[:, :, ::-1], bias])  # VGG16 takes BGR
+    else:
+        to_bgr = keras.layers.Conv2D(3, 1, use_bias=False, name="to_bgr")
+        x = to_bgr(x)
+        to_bgr.set_weights([np.eye(3)[::-1].reshape(1, 1, 3, 3)])
     for layer in frozen[1:]:
         x = layer(x)
     model = keras.Model(images, x if trained else _pool_picture(x), name="frozen_vgg16")
     model.trainable = False
     return model
+
+
+def image_trunk(vgg, train_from="block5_conv1"):
+    """The rest of VGG16, which is trained.
+
+    Args:
+        vgg, train_from: as in ``frozen_vgg16``.
+
+    Returns:
+        (features, maps): the Keras input named ``image_features``, as ``frozen_vgg16`` gives it, and VGG16's last feature maps
+        (batch, 7, 7, 512); where all is frozen, the features themselves, which are pooled.
+    """
+    frozen, trained = _split_layers(vgg, train_from)
+    maps_shape = (frozen[-1] if frozen else vgg.layers[0]).output.shape[1:]
+    features = keras.Input(maps_shape if trained else (2 * maps_shape[-1],), name="image_features")
+    x = features
+    for layer in trained:
+        layer.trainable = True
+        x = layer(x)
+    return features, x
 
 
 def image_encoder(vgg, train_from="block5_conv1", dim=_EMBEDDING_DIM, dropout=0.3):
@@ -58,14 +84,8 @@ def image_encoder(vgg, train_from="block5_conv1", dim=_EMBEDDING_DIM, dropout=0.
     Returns:
         keras.Model, {"image_features"} → (batch, dim) unit vectors.
     """
-    frozen, trained = _split_layers(vgg, train_from)
-    maps_shape = frozen[-1].output.shape[1:]
-    features = keras.Input(maps_shape if trained else (2 * maps_shape[-1],), name="image_features")
-    x = features
-    for layer in trained:
-        layer.trainable = True
-        x = layer(x)
-    x = layers.to_unit_vector(_pool_picture(x) if trained else x, dim, dropout, "image")
+    features, x = image_trunk(vgg, train_from)
+    x = layers.to_unit_vector(_pool_picture(x) if len(x.shape) == 4 else x, dim, dropout, "image")
     return keras.Model({"image_features": features}, x, name="image_encoder")
 
 
@@ -137,7 +157,7 @@ def _split_layers(vgg, train_from):
     names = [layer.name for layer in whole]
     if not train_from:
         return whole, []
-    convolutions = [name for name in names[1:] if "conv" in name]
+    convolutions = [name for name in names if "conv" in name]
     if train_from not in convolutions:
         raise EncoderError(f"train_from is {train_from!r}: choose '' (nothing) or one of {', '.join(convolutions)}")
     at = names.index(train_from)
@@ -190,3 +210,15 @@ class GatedSum(keras.layers.Layer):
 
     def compute_output_shape(self, vectors_shape, presence_shape):
         return vectors_shape[0]
+
+
+@keras.saving.register_keras_serializable("birdlib")
+class PresentOnly(keras.layers.Layer):
+    """Features of n modalities, (batch, units) each, and presence (batch, n) → the same, zeros where a modality is absent."""
+
+    def call(self, features, presence):
+        presence = ops.cast(presence, features[0].dtype)
+        return [part * presence[:, i : i + 1] for i, part in enumerate(features)]
+
+    def compute_output_shape(self, features_shape, presence_shape):
+        return features_shape

@@ -49,7 +49,8 @@ def load_backbone(train_from="block5_conv1", weights_dir=""):
     source = weights.fetch("vgg16", weights_dir)
     vgg = vgg16.load(source)
     frozen = encoders.frozen_vgg16(vgg, train_from)
-    key = runtime.digest({"sha256": source.sha256, "train_from": train_from, "size": vgg16.IMAGE_SIZE, "recipe": 1})
+    computed_in = {} if frozen.compute_dtype == "float32" else {"dtype": frozen.compute_dtype}
+    key = runtime.digest({"sha256": source.sha256, "train_from": train_from, "size": vgg16.IMAGE_SIZE, "recipe": 1, **computed_in})
     return Backbone(vgg, frozen, key, {"vgg16": source.receipt()})
 
 

@@ -14,7 +14,8 @@ from birdlib.data import splits as split_rules
 from birdlib.models import pooling
 
 ABSENT = -1
-_CHUNK = 512  # pairs whose arrays are in memory at once
+_CHUNK = 512  # pairs whose arrays are in memory at once, at most
+_CHUNK_BYTES = 2**28  # of those arrays: the feature maps of a photo are up to 13 MB, where training begins in VGG16's first block
 KINDS = ("photo", "sound")  # of media, in the order of ``presence``
 
 
@@ -36,14 +37,41 @@ def pair(photos, sounds, rng):
     Returns:
         DataFrame: ``photo, sound`` (rows of the library, or -1), ``species``.
     """
+    return _side_by_side(photos, sounds, rng, lambda side, n: np.resize(side, n) if len(side) else np.full(n, ABSENT))
+
+
+def sample(photos, sounds, n, rng):
+    """Draw ``n`` samples of the photos and sounds of a species, as ``pair`` gives them; at least one photo or sound is needed.
+
+    No two share a photo or a recording while there are enough: pairs first, then what is left of the more numerous side, alone. Only
+    where these are fewer than ``n`` are photos and sounds drawn again.
+    """
+    rounds, n_drawn = [], 0
+    while n_drawn < n:
+        drawn = _side_by_side(photos, sounds, rng, lambda side, n: np.pad(side, (0, n - len(side)), constant_values=ABSENT))
+        drawn = drawn.iloc[rng.permutation(len(drawn))]
+        is_alone = (drawn[["photo", "sound"]] == ABSENT).any(axis=1)
+        rounds.append(drawn.iloc[np.argsort(is_alone.to_numpy(), kind="stable")])
+        n_drawn += len(drawn)
+    return pd.concat(rounds, ignore_index=True)[:n]
+
+
+def media(library, pairs):
+    """(pairs, 2) int: numbers of the photo and the recording of each pair, equal for equal ones; below 0 where there is none."""
+    photos = library.photos["digest" if "digest" in library.photos else "recording_id"]
+    numbers = [np.append(pd.factorize(ids)[0], ABSENT) for ids in (photos, library.sounds["recording_id"])]  # ABSENT takes the last
+    return np.stack([number[pairs[kind]] for number, kind in zip(numbers, ("photo", "sound"), strict=True)], axis=1)
+
+
+def _side_by_side(photos, sounds, rng, lengthen):
+    """Each species' photos and sounds in random order, side by side, those of one individual together where both sides know it."""
     birds = [pd.MultiIndex.from_frame(table[["species", "individual_id"]]) for table in (photos, sounds)]
     sides = [_members(photos, birds[0].isin(birds[1])), _members(sounds, birds[1].isin(birds[0]))]
     rows = []
     for key in sorted(set(sides[0]) | set(sides[1])):
         photo, sound = (rng.permutation(side.get(key, [])).astype(int) for side in sides)
         n = max(len(photo), len(sound))
-        photo, sound = (np.resize(side, n) if len(side) else np.full(n, ABSENT) for side in (photo, sound))
-        rows.append(pd.DataFrame({"photo": photo, "sound": sound, "species": key[0]}))
+        rows.append(pd.DataFrame({"photo": lengthen(photo, n), "sound": lengthen(sound, n), "species": key[0]}))
     if not rows:
         return pd.DataFrame({"photo": np.zeros(0, int), "sound": np.zeros(0, int), "species": np.zeros(0, str)})
     return pd.concat(rows, ignore_index=True)
@@ -112,8 +140,10 @@ def window(weights, first, last, n_patches, rng=None):
 def embed(encoder, library, pairs):
     """Unit vectors of pairs, (pairs, dim) float32, computed in chunks."""
     embedded = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
-    for start in range(0, len(pairs), _CHUNK):
-        arrays = inputs(library, pairs.iloc[start : start + _CHUNK])
+    n_bytes = 4 * int(np.prod(library.photo_features.shape)) if len(library.photos) else 1
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // n_bytes))
+    for start in range(0, len(pairs), chunk):
+        arrays = inputs(library, pairs.iloc[start : start + chunk])
         arrays = {name: arrays[name] for name in encoder.input}
         embedded.append(encoder.predict(arrays, batch_size=64, verbose=0))
     return np.concatenate(embedded)

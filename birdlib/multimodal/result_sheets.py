@@ -63,7 +63,7 @@ def hard_triplets(encoder, library, pool, root, rng, n=3):
         rng: of the mining.
     """
     vectors = pairs.embed(encoder, library, pool)
-    mined = mining.mine(vectors, pool["species"].to_numpy(), "hard", rng)[:n]
+    mined = mining.mine(vectors, pool["species"].to_numpy(), "hard", rng, pairs.media(library, pool))[:n]
     return triplet_cards([[card(library, pool.iloc[row], root, vectors[triplet[0]] @ vectors[row]) for row in triplet] for triplet in mined])
 
 

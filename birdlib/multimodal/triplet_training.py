@@ -4,6 +4,7 @@ A network that maps every sample to one point has a loss of exactly the margin a
 that. So each epoch is monitored: the spread of the embeddings, the share of active triplets, and whether the loss equals the margin.
 """
 
+import dataclasses
 import warnings
 
 import keras
@@ -13,11 +14,12 @@ import pandas as pd
 from birdlib import checkpoints, runtime, stages
 from birdlib.losses import metric_learning, mining
 from birdlib.metrics import retrieval
-from birdlib.multimodal import pairs
+from birdlib.multimodal import pairs, triplet_batches
 
 OBJECTIVES = {  # name: (loss, how offline triplets are mined or "" where the batch itself is mined, softer objective or "")
     "triplet_hard": ("triplet", "hard", "triplet_semi_hard"),
     "triplet_semi_hard": ("triplet", "semi_hard", ""),
+    "triplet_similar": ("triplet", "similar", "triplet_semi_hard"),
     "batch_hard": ("batch_hard", "", "batch_semi_hard"),
     "batch_semi_hard": ("batch_semi_hard", "", ""),
     "multi_similarity": ("multi_similarity", "", "batch_semi_hard"),
@@ -35,64 +37,93 @@ class CollapseWarning(UserWarning):
     """The embeddings collapse onto one point."""
 
 
-def fit(encoder, library, train, validation, *, objective="multi_similarity", margin=0.2, n_species=8, n_samples=6, modality_dropout=0.5,
-        epochs=60, patience=10, learning_rate=1e-3, weight_decay=1e-3, remine_every=3, min_spread=0.05, seed=0):  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How an encoder is trained.
+
+    Attributes:
+        objective: one of ``OBJECTIVES``.
+        margin: of triplets, in cosine distance: half of a margin in squared Euclidean distance.
+        n_species, n_samples: P × K of a batch, on each replica; of offline triplets a batch has a third as many.
+        modality_dropout: share of pairs that lose their photo or their sound, half of them each.
+        augment: whether windows of sounds and the mirroring of photos are random in training.
+        epochs: at most; an epoch has as many pairs as there are, or all triplets.
+        patience: epochs without a better validation.
+        learning_rate, weight_decay: of AdamW, which without weight decay is Adam.
+        clip_norm: largest norm of a variable's gradient; 0: any.
+        remine_every: epochs after which offline triplets are mined anew.
+        triplets_per_species, min_cosine: of ``triplet_similar``, see ``triplet_batches.similar_triplets``.
+        min_spread: see ``CollapseGuard``; 0 leaves the training unguarded.
+        seed: of pairs and triplets.
+
+    Raises:
+        TripletError: for an unknown objective or a number that is too small.
+    """
+
+    objective: str = "multi_similarity"
+    margin: float = 0.2
+    n_species: int = 8
+    n_samples: int = 6
+    modality_dropout: float = 0.5
+    augment: bool = True
+    epochs: int = 60
+    patience: int = 10
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    remine_every: int = 3
+    triplets_per_species: int = 100
+    min_cosine: float = 0.6
+    min_spread: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            raise TripletError(f"objective is {self.objective!r}: choose {', '.join(OBJECTIVES)}")
+        for name, value in {"epochs": 1, "patience": 1, "remine_every": 1, "n_species": 2, "n_samples": 2, "triplets_per_species": 1}.items():
+            if getattr(self, name) < value:
+                raise TripletError(f"{name} is {getattr(self, name)}: it must be {value} or more")
+
+
+def fit(encoder, library, train, validation, options):
     """Train an encoder; keep the epoch with the best MAP@R on validation, averaged over photo, sound and both.
 
     Args:
-        encoder: from ``encoders``.
+        encoder: from ``fused_encoders``.
         library: ``pairs.Library``.
         train, validation: (photos, sounds), rows of the library's tables; the gallery of validation queries is train.
-        objective: one of ``OBJECTIVES``.
-        margin: of triplets, in cosine distance.
-        n_species, n_samples: P × K of a batch, on each replica.
-        modality_dropout: share of pairs that lose their photo or their sound, half of them each.
-        epochs: at most; an epoch has as many pairs as there are.
-        patience: epochs without a better validation.
-        remine_every: epochs after which offline triplets are mined anew.
-        min_spread: see ``CollapseGuard``; 0 leaves the training unguarded.
+        options: Options.
 
     Returns:
         DataFrame, a row an epoch: ``epoch, mining, loss, spread, active_share, validation_map_at_r, is_kept``. No epoch is kept,
         and the encoder is as it was, where all were in collapse.
 
     Raises:
-        TripletError: for an unknown objective or a number that is too small.
-        NothingToDoError: for fewer than two species.
+        NothingToDoError: for fewer than two species, or if there are no triplets.
     """
-    if objective not in OBJECTIVES:
-        raise TripletError(f"objective is {objective!r}: choose {', '.join(OBJECTIVES)}")
-    minima = {"epochs": 1, "patience": 1, "remine_every": 1, "n_species": 2, "n_samples": 2}
-    for name, value in zip(minima, (epochs, patience, remine_every, n_species, n_samples), strict=True):
-        if value < minima[name]:
-            raise TripletError(f"{name} is {value}: it must be {minima[name]} or more")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(options.seed)
     classes = sorted(set(train[0]["species"]) | set(train[1]["species"]))
     if len(classes) < 2:
         raise stages.NothingToDoError(f"only {len(classes)} species to train on: triplets need two")
     gallery = _sample(pairs.pair(*train, rng), rng)
     labels = pd.Index(classes).get_indexer(gallery["species"])
-    guard = CollapseGuard(lambda: (labels, pairs.embed(encoder, library, gallery)), encoder, margin, objective, min_spread)
-    best = checkpoints.BestEpoch(encoder, patience)
+    guard = CollapseGuard(lambda: (labels, pairs.embed(encoder, library, gallery)), encoder, options.margin, options.objective, options.min_spread)
+    best = checkpoints.BestEpoch(encoder, options.patience)
     queries = _sample(pairs.pair(*validation, rng), rng)
     validate = _Validation(lambda: _map_at_r(encoder, library, queries, gallery), guard, best)
-    options = {
-        "n_species": min(n_species, len(classes)), "n_samples": n_samples, "modality_dropout": modality_dropout,
-        "n_replicas": runtime.n_replicas(),
-    }  # fmt: skip
     tables, n_done = [], 0
-    while n_done < epochs and not best.is_over:
-        model = compiled(encoder, objective, len(classes), margin, learning_rate, weight_decay)
-        while n_done < epochs and not best.is_over and not guard.has_collapsed:
+    while n_done < options.epochs and not best.is_over:
+        model = compiled(encoder, len(classes), dataclasses.replace(options, objective=guard.objective))
+        while n_done < options.epochs and not best.is_over and not guard.has_collapsed:
             mined = OBJECTIVES[guard.objective][1]
-            data = batches(encoder, library, train, classes, mined, seed=[seed, n_done], **options)
-            n = min(epochs - n_done, remine_every if mined else epochs)
+            n_replicas, data_seed = runtime.n_replicas(), [options.seed, n_done]
+            data = triplet_batches.batches(encoder, library, train, classes, mined, options, n_replicas=n_replicas, seed=data_seed)
+            n = min(options.epochs - n_done, options.remine_every if mined else options.epochs)
             history = model.fit(data, epochs=n, callbacks=[guard, validate], verbose=0).history
             tables.append(pd.DataFrame(history).assign(mining=guard.objective))
             n_done += len(tables[-1])
         if guard.has_collapsed and not guard.soften():
             break
-        objective = guard.objective
     best.restore()
     table = pd.concat(tables, ignore_index=True)
     table["epoch"] = np.arange(1, len(table) + 1)
@@ -114,14 +145,14 @@ def describe(history):
     return text
 
 
-def compiled(encoder, objective, n_classes, margin=0.2, learning_rate=1e-3, weight_decay=1e-3):
+def compiled(encoder, n_classes, options):
     """The model that is trained, which shares its weights with the encoder: for arcface it has class centres on top."""
-    loss = OBJECTIVES[objective][0]
+    loss = OBJECTIVES[options.objective][0]
     outputs = metric_learning.cosine_head(n_classes)(encoder.output) if loss == "arcface" else encoder.output
     model = keras.Model(encoder.input, outputs)
-    options = {"margin": margin} if loss in ("triplet", "batch_hard", "batch_semi_hard") else {}
-    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=1.0)
-    model.compile(optimizer, loss=metric_learning.get(loss, **options))
+    with_margin = {"margin": options.margin} if loss in ("triplet", "batch_hard", "batch_semi_hard") else {}
+    optimizer = keras.optimizers.AdamW(options.learning_rate, weight_decay=options.weight_decay, clipnorm=options.clip_norm or None)
+    model.compile(optimizer, loss=metric_learning.get(loss, **with_margin))
     return model
 
 
@@ -202,87 +233,3 @@ class _Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["validation_map_at_r"] = value = self.measure()
         self.model.stop_training |= self.best.update(value, is_valid=not self.guard.n_ill)
-
-
-# Batches
-
-
-def batches(encoder, library, train, classes, mined, *, n_species=8, n_samples=6, modality_dropout=0.5, n_replicas=1, seed):
-    """The training batches: P × K samples, or triplets mined offline.
-
-    Args:
-        encoder, library, train, n_species, n_samples, modality_dropout: as in ``fit``.
-        classes: species, in the order of the labels.
-        mined: how triplets are mined beforehand, ``"hard"`` or ``"semi_hard"``; ``""`` for P × K batches.
-        n_replicas: parts of equal size that the strategy will cut a batch into, each of them P × K.
-        seed: list of int.
-
-    Returns:
-        keras.utils.PyDataset of (inputs, labels).
-
-    Raises:
-        TripletError: if there is nothing to mine.
-    """
-    names = list(encoder.input)
-    if not mined:
-        return _SpeciesBatches(library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed)
-    rng = np.random.default_rng(seed)
-    pool = pairs.drop_modalities(pairs.pair(*train, rng), modality_dropout, rng)
-    labels = pd.Index(classes).get_indexer(pool["species"])
-    triplets = mining.mine(pairs.embed(encoder, library, pool), labels, mined, rng)
-    if not len(triplets):
-        raise stages.NothingToDoError("no species has two samples to make a triplet of")
-    n_triplets = n_replicas * max(1, n_species * n_samples // 3)
-    return _TripletBatches(library, pool, labels, names, triplets, n_triplets, seed)
-
-
-class _SpeciesBatches(keras.utils.PyDataset):
-    """P × K batches: n_species species, n_samples pairs of each, paired anew for each batch."""
-
-    def __init__(self, library, train, classes, names, n_species, n_samples, modality_dropout, n_replicas, seed):
-        super().__init__()
-        self.library, self.classes, self.names, self.seed = library, classes, names, seed
-        self.n_species, self.n_samples, self.n_replicas = n_species, n_samples, n_replicas
-        self.modality_dropout, self.epoch = modality_dropout, 0
-        self.members = [[table[table["species"] == label] for table in train] for label in classes]
-        self.n_steps = max(4, max(map(len, train)) // (n_species * n_samples * n_replicas))
-
-    def __len__(self):
-        return self.n_steps
-
-    def on_epoch_end(self):
-        self.epoch += 1
-
-    def __getitem__(self, step):
-        rng = np.random.default_rng([*self.seed, self.epoch, step])
-        species = [rng.choice(len(self.classes), self.n_species, replace=False) for _ in range(self.n_replicas)]
-        species = np.concatenate(species)
-        sampled = [self._sample(self.members[label], rng) for label in species]
-        batch = pairs.drop_modalities(pd.concat(sampled, ignore_index=True), self.modality_dropout, rng)
-        arrays = pairs.inputs(self.library, batch, rng)
-        return {name: arrays[name] for name in self.names}, np.repeat(species, self.n_samples)
-
-    def _sample(self, members, rng):
-        sampled = [pairs.pair(*members, rng)]
-        while sum(map(len, sampled)) < self.n_samples:
-            sampled.append(pairs.pair(*members, rng))
-        sampled = pd.concat(sampled, ignore_index=True)
-        return sampled.iloc[rng.permutation(len(sampled))[: self.n_samples]]
-
-
-class _TripletBatches(keras.utils.PyDataset):
-    """Mined triplets, each three rows of a batch: anchor, positive, negative."""
-
-    def __init__(self, library, pool, labels, names, triplets, n_triplets, seed):
-        super().__init__()
-        self.library, self.pool, self.labels, self.names, self.seed = library, pool, labels, names, seed
-        self.triplets = np.resize(triplets, (-(-len(triplets) // n_triplets) * n_triplets, 3))  # whole batches
-        self.n_triplets = n_triplets
-
-    def __len__(self):
-        return len(self.triplets) // self.n_triplets
-
-    def __getitem__(self, step):
-        rows = self.triplets[step * self.n_triplets : (step + 1) * self.n_triplets].reshape(-1)
-        arrays = pairs.inputs(self.library, self.pool.iloc[rows], np.random.default_rng([*self.seed, step]))
-        return {name: arrays[name] for name in self.names}, self.labels[rows]

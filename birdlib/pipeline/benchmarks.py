@@ -27,7 +27,7 @@ def triplet():
 
 def _epochs(train_from):
     """The photos of the sample with made-up patches: the time does not depend on what the sounds are."""
-    from birdlib.multimodal import encoders, triplet_training
+    from birdlib.multimodal import encoders, triplet_batches, triplet_training
 
     rng = runtime.set_seed(0)
     backbone = image_features.load_backbone(train_from)
@@ -37,9 +37,15 @@ def _epochs(train_from):
     labels = [path.parent.name for path in paths]
     names = {"individual_id": "", "group_id": "", "split": "train", "is_repeated": False}
     first = np.arange(_RECORDINGS) * _PATCHES
-    media = pd.DataFrame({"species": labels, **names})
+    media = pd.DataFrame({"recording_id": [str(path) for path in paths], "species": labels, **names})
     sounds = pd.DataFrame(
-        {"species": np.resize(sorted(set(labels)), _RECORDINGS), **names, "first": first, "last": first + _PATCHES}
+        {
+            "recording_id": [f"r{i}" for i in range(_RECORDINGS)],
+            "species": np.resize(sorted(set(labels)), _RECORDINGS),
+            **names,
+            "first": first,
+            "last": first + _PATCHES,
+        }
     )
     dim = 2 * 1024  # YAMNet's, with the octave-down view
     embeddings = rng.random((_RECORDINGS * _PATCHES, dim), np.float32)
@@ -51,8 +57,9 @@ def _epochs(train_from):
         ("cached features", encoder, features),
     ):
         library = pairs.Library(media, sounds, _Shown(seen), embeddings, np.ones(len(embeddings), np.float32), _PATCHES)
-        trained = triplet_training.compiled(model, "multi_similarity", len(set(labels)))
-        data = triplet_training.batches(model, library, (media, sounds), sorted(set(labels)), "", seed=[0])
+        options = triplet_training.Options()
+        trained = triplet_training.compiled(model, len(set(labels)), options)
+        data = triplet_batches.batches(model, library, (media, sounds), sorted(set(labels)), "", options, seed=[0])
         trained.fit(data, steps_per_epoch=1, verbose=0)  # traced before the clock starts
         seconds = _seconds(lambda trained=trained, data=data: trained.fit(data, epochs=1, verbose=0))
         rows.append((f"epoch, {what}, {f'training from {train_from}' if train_from else 'VGG16 all frozen'}", seconds))

@@ -1,5 +1,6 @@
-"""For tests of networks: outputs of a model, its gradients, and outputs of a saved copy in another process."""
+"""For tests of networks: outputs of a model, its gradients, outputs of a saved copy in another process, and a narrow VGG16."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -21,6 +22,24 @@ with np.load(sys.argv[2]) as arrays:
         model = load(model)
         np.save(path, keras.ops.convert_to_numpy(model({name: arrays[name] for name in model.input}, training=False)))
 """
+
+
+@functools.cache
+def narrow_vgg():
+    """VGG16 with random weights and a sixteenth of its feature maps; layers, names and picture size are VGG16's own."""
+    import keras
+
+    from birdlib.models import vgg16
+
+    def narrow(layer):
+        config = layer.get_config()
+        if "filters" in config:
+            config |= {"filters": config["filters"] // 16, "bias_initializer": "random_normal"}
+        return layer.__class__.from_config(config)
+
+    keras.utils.set_random_seed(0)
+    whole = keras.applications.VGG16(weights=None, include_top=False, input_shape=(vgg16.IMAGE_SIZE, vgg16.IMAGE_SIZE, 3))
+    return keras.models.clone_model(whole, clone_function=narrow)
 
 
 def run(model, arrays):

@@ -39,6 +39,26 @@ def test_species_further_apart_than_the_margin_have_no_loss(name):
     assert cost(metric_learning.get(name, margin=0.2), labels, embeddings) == 0.0
 
 
+def test_positives_share_neither_photo_nor_recording_wherever_the_batch_has_such_ones():
+    """Species 0: samples a (photo 1, recording 1), b (1, 2), c (2, 3), and d with the sound of c alone; species 1: e and f of one photo, g like e.
+
+    a and b share a photo, c and d a recording: of each the other two are positives. e has f, which differs in the recording, not g.
+    """
+    labels = np.array([[0, 1, 1], [0, 1, 2], [0, 2, 3], [0, -1, 3], [1, 5, 8], [1, 5, 9], [1, 5, 8], [2, -1, 4]])
+    positives, negatives = (np.asarray(side) for side in metric_learning.pairs_within(labels))
+    assert [np.flatnonzero(row).tolist() for row in positives] == [[2, 3], [2, 3], [0, 1], [0, 1], [5], [4, 6], [5], []]
+    assert np.array_equal(negatives, labels[:, None, 0] != labels[None, :, 0])
+
+
+@pytest.mark.parametrize("name", ["batch_hard", "batch_semi_hard", "multi_similarity"])
+def test_samples_without_shared_media_cost_as_by_their_species_alone(name):
+    labels, embeddings = crowd()
+    media = np.column_stack([labels, np.arange(len(labels)), np.arange(len(labels))])
+    loss = metric_learning.get(name)
+    assert cost(loss, media, embeddings) == pytest.approx(cost(loss, labels, embeddings), abs=1e-6)
+    assert cost(metric_learning.get(name), np.column_stack([labels, 0 * labels, 0 * labels]), embeddings) == 0.0  # all are one sample
+
+
 def test_offline_triplets_ignore_labels():
     """Rows at 0, 60, 90 degrees: 0.5 - 1 + 0.7 = 0.2. Rows at 0, 90, 60: 1 - 0.5 + 0.7 = 1.2. Their mean is 0.7."""
     embeddings = at_degrees(0, 60, 90, 0, 90, 60)

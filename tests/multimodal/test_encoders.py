@@ -1,9 +1,8 @@
-import functools
 import warnings
 
 import numpy as np
 import pytest
-from models import aimed, gradients, outputs_in_another_process, run
+from models import aimed, gradients, narrow_vgg, outputs_in_another_process, run
 
 from birdlib.multimodal import encoders
 
@@ -14,22 +13,6 @@ BLOCK_5 = ["block5_conv1", "block5_conv2", "block5_conv3"]
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-@functools.cache
-def narrow_vgg():
-    """VGG16 with random weights and a sixteenth of its feature maps; layers, names and picture size are VGG16's own."""
-    import keras
-
-    def narrow(layer):
-        config = layer.get_config()
-        if "filters" in config:
-            config |= {"filters": config["filters"] // 16, "bias_initializer": "random_normal"}
-        return layer.__class__.from_config(config)
-
-    keras.utils.set_random_seed(0)
-    whole = keras.applications.VGG16(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
-    return keras.models.clone_model(whole, clone_function=narrow)
 
 
 @pytest.fixture
@@ -136,7 +119,7 @@ def test_encoder_of_sounds_only():
 # Photos
 
 
-@pytest.mark.parametrize("train_from", ["", "block5_conv1", "block1_conv2"])
+@pytest.mark.parametrize("train_from", ["", "block5_conv1", "block1_conv2", "block1_conv1"])
 def test_frozen_vgg16_equals_keras_vgg16(vgg, train_from):
     """Keras' own preprocessing, in BGR, and network; what is trained is left out, or all is pooled by mean and maximum."""
     import keras
@@ -144,7 +127,7 @@ def test_frozen_vgg16_equals_keras_vgg16(vgg, train_from):
     images = pictures()
     computed = run(encoders.frozen_vgg16(vgg, train_from), images)
     names = [layer.name for layer in vgg.layers]
-    last = vgg.layers[names.index(train_from) - 1 if train_from else -1]
+    last = vgg.layers[names.index(train_from) - 1 if train_from else -1]  # of block1_conv1: the input
     blue_first = keras.applications.vgg16.preprocess_input(images.copy())
     expected = run(keras.Model(vgg.input, last.output), blue_first)
     if not train_from:
@@ -177,6 +160,31 @@ def test_training_from_block_5_changes_its_three_convolutions_only(vgg):
     assert are_equal(frozen.get_weights(), before[1])
 
 
+CONVOLUTIONS = [layer.name for layer in narrow_vgg().layers if "conv" in layer.name]
+
+
+@pytest.mark.parametrize(
+    "train_from", [pytest.param(name, marks=[pytest.mark.slow] * (name != "block3_conv1")) for name in CONVOLUTIONS]
+)
+def test_training_may_begin_at_any_convolution_and_the_encoder_is_saved_as_it_is(vgg, train_from, tmp_path):
+    """Those before are as they were, all from there on are trained; pictures embed as their stored features, also when loaded again."""
+    import keras
+
+    frozen, encoder = encoders.frozen_vgg16(vgg, train_from), fused_encoder(vgg, train_from)
+    before, frozen_before = {name: vgg.get_layer(name).get_weights() for name in CONVOLUTIONS}, frozen.get_weights()
+    arrays, images = samples(encoder, 2), pictures()
+    arrays["image_features"] = run(frozen, images)
+    encoder.compile(keras.optimizers.SGD(0.1), loss="mse")
+    encoder.fit(arrays, np.ones((2, DIM), np.float32), epochs=1, verbose=0)
+    moved = [name for name in CONVOLUTIONS if not are_equal(vgg.get_layer(name).get_weights(), before[name])]
+    assert moved == CONVOLUTIONS[CONVOLUTIONS.index(train_from) :] and are_equal(frozen.get_weights(), frozen_before)
+    kept, of_pictures = run(encoder, arrays), {**arrays, "image": images}
+    whole = encoders.with_images(frozen, encoder)
+    whole.save(tmp_path / "whole.keras")
+    for model in (whole, encoders.load(tmp_path / "whole.keras")):
+        assert np.allclose(run(model, {name: of_pictures[name] for name in model.input}), kept, atol=1e-5)
+
+
 def test_with_vgg16_frozen_only_the_dense_layer_trains(vgg):
     encoder = image_encoder(vgg)
     assert [variable.path.split("/")[-2] for variable in encoder.trainable_variables] == ["image_dense"] * 2
@@ -199,11 +207,10 @@ def test_encoder_of_photos_only(vgg):
     assert np.allclose(np.linalg.norm(run(whole, {"image": pictures()}), axis=1), 1.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("train_from", ["block9", "block5_pool", "block1_conv1", "image_features"])
+@pytest.mark.parametrize("train_from", ["block9", "block5_pool", "image_features"])
 def test_invalid_train_from_is_refused_with_the_choices(vgg, train_from):
-    """The first convolution is not among them, because something must be frozen."""
     for build in (encoders.frozen_vgg16, encoders.image_encoder):
-        with pytest.raises(encoders.EncoderError, match=r"'' \(nothing\) or one of block1_conv2, .*block5_conv3"):
+        with pytest.raises(encoders.EncoderError, match=r"'' \(nothing\) or one of block1_conv1, .*block5_conv3"):
             build(vgg, train_from)
 
 

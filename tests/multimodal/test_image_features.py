@@ -1,9 +1,12 @@
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
+from models import narrow_vgg
 from PIL import Image
 
-from birdlib.models import vgg16
+from birdlib.models import vgg16, weights
 from birdlib.multimodal import image_features
 from birdlib.store import EmbeddingStore
 from birdlib.video import images as video_images
@@ -182,3 +185,25 @@ def test_pooled_features_are_vectors(tmp_path):
     _, features, _ = embed(album(tmp_path), tmp_path, image_features.Backbone(None, Pooled(), "c" * 64, {}))
     assert features.shape == (3,) and features(2, 1).shape == (3,)
     assert features(2, 1) == pytest.approx([12.5, 100, 20], abs=0.5)
+
+
+def test_features_of_another_layer_or_precision_are_another_store(tmp_path, monkeypatch):
+    """A folder may hold the features of all of them: none is taken for another."""
+    import keras
+
+    source = types.SimpleNamespace(sha256="ab" * 32, receipt=dict)
+    monkeypatch.setattr(weights, "fetch", lambda *_: source)
+    monkeypatch.setattr(vgg16, "load", lambda source: keras.models.clone_model(narrow_vgg()))
+    table, shapes = album(tmp_path, 2), {"": (64,), "block5_conv1": (14, 14, 32), "block3_conv1": (56, 56, 8), "block1_conv1": (SIZE, SIZE, 3)}
+    for _ in range(2):  # the second time from the store
+        for train_from, shape in shapes.items():
+            kept, features, _ = embed(table, tmp_path, image_features.load_backbone(train_from))
+            assert features.shape == shape == features(1, 1).shape and len(kept) == 2
+    assert len(list((tmp_path / "store").glob("*.float32"))) == 4
+    plain = image_features.load_backbone("block5_conv1").key
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        monkeypatch.setattr(vgg16, "load", lambda source: keras.applications.VGG16(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3)))
+        assert image_features.load_backbone("block5_conv1").key != plain
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
