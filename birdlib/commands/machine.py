@@ -21,13 +21,23 @@ def add(commands):
         "bench",
         help="measure the speed of a stage against a plain implementation",
         description="Measure the speed of a stage on this machine, against a plain implementation.",
-        examples=["bench embed", "bench video", "bench analyse my_recordings --peer-python birdnetlib_env/bin/python"],
+        examples=[
+            "bench embed",
+            "bench video",
+            "bench analyse my_recordings --peer-python birdnetlib_env/bin/python",
+            "bench losses --outputs my_outputs",
+        ],
     )
-    what = "embed (03), clean (02), triplet (04), video (09), or analyse: BirdNET on FILES, beside birdnetlib"
-    bench.add_argument("what", choices=["embed", "clean", "triplet", "video", "analyse"], help=f"the stage: {what}")
+    what = (
+        "embed (03), clean (02), triplet (04), video (09), submit (08); analyse: BirdNET on FILES, beside birdnetlib; or losses: accuracy instead of speed, "
+        "classifiers with each loss on the embeddings of a finished 03"
+    )
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video", "submit", "analyse", "losses"], help=f"the stage: {what}")
     bench.add_argument("files", nargs="*", metavar="FILE", help="of analyse: recordings and folders")
     bench.add_argument("--peer-python", default="", metavar="PATH", help="of analyse: the Python that has birdnetlib (default: this one)")
     bench.add_argument("--jobs", type=arguments.at_least(1), default=2, metavar="N", help="of analyse: number of processes (default: 2)")
+    bench.add_argument("--outputs", default="outputs", metavar="DIR", help="of losses: folder with stages 01 to 03 (default: outputs)")
+    bench.add_argument("--epochs", type=arguments.at_least(1), default=60, metavar="N", help="of losses: at most (default: 60)")
     bench.set_defaults(command=_bench)
 
 
@@ -51,12 +61,14 @@ def _bench(options):
         return _bench_analyse(options)
     if options.files:
         raise runtime.ParameterError(f"bench {options.what} takes no files: leave out {' '.join(options.files)}")
+    if options.what == "losses":
+        return _bench_losses(options)
     from birdlib.audio import cleaning
     from birdlib.audio import io as audio_io
     from birdlib.data import birdclef
     from birdlib.data.synthetic import sample
     from birdlib.models import yamnet_embedder
-    from birdlib.pipeline import benchmarks, film_benchmarks
+    from birdlib.pipeline import benchmarks, film_benchmarks, submit_benchmark
 
     with arguments.hidden_library_messages():
         if options.what == "embed":
@@ -65,9 +77,21 @@ def _bench(options):
             table = cleaning.benchmark(*audio_io.read(birdclef.soundscapes(sample.ensure(), "test")[0]))
         elif options.what == "video":
             table = film_benchmarks.measure()
+        elif options.what == "submit":
+            table = submit_benchmark.measure()
         else:
             table = benchmarks.triplet()
-    print(table.round(1).to_string(index=False))
+    print(table.round({"seconds": 1, "times_faster": 2} if options.what == "submit" else 1).to_string(index=False))
+    return 0
+
+
+def _bench_losses(options):
+    from birdlib.species import loss_study
+
+    with arguments.hidden_library_messages():
+        tables = loss_study.run(options.outputs, epochs=options.epochs)
+    for title, table in zip(("Cross-validation on training and validation recordings", "Test, once"), tables, strict=True):
+        print(title, loss_study.as_text(table).to_string(index=False), sep="\n")
     return 0
 
 

@@ -1,7 +1,9 @@
 import made_weights
+import pandas as pd
 
 from birdlib import __main__
 from birdlib.models import weights
+from birdlib.species import loss_study
 
 
 def test_a_missing_model_does_not_stop_the_download_of_others(tmp_path, monkeypatch, capsys):
@@ -11,3 +13,17 @@ def test_a_missing_model_does_not_stop_the_download_of_others(tmp_path, monkeypa
     assert __main__.main(["weights", "--fetch"]) == 1
     told = capsys.readouterr()
     assert "tiny: package tinybundle==1.0" in told.out and "the weights of nowhere are not on this machine" in told.err
+
+
+def test_bench_losses_prints_both_tables_of_its_folder(monkeypatch, capsys):
+    row = {"labels": "recordings", "loss": "focal", "macro_auc": [0.5, 0.4, 0.6], "difference": [0.0, -0.1, 0.1], "accuracy": 0.25, "offset": 1.0}
+    asked = []
+    monkeypatch.setattr(loss_study, "run", lambda outputs, epochs: asked.append((outputs, epochs)) or (pd.DataFrame([row]), pd.DataFrame([row])))
+    assert __main__.main(["bench", "losses", "--outputs", "mine", "--epochs", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert asked == [("mine", 3)] and "0.500 [0.400, 0.600]" in printed.split("Test, once")[1] and "focal" in printed.split("Test, once")[0]
+
+
+def test_bench_losses_without_a_finished_stage_names_the_notebook(tmp_path, capsys):
+    assert __main__.main(["bench", "losses", "--outputs", str(tmp_path)]) == 1
+    assert "01_split" in capsys.readouterr().err
