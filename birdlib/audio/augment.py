@@ -101,6 +101,8 @@ def parse_masks(text):
     if not found:
         raise AugmentError(f"masks are {text!r}: give number x longest, of time and of bands, as in '2x10%,2x15%' or '1x20,1x20'")
     n_time, longest, of_time, n_bands, widest, of_bands = found.groups()
+    if any(is_share and float(size) > 100 for size, is_share in ((longest, of_time), (widest, of_bands))):
+        raise AugmentError(f"masks are {text!r}: a mask covers at most 100%")
     time = {"longest_share": float(longest) / 100} if of_time else {"longest_frames": float(longest)}
     bands = {"widest_share": float(widest) / 100} if of_bands else {"widest_bands": float(widest)}
     return {"n_time_masks": int(n_time), **time, "n_band_masks": int(n_bands), **bands}

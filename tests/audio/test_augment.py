@@ -69,6 +69,8 @@ def test_masks_are_shares_or_frames_and_bands():
     for text in ("", "20,20", "1x20", "1x20,1x20,1x20", "ax20,1x20"):
         with pytest.raises(augment.AugmentError, match="number x longest, of time and of bands, as in '2x10%,2x15%' or '1x20,1x20'"):
             augment.parse_masks(text)
+    with pytest.raises(augment.AugmentError, match="at most 100%"):
+        augment.parse_masks("1x20,1x110%")
 
 
 def test_every_distortion_is_an_augmentation_with_a_probability():
