@@ -41,6 +41,7 @@ class RandomWindows(keras.utils.PyDataset):
         teacher: function (recording_id, start_s, end_s) → embedding (dim,) of a stretch of a part's recording, e.g.
             ``distillation.Teacher.embed``; both functions above then have a further argument ``along``, [embeddings (batch, dim)], which they mix as they mix
             clips, and return the embeddings third.
+        relabel: function (truth (classes,), recording_id, start_s, end_s) → truth of a crop; None keeps that of its row.
         n_workers: threads that read ahead.
 
     Raises:
@@ -49,7 +50,7 @@ class RandomWindows(keras.utils.PyDataset):
 
     def __init__(
         self, table, folder, truth, *, rate_hz, window_s, batch_size, n_steps, rng, shares=None, sample_weight=None,
-        augment_batch=None, front_end=None, augment_spectrograms=None, teacher=None, n_workers=1,
+        augment_batch=None, front_end=None, augment_spectrograms=None, teacher=None, relabel=None, n_workers=1,
     ):  # fmt: skip
         super().__init__(workers=n_workers)
         shares = np.ones(len(truth)) if shares is None else np.asarray(shares, np.float64)
@@ -62,7 +63,7 @@ class RandomWindows(keras.utils.PyDataset):
         self.rate_hz, self.window_s, self.batch_size = rate_hz, window_s, batch_size
         self.n_steps, self.seed = n_steps, int(rng.integers(2**32))
         self.augment_batch, self.front_end = augment_batch, front_end
-        self.augment_spectrograms, self.teacher, self.outputs = augment_spectrograms, teacher, ()
+        self.augment_spectrograms, self.teacher, self.relabel, self.outputs = augment_spectrograms, teacher, relabel, ()
         self.epoch, self.skipped, self.failure = 0, {}, None
 
     def __len__(self):
@@ -76,8 +77,8 @@ class RandomWindows(keras.utils.PyDataset):
             raise
 
     def _batch(self, rng):
-        sounds, rows, *along = (np.stack(values) for values in zip(*(self._draw(rng) for _ in range(self.batch_size)), strict=True))
-        truth, weight = self.truth[rows], np.float32(self.sample_weight[rows])
+        drawn = (self._draw(rng) for _ in range(self.batch_size))
+        sounds, truth, weight, *along = (np.stack(values) for values in zip(*drawn, strict=True))
         given = {"along": along} if along else {}
         if self.augment_batch:
             sounds, truth, *along = self.augment_batch(sounds, truth, rng=rng, **given)
@@ -88,7 +89,7 @@ class RandomWindows(keras.utils.PyDataset):
             sounds, truth, *along = self.augment_spectrograms(sounds, truth, rng=rng, **given)
         truth = np.asarray(truth, np.float32)
         of_outputs = {name: np.asarray(along[0], np.float32) if name == TEACHER else truth for name in self.outputs}
-        return np.asarray(sounds, np.float32), of_outputs or truth, weight
+        return np.asarray(sounds, np.float32), of_outputs or truth, np.float32(weight)
 
     def _draw(self, rng):
         for _ in range(_MAX_UNREADABLE):
@@ -97,14 +98,20 @@ class RandomWindows(keras.utils.PyDataset):
             try:
                 path = self.folder / part["audio_path"]
                 sound = windowing.read_window(path, start_s, part["end_s"], self.rate_hz, self.window_s)
-                end_s = min(part["end_s"], start_s + self.window_s)
-                return sound, part["row"], *([self.teacher(part["recording_id"], start_s, end_s)] if self.teacher else [])
+                return sound, *self._labels(part, start_s)
             except audio_io.AudioError as error:
                 self.skipped[part["audio_path"]] = error.reason
         path, reason = next(reversed(self.skipped.items()))
         raise windowing.WindowError(
             f"{_MAX_UNREADABLE} files in a row cannot be read, the last being {path} ({reason}): run 02_clean again"
         )
+
+    def _labels(self, part, start_s):
+        """(truth, weight) of a crop, and the teacher's embedding if there is a teacher."""
+        truth, weight = self.truth[part["row"]], self.sample_weight[part["row"]]
+        stretch = part.get("recording_id"), start_s, min(part["end_s"], start_s + self.window_s)
+        truth = self.relabel(truth, *stretch) if self.relabel else truth
+        return truth, weight, *([self.teacher(*stretch)] if self.teacher else [])
 
     @property
     def key(self):

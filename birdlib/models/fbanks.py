@@ -14,6 +14,7 @@ CLIP_S = 5.0
 CLIP_SAMPLES = 160_000
 N_FRAMES, N_MELS = 512, 128
 MEAN, STD = -7.2, 4.43  # of the log-mel values of the recordings that Bird-MAE was trained on
+SCALE = {"unit_db": 2.0 * STD * 10.0 / np.log(10.0), "limits": None}  # of a normalised spectrogram, as ``augment.spectrograms`` takes it
 _MIN_ENERGY = float(np.finfo(np.float32).eps)  # energy of a band, before the logarithm
 _PRE_EMPHASIS = 0.97
 

@@ -69,6 +69,9 @@ class Teacher:
             for recording_id, rows in patches.groupby("recording_id").indices.items():
                 self._of[recording_id] = embeddings, rows, times[rows]
 
+    def __contains__(self, recording_id):
+        return recording_id in self._of
+
     def embed(self, recording_id, start_s, end_s):
         """(dim,) float32, the mean over the patches of a stretch of a recording; 0 for a recording that the teacher could not read."""
         if recording_id not in self._of:

@@ -16,7 +16,15 @@ import birdlib
 from birdlib import runtime, stages
 from birdlib.metrics import classification
 from birdlib.models import catalogue, embedders, weights
-from birdlib.species import ablation, block_probes, classifiers, soundscape_windows, train_heads, train_waveforms
+from birdlib.species import (
+    ablation,
+    block_probes,
+    classifiers,
+    distillation,
+    soundscape_windows,
+    train_heads,
+    train_waveforms,
+)
 
 ENCODERS = (*embedders.EMBEDDERS, *train_waveforms.ENCODERS)
 CODE = f"recipe 3 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
@@ -43,7 +51,7 @@ def key(config, data, inputs, seed, precision, **options):
     own = _options(options, encoder)
     segments = train_waveforms.background_segments(config, data, own.augmentation) if encoder in train_waveforms.ENCODERS else []
     background = [_segment_record(segments, stages.recordings_root(data.outputs_dir))] if len(segments) else []
-    settings = [config, dataclasses.asdict(own), _relevant_inputs(config, inputs)]
+    settings = [config, dataclasses.asdict(own), _relevant_inputs(config, inputs), _teacher_digest(encoder, data, own)]
     return runtime.digest([*settings, _pretrained_digest(encoder, data), data.label_mode, seed, precision, *background])
 
 
@@ -126,7 +134,8 @@ def candidates(text, results, own):
 
     Args:
         text: comma list of encoders, which are all members then; or ``auto``: all that were trained and whose weights' licence allows any use.
-            BirdNET's licence, CC BY-NC-SA, extends to classifiers on its embeddings; so it joins only by its name, or as the embedder of stage 03.
+            BirdNET's licence, CC BY-NC-SA, extends to classifiers on its embeddings and to what is distilled from them; so these join only by
+            their names, or as the embedder of stage 03.
         results: of ``ablation.run``, a row an encoder.
         own: the embedder of stage 03; it is the first candidate, and the only member where none is named.
 
@@ -138,7 +147,8 @@ def candidates(text, results, own):
     """
     trained = {result.row.training["encoder"]: result for result in results if result.scores is not None}
     if text == "auto":
-        return {own: trained[own]} | {name: result for name, result in trained.items() if _is_free(name)}
+        free = {name: result for name, result in trained.items() if _is_free(name) and not _is_distilled_from_restricted(result)}
+        return {own: trained[own]} | free
     names = runtime.names(text) or [own]
     if missing := [name for name in names if name not in trained]:
         raise TrainingError(f"members {', '.join(missing)} were not trained: name them in encoders, and see the table for why not")
@@ -214,6 +224,12 @@ def _pretrained_digest(encoder, data):
     return weights.fetch(name, data.weights_dir).sha256 if is_fetched else ""
 
 
+def _teacher_digest(encoder, data, options):
+    """sha256 of the weights that a mel model is distilled from; empty without distillation."""
+    is_distilled = encoder in train_waveforms.MEL and options.distillation
+    return distillation.choose(options.distillation_teachers, data.weights_dir).sha256 if is_distilled else ""
+
+
 def _segment_record(table, root):
     """A table of segments, JSON-able, with the size and time of each file, by paths relative to ``root``."""
     stats = {path: Path(path).stat() for path in table["path"].unique() if Path(path).exists()}
@@ -228,7 +244,16 @@ def _relevant_inputs(config, inputs):
 
 def _is_free(encoder):
     model = catalogue.MODELS.get(train_waveforms.MAE.get(encoder) or embedders.weights_name(encoder))
-    return model is None or not ("NC" in model.licence or model.licence.startswith("none"))
+    return model is None or not _is_restricted(model.licence)
+
+
+def _is_distilled_from_restricted(result):
+    """Whether a training used pretrained weights, those of a teacher say, whose licence restricts use."""
+    return any(_is_restricted(source["licence"]) for source in weights_of([result]).values())
+
+
+def _is_restricted(licence):
+    return "NC" in licence or licence.startswith("none")
 
 
 def _options(given, encoder):

@@ -103,6 +103,19 @@ def predict(model, windows, n_rows):
         (recordings, classes) float32; NaN for a recording of which nothing could be read.
 
     Raises:
+        MelTrainingError: see ``predict_windows``.
+    """
+    scores, is_read = predict_windows(model, windows)
+    return windowing.mean_of_windows(scores[is_read], windows.table[is_read], n_rows)
+
+
+def predict_windows(model, windows):
+    """The scores of windows, as of ``predict``.
+
+    Returns:
+        (scores, is_read): (windows, classes) float32, and (windows,) bool: False where the file cannot be read.
+
+    Raises:
         MelTrainingError: if a score is not finite; it names file and second.
     """
     scores = model.predict(windows, verbose=0)
@@ -113,7 +126,7 @@ def predict(model, windows, n_rows):
         raise MelTrainingError(
             f"{is_broken.sum()} windows have scores that are not finite, the first is {where}: lower the learning rate, or use float32"
         )
-    return windowing.mean_of_windows(scores[is_read], windows.table[is_read], n_rows)
+    return scores, is_read
 
 
 def fit_detectors(columns, build, batches_of, validation, *, folder=None, key="", **options):

@@ -1,6 +1,7 @@
 """Trainings of networks on waveforms: mel models, and Bird-MAE with a head. Audio is read from the files as it is needed (``windowing``)."""
 
 import dataclasses
+import functools
 import os
 import shutil
 
@@ -11,7 +12,7 @@ from birdlib import runtime
 from birdlib.audio import augment, backgrounds
 from birdlib.audio import io as audio_io
 from birdlib.models import weights
-from birdlib.species import classifiers, dataset, waveform_batches
+from birdlib.species import classifiers, dataset, distillation, noisy_student, waveform_batches, weight_averaging
 
 MEL = {"mel_cnn": "cnn", "mobilenetv2": "mobilenetv2", "efficientnetb0": "efficientnetb0"}  # encoder → backbone
 MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights; "" is pretrained here
@@ -36,6 +37,12 @@ class Options:
     masks: str = "2x10%,2x15%"  # of spec_augment, see ``augment.parse_masks``
     balance: float = 0.5  # power of oversampling, see ``windowing.oversampling``
     soundscape_share: float = 0.3  # of the crops, if soundscape windows are used
+    frame_share: float = 0.0  # of the loss of mel models with a head sed or sed_gem, on frames; see ``objective``
+    distillation: float = 0.0  # weight of mel models' loss on a teacher's embedding
+    distillation_teachers: str = "perch_v2,birdnet"  # the first whose weights can be had, see ``distillation.choose``
+    averaging: str = "none"  # of weights, see ``weight_averaging``
+    self_distillation: int = 0  # rounds, see ``noisy_student``
+    power: float = 1.0  # to which scores of soundscapes are raised in these rounds
     mae_epochs: int = 20  # of pretraining
     mae_clips: int = 20_000  # at most in pretraining; each takes 131 kB on disk until it is done
     mae_head: str = "mlp"  # see ``mae_heads.build_head``
@@ -47,6 +54,11 @@ class Options:
         augment.parse_masks(self.masks)
         if self.mae_training not in MAE_TRAININGS:
             raise WaveTrainingError(f"mae_training is {self.mae_training!r}: choose one of {', '.join(MAE_TRAININGS)}")
+        weight_averaging.optimizer_options(self.averaging, 1)
+        if not 0 <= self.frame_share < 1 or (self.frame_share and self.mel_head == "pooled"):
+            raise WaveTrainingError(f"frame_share is {self.frame_share} with the head {self.mel_head}: a share below 1, and the head sed or sed_gem")
+        if not 0 <= self.soundscape_share < 1 or self.distillation < 0 or self.self_distillation < 0 or self.power <= 0:
+            raise WaveTrainingError("soundscape_share must be below 1, distillation and self_distillation not negative, power above 0")
 
 
 def parse_heads(text):
@@ -76,6 +88,7 @@ class Network:
         model: keras.Model, waveforms (batch, samples) → (batch, classes), with the parts ``front_end`` and ``body``.
         learning_rate: the highest.
         keeps_level: whether its spectrogram depends on the level of the sound.
+        scale: of its spectrogram, as of ``augment.spectrograms``.
         weights: the receipt of its pretrained weights.
         note: what was built instead of what was named; empty: that itself.
     """
@@ -85,6 +98,7 @@ class Network:
     keeps_level: bool
     weights: dict
     note: str = ""
+    scale: dict | None = None
 
 
 def train(config, data, folder, rng, options):
@@ -99,21 +113,20 @@ def train(config, data, folder, rng, options):
         (model, scores, history, preprocessing, weights), as of ``train_heads.train``; NaN for a recording of which nothing can be read.
         ``preprocessing`` has the augmentation that was applied: {name: probability}.
     """
-    from birdlib.species import mel_models
-
-    network = _build_network(config, data, folder, rng, options)
-    model, rate_hz = network.model, mel_models.SAMPLE_RATE_HZ
-    window = {"rate_hz": rate_hz, "window_s": model.input_shape[1] / rate_hz}
-    augmentation = waveform_batches.choose_augmentation(config, data, options.augmentation, rate_hz, network.keeps_level)
-    applied = {"augmentation": augmentation.probabilities}
-    if "spec_augment" in augmentation.probabilities:
-        applied["masks"] = augment.parse_masks(options.masks)
-    batches = waveform_batches.training_batches(config, data, window, mel_models.front_end(model), augmentation, rng, options)
-    validation = waveform_batches.consecutive_windows(data, data.splits[data.is_validation], window), data.truth[data.is_validation]
-    history = _fit(network, batches, validation, config, folder, options, key=[config, applied, options.mae_training, network.weights])
-    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window["window_s"], **applied, "left_out": augmentation.left_out}
-    preprocessing |= {"note": network.note} if network.note else {}
-    return model, _predict(model, data, window), history, preprocessing, network.weights
+    teacher, teacher_weights = _teacher(config, data, folder, options)
+    parts = dataclasses.replace(waveform_batches.training_parts(config, data, options), teacher=teacher and teacher.embed)
+    objective = _objective(config, options, teacher)
+    run = functools.partial(_train_once, config, data, folder, objective, teacher_weights, options)
+    chosen = latest = run(parts, rng, 0)
+    for number in range(1, options.self_distillation + 1):
+        more = noisy_student.next_parts(parts, latest.network.model, data, latest.window, options, rng)
+        latest = run(more, rng, number)
+        chosen = max((chosen, latest), key=lambda trained: trained.figure)  # the earlier one of equals
+    network, history = chosen.network, chosen.history
+    if options.self_distillation:
+        history = history.assign(round=chosen.number)
+    preprocessing = chosen.preprocessing | _described(objective, teacher, teacher_weights, options, chosen.number)
+    return network.model, _predict(network.model, data, chosen.window), history, preprocessing, network.weights | teacher_weights
 
 
 def published_weights(encoder, weights_dir):
@@ -162,6 +175,79 @@ def predict_frames(folder, path, max_s=60.0):
 # The steps of a training
 
 
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A trained network with its window, history and preprocessing; ``number`` of its round of self-distillation, 0 without."""
+
+    network: Network
+    window: dict
+    history: pd.DataFrame
+    preprocessing: dict
+    number: int
+
+    @property
+    def figure(self):
+        """Of validation: macro ROC-AUC, or the negative loss where it is not defined."""
+        if "is_kept" not in self.history or not self.history["is_kept"].any():
+            return -np.inf
+        kept = self.history[self.history["is_kept"]].iloc[0]
+        return -kept["validation_loss"] if np.isnan(kept["validation_macro_auc"]) else kept["validation_macro_auc"]
+
+
+def _train_once(config, data, folder, objective, teacher_weights, options, parts, rng, number):
+    """Train a new network; a _Trained."""
+    import keras
+
+    from birdlib.species import mel_models
+
+    if number:
+        keras.utils.set_random_seed(int(rng.integers(2**31)))  # starts alike, whether the one before was trained now or earlier
+    network = _build_network(config, data, folder, rng, options)
+    model, rate_hz = network.model, mel_models.SAMPLE_RATE_HZ
+    window = {"rate_hz": rate_hz, "window_s": model.input_shape[1] / rate_hz}
+    augmentation = waveform_batches.choose_augmentation(config, data, options.augmentation, rate_hz, network.keeps_level)
+    applied = {"augmentation": augmentation.probabilities}
+    if "spec_augment" in augmentation.probabilities:
+        applied["masks"] = augment.parse_masks(options.masks)
+    front_end = mel_models.front_end(model)
+    batches = waveform_batches.training_batches(parts, data, window, front_end, augmentation, rng, options, network.scale)
+    validation = waveform_batches.consecutive_windows(data, data.splits[data.is_validation], window), data.truth[data.is_validation]
+    key = [config, applied, options.mae_training, network.weights, teacher_weights, parts.key]
+    checkpoint = folder / "checkpoint" / (f"round_{number}" if number else "")
+    history = _fit(network, batches, validation, config, checkpoint, options, objective=objective, key=key)
+    preprocessing = {"kind": "waveform", "sample_rate_hz": rate_hz, "window_s": window["window_s"], **applied, "left_out": augmentation.left_out}
+    preprocessing |= {"note": network.note} if network.note else {}
+    return _Trained(network, window, history, preprocessing, number)
+
+
+def _teacher(config, data, folder, options):
+    """(distillation.Teacher, receipt of its weights) of a mel model that is distilled; (None, {}) of others."""
+    if not options.distillation or config["encoder"] not in MEL:
+        return None, {}
+    return distillation.load(options.distillation_teachers, data, folder, config["soundscapes"])
+
+
+def _objective(config, options, teacher):
+    from birdlib.species import objective
+
+    if config["encoder"] not in MEL:
+        return objective.SPECIES
+    return objective.Objective(options.frame_share, options.distillation, teacher.dim if teacher else 0)
+
+
+def _described(objective, teacher, teacher_weights, options, number):
+    """What is saved with a model about its training, beyond the default: {} for that."""
+    described = {"frame_share": objective.frame_share} if objective.frame_share else {}
+    if teacher:
+        licences = ", ".join(source["licence"] for source in teacher_weights.values())
+        described["distillation"] = {"teacher": teacher.name, "dim": teacher.dim, "weight": objective.distillation, "licence": licences}
+    if options.averaging != "none":
+        described["averaging"] = options.averaging
+    if options.self_distillation:
+        described["self_distillation"] = {"rounds": options.self_distillation, "kept": number, "power": options.power}
+    return described
+
+
 def _build_network(config, data, folder, rng, options):
     """The Network of a configuration."""
     build = _build_mel_model if config["encoder"] in MEL else _build_mae
@@ -181,7 +267,7 @@ def _build_mel_model(config, data, folder, masking, rng, options):
 
 def _build_mae(config, data, folder, masking, rng, options):
     """Bird-MAE with its published weights, or a tiny one that is pretrained on these recordings, with a head."""
-    from birdlib.models import mae_checkpoints, mae_heads
+    from birdlib.models import fbanks, mae_checkpoints, mae_heads
 
     encoder, source = config["encoder"], published_weights(config["encoder"], data.weights_dir)
     network = mae_checkpoints.load(source.path) if source else _pretrain(data, folder, rng, options)
@@ -190,7 +276,7 @@ def _build_mae(config, data, folder, masking, rng, options):
     model = mae_heads.classifier(network, head, freeze=is_frozen, masking=masking)
     rate = options.mae_learning_rate if source and not is_frozen else options.mel_learning_rate
     note = "" if source or not MAE[encoder] else f"the weights {MAE[encoder]} cannot be had: a tiny encoder was pretrained on these recordings instead"
-    return Network(model, rate, keeps_level=True, weights={MAE[encoder]: source.receipt()} if source else {}, note=note)
+    return Network(model, rate, keeps_level=True, weights={MAE[encoder]: source.receipt()} if source else {}, note=note, scale=fbanks.SCALE)
 
 
 def _pretrain(data, folder, rng, options):
@@ -212,14 +298,14 @@ def _pretrain(data, folder, rng, options):
     return encoder
 
 
-def _fit(network, batches, validation, config, folder, options, key):
+def _fit(network, batches, validation, config, folder, options, *, objective, key):
     """The history of a training, see ``mel_training.fit``."""
     from birdlib.losses import classification as losses
     from birdlib.species import mel_training
 
     return mel_training.fit(
         network.model, batches, validation, loss=losses.get(config["loss"]), epochs=options.mel_epochs, patience=options.mel_epochs,
-        learning_rate=network.learning_rate, folder=folder / "checkpoint", key=key,
+        learning_rate=network.learning_rate, objective=objective, averaging=options.averaging, folder=folder, key=key,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -66,26 +67,43 @@ def choose_augmentation(config, data, text, rate_hz, keeps_level):
     return Augmentation(applied, left_out, {name: backgrounds.Sounds(table, rate_hz) for name, table in tables.items() if len(table)})
 
 
-def training_batches(config, data, window, front_end, augmentation, rng, options):
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What crops are drawn from: a table as of ``windowing.parts``, and of its rows ``truth`` and ``shares`` of the crops.
+
+    ``relabel`` and ``teacher``: functions as of ``batches.RandomWindows``, or None. ``key``: digest of what ``relabel`` does.
+    """
+
+    table: pd.DataFrame
+    truth: np.ndarray
+    shares: np.ndarray
+    relabel: Callable | None = None
+    teacher: Callable | None = None
+    key: str = ""
+
+
+def training_batches(parts, data, window, front_end, augmentation, rng, options, scale=None):
     """Batches of augmented spectrograms of random windows.
 
     Args:
+        parts: from ``training_parts``.
         window: ``rate_hz, window_s``.
         front_end: of the network, see ``mel_models.front_end``.
         augmentation: from ``choose_augmentation``.
         options: ``train_waveforms.Options``.
+        scale: of its spectrograms, as of ``augment.spectrograms``.
 
     Returns:
         batches.RandomWindows.
     """
     from birdlib.audio.batches import RandomWindows
 
-    table, truth, shares = _training_parts(config, data, options)
-    given = {"probabilities": augmentation.probabilities, "rarities": augment.rarity(truth)}
+    given = {"probabilities": augmentation.probabilities, "rarities": augment.rarity(parts.truth)}
     return RandomWindows(
-        table, data.outputs_dir / "02_clean", truth, **window, batch_size=options.mel_batch, n_steps=options.mel_steps, rng=rng, shares=shares,
+        parts.table, data.outputs_dir / "02_clean", parts.truth, **window, batch_size=options.mel_batch, n_steps=options.mel_steps, rng=rng,
+        shares=parts.shares, relabel=parts.relabel, teacher=parts.teacher,
         augment_batch=functools.partial(augment.waveforms, sample_rate_hz=window["rate_hz"], **augmentation.sounds, **given),
-        front_end=front_end, augment_spectrograms=functools.partial(augment.spectrograms, **given),
+        front_end=front_end, augment_spectrograms=functools.partial(augment.spectrograms, scale=scale, **given),
     )  # fmt: skip
 
 
@@ -121,15 +139,15 @@ def train_soundscapes(data):
     return birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
 
 
-def _training_parts(config, data, options):
-    """(table of parts, truth, share of each row in the crops), of recordings and, if ``config`` includes soundscapes, of their windows."""
+def training_parts(config, data, options):
+    """Parts of recordings and, if ``config`` includes soundscapes, of the windows of stage 06, whose targets may be soft."""
     table, truth = windowing.parts(data.clips, data.splits[data.is_train]), data.truth[data.is_train]
     shares = windowing.oversampling(data.labels[data.is_train], options.balance)
     if not config["soundscapes"]:
-        return table, truth, shares
+        return Parts(table, truth, shares)
     root, windows = stages.recordings_root(data.outputs_dir), data.windows
     paths = [os.path.relpath(root / path, data.outputs_dir / "02_clean") for path in windows.table["audio_path"]]
     more = windows.table.assign(recording_id=windows.table["row_id"], audio_path=paths, row=len(truth) + np.arange(len(windows)))
     window_shares = windows.confidences / max(windows.confidences.sum(), 1e-9)
     shares = np.concatenate([(1.0 - options.soundscape_share) * shares, options.soundscape_share * window_shares])
-    return pd.concat([table, more[windowing.PART_COLUMNS]], ignore_index=True), np.concatenate([truth, windows.targets]), shares
+    return Parts(pd.concat([table, more[windowing.PART_COLUMNS]], ignore_index=True), np.concatenate([truth, windows.targets]), shares)

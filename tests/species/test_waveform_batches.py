@@ -28,7 +28,9 @@ def choose(data, text, *, mixup=False, keeps_level=True):
 def batches(data, augmentation, **options):
     """Of sounds as they are: the front end does nothing."""
     window, rng = {"rate_hz": RATE_HZ, "window_s": 1.0}, np.random.default_rng(0)
-    return waveform_batches.training_batches(PLAIN, data, window, lambda sounds, training: sounds, augmentation, rng, train_waveforms.Options(**options))
+    options = train_waveforms.Options(**options)
+    parts = waveform_batches.training_parts(PLAIN, data, options)
+    return waveform_batches.training_batches(parts, data, window, lambda sounds, training: sounds, augmentation, rng, options)
 
 
 def test_background_is_unlabelled_and_voices_are_of_training_recordings(data):
