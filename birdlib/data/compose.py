@@ -20,7 +20,7 @@ STAGE = "compose"
 _ROLES = {"train": "train_audio", "validation": "train", "test": "test"}  # of a split of ``splits.assign``
 _SOURCE_SHARE = 0.2  # of the recordings of a common species for train soundscapes, and as much for test soundscapes
 _MIN_ACTIVE_S = 0.3  # of a recording that is mixed into soundscapes
-_SEVERAL = "it has secondary species, and it is unknown when each sings: it is in no soundscape"
+_SEVERAL = "it has secondary species, and it is unknown when each sings: it is in no soundscape, and others of its group are"
 _NOTHING = "no sound in it stands out of its background: it is in no soundscape"
 
 
@@ -103,10 +103,13 @@ def _assign_roles(table, root, seed, n_jobs):
     table = duplicates.merge_duplicate_groups(table, duplicates.find_duplicates(duplicates.digest_media(table, root), prints))
     assigned = splits.assign(table, np.random.default_rng(seed), _SOURCE_SHARE, _SOURCE_SHARE)
     assigned = assigned[~assigned["is_repeated"]]
-    assigned = assigned.assign(role=assigned["split"].map(_ROLES)).drop(columns=["split", "is_repeated"])
-    is_several = (assigned["role"] != "train_audio") & np.array(list(map(bool, manifest.secondary_labels(assigned))))
-    skipped += [(path, _SEVERAL) for path in assigned.loc[is_several, "audio_path"]]
-    return assigned[~is_several].reset_index(drop=True), skipped
+    assigned = assigned.assign(role=assigned["split"].map(_ROLES)).drop(columns=["split", "is_repeated"]).reset_index(drop=True)
+    is_several = np.array(list(map(bool, manifest.secondary_labels(assigned))))
+    is_unused = pd.Series(is_several).groupby(splits.units(assigned)).transform("all").to_numpy()  # groups that no soundscape can use
+    assigned["role"] = assigned["role"].mask(is_unused, "train_audio")
+    is_left_out = is_several & (assigned["role"] != "train_audio").to_numpy()
+    skipped += [(path, _SEVERAL) for path in assigned.loc[is_left_out, "audio_path"]]
+    return assigned[~is_left_out].reset_index(drop=True), skipped
 
 
 def _sources(recordings, root):

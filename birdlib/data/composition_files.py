@@ -106,7 +106,7 @@ def _summary(plan, truth, events, recordings, skipped, options):
     return {
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in vars(options).items()},
         "soundscapes": n,
-        "minutes": {role: number * options.soundscape_s / 60 for role, number in n.items()},
+        "minutes": {role: round(number * options.soundscape_s / 60, 2) for role, number in n.items()},
         "soundscapes with labels": sum(item.is_labelled for item in plan),
         "windows without birds": {role: round(float((rows["birds"] == "").mean()), 3) for role, rows in truth.groupby("role")},
         "species": len(recordings["species"].unique()),

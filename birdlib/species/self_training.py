@@ -182,6 +182,8 @@ def describe(rounds, best, gain):
     if rounds["note"].iloc[0]:
         return rounds["note"].iloc[0] + "."
     first, chosen = (rounds["figure"].iloc[number] for number in (0, best))
+    if len(rounds) == 1:
+        return f"No round of self-training was asked for. Recordings alone: {first:.3f} on validation."
     text = f"Round {best} is best on validation: {chosen:.3f}, round 0 {first:.3f}."
     if not best:
         text = f"No student exceeds round 0 on validation ({first:.3f}), so stage 07 is trained on recordings alone."

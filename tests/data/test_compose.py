@@ -139,9 +139,15 @@ def test_what_was_left_out_and_made_is_listed(composed):
 
 
 def test_recordings_of_several_species_are_in_no_soundscape(recordings):
+    """Their groups are for training; if a soundscape has another recording of the group, they are left out."""
     table, root = manifest_of(recordings)
-    roles, skipped = compose._assign_roles(table.head(4).assign(secondary_species="crow"), root, 0, 1)
-    assert set(roles["role"]) == {"train_audio"} and {reason for _, reason in skipped} == {compose._SEVERAL}
+    table = table.head(4).assign(secondary_species=["crow", "crow", "", ""])
+    roles, skipped = compose._assign_roles(table.assign(group_id=["a", "a", "b", "c"]), root, 0, 1)
+    assert set(roles.set_index("recording_id")["role"][["wren0", "wren1"]]) == {"train_audio"} and skipped == []
+    roles, skipped = compose._assign_roles(table.assign(group_id=["a", "b", "b", "a"]), root, 0, 1)
+    kept = roles.set_index("recording_id")["role"]
+    assert ("wren0" in kept) == (kept["wren3"] == "train_audio") and ("wren1" in kept) == (kept["wren2"] == "train_audio")
+    assert len(skipped) == 4 - len(kept) > 0 and {reason for _, reason in skipped} == {compose._SEVERAL}
 
 
 @pytest.mark.parametrize(
