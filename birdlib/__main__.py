@@ -5,7 +5,19 @@ import sys
 
 import birdlib
 from birdlib import runtime
-from birdlib.commands import analyse, chain, compose, export, gallery, kaggle, machine, manifest, parsing, recipes, similarity
+from birdlib.commands import (
+    analyse,
+    chain,
+    compose,
+    export,
+    gallery,
+    kaggle,
+    machine,
+    manifest,
+    parsing,
+    recipes,
+    similarity,
+)
 
 _GROUPS = {  # what people want: modules, each with the commands for it
     "answers for your own recordings": (analyse, export),
