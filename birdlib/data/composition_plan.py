@@ -82,7 +82,6 @@ class Planned:
     role: str
     name: str
     is_labelled: bool
-    site: str
     bouts: list
     background: mixtures.Source | None
     level_db: float
@@ -141,7 +140,7 @@ def _planned(role, number, is_labelled, seed, options, world, sounds):
     if voices and rng.random() < _VOICE_SHARE:
         bouts.append(mixtures.bout(voices[rng.integers(len(voices))], options.soundscape_s, rng.uniform(*options.snr_db), rng))
     background = backgrounds[site % len(backgrounds)] if backgrounds else None
-    return Planned(role, name, is_labelled, f"S{site + 1:02d}", bouts, background, world.level_db[site], [*seed, 1])
+    return Planned(role, name, is_labelled, bouts, background, world.level_db[site], [*seed, 1])
 
 
 def _birds(world, site, hour, sources, options, rng):

@@ -11,7 +11,6 @@ import pandas as pd
 
 from birdlib.audio import activity
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef
 
 SAMPLE_RATE_HZ = 32_000
 MAX_SOURCE_S = 60.0  # of a recording are used
@@ -165,9 +164,3 @@ def window_species(table, windows):
         overlap_s = np.minimum(birds["end_s"], end_s) - np.maximum(birds["start_s"], start_s)
         found.append(sorted(set(birds["species"][overlap_s >= needed_s])))
     return found
-
-
-def truth_rows(table, path, soundscape_s):
-    """[(row_id, start_s, end_s, species)] of the windows of a soundscape; species is a list."""
-    windows = birdclef.windows(soundscape_s)
-    return [(birdclef.row_id(path, end_s), start_s, end_s, found) for (start_s, end_s), found in zip(windows, window_species(table, windows), strict=True)]

@@ -181,7 +181,7 @@ def made_sounds(n=20):
 def test_priors_can_be_learnt():
     """A site has species of its own, and hours at which they sing; train and test agree."""
     plan = composition_plan.plan(composition_plan.Options(minutes=2000, test_share=0.5, n_sites=4), made_sounds())
-    rows = [(item.role, item.site, item.name[-10:-8], bout.source.species) for item in plan for bout in item.bouts]
+    rows = [(item.role, item.name.split("_")[3], item.name[-10:-8], bout.source.species) for item in plan for bout in item.bouts]
     table = pd.DataFrame(rows, columns=["role", "site", "hour", "species"])
     for column in ("site", "hour"):
         shares = [pd.crosstab(rows[column], rows["species"], normalize="index").to_numpy().ravel() for _, rows in table.groupby("role")]
