@@ -14,7 +14,6 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.audio import mixing
 from birdlib.data import splits as split_rules
-from birdlib.losses import classification as losses
 from birdlib.metrics import bootstrap, classification
 from birdlib.species import classifiers, dataset, students, train_heads
 
@@ -122,6 +121,7 @@ class _Study:
 
     def fit(self, config, train, validation, seed):
         """A head on one training set."""
+        from birdlib.losses import classification as losses
         from birdlib.species import fit_heads
 
         rng, mode = runtime.set_seed(seed), dataset.mode_of(config.loss)
