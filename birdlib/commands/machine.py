@@ -26,18 +26,20 @@ def add(commands):
             "bench video",
             "bench analyse my_recordings --peer-python birdnetlib_env/bin/python",
             "bench losses --outputs my_outputs",
+            "bench mel --outputs my_outputs --epochs 40",
         ],
     )
     what = (
-        "embed (03), clean (02), triplet (04), video (09), submit (08); analyse: BirdNET on FILES, beside birdnetlib; or losses: accuracy instead of speed, "
-        "classifiers with each loss on the embeddings of a finished 03"
+        "embed (03), clean (02), triplet (04), video (09), submit (08); analyse: BirdNET on FILES, beside birdnetlib; or accuracy instead of speed: losses, "
+        "classifiers with each loss on the embeddings of a finished 03; mel, a mel model with one part of the recipe birdclef-2026 after the other"
     )
-    bench.add_argument("what", choices=["embed", "clean", "triplet", "video", "submit", "analyse", "losses"], help=f"the stage: {what}")
+    bench.add_argument("what", choices=["embed", "clean", "triplet", "video", "submit", "analyse", "losses", "mel"], help=f"the stage: {what}")
     bench.add_argument("files", nargs="*", metavar="FILE", help="of analyse: recordings and folders")
     bench.add_argument("--peer-python", default="", metavar="PATH", help="of analyse: the Python that has birdnetlib (default: this one)")
     bench.add_argument("--jobs", type=arguments.at_least(1), default=2, metavar="N", help="of analyse: number of processes (default: 2)")
-    bench.add_argument("--outputs", default="outputs", metavar="DIR", help="of losses: folder with stages 01 to 03 (default: outputs)")
-    bench.add_argument("--epochs", type=arguments.at_least(1), default=60, metavar="N", help="of losses: at most (default: 60)")
+    bench.add_argument("--outputs", default="outputs", metavar="DIR", help="of losses and mel: folder with stages 01 to 03 (default: outputs)")
+    bench.add_argument("--epochs", type=arguments.at_least(1), default=60, metavar="N", help="of losses and mel: at most (default: 60)")
+    bench.add_argument("--steps", type=arguments.at_least(1), default=16, metavar="N", help="of mel: batches of an epoch (default: 16)")
     bench.set_defaults(command=_bench)
 
 
@@ -63,6 +65,8 @@ def _bench(options):
         raise runtime.ParameterError(f"bench {options.what} takes no files: leave out {' '.join(options.files)}")
     if options.what == "losses":
         return _bench_losses(options)
+    if options.what == "mel":
+        return _bench_mel(options)
     from birdlib.audio import cleaning
     from birdlib.audio import io as audio_io
     from birdlib.data import birdclef
@@ -92,6 +96,15 @@ def _bench_losses(options):
         tables = loss_study.run(options.outputs, epochs=options.epochs)
     for title, table in zip(("Cross-validation on training and validation recordings", "Test, once"), tables, strict=True):
         print(title, loss_study.as_text(table).to_string(index=False), sep="\n")
+    return 0
+
+
+def _bench_mel(options):
+    from birdlib.species import ablation, mel_study
+
+    with arguments.hidden_library_messages():
+        table = mel_study.run(options.outputs, epochs=options.epochs, steps=options.steps)
+    print(mel_study.as_text(table).to_string(index=False), ablation.sentence(table), sep="\n")
     return 0
 
 

@@ -86,8 +86,15 @@ def write(outputs_dir, to, user="", competition="", with_wheels=True, weights_di
             )
             rows.append({**_put(to / name, files), "licence": licence})
     datasets = [f"{user}/{name}" for name in ("birdlib-code", "birdlib-models", "birdlib-wheels") if (to / name / _CONTENTS).is_file()]
-    rows.append({**_put(to / "birdlib-submission", _submission(user, competition, datasets)), "licence": ""})
+    rows.append({**_put(to / "birdlib-submission", _submission(user, competition, datasets, recipe_parameters(outputs))), "licence": ""})
     return pd.DataFrame(rows)[["folder", "files", "mb", "licence", "state"]]
+
+
+def recipe_parameters(outputs_dir):
+    """{parameter: value} of notebook 08 in the recipe that an outputs folder is of; {} without one."""
+    path = Path(outputs_dir) / stages.RECIPE
+    settings = runtime.read_json(path)["parameters"].get(Path(NOTEBOOK).stem, {}) if path.is_file() else {}
+    return {name: value for name, (value, _) in settings.items()}
 
 
 # What goes into each folder: {path in it: the file it is a copy of, or bytes}
@@ -182,11 +189,12 @@ def _download(requirements, python, folder):
         )
 
 
-def _submission(user, competition, datasets):
-    """Notebook 08 that finds the attached datasets, and its metadata for Kaggle."""
+def _submission(user, competition, datasets, parameters):
+    """Notebook 08 that finds the attached datasets, with the ``parameters`` of a recipe, and its metadata for Kaggle."""
     notebook = runtime.read_json(runtime.repository() / "notebooks" / NOTEBOOK)
     tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"]]
-    cell = {"cell_type": "code", "id": "attached", "metadata": {}, "outputs": [], "execution_count": None, "source": _ATTACHED_CELL}
+    cell = {"cell_type": "code", "id": "attached", "metadata": {}, "outputs": [], "execution_count": None}
+    cell["source"] = "\n".join([_ATTACHED_CELL, *(f"{name} = {value!r}" for name, value in parameters.items())])
     notebook["cells"].insert(next(i for i, found in enumerate(tags) if "parameters" in found) + 1, cell)
     metadata = {
         "id": f"{user}/birdlib-submission",

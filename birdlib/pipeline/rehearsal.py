@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ class RehearsalError(runtime.BirdlibError):
 def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_min=soundscape_predictions.BUDGET_MIN, data_dir="", odd=None, keep=False, seed=0):
     """Rehearse the submission.
 
-    Code, classifier and weights are those of the packaged folders, home and cache are empty, and connections are refused.
+    Code, classifier and weights are those of the packaged folders, parameters of 08 those of the outputs' recipe, if they are of one. Home and cache
+    are empty, and connections are refused.
 
     Args:
         outputs_dir: where stage 07 has written. The folders for Kaggle in its ``kaggle/`` are brought up to date; the report, the executed
@@ -58,7 +60,7 @@ def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_mi
             bar.set_description("making the test set")
             files = hidden_test.make(work / "data", data_dir, n_files, odd, np.random.default_rng(seed))
             bar.set_description(f"08 on {n_files} files")
-            measured = _execute(folder, outputs / "kaggle", budget_min, progress_file)
+            measured = _execute(folder, outputs / "kaggle", budget_min, progress_file, kaggle.recipe_parameters(outputs))
             bar.update()
         report = _report(folder, outputs / "kaggle", files, measured, budget_min)
     finally:
@@ -88,8 +90,8 @@ def lines(report):
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def _execute(folder, packages, budget_min, progress_file):
-    """Run the packaged notebook in processes of its own; (wall seconds, processor seconds, peak bytes)."""
+def _execute(folder, packages, budget_min, progress_file, parameters=types.MappingProxyType({})):
+    """Run the packaged notebook, with these parameters, in processes of its own; (wall seconds, processor seconds, peak bytes)."""
     work, code = folder / "work", packages / "birdlib-code"
     network_guard.write_guard(work / "guard", work / "refused.jsonl")
     (work / "home").mkdir()
@@ -107,7 +109,8 @@ def _execute(folder, packages, budget_min, progress_file):
     folders = {"outputs_dir": work / "outputs", "data_dir": work / "data", "classifier_dir": models / "07_classify", "weights_dir": models / "weights"}
     for name, path in folders.items():
         command += ["--parameters_raw", name, str(path)]
-    command += ["--parameters", "budget_min", str(float(budget_min))]
+    for name, value in (dict(parameters) | {"budget_min": float(budget_min)}).items():
+        command += ["--parameters_raw" if isinstance(value, str) else "--parameters", name, str(value)]
     log = folder / "notebook.log"
     with open(log, "wb") as output:
         began = time.monotonic()

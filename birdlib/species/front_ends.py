@@ -65,6 +65,11 @@ def share(members):
     return groups
 
 
+def alone(member):
+    """The same WaveformMember with a front end of its own, to measure what sharing saves."""
+    return WaveformMember(member.name, member.member_id, member.classes, member.preprocessing, member.model, "")
+
+
 def _key(member):
     """Digest of what a member's front end computes, whatever its layers are called; "" for a model in one part, or a front end with weights."""
     parts = {layer.name: layer for layer in member.model.layers}

@@ -14,8 +14,8 @@ import pytest
 
 from birdlib import __main__, notebook_setup, runtime, stages
 from birdlib.models import catalogue, weights
-from birdlib.pipeline import kaggle
-from birdlib.species import classifiers
+from birdlib.pipeline import kaggle, recipes
+from birdlib.species import classifiers, site_hour
 
 FREE, BOUND = "Apache-2.0", "CC BY-NC-SA 4.0"
 # Modules of Kaggle's image that notebook 08 may want; pip calls scikit-learn what Python calls sklearn
@@ -314,3 +314,25 @@ def test_a_notebook_on_kaggle_finds_what_is_attached(outputs, machine, mount):
         notebook_setup.attached("taxonomy.csv")
     shutil.rmtree(machine / "mine")
     assert weights.find("free").path == attached / "birdlib-models" / "weights" / "free" / "free.tflite"
+
+
+def test_the_submission_has_the_parameters_of_the_recipe_that_the_outputs_are_of(tmp_path):
+    assert kaggle.recipe_parameters(tmp_path) == {}
+    recipe = recipes.load("birdclef-2026")
+    recipes.write(tmp_path, recipe, {})
+    parameters = kaggle.recipe_parameters(tmp_path)
+    assert parameters == recipe.values("08_submit") and parameters["smoothing"] == "0.1,0.8,0.1"
+    notebook = json.loads(kaggle._submission("me", "birdclef-2026", [], parameters)[kaggle.NOTEBOOK])
+    [cell] = [cell["source"] for cell in notebook["cells"] if cell["id"] == "attached"]
+    names = {}
+    exec("\n".join(line for line in cell.splitlines() if "notebook_setup" not in line), names)
+    assert {name: names[name] for name in parameters} == parameters and "classifier_dir = " in cell
+
+
+def test_the_prior_by_site_and_hour_is_packaged_where_there_is_one(outputs):
+    write(outputs)
+    packaged = outputs / "kaggle" / "birdlib-models" / "07_classify" / site_hour.FILE
+    assert not packaged.exists()
+    runtime.write_json({"cells": []}, outputs / "07_classify" / site_hour.FILE)
+    write(outputs)
+    assert runtime.read_json(packaged) == {"cells": []}

@@ -165,3 +165,23 @@ def test_annotations_may_come_from_a_spreadsheet(tmp_path):
     path.write_bytes("Filename;Start;End;Primary Label\na.ogg;0,0;00:00:05;['crow', 'tit']\n".encode("utf-16"))
     truth = soundscape_windows.read_annotations(path, ["a_5", "a_10"], ["crow", "owl", "tit"])
     np.testing.assert_array_equal(truth, [[1, 0, 1], [np.nan] * 3])
+
+
+def test_annotated_soundscapes_are_always_among_the_sampled(embedded):
+    _, paths, *_ = embedded
+    for seed in range(10):
+        chosen = soundscape_windows.sample(paths, 2, np.random.default_rng(seed), {"S61"})
+        assert len(chosen) == 2 and paths[1] in chosen
+    assert soundscape_windows.sample(paths, 1, np.random.default_rng(0), {"S61", "S3"}) == paths[1:]
+
+
+def test_training_soundscapes_with_the_name_of_a_test_soundscape_are_left_out(tmp_path):
+    for name in ("train_soundscapes/S1.wav", "train_soundscapes/S2.wav", "test_soundscapes/S2.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        put(tmp_path / name, 1)
+    assert soundscape_windows.available(tmp_path) == [tmp_path / "train_soundscapes" / "S1.wav"]
+
+
+def test_the_names_of_annotated_soundscapes_are_their_stems(tmp_path):
+    assert soundscape_windows.annotated_stems(labels_file(tmp_path, "S1.ogg,0,5,wren", "S1.ogg,0,5,wren", "S2,5,10,")) == {"S1", "S2"}
+    assert soundscape_windows.annotated_stems(tmp_path / "none.csv") == set()
