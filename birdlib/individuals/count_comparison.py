@@ -149,11 +149,11 @@ def over_thresholds(means, must_not_link, of_film, is_counted, known):
 
 
 def describe_thresholds(table):
-    """A sentence about ``over_thresholds``: between which thresholds the error is smallest; ``""`` where no count is known."""
+    """A sentence about ``over_thresholds``: at which thresholds the error is smallest; ``""`` where no count is known."""
     texts = []
     for counting, rows in table.dropna(subset=["error"]).groupby("counting", sort=False):
         best = rows.loc[rows["error"] == rows["error"].min(), "threshold"]
-        texts.append(f"{counting} {rows['error'].min():.2f} at thresholds of {best.min():.2f} to {best.max():.2f}")
+        texts.append(f"{counting} {rows['error'].min():.2f} at {len(best)} of {len(rows)} thresholds, {best.min():.3f} to {best.max():.3f}")
     return f"The smallest mean error, which only known counts tell: {'; '.join(texts)}." if texts else ""
 
 

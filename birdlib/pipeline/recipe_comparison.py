@@ -129,6 +129,14 @@ def _soundscapes(outputs):
     return {"windows of test soundscapes": Tested(table["row_id"].tolist(), groups, truth, table[classes].to_numpy())} if truth.any() else {}
 
 
+def _known_films(outputs):
+    """Films whose number of birds is known: that number and the count."""
+    table = stages.read(outputs, "09_count", "counts.csv").astype({"recording_id": str})
+    table = table.dropna(subset=["birds"]) if "birds" in table else table[:0]
+    films = table["recording_id"].tolist()
+    return {"films with a known count": Tested(films, np.array(films), table["birds"].to_numpy(float), table["n"].to_numpy(float))} if films else {}
+
+
 def _accuracy(truth, scores):
     return float((truth.argmax(axis=1) == scores.argmax(axis=1)).mean())
 
@@ -143,4 +151,8 @@ _STAGES = {  # stage: (function of the outputs folder, {figure: function of trut
     "05_match": (_film_sounds, {"ROC-AUC": lambda truth, scores: classification.macro_roc_auc(truth[:, None], scores[:, None])}),
     "07_classify": (_recordings, _ROC_AUC | {"accuracy": _accuracy}),
     "08_submit": (_soundscapes, _ROC_AUC),
+    "09_count": (
+        _known_films,
+        {"counted right": lambda truth, n: float(np.mean(truth == n)), "mean absolute error": lambda truth, n: float(np.mean(np.abs(truth - n)))},
+    ),
 }

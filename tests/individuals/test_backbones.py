@@ -66,6 +66,12 @@ def test_an_unknown_backbone_raises_with_the_known_names():
         backbones.load("vgg")
 
 
+@pytest.mark.parametrize("options", [{"size": 16}, {"has_end": False, "has_map": False}])
+def test_a_backbone_of_which_nothing_is_left_raises(options):
+    with pytest.raises(backbones.BackboneError, match="32 pixels or more"):
+        backbones.load(**options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", backbones.EARLY_LAYERS)
 def test_every_backbone_gives_features_and_maps(name):
@@ -73,6 +79,7 @@ def test_every_backbone_gives_features_and_maps(name):
     assert not backbone.network.trainable_weights and max(backbone.map_shape[:2]) >= 16
     noise = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
     features, maps = backbones.extract_features([noise, noise[:, ::-1]], backbone)
+    assert backbone.dim == {"resnet50": 2048, "densenet121": 1024, "efficientnetb0": 1280}[name]
     assert features.shape == (2, backbone.dim) and maps.shape == (2, *backbone.map_shape)
     assert np.isfinite(features).all() and np.isfinite(maps).all()
 
@@ -87,3 +94,20 @@ def test_a_backbone_without_last_features_gives_the_same_map():
         backbone = backbones.load("resnet50", is_trained=False, has_end=has_end)
         seen.append(backbones.extract_features([crop], backbone))
     assert seen[1][0].shape == (1, 0) and np.allclose(seen[0][1], seen[1][1], atol=1e-2)
+
+
+@pytest.mark.slow
+def test_a_backbone_without_a_map_gives_the_same_features_of_its_size(tmp_path):
+    """The stores of the two are apart."""
+    import keras
+
+    crops, seen, keys = crop_table(tmp_path, [(250, 10, 10)]), [], []
+    for has_map in (True, False):
+        keras.utils.set_random_seed(0)
+        backbone = backbones.load("resnet50", is_trained=False, has_map=has_map, size=64)
+        with embedding_store.EmbeddingStore(tmp_path / "store", backbone.key) as store:
+            backbones.extract_stored_features(crops, tmp_path, backbone, store)
+            seen.append(backbones.extract_stored_features(crops, tmp_path, backbone, store))
+        keys.append(backbone.key)
+    assert backbone.network.input.shape == (None, 64, 64, 3) and seen[1][1].size == 0 and len(set(keys)) == 2
+    assert np.allclose(seen[0][0], seen[1][0], rtol=1e-3, atol=1e-4)

@@ -101,7 +101,8 @@ def test_the_count_falls_as_the_threshold_rises_and_the_best_one_is_named(two_bi
     table = count_comparison.over_thresholds(embeddings, must_not_link, of_film, is_counted, {"a": 2})
     n = table.set_index(["counting", "threshold"])["individuals"].unstack(0)
     assert (n["clustering"] == 2).all() and (n["greedy"] == 1).all() and n.index.min() == 0.025
-    assert count_comparison.describe_thresholds(table).endswith("clustering 0.00 at thresholds of 0.03 to 1.00; greedy 1.00 at thresholds of 0.03 to 1.00.")
+    text = count_comparison.describe_thresholds(table)
+    assert text.endswith("clustering 0.00 at 40 of 40 thresholds, 0.025 to 1.000; greedy 1.00 at 40 of 40 thresholds, 0.025 to 1.000.")
     unknown = count_comparison.over_thresholds(embeddings, must_not_link, of_film, is_counted, {})
     assert unknown["error"].isna().all() and count_comparison.describe_thresholds(unknown) == ""
 

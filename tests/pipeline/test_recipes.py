@@ -139,6 +139,20 @@ def test_other_rows_are_resampled_independently(tmp_path):
     assert all(difference[0] == 0.0 and difference[1] < 0.0 < difference[2] for difference in table["difference"])
 
 
+def test_films_with_a_known_count_are_compared_by_pairs(tmp_path):
+    """Of two films one is counted one too low by the first run; a film of unknown count does not matter."""
+    for name, n in (("a", [1, 3, 5]), ("b", [2, 3, 7])):
+        counts = pd.DataFrame({"recording_id": ["x", "y", "z"], "n": n, "birds": [2, 3, np.nan]})
+        finish(tmp_path / name, "09_count", {"counts.csv": counts}, {})
+    table = recipe_comparison.compare(tmp_path / "a", tmp_path / "b", np.random.default_rng(0)).set_index("figure")
+    assert table.loc["counted right", "difference"][0] == -0.5 and table.loc["mean absolute error", "difference"][0] == 0.5
+    assert (table["n"] == (2, 2)).all() and table["is_paired"].all()
+    unknown = pd.DataFrame({"recording_id": ["x"], "n": [1]})
+    finish(tmp_path / "c", "09_count", {"counts.csv": unknown}, {})
+    with pytest.raises(recipe_comparison.ComparisonError):
+        recipe_comparison.compare(tmp_path / "a", tmp_path / "c", np.random.default_rng(0))
+
+
 def test_runs_without_a_common_stage_are_an_error(tmp_path, capsys):
     write_run(tmp_path / "a", np.eye(2))
     (tmp_path / "b").mkdir()

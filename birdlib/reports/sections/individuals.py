@@ -19,7 +19,7 @@ def body(run):
         return page.join(page.paragraph("There was no film to count in."), _voices(voices))
     rows = (
         ("The count", _summary, run, counts), ("The counts of the films", _counts_chart, counts), ("The annotated films", _films, run, counts), ("The contact sheet", _contact_sheet, run),
-        ("The birds of two films", _shared, run), ("The voices", _voices, voices), ("The test of backgrounds", _backgrounds, run),
+        ("The birds of two films", _shared, run), ("The two ways of counting", _countings, run), ("The voices", _voices, voices), ("The test of backgrounds", _backgrounds, run),
     )  # fmt: skip
     return page.join(*(page.part(*row) for row in rows))
 
@@ -125,6 +125,22 @@ def _shared(run):
         tables.Column("a", "Film"), tables.Column("b", "Other film"), tables.Column("shared_n", "Birds in both", "count_interval"), tables.Column("total_n", "Birds in the two together", "count_interval"),
     ]  # fmt: skip
     return page.details("Birds that two films share", tables.table(shown, columns, filter_label="Filter films", page_rows=15))
+
+
+def _countings(run):
+    found = run.read_or_none("09_count", "countings.csv")
+    if found is None or not len(found):
+        return None
+    sides = {"greedy": "Greedy, fixed threshold", "clustering": "Clustering", "difference": "Difference"}
+    shown = found.assign(**{side: list(zip(found[side], found[f"{side}_low"], found[f"{side}_high"], strict=True)) for side in sides})
+    columns = [tables.Column("figure", "Film or figure"), *(tables.Column(side, title, "interval") for side, title in sides.items())]
+    return page.details("Greedy counting beside clustering", tables.table(shown, columns, caption=_COUNTINGS_TEXT, page_rows=25))
+
+
+_COUNTINGS_TEXT = (
+    "The same tracks counted in two ways. Greedy counting numbers them one after another: the nearest bird closer than a fixed threshold, else a new one. "
+    "Intervals of counts are over the draws, of errors over the films with a known count."
+)
 
 
 def _voices(voices):
