@@ -75,7 +75,7 @@ def describe(table):
         return "Recordings were split at random, and there are too few groups to measure what that flatters: do not trust the figures."
     auc, accuracy = (table.set_index("figure")["difference"][name] for name in _FIGURES)
     text = f"The random split flatters macro ROC-AUC by {bootstrap.interval_text(auc)} and accuracy by {bootstrap.interval_text(accuracy)}."
-    unclear = " Both intervals include 0: groups are nearly single recordings, or test recordings too few." if max(auc[1], accuracy[1]) <= 0 else ""
+    unclear = " Both intervals include 0: groups are nearly single recordings, or test recordings too few." if all(low <= 0 <= high for _, low, high in (auc, accuracy)) else ""
     return text + unclear
 
 

@@ -35,7 +35,7 @@ def write_split(outputs):
                 rows += [{"recording_id": f"{name}-{kind}", "species": species, "split": split, f"{kind}_path": f"{name}.{end}"} for kind, end in (("image", "png"), ("audio", "flac"))]
     table = pd.DataFrame(rows, columns=["recording_id", "species", "split", "audio_path", "image_path", "video_path"]).fillna("")
     stage = stages.start("01_split", outputs)
-    runtime.write_table(table.assign(group_id=table["recording_id"], is_repeated=False, start_s=np.nan, end_s=np.nan), stage.folder / "splits.parquet")
+    runtime.write_table(table.assign(group_id=table["recording_id"], individual_id="", secondary_species="", is_repeated=False, start_s=np.nan, end_s=np.nan), stage.folder / "splits.parquet")
     stages.finish(stage, {"root": "recordings"})
 
 
