@@ -9,6 +9,7 @@ from birdlib import runtime
 FILES = [
     "tests/losses/test_metric_learning.py",
     "tests/multimodal/test_encoders.py",
+    "tests/multimodal/test_fused_encoders.py",
     "tests/losses/test_matching.py",
     "tests/multimodal/test_scene_encoders.py",
     "tests/individuals/test_training.py",
