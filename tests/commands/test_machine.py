@@ -1,9 +1,10 @@
 import made_weights
+import numpy as np
 import pandas as pd
 
 from birdlib import __main__
 from birdlib.models import weights
-from birdlib.species import loss_study
+from birdlib.species import loss_study, mel_study
 
 
 def test_a_missing_model_does_not_stop_the_download_of_others(tmp_path, monkeypatch, capsys):
@@ -27,3 +28,13 @@ def test_bench_losses_prints_both_tables_of_its_folder(monkeypatch, capsys):
 def test_bench_losses_without_a_finished_stage_names_the_notebook(tmp_path, capsys):
     assert __main__.main(["bench", "losses", "--outputs", str(tmp_path)]) == 1
     assert "01_split" in capsys.readouterr().err
+
+
+def test_bench_mel_prints_its_table(monkeypatch, capsys):
+    row = {"name": "+ SWA", "against": "mel CNN", "macro_auc": [0.5, 0.4, 0.6], "difference": [0.1, 0.05, 0.2], "verdict": "helps", "training_s": 3.4}
+    row |= {"soundscape_auc": [np.nan] * 3, "soundscape_difference": [np.nan] * 3}
+    asked = []
+    monkeypatch.setattr(mel_study, "run", lambda outputs, epochs, steps: asked.append((outputs, epochs, steps)) or pd.DataFrame([row]))
+    assert __main__.main(["bench", "mel", "--outputs", "mine", "--epochs", "3", "--steps", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert asked == [("mine", 3, 2)] and "0.100 [0.050, 0.200]" in printed and "helps: + SWA" in printed and "nan" not in printed
