@@ -37,7 +37,7 @@ _KAGGLE_LICENCES = {  # Kaggle's names, the strictest first; a licence not liste
 }
 # What notebook 08 imports and Kaggle's image lacks. The image is Colab's with https://github.com/Kaggle/docker-python on top of it: numpy, pandas,
 # pyarrow, scipy, scikit-learn, joblib, matplotlib, tqdm, soundfile, soxr, librosa, tensorflow, keras and kagglehub are there.
-ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce")  # ai-edge-litert needs backports.strenum
+ABSENT = ("ai-edge-litert", "backports.strenum", "noisereduce", "resampy")  # the first needs the second; the last is for kaiser_best
 _PYTHONS = ("3.11", "3.12")  # of Kaggle's images
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64")
 _ATTACHED_CELL = """# The datasets attached to this notebook on Kaggle; written by `python -m birdlib package`
