@@ -207,8 +207,7 @@ def describe(splits, n_listed=8):
     shares = splits["split"].value_counts(normalize=True)
     text = "Rows: " + ", ".join(f"{shares.get(split, 0.0):.0%} {split}" for split in SPLITS) + "."
     if n_divided := len(divided_groups(splits)):
-        n_groups = splits["group_id"].nunique()
-        text += f" {n_divided} of {n_groups} groups are on both sides of training and test: all figures are too high. Split by group for figures to trust."
+        text += f" {n_divided} of {splits['group_id'].nunique()} groups are on both sides of training and test: all figures are too high. Split by group for figures to trust."
     own = splits.loc[(splits["split"] == "test") & ~splits["is_repeated"], "species"]
     weak = sorted({*splits["species"]} - {*own, ""})
     if weak:
@@ -219,9 +218,8 @@ def describe(splits, n_listed=8):
 
 def divided_groups(splits):
     """Groups with rows both in training and in another split, not counting repeated rows: sorted list, empty for a split by group."""
-    own = splits[~splits["is_repeated"]]
-    is_train = own["split"] == "train"
-    return sorted(set(own.loc[is_train, "group_id"]) & set(own.loc[~is_train, "group_id"]))
+    train, others = (set(splits.loc[~splits["is_repeated"] & is_side, "group_id"]) for is_side in (splits["split"] == "train", splits["split"] != "train"))
+    return sorted(train & others)
 
 
 def _assign_groups(group, stratum, shares, rng):
