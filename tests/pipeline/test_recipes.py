@@ -143,11 +143,13 @@ def test_films_with_a_known_count_are_compared_by_pairs(tmp_path):
     """Of two films one is counted one too low by the first run; a film of unknown count does not matter."""
     for name, n in (("a", [1, 3, 5]), ("b", [2, 3, 7])):
         counts = pd.DataFrame({"recording_id": ["x", "y", "z"], "n": n, "birds": [2, 3, np.nan]})
+        finish(tmp_path / name, "01_split", {}, {"root": "."})
         finish(tmp_path / name, "09_count", {"counts.csv": counts}, {})
     table = recipe_comparison.compare(tmp_path / "a", tmp_path / "b", np.random.default_rng(0)).set_index("figure")
     assert table.loc["counted right", "difference"][0] == -0.5 and table.loc["mean absolute error", "difference"][0] == 0.5
     assert (table["n"] == (2, 2)).all() and table["is_paired"].all()
     unknown = pd.DataFrame({"recording_id": ["x"], "n": [1]})
+    finish(tmp_path / "c", "01_split", {}, {"root": "."})
     finish(tmp_path / "c", "09_count", {"counts.csv": unknown}, {})
     with pytest.raises(recipe_comparison.ComparisonError):
         recipe_comparison.compare(tmp_path / "a", tmp_path / "c", np.random.default_rng(0))
