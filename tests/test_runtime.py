@@ -91,6 +91,7 @@ KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the funct
     "birdlib.models.mae_checkpoints",
     "birdlib.models.mae_heads",
     "birdlib.models.mae_layers",
+    "birdlib.models.probe_layers",
     "birdlib.species.mae_pretraining",
     "birdlib.species.mel_training",
     "birdlib.losses.distillation",

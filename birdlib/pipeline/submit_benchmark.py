@@ -11,7 +11,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.data import birdclef
 from birdlib.data.synthetic import sample
-from birdlib.species import classifiers, front_ends, inference, mel_models, soundscape_predictions, time_budget, workers
+from birdlib.species import classifiers, front_ends, inference, soundscape_predictions, time_budget, workers
 
 _MEMBERS = ("cnn", "cnn", "mobilenetv2")  # backbones; their weights are random, which changes no time
 _N_CLASSES = 234
@@ -65,6 +65,8 @@ def _predict(files, members, config, pool):
 
 
 def _classifier(folder):
+    from birdlib.species import mel_models
+
     names, prior = [f"members/{number}" for number in range(len(_MEMBERS))], [1.0 / _N_CLASSES] * _N_CLASSES
     classes = [f"species_{number:03d}" for number in range(_N_CLASSES)]
     preprocessing = {"kind": "waveform", "sample_rate_hz": mel_models.SAMPLE_RATE_HZ, "window_s": mel_models.WINDOW_S, "prior": prior}
