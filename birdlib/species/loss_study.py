@@ -32,31 +32,29 @@ class Config:
 
     loss: str
     options: dict = dataclasses.field(default_factory=dict)
-    has_prior: bool = True
+    has_prior: bool = False
     rate: float = 1.0
     summed: bool = False
 
 
-_WHOLE = {"weights_have_gradient": True}
 REFERENCE = "cross-entropy"
 CONFIGS = {
     REFERENCE: Config("cross_entropy"),
     "binary cross-entropy": Config("bce"),
-    "binary cross-entropy, begins at 0.5": Config("bce", has_prior=False),
+    "binary cross-entropy, begins at the prior": Config("bce", has_prior=True),
     "focal": Config("focal"),
-    "focal, begins at 0.5": Config("focal", has_prior=False),
+    "focal, begins at the prior": Config("focal", has_prior=True),
     "soft-AUC": Config("soft_auc"),
     "asymmetric": Config("asymmetric"),
-    "asymmetric, begins at 0.5, weights with gradient": Config("asymmetric", _WHOLE, has_prior=False),
-    "asymmetric, begins at 0.5": Config("asymmetric", has_prior=False),
-    "asymmetric, weights with gradient": Config("asymmetric", _WHOLE),
+    "asymmetric, weights with gradient": Config("asymmetric", {"weights_have_gradient": True}),
+    "asymmetric, begins at the prior": Config("asymmetric", has_prior=True),
     "asymmetric, clip 0": Config("asymmetric", {"clip": 0.0}),
     "asymmetric, negative focus 2": Config("asymmetric", {"negative_focus": 2.0}),
     "asymmetric, summed over species": Config("asymmetric", summed=True),
     "asymmetric, a third of the learning rate": Config("asymmetric", rate=1 / 3),
     "asymmetric, three times the learning rate": Config("asymmetric", rate=3.0),
 }
-FINAL = (REFERENCE, "binary cross-entropy", "focal", "asymmetric", "asymmetric, begins at 0.5, weights with gradient")
+FINAL = (REFERENCE, "binary cross-entropy", "focal", "asymmetric", "asymmetric, weights with gradient")
 SETS = {  # of labels: how many species a row has, and the share of mixtures of which one label is missing in training and validation
     "recordings": (1, 0.0),
     "mixtures of two": (2, 0.0),

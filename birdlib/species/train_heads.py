@@ -128,12 +128,11 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
         windows, targets = pool_windows(embedded, data, patch_pooling)
         train_set = students.training_set(train_set, windows, targets, rng=rng)  # as 06 trains its students
     mode = dataset.mode_of(config["loss"])
-    prior = np.average(train_set[1], axis=0, weights=train_set[2])
     background = mode == "single" and not train_set[1].any(axis=1).all()
     loss = losses.get(config["loss"], **({"background": True} if background else {}))
     units = [int(size) for size in options.hidden.split(",") if size.strip()]
     scale = 1.0 if options.pooling == pooling.ADAPTIVE_AVERAGE else None
-    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background, prior, scale=scale)
+    build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background, scale=scale)
     numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
     numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
     validation = features[is_validation], data.truth[is_validation]

@@ -41,7 +41,7 @@ def test_without_a_current_stage_06_there_are_no_windows(outputs, tmp_path):
 @pytest.mark.parametrize("change", [{}, {"soundscapes": True, "mixup": True, "loss": "bce"}])
 def test_trained_head_is_saved_as_a_member(data, tmp_path, change):
     config = PLAIN | change
-    record = experiments.run(config, data, tmp_path, {"03_embed": "a", "06_pseudolabel": "b"}, **(OPTIONS | {"epochs": 40, "hidden": "16"}))
+    record = experiments.run(config, data, tmp_path, {"03_embed": "a", "06_pseudolabel": "b"}, **(OPTIONS | {"epochs": 40}))
     scores = np.load(tmp_path / "scores.npy")
     assert classification.macro_roc_auc(data.truth[16:], scores[16:]) > 0.9
     assert ("06_pseudolabel" in record["inputs"]) == config["soundscapes"]
