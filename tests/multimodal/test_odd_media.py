@@ -8,7 +8,7 @@ from media import backbone
 from odd_films import joined, shifted, with_tracks
 from PIL import Image
 
-from birdlib.individuals import backbones, film_tracks, track_datasets
+from birdlib.individuals import backbones, film_tracks, track_sounds
 from birdlib.multimodal import image_features, scene_video, scenes
 from birdlib.store import EmbeddingStore
 from birdlib.video import detectors, images, tiles, track_crops, tracking
@@ -70,11 +70,12 @@ def test_scenes_account_for_every_file(odd, tmp_path):
 def test_tracks_account_for_every_film(odd, tmp_path):
     folder, table = odd
     films = film_tracks.select_films(table)
-    tracks, _, skipped = film_tracks.track_films(films, folder, detectors.load("motion"), tmp_path)
+    tracks, crops, skipped = film_tracks.track_films(films, folder, detectors.load("motion"), tmp_path)
     used = {film.video_path for film in films.itertuples() if (tmp_path / "tracks" / f"{film.recording_id}.tracks.parquet").is_file()}
     assert set(films["video_path"]) == used | {path for path, _ in skipped} and "half.mkv" in used
     summary = tracking.summary(tracks)
-    track_datasets.track_sounds(summary, {film.recording_id: folder / film.video_path for film in films.itertuples()})
+    for kind in ("alone", "crop"):
+        track_sounds.extract(kind, summary, crops, {film.recording_id: folder / film.video_path for film in films.itertuples()})
     film_tracks.annotate(films, folder, tracks, summary, np.zeros(len(summary), int), tmp_path / "annotated", 30)
 
 

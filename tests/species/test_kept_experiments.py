@@ -9,9 +9,11 @@ from birdlib import runtime
 from birdlib.species import ablation, classifiers, experiments
 
 
-def results_of(tmp_path, names):
+def results_of(tmp_path, names, licences=None):
     for name in names:
         (tmp_path / name).mkdir()
+        weights = {"teacher": {"licence": licences[name]}} if name in (licences or {}) else {}
+        runtime.write_json({"weights": weights}, tmp_path / name / "training.json")
         for file in classifiers.FILES:
             (tmp_path / name / file).write_text(name)
     return [ablation.Result(ablation.Row("encoder", name, {"encoder": name}), tmp_path / name, np.zeros((1, 2))) for name in names]
@@ -25,6 +27,12 @@ def test_birdnet_joins_only_by_its_name(tmp_path):
     assert list(experiments.candidates("mel_cnn", results, "yamnet")) == ["mel_cnn"] and list(experiments.candidates("", results, "yamnet")) == ["yamnet"]
     with pytest.raises(experiments.TrainingError, match="perch"):
         experiments.candidates("perch", results, "yamnet")
+
+
+def test_what_is_distilled_from_birdnet_joins_only_by_its_name(tmp_path):
+    results = results_of(tmp_path, ["yamnet", "mel_cnn", "mobilenetv2"], {"mel_cnn": "CC BY-NC-SA 4.0", "mobilenetv2": "Apache-2.0"})
+    assert list(experiments.candidates("auto", results, "yamnet")) == ["yamnet", "mobilenetv2"]
+    assert list(experiments.candidates("yamnet,mel_cnn", results, "yamnet")) == ["yamnet", "mel_cnn"]
 
 
 def test_former_members_are_removed_from_the_folder(tmp_path):
