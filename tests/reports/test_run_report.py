@@ -256,6 +256,6 @@ def test_a_random_split_is_said_loudly(outputs):
     classified["results"]["random split flatters macro_auc"] = [0.04, 0.01, 0.07]
     runtime.write_json(classified, outputs / "07_classify" / "stage.json")
     at_random = run_report.write(outputs).read_text(encoding="utf-8")
-    for said in ("This is too high: recordings were split at random", "random split: too high", "The same network in cross-validation: 0.04 [0.01, 0.07] too high", "This is a random split, so all figures of the run are too high: 7 groups"):
+    for said in ("This is too high: recordings were split at random", "random split: too high", "the same network is higher by folds of recordings than by folds of groups: 0.04 [0.01, 0.07]", "This is a random split, so all figures of the run are too high: 7 groups"):
         assert said in at_random and said not in by_group
     assert "A group is never divided" in by_group and "A group is never divided" not in at_random
