@@ -112,8 +112,9 @@ def test_sound_is_that_of_four_seconds_around_each_crop(ran):
 
 def test_counts_are_greedy_with_the_fixed_threshold_and_numbers_are_shared_by_the_films(ran):
     spy, receipt, folder = ran
-    assert set(spy.calls["greedy"]) == {0.2} and published("greedy_threshold") == 0.2
-    assert len(spy.calls["greedy"]) == 1 + QUICK["n_draws"] and receipt["results"]["threshold"] == 0.2
+    used = pd.Series(spy.calls["greedy"], dtype=float).round(6).value_counts()
+    assert published("greedy_threshold") == receipt["results"]["threshold"] == 0.2
+    assert used[0.2] >= 1 + QUICK["n_draws"] and used.drop(0.2).max() == 1  # the figure of counts by threshold takes each once
     means, tracks = np.load(folder / "embeddings.npy"), pd.read_parquet(folder / "individuals.parquet")
     is_counted = tracks["identity"].to_numpy() >= 0
     assert means.shape == (len(tracks), 256) and is_counted.sum() >= 2
