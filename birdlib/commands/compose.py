@@ -1,5 +1,6 @@
 """The command ``compose``: soundscapes with known truth, mixed from real recordings."""
 
+import shlex
 from pathlib import Path
 
 from birdlib import runtime
@@ -48,7 +49,7 @@ def _compose(options):
     for name in ("soundscapes", "minutes", "species", "species in soundscapes", "songs", "windows without birds", "recordings", "backgrounds", "skipped"):
         value = summary[name]
         print(f"{name:<24}{', '.join(f'{key}: {part}' for key, part in value.items()) if isinstance(value, dict) else value}")
-    print(f"\n{Path(options.output)}\n\nNext: python -m birdlib run --data {options.output} --outputs {options.output}_outputs")
+    print(f"\n{Path(options.output)}\n\nNext: python -m birdlib run --data {shlex.quote(options.output)} --outputs {shlex.quote(options.output + '_outputs')}")
     return 0
 
 

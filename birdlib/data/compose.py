@@ -20,6 +20,7 @@ STAGE = "compose"
 _ROLES = {"train": "train_audio", "validation": "train", "test": "test"}  # of a split of ``splits.assign``
 _SOURCE_SHARE = 0.2  # of the recordings of a common species for train soundscapes, and as much for test soundscapes
 _MIN_ACTIVE_S = 0.3  # of a recording that is mixed into soundscapes
+_BYTES_A_SECOND = {"ogg": 5_000, "flac": 20_000}  # of a soundscape, at least
 _SEVERAL = "it has secondary species, and it is unknown when each sings: it is in no soundscape, and others of its group are"
 _NOTHING = "no sound in it stands out of its background: it is in no soundscape"
 
@@ -61,25 +62,31 @@ def compose(inputs, folder, options, n_jobs=-1):
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ComposeError(f"{folder} exists and is kept: give another --output, or remove it")
-    recordings, skipped = _assign_roles(inputs.table, inputs.root, options.seed, n_jobs)
-    birds = {}
-    for role in composition_plan.ROLES:
-        birds[role], faults = _analyse(_sources(recordings[recordings["role"] == role], inputs.root), n_jobs, f"songs for {role} soundscapes")
-        skipped += [(os.path.relpath(path, inputs.root), reason) for path, reason in faults]
-        if not birds[role]:
-            why = "".join(f"\n{path}: {reason}" for path, reason in skipped[:3])
-            raise ComposeError(f"no recording is left for {role} soundscapes: give more recordings, of other groups (recordist + place + date){why}")
+    partial = folder.absolute().with_name(f".{folder.name}.partial")
+    _require_writable(partial, options)
     backgrounds, faults = _parts(inputs.noise, options.test_share)
     if inputs.noise and not backgrounds["train"]:
         raise ComposeError(f"none of the {len(inputs.noise)} noise files can be read, e.g. {faults[0][0]}: {faults[0][1]}; give others, or none")
     voices, more = _parts(inputs.speech, options.test_share)
-    skipped += faults + more
+    if inputs.speech and not voices["train"]:
+        raise ComposeError(f"none of the {len(inputs.speech)} speech files can be read, e.g. {more[0][0]}: {more[0][1]}; give others, or none")
+    own = {Path(inputs.root, path).resolve() for path in inputs.table["audio_path"] if path}
+    if both := [path for path in (*inputs.noise, *inputs.speech) if Path(path).resolve() in own]:
+        raise ComposeError(f"{both[0]} is one of the recordings, and as noise or speech its birds would not be in the truth: give other files")
+    recordings, skipped = _assign_roles(inputs.table, inputs.root, options.seed, n_jobs)
+    birds = {}
+    for role in composition_plan.ROLES:
+        birds[role], silent = _analyse(_sources(recordings[recordings["role"] == role], inputs.root), n_jobs, f"songs for {role} soundscapes")
+        skipped += [(os.path.relpath(path, inputs.root), reason) for path, reason in silent]
+        if not birds[role]:
+            why = "".join(f"\n{path}: {reason}" for path, reason in skipped[:3])
+            raise ComposeError(f"no recording is left for {role} soundscapes: give more recordings, of other groups (recordist + place + date){why}")
     for role in composition_plan.ROLES if inputs.speech else ():
-        voices[role], faults = _analyse(voices[role], n_jobs, f"voices for {role} soundscapes")
-        skipped += faults
+        voices[role], silent = _analyse(voices[role], n_jobs, f"voices for {role} soundscapes")
+        skipped += silent
+    skipped += faults + more
     plan = composition_plan.plan(options, composition_plan.Sounds(birds, voices, backgrounds))
     names = taxonomy.names(sorted(recordings["species"].unique()), inputs.data_dir)
-    partial = folder.absolute().with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     with runtime.full_disk_errors(partial):
         events = composition_files.write_soundscapes(plan, partial, options.soundscape_s, n_jobs)
@@ -90,6 +97,19 @@ def compose(inputs, folder, options, n_jobs=-1):
         folder.rmdir()
     partial.rename(folder)
     return summary
+
+
+def _require_writable(partial, options):
+    """Make a folder and remove it again; ComposeError if that is impossible, or its drive is too small for the soundscapes."""
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(partial).free
+        shutil.rmtree(partial)
+    except OSError as error:
+        raise ComposeError(f"{partial.parent} cannot be written into ({error.strerror}): give another --output") from error
+    needed = 60.0 * options.minutes * _BYTES_A_SECOND[options.suffix]
+    if needed > free:
+        raise ComposeError(f"{options.minutes:g} minutes take {needed / 1e9:.1f} GB or more, and {free / 1e9:.1f} GB are free in {partial.parent}: compose fewer --minutes, or give another --output")
 
 
 def _assign_roles(table, root, seed, n_jobs):

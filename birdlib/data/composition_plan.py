@@ -22,6 +22,9 @@ _LEVEL_DB = (-52.0, -40.0)  # of a site's background, re full scale
 _QUIET_SHARE, _VOICE_SHARE = 0.1, 0.15  # of the soundscapes: without birds; with a voice
 _MORE_BOUTS = 1.5  # of a species in a minute, beside the first
 _BOUT_DB = 2.0  # deviation between bouts of one bird
+_MAX_SNR_DB = 100.0
+_MAX_MINUTES, _MAX_SOUNDSCAPE_S = 1e6, 86_400.0  # about 600 GB of ogg; a day
+_MAX_SPECIES, _MAX_SITES = 1000, 99  # S99 in file names
 
 
 class PlanError(runtime.BirdlibError):
@@ -52,8 +55,13 @@ class Options:
                 raise PlanError(f"{name} is {getattr(self, name)}: it is a share, from 0 to 1")
         if not self.snr_db[0] <= self.snr_db[1]:
             raise PlanError(f"snr_db is {self.snr_db}: give the lowest level first")
+        if max(map(abs, self.snr_db)) > _MAX_SNR_DB:
+            raise PlanError(f"snr_db is {self.snr_db}: choose levels of -{_MAX_SNR_DB:g} to {_MAX_SNR_DB:g} dB, such as 0 and 20")
         if self.soundscape_s < 5.0 or self.n_species < 1 or self.n_sites < 1:
             raise PlanError("a soundscape lasts at least 5 s and has at least one species, at one site")
+        for name, largest in {"minutes": _MAX_MINUTES, "soundscape_s": _MAX_SOUNDSCAPE_S, "n_species": _MAX_SPECIES, "n_sites": _MAX_SITES}.items():
+            if not getattr(self, name) <= largest:
+                raise PlanError(f"{name} is {getattr(self, name):g}: choose {largest:g} or less")
         if self.suffix not in SUFFIXES:
             raise PlanError(f"suffix is {self.suffix!r}: choose {' or '.join(SUFFIXES)}")
         if round(self.minutes * 60 / self.soundscape_s) < 2:

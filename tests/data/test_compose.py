@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import types
 
 import numpy as np
 import pandas as pd
@@ -157,13 +158,27 @@ def test_recordings_of_several_species_are_in_no_soundscape(recordings):
         (["--snr", "9", "3"], "give the lowest level first"),
         (["--noise", "nowhere.wav"], "--noise: there is no"),
         (["--noise", "broken.wav"], "none of the 1 noise files can be read"),
+        (["--speech", "broken.wav"], "none of the 1 speech files can be read"),
+        (["--noise", "."], "is one of the recordings"),
         (["--output", "."], "exists and is kept"),
+        (["--output", "manifest.csv/out"], "cannot be written into"),
+        (["--minutes", "inf"], "minutes is inf: choose"),
+        (["--snr", "0", "inf"], "choose levels of"),
+        (["--species", "inf"], "n_species is inf: choose"),
+        (["--sites", "1000000000000"], "n_sites is 1e+12: choose"),
     ],
 )
 def test_bad_options_are_refused(options, message, recordings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(recordings)
     assert main(["compose", "--manifest", "manifest.csv", "--output", str(tmp_path / "out"), *options]) == 1
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_more_minutes_than_the_drive_holds_are_refused(recordings, tmp_path, monkeypatch):
+    """60 minutes of ogg are 3,600 s of 5 kB or more: 18 MB."""
+    monkeypatch.setattr(compose.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=17e6))
+    with pytest.raises(compose.ComposeError, match="60 minutes take 0.0 GB or more"):
+        compose.compose(compose.Inputs(*manifest_of(recordings)), tmp_path / "out", composition_plan.Options(minutes=60), 1)
 
 
 def test_too_few_groups_are_refused(recordings, tmp_path):
