@@ -1,5 +1,6 @@
 """The command ``recipes``: published recipes by name, what they set, and what a run of one gave beside another run."""
 
+from birdlib import runtime
 from birdlib.commands import parsing
 
 
@@ -22,6 +23,8 @@ def add(commands):
 
 
 def _recipes(options):
+    if options.compare and options.name:
+        raise runtime.ParameterError(f"--compare takes two folders and no recipe: leave out {options.name}")
     if options.compare:
         return _compare(*options.compare)
     return _show(options.name) if options.name else _list()
@@ -57,4 +60,6 @@ def _compare(outputs, others):
     table = recipe_comparison.as_text(recipe_comparison.compare(outputs, others, np.random.default_rng(0)))
     print(f"first: {outputs}\nsecond: {others}\nDifference: first - second; intervals of 90 % over groups, paired where both were tested on the same rows.\n")
     print(table.to_string(index=False))
+    if reasons := recipe_comparison.left_out(outputs, others):
+        print("\nNot compared:", *reasons, sep="\n")
     return 0

@@ -4,6 +4,7 @@ A figure is compared by pairs where both runs were tested on the same rows; othe
 """
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,12 @@ def compare(outputs, others, rng):
         difference``, each [value, low, high] of 90 %, and ``is_paired``: whether the rows are the same.
 
     Raises:
-        ComparisonError: if no stage has test figures in both.
+        ComparisonError: if one is no outputs folder, or no stage has test figures in both.
     """
+    for folder in (outputs, others):
+        if not any((Path(folder) / stage / stages.RECEIPT).is_file() for stage in stages.READS):
+            what = "has no finished stage" if Path(folder).is_dir() else "is no folder"
+            raise ComparisonError(f"{folder} {what}: give an outputs folder of the chain or of a recipe, such as outputs/recipes/modern")
     rows = []
     for stage, (read, figures) in _STAGES.items():
         try:
@@ -53,8 +58,23 @@ def compare(outputs, others, rng):
             pair = first[name], second[name]
             rows += [(stage, name, figure, *_figure(statistic, *pair, rng)) for figure, statistic in figures.items()]
     if not rows:
-        raise ComparisonError(f"{outputs} and {others} have no test figures in common: run {', '.join(_STAGES)} of the chain or a recipe into both")
+        why = "".join(f"\n{line}" for line in left_out(outputs, others))
+        raise ComparisonError(f"{outputs} and {others} have no test figures in common: run {', '.join(_STAGES)} of the chain or a recipe into both{why}")
     return pd.DataFrame(rows, columns=["stage", "rows", "figure", "n", "first", "second", "difference", "is_paired"])
+
+
+def left_out(outputs, others):
+    """Why stages that only one of two runs has finished are not compared: list of text, such as a stage that an older version wrote."""
+    found = []
+    for read, _ in _STAGES.values():
+        reasons = []
+        for folder in (outputs, others):
+            try:
+                read(folder)
+            except stages.MissingStageError as error:
+                reasons.append(str(error))
+        found += reasons if len(reasons) == 1 else []
+    return found
 
 
 def as_text(table):

@@ -157,9 +157,16 @@ def test_films_with_a_known_count_are_compared_by_pairs(tmp_path):
 
 def test_runs_without_a_common_stage_are_an_error(tmp_path, capsys):
     write_run(tmp_path / "a", np.eye(2))
-    (tmp_path / "b").mkdir()
+    finish(tmp_path / "b", "01_split", {}, {"root": "."})
     assert __main__.main(["recipes", "--compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
-    assert "no test figures in common" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no test figures in common" in error and "07_classify is not finished" in error
+    for other, message in (("nowhere", "is no folder"), ("empty", "has no finished stage")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        assert __main__.main(["recipes", "--compare", str(tmp_path / "a"), str(tmp_path / other)]) == 1
+        assert message in capsys.readouterr().err
+    assert __main__.main(["recipes", "modern", "--compare", str(tmp_path / "a"), str(tmp_path / "a")]) == 1
+    assert "leave out modern" in capsys.readouterr().err
     assert __main__.main(["recipes", "--compare", str(tmp_path / "a"), str(tmp_path / "a")]) == 0
     assert "test recordings" in capsys.readouterr().out
 
