@@ -174,6 +174,8 @@ def windows(duration_s, window_s=WINDOW_S):
     """
     if not (math.isfinite(duration_s) and duration_s >= 0):
         raise ValueError(f"a soundscape cannot last {duration_s} s")
+    if not 0 < window_s < math.inf:
+        raise runtime.ParameterError(f"window_s is {window_s:g}: choose seconds above 0, such as {WINDOW_S:g}")
     if duration_s == 0:
         return []
     n_windows = max(1, math.ceil((duration_s - _ENCODER_TAIL_S) / window_s))

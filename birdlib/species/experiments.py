@@ -110,7 +110,8 @@ def run_rows(rows, *, data, folder, inputs, precision, **options):
         inputs, options: as of ``run``; ``precision`` as of ``key``.
     """
     fixed = {"data": data, "inputs": inputs, **options}
-    _options(options, train_waveforms.ENCODERS[0])  # a wrong one is refused before the first training
+    for encoder in (embedders.NAMES[0], train_waveforms.ENCODERS[0]):
+        _options(options, encoder)  # a wrong one is refused before the first training
 
     def train(config, training_dir):
         return run(config, folder=training_dir, **fixed)
@@ -119,6 +120,26 @@ def run_rows(rows, *, data, folder, inputs, precision, **options):
         return key(config, precision=precision, **fixed)
 
     return ablation.run(rows, train, digest, Path(folder) / "trainings", data.windows is not None)
+
+
+def require_names(*, components, losses, encoders, members, own):
+    """Refuse wrong names of the parameters of stage 07 before the first training.
+
+    Args:
+        components, losses, encoders: as of ``ablation``. members: as ``text`` of ``candidates``.
+        own: the embedder of stage 03.
+
+    Raises:
+        ablation.AblationError: for a component, loss or encoder that does not exist.
+        TrainingError: for a member that is not trained.
+    """
+    if components != "auto":
+        ablation.components(components, [], None, None)
+    ablation.loss_rows(losses, {"loss": ""})
+    ablation.encoder_rows(encoders, {"encoder": own}, ENCODERS)
+    untrained = [name for name in runtime.names(members) if members != "auto" and name not in (own, *runtime.names(encoders))]
+    if untrained:
+        raise TrainingError(f"members {', '.join(untrained)} are not trained: name them in encoders, too; there are {', '.join(ENCODERS)}")
 
 
 def save_member(folder, model, scores, data, preprocessing):

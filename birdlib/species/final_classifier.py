@@ -14,6 +14,8 @@ from birdlib.metrics import calibration, classification
 from birdlib.models import pooling
 from birdlib.species import classifiers, ensembles, experiments, site_hour, soundscape_windows
 
+SAVED = ("network", "logistic regression", "both")
+
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
@@ -39,6 +41,13 @@ class Calibration:
     precision: pd.DataFrame
 
 
+def require_saved(name):
+    """The name of the classifier to save; ClassifierError if there is none of that name."""
+    if name not in SAVED:
+        raise classifiers.ClassifierError(f"saved is {name!r}: choose {', '.join(SAVED)}")
+    return name
+
+
 def save_classifier(folder, network, features, patch_pooling, data, embedded, saved="both"):
     """Average a network with logistic regression on the same features, and save the classifier, patches to scores.
 
@@ -56,6 +65,7 @@ def save_classifier(folder, network, features, patch_pooling, data, embedded, sa
     """
     from birdlib.species import fit_heads, train_heads
 
+    require_saved(saved)
     validation = features[data.is_validation], data.truth[data.is_validation]
     rows, labels = features[data.is_train], data.labels[data.is_train]
     if embedded.windows is not None:
@@ -65,8 +75,6 @@ def save_classifier(folder, network, features, patch_pooling, data, embedded, sa
     logistic, strength = fit_heads.fit_logistic_regression(rows, labels, validation)
     heads = {"network": network, "logistic regression": logistic, "both": classifiers.average([network, logistic], [0.5, 0.5])}
     scores = {name: classifiers.predict(head, features) for name, head in heads.items()}
-    if saved not in heads:
-        raise classifiers.ClassifierError(f"classifier {saved!r} is unknown: save one of {', '.join(heads)}")
     model = classifiers.join(patch_pooling, heads[saved], embedded.embeddings.shape[1])
     experiments.save_member(folder, model, scores[saved], data, embedded.preprocessing)
     return scores, strength

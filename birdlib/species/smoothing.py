@@ -23,6 +23,9 @@ class Postprocessing:
         n_top, top_power: of ``top_n``; 0 windows: none.
         prior: ``site_hour.SiteHourPrior`` or None.
         prior_weight: by which it counts; 0: none.
+
+    Raises:
+        ParameterError: for weights that ``smooth`` refuses, a negative number of windows or a negative power.
     """
 
     smoothing: tuple = ()
@@ -30,6 +33,12 @@ class Postprocessing:
     top_power: float = 1.0
     prior: site_hour.SiteHourPrior | None = None
     prior_weight: float = 0.0
+
+    def __post_init__(self):
+        if len(self.smoothing):
+            _require_weights(self.smoothing)
+        if self.n_top < 0 or not 0 <= self.top_power < np.inf:
+            raise runtime.ParameterError(f"n_top is {self.n_top} and top_power {self.top_power:g}: choose 0 or more of both")
 
     def apply(self, scores, groups):
         """(windows, classes) float32 of scores (windows, classes); ``groups`` (windows,) names the soundscape of each, whose windows lie together."""
@@ -46,12 +55,15 @@ def numbers(text):
     """The numbers of a parameter such as ``"-1.25,1.25"``, a tuple of float; ``""`` has none.
 
     Raises:
-        ParameterError: if one is no number; it shows the text.
+        ParameterError: if one is no finite number; it shows the text.
     """
     try:
-        return tuple(float(number) for number in text.split(",") if number.strip())
-    except ValueError as error:
-        raise runtime.ParameterError(f"{text!r} is not a list of numbers such as '-1.25,1.25'") from error
+        found = tuple(float(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        found = (np.nan,)
+    if not np.isfinite(found).all():
+        raise runtime.ParameterError(f"{text!r} is not a list of numbers such as '-1.25,1.25'")
+    return found
 
 
 def spans(windows, hop_s=0.0, shifts_s=()):
@@ -109,10 +121,8 @@ def smooth(scores, weights=SMOOTHING):
     Raises:
         ParameterError: if the number of weights is even, one is negative, or that in the middle is not above 0.
     """
-    weights = np.asarray(weights, np.float64)
+    weights = _require_weights(weights)
     middle = len(weights) // 2
-    if len(weights) % 2 == 0 or (weights < 0).any() or weights[middle] <= 0:
-        raise runtime.ParameterError(f"weights {weights.tolist()} must be odd in number, not negative, and above 0 in the middle")
     scores = np.asarray(scores)
     total, weight = np.zeros(scores.shape), np.zeros((len(scores), 1))
     for offset in range(-middle, middle + 1):  # of the neighbour
@@ -121,6 +131,14 @@ def smooth(scores, weights=SMOOTHING):
         total[rows] += weights[offset + middle] * scores[neighbours]
         weight[rows] += weights[offset + middle]
     return (total / weight).astype(np.float32)
+
+
+def _require_weights(weights):
+    """(neighbours,) float64; ParameterError for weights that ``smooth`` cannot use."""
+    weights = np.asarray(weights, np.float64)
+    if len(weights) % 2 == 0 or not (weights >= 0).all() or not 0 < weights[len(weights) // 2] < np.inf:
+        raise runtime.ParameterError(f"smoothing weights {weights.tolist()} must be odd in number, not negative, and above 0 in the middle")
+    return weights
 
 
 def top_n(scores, n=1, power=1.0):

@@ -85,15 +85,33 @@ def mix(inputs, targets, other_inputs, other_targets, share=0.5):
 # Students
 
 
+def parse_units(text):
+    """The units of dense layers of a parameter such as ``"512,256"``, a list of int; ``""`` has none.
+
+    Raises:
+        ParameterError: for units that are no positive whole numbers.
+    """
+    sizes = [size.strip() for size in text.split(",") if size.strip()]
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise runtime.ParameterError(f"hidden is {text!r}: give the units of each dense layer, whole numbers as in '512,256', or nothing")
+    return [int(size) for size in sizes]
+
+
 def head_trainer(n_classes, hidden, *, n_networks, epochs):
     """How students are trained: (training_set, validation) → head, the mean of several networks of dense layers.
 
     Args:
-        hidden: units of the dense layers, separated by ``,``.
+        hidden: units of the dense layers, see ``parse_units``.
+
+    Raises:
+        ParameterError: without a network or an epoch, or for wrong units.
     """
     from birdlib.species import fit_heads
 
-    units = [int(size) for size in hidden.split(",") if size]
+    units = parse_units(hidden)
+    for name, number in (("n_networks", n_networks), ("epochs", epochs)):
+        if number < 1:
+            raise runtime.ParameterError(f"{name} is {number}: choose 1 or more")
     options = {"loss": "bce", "epochs": epochs, "patience": 10, "learning_rate": 0.002, "weight_decay": 0.05, "batch_size": 128}
 
     def train_head(train, validation):

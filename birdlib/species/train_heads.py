@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from birdlib import stages
+from birdlib import runtime, stages
 from birdlib.audio import clips
 from birdlib.models import embedders, pooling
 from birdlib.species import ablation, classifiers, dataset, soundscape_windows, students
@@ -30,6 +30,15 @@ class Options:
     patience: int = 10
     balance: float = 0.5  # power of class weights
     pooling: str = "mean_std"  # of patches: one of ``pooling.STATISTICS``
+
+    def __post_init__(self):
+        students.parse_units(self.hidden)
+        for name, smallest in {"window_patches": 0, "n_networks": 1, "epochs": 1}.items():
+            if getattr(self, name) < smallest:
+                raise runtime.ParameterError(f"{name} is {getattr(self, name)}: choose {smallest} or more")
+        for name in ("dropout", "balance"):
+            if not 0 <= getattr(self, name) <= 1 or self.dropout == 1:
+                raise runtime.ParameterError(f"{name} is {getattr(self, name):g}: choose a share from 0 to 1; a dropout of 1 would leave nothing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +139,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
     mode = dataset.mode_of(config["loss"])
     background = mode == "single" and not train_set[1].any(axis=1).all()
     loss = losses.get(config["loss"], **({"background": True} if background else {}))
-    units = [int(size) for size in options.hidden.split(",") if size.strip()]
+    units = students.parse_units(options.hidden)
     scale = 1.0 if options.pooling == pooling.ADAPTIVE_AVERAGE else None
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background, scale=scale)
     numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}

@@ -57,8 +57,13 @@ class Options:
         weight_averaging.optimizer_options(self.averaging, 1)
         if not 0 <= self.frame_share < 1 or (self.frame_share and self.mel_head == "pooled"):
             raise WaveTrainingError(f"frame_share is {self.frame_share} with the head {self.mel_head}: a share below 1, and the head sed or sed_gem")
-        if not 0 <= self.soundscape_share < 1 or self.distillation < 0 or self.self_distillation < 0 or self.power <= 0:
+        if not 0 <= self.soundscape_share < 1 or not 0 <= self.distillation < np.inf or self.self_distillation < 0 or not 0 < self.power < np.inf:
             raise WaveTrainingError("soundscape_share must be below 1, distillation and self_distillation not negative, power above 0")
+        for name in ("mel_epochs", "mel_steps", "mel_batch", "mae_epochs"):
+            if getattr(self, name) < 1:
+                raise WaveTrainingError(f"{name} is {getattr(self, name)}: choose 1 or more")
+        if not 0 < self.mel_learning_rate < np.inf:
+            raise WaveTrainingError(f"mel_learning_rate is {self.mel_learning_rate:g}: choose one above 0, such as 0.002")
 
 
 def parse_heads(text):

@@ -37,6 +37,13 @@ class Workers:
         self._pool.shutdown(kill_workers=True)
 
 
+def require_number(n):
+    """The number of workers ``n``; ParameterError if it is negative."""
+    if n < 0:
+        raise runtime.ParameterError(f"n_workers is {n}: choose 1, more, or 0 for one a core")
+    return n
+
+
 @contextlib.contextmanager
 def start(n, classifier_dir, weights_dir, certificates):
     """Workers for a ``with`` statement; None for ``n`` of 1, where this process does the work.
@@ -47,9 +54,7 @@ def start(n, classifier_dir, weights_dir, certificates):
     """
     from joblib import cpu_count
 
-    if n < 0:
-        raise runtime.ParameterError(f"n_workers is {n}: choose 1, more, or 0 for one a core")
-    n = n or cpu_count()
+    n = require_number(n) or cpu_count()
     if n == 1:
         yield None
         return

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from birdlib import runtime
 from birdlib.data import birdclef, manifest, submissions
 
 TRAIN = """primary_label,secondary_labels,type,filename,collection,rating,url,latitude,longitude,author,license
@@ -234,3 +235,9 @@ def test_row_ids_contain_the_end_second():
     end_s = [end_s for _, end_s in birdclef.windows(60)]
     assert birdclef.row_id("/data/H02_20230420_074000.ogg", end_s[0]) == "H02_20230420_074000_5"
     assert birdclef.row_id("soundscape_1.v2.ogg", end_s[-1]) == "soundscape_1.v2_60"
+
+
+@pytest.mark.parametrize("window_s", [0.0, -5.0, float("nan")])
+def test_a_window_without_length_is_refused(window_s):
+    with pytest.raises(runtime.ParameterError, match="window_s is"):
+        birdclef.windows(60.0, window_s)

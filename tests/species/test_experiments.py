@@ -8,6 +8,7 @@ import pytest
 import tone_recordings
 
 import birdlib
+from birdlib import runtime
 from birdlib.metrics import classification
 from birdlib.models import pooling
 from birdlib.species import ablation, classifiers, dataset, experiments, train_heads
@@ -96,3 +97,11 @@ def test_key_changes_with_relevant_options_only(data, monkeypatch):
     assert birdlib.__version__ in experiments.CODE
     monkeypatch.setattr(experiments, "CODE", "recipe 0 of birdlib 0.0.9")
     assert key() != now
+
+
+@pytest.mark.parametrize("wrong", [{"components": "foo"}, {"losses": "bce,foo"}, {"encoders": "foo"}, {"members": "yamnet,foo"}])
+def test_wrong_names_are_refused_before_the_first_training(wrong):
+    right = {"components": "auto", "losses": "", "encoders": "mel_cnn", "members": "yamnet,mel_cnn", "own": "yamnet"}
+    experiments.require_names(**right)
+    with pytest.raises(runtime.BirdlibError, match="foo"):
+        experiments.require_names(**right | wrong)

@@ -135,3 +135,20 @@ def test_prior_smoothing_and_scaling_follow_one_another():
     assert np.array_equal(settings.apply(scores, names), smoothing.postprocess(lit, names, (0.1, 0.8, 0.1), 2, 0.5))
     assert np.array_equal(settings.without_scaling().apply(scores, names), smoothing.postprocess(lit, names, (0.1, 0.8, 0.1)))
     assert np.array_equal(smoothing.Postprocessing().apply(scores, names), scores)
+
+
+# Wrong parameters
+
+
+@pytest.mark.parametrize("text", ["x", "1,nan", "inf"])
+def test_text_that_is_no_list_of_finite_numbers_is_refused(text):
+    with pytest.raises(runtime.ParameterError, match="not a list of numbers"):
+        smoothing.numbers(text)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"smoothing": (0.2, 0.8)}, {"smoothing": (0.0, 0.0, 0.0)}, {"n_top": -1}, {"top_power": -1.0}, {"top_power": float("nan")}]
+)
+def test_wrong_postprocessing_is_refused_before_anything_is_predicted(wrong):
+    with pytest.raises(runtime.ParameterError, match="|".join(wrong)):
+        smoothing.Postprocessing(**wrong)

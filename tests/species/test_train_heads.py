@@ -9,6 +9,7 @@ import pytest
 import spying
 from arrays import DIM, rng
 
+from birdlib import runtime
 from birdlib.losses import classification as losses
 from birdlib.species import classifiers, dataset, train_heads
 
@@ -93,3 +94,11 @@ def test_class_weights_reach_keras_through_mixtures(monkeypatch):
     [_, truth, weight] = (np.concatenate(arrays) for arrays in zip(*(spy.fits[0]["x"][i] for i in range(len(spy.fits[0]["x"]))), strict=True))
     assert ((truth > 0) & (truth < 1)).any() and len(truth) == sum(COUNTS)
     assert weight.min() >= 16 / 24 - 1e-5 and weight.max() <= 3 * 16 / 24 + 1e-5 and len(np.unique(weight.round(4))) > 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hidden": "abc"}, {"hidden": "64,0"}, {"dropout": 1.0}, {"balance": -1.0}, {"n_networks": 0}, {"epochs": 0}, {"window_patches": -1}]
+)
+def test_wrong_options_are_refused_by_their_name(wrong):
+    with pytest.raises(runtime.ParameterError, match=f"{next(iter(wrong))} is "):
+        train_heads.Options(**wrong)

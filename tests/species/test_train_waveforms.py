@@ -136,7 +136,8 @@ def test_without_published_weights_a_tiny_bird_mae_is_pretrained_and_noted(data,
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"augmentation": "echo"}, "echo is unknown"), ({"masks": "20"}, "masks are '20'"), ({"mae_training": "freeze"}, "choose one of auto, probe, finetune")],
+    [({"augmentation": "echo"}, "echo is unknown"), ({"masks": "20"}, "masks are '20'"), ({"mae_training": "freeze"}, "choose one of auto, probe, finetune"),
+     ({"mel_steps": 0}, "mel_steps is 0"), ({"distillation": float("nan")}, "not negative"), ({"hidden": "abc"}, "hidden is 'abc'")],
 )
 def test_wrong_options_are_refused_before_the_first_training(data, tmp_path, wrong, message):
     rows = [ablation.Row("encoder", "yamnet", PLAIN | {"encoder": "yamnet"})]
