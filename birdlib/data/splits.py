@@ -116,7 +116,12 @@ def leave_out(tables, share, rng, column="species", min_left_out=1, min_kept=3):
 
     Returns:
         sorted list of species.
+
+    Raises:
+        SplitError: if ``share`` is none.
     """
+    if not 0 <= share <= 1:
+        raise SplitError(f"the share of unseen species (unseen_share) is {share:g}: choose 0 to 1, such as 0.25")
     complete = [set(rows[column]) for split in ("train", "test") for rows in rows_of(tables, split, column=column)]
     candidates = sorted(set.intersection(*complete)) if complete else []
     n = min(max(min_left_out, round(share * len(candidates))), len(candidates) - min_kept)

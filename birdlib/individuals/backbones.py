@@ -47,6 +47,12 @@ class Backbone:
     size: int = SIZE
 
 
+def require(name):
+    """Raise BackboneError if there is no such backbone."""
+    if name not in EARLY_LAYERS:
+        raise BackboneError(f"backbone is {name!r}: choose {', '.join(EARLY_LAYERS)}")
+
+
 def load(name="resnet50", weights_dir="", is_trained=True, *, has_end=True, has_map=True, size=SIZE):
     """A frozen network with its last features and an early map.
 
@@ -63,8 +69,7 @@ def load(name="resnet50", weights_dir="", is_trained=True, *, has_end=True, has_
     """
     import keras
 
-    if name not in EARLY_LAYERS:
-        raise BackboneError(f"backbone is {name!r}: choose {', '.join(EARLY_LAYERS)}")
+    require(name)
     if size < 32 or not (has_end or has_map):
         raise BackboneError(f"backbone of {size} pixels, last features {has_end}, map {has_map}: take 32 pixels or more, and one of the two")
     inputs = keras.Input((size, size, 3), name="crop")

@@ -23,8 +23,12 @@ class KnownCountsError(runtime.FileError):
     """A table of known counts that cannot be used."""
 
 
-def require(counting):
-    """Raise ParameterError if there is no such counting."""
+def require(counting, thresholds=(), n_draws=1):
+    """Raise ParameterError if there is no such counting, a threshold is no cosine distance, or nothing is drawn."""
+    if not all(0 <= threshold <= 2 for threshold in thresholds):
+        raise runtime.ParameterError(f"the thresholds of clustering and of greedy are {', '.join(f'{value:g}' for value in thresholds)}: choose cosine distances, 0 to 2")
+    if n_draws < 1:
+        raise runtime.ParameterError(f"n_draws is {n_draws}: choose 1 or more, such as 200")
     if counting not in clustering.COUNTINGS:
         raise runtime.ParameterError(f"counting is {counting!r}: choose {' or '.join(clustering.COUNTINGS)}")
 

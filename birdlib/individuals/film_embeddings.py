@@ -55,6 +55,10 @@ class Options:
         chosen = {part.strip() for part in self.parts.split(",")}
         if not chosen & {"marks", "looks"} or not chosen <= set(_PARTS):
             raise track_embeddings.TrackEmbedderError(f"parts is {self.parts!r}: give marks or looks or both, and optionally voice, between commas")
+        track_embeddings.require(self.embedder)
+        backbones.require(self.backbone)
+        if self.crop_px < 32:
+            raise runtime.ParameterError(f"crop_px is {self.crop_px}: give 32 or more")
         if self.sound not in track_sounds.KINDS:
             raise track_embeddings.TrackEmbedderError(f"sound is {self.sound!r}: choose {' or '.join(track_sounds.KINDS)}")
         for name in ("sound_dim", "embedding_dim", "epochs"):

@@ -37,12 +37,17 @@ def load(name, path, backbone=None):
     Raises:
         TrackEmbedderError: an unknown name, no such file, or early_fusion without its backbone.
     """
-    if name not in EMBEDDERS:
-        raise TrackEmbedderError(f"embedder is {name!r}: choose {' or '.join(EMBEDDERS)}")
+    require(name)
     if not Path(path).is_file():
         notebook = "notebooks/09_count.ipynb" if name == "early_fusion" else "notebooks/04_triplet.ipynb"
         raise TrackEmbedderError(f"{path}: there is no such encoder: run {notebook} first")
     return EMBEDDERS[name](path, backbone)
+
+
+def require(name):
+    """Raise TrackEmbedderError if there is no such embedder."""
+    if name not in EMBEDDERS:
+        raise TrackEmbedderError(f"embedder is {name!r}: choose {' or '.join(EMBEDDERS)}")
 
 
 class EarlyFusion:

@@ -34,14 +34,24 @@ def build(fusion, vgg, patch_dim, *, train_from="", lstm_units=64, dropout=0.3):
         own inputs only.
 
     Raises:
-        FusionError: for an unknown name.
+        FusionError: see ``require``.
         EncoderError: without photos and sounds, or if VGG16 has no such layer.
     """
-    if fusion not in FUSIONS:
-        raise FusionError(f"fusion is {fusion!r}: choose {' or '.join(FUSIONS)}")
+    require(fusion, lstm_units, dropout)
     if vgg is None and not patch_dim:
         raise encoders.EncoderError("an encoder needs photos or sounds: both are missing")
     return FUSIONS[fusion](vgg, patch_dim, train_from, lstm_units, dropout)
+
+
+def require(fusion, lstm_units=64, dropout=0.3, n_patches=32):
+    """Raise FusionError for an encoder that cannot be built, or a sound without patches; it names the parameter."""
+    if fusion not in FUSIONS:
+        raise FusionError(f"fusion is {fusion!r}: choose {' or '.join(FUSIONS)}")
+    for name, number in {"lstm_units": lstm_units, "n_patches": n_patches}.items():
+        if number < 1:
+            raise FusionError(f"{name} is {number}: choose 1 or more")
+    if not 0 <= dropout < 1:
+        raise FusionError(f"dropout is {dropout:g}: choose a share of 0 or more, below 1")
 
 
 def _gate(vgg, patch_dim, train_from, lstm_units, dropout):

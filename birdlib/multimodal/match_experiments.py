@@ -15,6 +15,13 @@ ALL_VIDEO = ("cnn3d", "cnn_lstm", "cnn_average", "transformer")  # "all" video e
 SETS = ("validation", "unseen media", "unseen species", "unseen films")
 
 
+def choose_names(size, audio, video, loss):
+    """What ``grid`` takes: the names of a ``small`` grid, or all of a ``full`` one; CorrespondenceError for another size."""
+    if size not in ("small", "full"):
+        raise scene_pairs.CorrespondenceError(f"grid is {size!r}: choose small or full")
+    return ("all", "all", "all") if size == "full" else (audio, video, loss)
+
+
 def grid(audio, video, loss, n_seeds):
     """Every combination: list of dict ``audio, video, loss, seed``. Names are comma lists, or ``"all"`` (of video: ``ALL_VIDEO``).
 

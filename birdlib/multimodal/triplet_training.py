@@ -83,6 +83,10 @@ class Options:
         for name, value in {"epochs": 1, "patience": 1, "remine_every": 1, "n_species": 2, "n_samples": 2, "triplets_per_species": 1}.items():
             if getattr(self, name) < value:
                 raise TripletError(f"{name} is {getattr(self, name)}: it must be {value} or more")
+        ranges = {"margin": (0, 2), "modality_dropout": (0, 1), "min_cosine": (-1, 1), "weight_decay": (0, 1e6), "clip_norm": (0, 1e6), "learning_rate": (0, 1e3)}
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise TripletError(f"{name} is {getattr(self, name):g}: it must be {low:g} to {high:g}")
 
 
 def fit(encoder, library, train, validation, options):

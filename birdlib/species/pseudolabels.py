@@ -37,6 +37,19 @@ def require_scores(scores, row_ids, labels, teacher):
         )
 
 
+def require_numbers(parameters):
+    """Raise ParameterError, which names them, for parameters of stage 06, {name: value}, that are out of range."""
+    number = parameters.get
+    wrong = [(name, "choose 0 to 1") for name in ("confidence", "quiet", "mixed_share") if not 0 <= number(name, 0) <= 1]
+    wrong += [("mix_ratio", "choose 0 or more, below 1")] * (not 0 <= number("mix_ratio", 0) < 1)
+    wrong += [(name, "choose a number above 0") for name in ("power", "window_s") if not 0 < number(name, 1) < np.inf]
+    wrong += [(name, "choose 0 or more") for name in ("prior_strength", "n_soundscapes", "n_rounds") if not 0 <= number(name, 0) < np.inf]
+    counted = ("teacher_steps", "teacher_epochs", "detector_steps", "detector_epochs", "n_networks", "epochs")
+    wrong += [(name, "choose 1 or more") for name in counted if number(name, 1) < 1]
+    if wrong:
+        raise runtime.ParameterError("; ".join(f"{name} is {parameters[name]:g}: {remedy}" for name, remedy in wrong))
+
+
 def require_hand_over(name):
     """The name, if it is one of ``HAND_OVER``."""
     if name not in HAND_OVER:

@@ -21,6 +21,7 @@ from birdlib.species import pseudolabels
 STAGE = "06_pseudolabel"
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
 _PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
+ANNOTATIONS = "train_soundscapes_labels.csv"  # of BirdCLEF+ 2026
 _TRUTH = ("truth", "soundscape_labels.csv")  # of composed and synthetic soundscapes
 _ANNOTATION_COLUMNS = ["filename", "start", "end", "primary_label"]  # of train_soundscapes_labels.csv in BirdCLEF+ 2026
 
@@ -211,6 +212,18 @@ def human_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):
     if not Path(path).is_file():
         return pseudolabels.merge([])
     return pseudolabels.from_annotations(read_annotations(path, row_ids, classes, window_s), row_ids, classes)
+
+
+def annotations_path(root, name):
+    """The path of the annotations ``name`` in the data's folder ``root``.
+
+    Raises:
+        WindowError: if there is no such file; the one of BirdCLEF's name may be missing, and so may one without a name.
+    """
+    path = Path(root) / (name or "-")
+    if name not in ("", ANNOTATIONS) and not path.is_file():
+        raise WindowError(f"human_labels is {name!r}, and there is no {path}: give the name of a table in that folder, or nothing")
+    return path
 
 
 def annotated_stems(path):

@@ -27,6 +27,13 @@ def select(which, classes, data_dir, weights_dir="", window_s=birdclef.WINDOW_S)
     return usable, table, unmatched(names, found, without_data)
 
 
+def require(which):
+    """Raise TeacherError for a name in the comma list ``which`` that is no teacher."""
+    known = [*teachers.BUILDERS, *MEL]
+    if unknown := [name for name in runtime.names(which) if name not in known]:
+        raise teachers.TeacherError(f"there is no teacher called {', '.join(unknown)}: choose from {', '.join(known)}")
+
+
 def general(which, names, weights_dir="", window_s=birdclef.WINDOW_S, location=None):
     """The general teachers that are installed and know something.
 

@@ -85,8 +85,9 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
         ParameterError: if a number is out of range.
         runtime.FullDiskError: if there is no space for the crops.
     """
-    if rate_hz <= 0 or n_crops < 1 or min_detections < 1 or max_gap_s < 0:
-        raise runtime.ParameterError("rate_hz, n_crops and min_detections are positive, max_gap_s is not negative")
+    require_sampling(rate_hz, n_crops, min_score)
+    if min_detections < 1 or max_gap_s < 0:
+        raise runtime.ParameterError("min_detections is positive, max_gap_s is not negative")
     shutil.rmtree(Path(folder) / "crops" / recording_id, ignore_errors=True)
     first_score = min(min_score, _MAX_FIRST_SCORE)
     tracker = _byte_track(first_score)
@@ -124,6 +125,12 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     for track in [*lost, *live.values()]:
         end(track)
     return _track_table(finished, recording_id), _crop_table(crop_rows)
+
+
+def require_sampling(rate_hz, n_crops, min_score):
+    """Raise ParameterError for numbers that ``track`` cannot use; it names them."""
+    if not 0 < rate_hz < np.inf or n_crops < 1 or not 0 <= min_score <= 1:
+        raise runtime.ParameterError(f"rate_hz is {rate_hz:g}, n_crops {n_crops} and min_score {min_score:g}: choose a rate above 0, 1 crop or more, a score of 0 to 1")
 
 
 def summary(tracks):

@@ -254,3 +254,9 @@ def test_random_split_is_said_to_be_optimistic():
 def test_unknown_kind_of_split_is_refused_with_the_choices():
     with pytest.raises(splits.SplitError, match="split_by is 'species': choose group or recording"):
         splits.assign(recordings(["wren"], ["g"]), np.random.default_rng(0), split_by="species")
+
+
+@pytest.mark.parametrize("share", [2.0, -1.0, float("nan")])
+def test_a_share_of_unseen_species_that_is_none_is_refused(share):
+    with pytest.raises(splits.SplitError, match="unseen_share"):
+        splits.leave_out([], share, np.random.default_rng(0))

@@ -146,3 +146,9 @@ def test_a_table_that_cannot_be_used_raises_with_its_name_and_a_remedy(tmp_path,
         count_comparison.read_known(path)
     with pytest.raises(KnownCountsError, match="give a CSV file"):
         count_comparison.read_known(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(("thresholds", "n_draws"), [((0.0, -1.0), 1), ((5.0, 0.2), 1), ((0.0, float("nan")), 1), ((0.0, 0.2), 0)])
+def test_thresholds_that_are_no_distances_and_no_draws_are_refused(thresholds, n_draws):
+    with pytest.raises(runtime.ParameterError, match="choose"):
+        count_comparison.require("greedy", thresholds, n_draws)

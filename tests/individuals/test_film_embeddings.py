@@ -140,3 +140,9 @@ def test_synthetic_birds_are_the_default_for_drawn_films_only(tmp_path):
     (tmp_path / "sample.json").write_text("{}")
     assert film_embeddings.resolve_auto(-1, "auto", tmp_path) == (film_embeddings.N_SYNTHETIC, "marks")
     assert film_embeddings.resolve_auto(8, "voice", tmp_path) == (8, "voice")
+
+
+def test_an_unknown_embedder_or_backbone_is_refused_before_films_are_read():
+    for wrong in ({"embedder": "late_fusion"}, {"backbone": "resnet18"}, {"crop_px": 0}):
+        with pytest.raises(runtime.BirdlibError, match=f"{next(iter(wrong))} is .*: (choose|give)"):
+            Options(**wrong)

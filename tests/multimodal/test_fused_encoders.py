@@ -104,3 +104,9 @@ def test_the_saved_published_network_predicts_the_same_in_another_process(vgg, t
     arrays["presence"] = np.array([[1, 1], [1, 0]], np.float32)
     (said,) = outputs_in_another_process(encoders, [whole], arrays, tmp_path)
     assert np.allclose(said, run(whole, arrays), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"fusion": "late"}, {"lstm_units": 0}, {"dropout": 1.0}, {"dropout": float("nan")}, {"n_patches": -3}])
+def test_wrong_encoders_are_refused_by_the_parameter(wrong):
+    with pytest.raises(fused_encoders.FusionError, match=f"{next(iter(wrong))} is "):
+        fused_encoders.require(**{"fusion": "gate"} | wrong)

@@ -226,3 +226,10 @@ def test_description_of_the_best_combination_warns_where_unseen_species_are_at_c
     text = match_experiments.describe(table, ONE)
     assert "cnn + cnn_average + bce; ROC-AUC: validation 0.80, unseen media 0.70, unseen species 0.50." in text and "no better than chance" in text
     assert "chance" not in match_experiments.describe(table.replace(0.5, 0.9), ONE)
+
+
+def test_a_grid_is_small_or_full():
+    assert match_experiments.choose_names("small", "cnn", "cnn3d", "bce") == ("cnn", "cnn3d", "bce")
+    assert set(match_experiments.choose_names("full", "cnn", "cnn3d", "bce")) == {"all"}
+    with pytest.raises(scene_pairs.CorrespondenceError, match="grid is 'large': choose small or full"):
+        match_experiments.choose_names("large", "cnn", "cnn3d", "bce")

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from birdlib import runtime
 from birdlib.species import pseudolabels
 
 ROWS = ["S_5", "S_10", "S_15"]
@@ -176,3 +177,15 @@ def test_labels_are_described_with_the_species_that_have_none():
     soft = pseudolabels.soft([[0.9, 0.3], [0.0, 0.0], [0.0, 0.0]], ROWS, ["robin", "frog"], **WHO)
     engine = pseudolabels.negatives(np.zeros((3, 1)), [0.0, 0.9, 0.0], ROWS, ["robin"], **WHO)
     assert cells(pseudolabels.confident(pseudolabels.merge([soft, engine]))) == pytest.approx({("S_5", "robin"): 0.9, ("S_10", "robin"): 0.0})
+
+
+NUMBERS = {"confidence": 0.6, "quiet": 0.1, "mixed_share": 0.5, "mix_ratio": 0.4, "power": 1.0, "prior_strength": 0.0, "window_s": 5.0, "n_soundscapes": 0, "n_rounds": 0, "epochs": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"confidence": 5.0}, {"quiet": float("nan")}, {"mix_ratio": 1.0}, {"power": 0.0}, {"prior_strength": -1.0}, {"window_s": 0.0}, {"epochs": 0}]
+)
+def test_numbers_out_of_range_are_refused_by_their_name(wrong):
+    pseudolabels.require_numbers(NUMBERS)
+    with pytest.raises(runtime.ParameterError, match=f"{next(iter(wrong))} is .*: choose"):
+        pseudolabels.require_numbers(NUMBERS | wrong)

@@ -185,3 +185,10 @@ def test_training_soundscapes_with_the_name_of_a_test_soundscape_are_left_out(tm
 def test_the_names_of_annotated_soundscapes_are_their_stems(tmp_path):
     assert soundscape_windows.annotated_stems(labels_file(tmp_path, "S1.ogg,0,5,wren", "S1.ogg,0,5,wren", "S2,5,10,")) == {"S1", "S2"}
     assert soundscape_windows.annotated_stems(tmp_path / "none.csv") == set()
+
+
+def test_annotations_that_are_named_and_missing_are_an_error(tmp_path):
+    assert not soundscape_windows.annotations_path(tmp_path, soundscape_windows.ANNOTATIONS).is_file()
+    assert not soundscape_windows.annotations_path(tmp_path, "").is_file()
+    with pytest.raises(soundscape_windows.WindowError, match="human_labels is 'missing.csv'"):
+        soundscape_windows.annotations_path(tmp_path, "missing.csv")

@@ -69,3 +69,9 @@ def test_the_rarest_unknown_species_get_detectors():
     splits = pd.DataFrame({"species": species, "split": "train"})
     assert teacher_selection.rare_species(2, splits, {"crow"}) == ["gull", "owl"]
     assert teacher_selection.rare_species(9, splits, set()) == ["crow", "gull", "owl", "wren"] and teacher_selection.rare_species(0, splits, set()) == []
+
+
+def test_a_misspelt_teacher_is_refused_and_all_are_named():
+    teacher_selection.require("birdnet, mobilenetv2, yamnet")
+    with pytest.raises(teachers.TeacherError, match="called mobilnetv2: choose from .*mobilenetv2"):
+        teacher_selection.require("birdnet,mobilnetv2")
