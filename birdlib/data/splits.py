@@ -105,6 +105,16 @@ def rows_of(tables, split, without=(), column="species"):
     )
 
 
+def require(validation_share, test_share, split_by="group", n_folds=5):
+    """Raise SplitError for shares, a unit or a number of folds that no split can have; it names them."""
+    if not (validation_share >= 0 and test_share >= 0 and validation_share + test_share < 1):
+        raise SplitError(f"validation_share is {validation_share:g} and test_share {test_share:g}: choose 0 or more, together below 1")
+    if split_by not in SPLIT_BY:
+        raise SplitError(f"split_by is {split_by!r}: choose {' or '.join(SPLIT_BY)}")
+    if n_folds < 1:
+        raise SplitError(f"n_folds is {n_folds}: choose 1 or more, such as 5")
+
+
 def leave_out(tables, share, rng, column="species", min_left_out=1, min_kept=3):
     """Choose species that are left out of training, to evaluate on unseen species.
 

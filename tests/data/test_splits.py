@@ -260,3 +260,11 @@ def test_unknown_kind_of_split_is_refused_with_the_choices():
 def test_a_share_of_unseen_species_that_is_none_is_refused(share):
     with pytest.raises(splits.SplitError, match="unseen_share"):
         splits.leave_out([], share, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [((2.0, 0.2), "validation_share is 2"), ((0.2, -1.0), "test_share -1"), ((0.2, 0.2, "site"), "split_by is 'site'"), ((0.2, 0.2, "group", 0), "n_folds is 0")]
+)
+def test_splits_that_cannot_be_are_refused_before_files_are_read(wrong, message):
+    with pytest.raises(splits.SplitError, match=message):
+        splits.require(*wrong)
