@@ -130,7 +130,7 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
 def require_sampling(rate_hz, n_crops, min_score):
     """Raise ParameterError for numbers that ``track`` cannot use; it names them."""
     if not 0 < rate_hz < np.inf or n_crops < 1 or not 0 <= min_score <= 1:
-        raise runtime.ParameterError(f"rate_hz is {rate_hz:g}, n_crops {n_crops} and min_score {min_score:g}: choose a rate above 0, 1 crop or more, a score of 0 to 1")
+        raise runtime.ParameterError(f"rate_hz is {rate_hz:g}, n_crops {n_crops} and min_score {min_score:g}: they must be positive, min_score at most 1")
 
 
 def summary(tracks):
