@@ -49,6 +49,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib compose --manifest species24.csv --minutes 60 --sites 12 --labelled 0 --noise backgrounds --speech voices --output composed": "tests/data/test_compose.py::test_it_is_a_birdclef_folder_of_2026",
     "python -m birdlib run --data composed --outputs composed_outputs --only 06": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
     "python -m birdlib compose --manifest my_recordings.csv --output composed": "tests/data/test_compose.py::test_it_is_a_birdclef_folder_of_2026",
+    "python -m birdlib run --recipe correspondence -p audio_encoders=cnn -p video_encoders=cnn_lstm_trained,cnn_average_trained -p match_losses=bce,info_nce -p epochs=8": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
     "python -m birdlib rehearse --files 700": "tests/pipeline/test_rehearsal.py::test_a_rehearsal_from_end_to_end",
     "python -m birdlib run --recipe modern": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
     "python -m birdlib bench mel --outputs outputs --epochs 40": "tests/commands/test_machine.py::test_bench_mel_prints_its_table",
