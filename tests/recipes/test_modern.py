@@ -54,6 +54,6 @@ def test_the_saved_network_is_a_softmax_head_on_these_embeddings(ran):
 @pytest.mark.slow
 def test_yamnet_and_a_mel_model_are_compared_with_it(ran):
     spy, _, _ = ran
-    [(arguments, _)] = spy.calls["birdlib.species.ablation.encoder_rows"]
+    arguments, _ = spy.calls["birdlib.species.ablation.encoder_rows"][-1]  # those before only check the names
     assert arguments[0] == "yamnet,mel_cnn" and arguments[1]["encoder"] == "birdnet"
     assert ("yamnet",) in [call[0][:1] for call in spy.calls["birdlib.models.embedders.load"]]
