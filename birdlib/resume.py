@@ -32,6 +32,7 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     """
     from joblib import Parallel, delayed
 
+    runtime.require_jobs(n_jobs)
     keys = {name: runtime.digest(task) for name, task in tasks.items()}
     done = {
         name: row

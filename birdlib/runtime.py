@@ -21,6 +21,8 @@ _REPORTED_PACKAGES = (
     "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
 MIN_FREE_BYTES = 65_536  # a disk with less is full
+_STRATEGIES = ("auto", "default", "mirrored", "tpu")
+_PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 class BirdlibError(Exception):
@@ -216,6 +218,16 @@ def progress(iterable, total=None, desc=""):
 # Devices and versions
 
 
+def require_jobs(n_jobs):
+    """Refuse a number of processes that joblib does not take.
+
+    Raises:
+        ParameterError: for 0.
+    """
+    if n_jobs == 0:
+        raise ParameterError("n_jobs is 0: give a number of processes, or -1 for all cores")
+
+
 def tensorflow_strategy(strategy="auto", precision="float32"):
     """Set up TensorFlow (GPU memory grows on demand) and return the distribution strategy to build models under.
 
@@ -224,8 +236,11 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
         precision: a Keras policy: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
 
     Raises:
-        ParameterError: for another strategy.
+        ParameterError: for another strategy or precision.
     """
+    for what, value, known in (("strategy", strategy, _STRATEGIES), ("precision", precision, _PRECISIONS)):
+        if value not in known:
+            raise ParameterError(f"{what} {value!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
     import keras
     import tensorflow as tf
 
@@ -238,9 +253,7 @@ def tensorflow_strategy(strategy="auto", precision="float32"):
         return tf.distribute.MirroredStrategy()
     if strategy == "tpu":
         return tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver.connect())
-    if strategy in ("auto", "default"):
-        return tf.distribute.get_strategy()
-    raise ParameterError(f"strategy {strategy!r} is unknown: use auto, default, mirrored or tpu")
+    return tf.distribute.get_strategy()
 
 
 def n_replicas():

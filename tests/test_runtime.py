@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib import runtime
+from birdlib import resume, runtime
+from birdlib.data import duplicates
 
 
 def test_a_failed_write_leaves_the_old_file_only(tmp_path):
@@ -137,3 +138,15 @@ def test_warnings_about_a_file_are_collected_once_and_without_its_path():
         warnings.warn("a.wav: one", runtime.FileWarning, stacklevel=1)
         warnings.warn("other", UserWarning, stacklevel=1)
     assert notes == ["one"]
+
+
+@pytest.mark.parametrize(("given", "message"), [({"strategy": "all"}, "'all' is unknown: use auto"), ({"precision": "half"}, "'half' is unknown: use float32")])
+def test_an_unknown_strategy_or_precision_is_refused(given, message):
+    with pytest.raises(runtime.ParameterError, match=message):
+        runtime.tensorflow_strategy(**given)
+
+
+def test_no_processes_at_all_are_refused(tmp_path):
+    for run in (lambda: resume.map_resumable(print, {}, tmp_path / "journal", n_jobs=0), lambda: duplicates.fingerprints([], n_jobs=0)):
+        with pytest.raises(runtime.ParameterError, match="n_jobs is 0: give a number of processes"):
+            run()

@@ -44,6 +44,7 @@ def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
     """
     from joblib import Parallel, delayed
 
+    runtime.require_jobs(n_jobs)
     starts_s, ends_s = (np.full(len(paths), np.nan) if times is None else times for times in (starts_s, ends_s))
     jobs = [delayed(_fingerprint)(str(path), *part) for path, *part in zip(paths, starts_s, ends_s, strict=True)]
     results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
