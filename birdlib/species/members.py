@@ -93,7 +93,7 @@ class _Member:
 
     def use(self, chosen):
         """Take the backend that ``certify`` chose in another process, without comparing again."""
-        raise NotImplementedError
+        self._use(chosen)
 
 
 class EmbeddingMember(_Member):
@@ -149,7 +149,7 @@ class EmbeddingMember(_Member):
         self.weights = shared.embedder.weights
         return shared.certificate
 
-    def use(self, chosen):
+    def _use(self, chosen):
         embedder = self._file_embedder.embedder
         if chosen == "tensorflow" and embedder.weights[embedder.name].get("backend") == "litert" and hasattr(embedder, "by_tensorflow"):
             self._file_embedder.embedder = embedder.by_tensorflow()
@@ -238,7 +238,7 @@ class WaveformMember(_Member):
         convert = litert.litert_body_predictor if self._front else litert.litert_predictor
         return convert(self.model, self._key, self._n_threads)
 
-    def use(self, chosen):
+    def _use(self, chosen):
         if chosen == "litert":
             self._run = self._converted()
 
