@@ -64,18 +64,19 @@ def run(monkeypatch, recipe, outputs, *, only=(), **given):
         only: numbers of the notebooks to run; empty for all of the recipe.
 
     Returns:
-        {notebook: receipt} of those that ran.
+        {notebook: receipt} of those that ran; they have every value of the recipe that is not ``given``.
     """
     monkeypatch.setattr("birdlib.pipeline.execute.execute", run_notebook)
     monkeypatch.setenv("BIRDLIB_RECIPE", recipe)
     chosen = only or recipes.load(recipe).notebooks
     for number in chosen:
         runner.run(outputs, only=number, given={name: str(value) for name, value in given.items()}, recipe=recipe)
-    finished = [name for name in stages.READS if name[:2] in chosen]
-    return {name: stages.receipt(outputs, name) for name in finished}
+    receipts = {name: stages.receipt(outputs, name) for name in stages.READS if name[:2] in chosen}
+    _require_published(receipts, recipe, given)
+    return receipts
 
 
-def require_published(receipts, recipe, changed=()):
+def _require_published(receipts, recipe, changed):
     """Every value of the recipe is in the receipts, but for the parameters that a test has ``changed``."""
     for notebook, values in recipes.load(recipe).parameters.items():
         if notebook in receipts:

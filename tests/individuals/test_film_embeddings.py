@@ -9,7 +9,6 @@ from media import by_second, film, tone
 
 from birdlib import runtime
 from birdlib.individuals import backbones, film_embeddings, track_datasets, track_embeddings, track_encoder
-from birdlib.individuals import training as identity_training
 from birdlib.individuals.film_embeddings import Options
 from birdlib.video import io as video_io
 
@@ -41,19 +40,6 @@ def test_without_held_out_birds_all_pairs_are_returned(backbone, untrained):
     one = set_of(["anna"] * 5 + ["berta"] * 5, together(10), n_crops=2)
     _, history, (_, known, _) = film_embeddings.train_early_fusion(one, backbone, OPTIONS, rng=np.random.default_rng(0))
     assert len(history) == 1 and len(known) == 20 and set(np.unique(known)) == {-1, 1}
-
-
-@pytest.fixture
-def untrained(monkeypatch):
-    """Replaces training: the arguments of each call."""
-    given = []
-
-    def fit(encoder, arrays, of_track, known, *, held_out, **_):
-        given.append((known, held_out))
-        return pd.DataFrame({"epoch": [1]})
-
-    monkeypatch.setattr(identity_training, "fit", fit)
-    return given
 
 
 @pytest.fixture

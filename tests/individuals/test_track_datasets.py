@@ -2,7 +2,6 @@ import dataclasses
 
 import made_tracks
 import numpy as np
-import pandas as pd
 import pytest
 from made_tracks import DIM, MAP, set_of, silence, tables, together
 
@@ -91,19 +90,6 @@ def test_training_separates_held_out_birds_by_their_rings():
     rows = held_out[one.of_track]
     before = identity_training.average_precision(unlearnt[rows], one.of_track[rows], one.relations)
     assert history["validation"].max() > before + 0.1
-
-
-@pytest.fixture
-def untrained(monkeypatch):
-    """Replaces training: the arguments of each call."""
-    given = []
-
-    def fit(encoder, arrays, of_track, known, *, held_out, **_):
-        given.append((known, held_out))
-        return pd.DataFrame({"epoch": [1]})
-
-    monkeypatch.setattr(identity_training, "fit", fit)
-    return given
 
 
 @pytest.mark.parametrize("names", [[""] * 9, ["anna"] * 5 + ["berta"] * 5], ids=["one beside all others", "two named birds"])
