@@ -13,7 +13,15 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.analysis import detections
 from birdlib.data import recording_ids
-from birdlib.individuals import backbones, clustering, counts, film_tracks, track_embeddings, track_sounds
+from birdlib.individuals import (
+    backbones,
+    clustering,
+    counts,
+    film_tracks,
+    identification,
+    track_embeddings,
+    track_sounds,
+)
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.store import EmbeddingStore
 from birdlib.video import detectors, kinds, tracking
@@ -156,7 +164,7 @@ def _thresholds(found, vectors, settings, n_draws, rng):
         return threshold, np.full(n_draws, threshold)
     tracks, _, crops, of_track, embeddings = _joined(groups[0], found, vectors)
     pairs = clustering.validation_pairs(embeddings, of_track, crops["time_s"].to_numpy(float), tracking.must_not_link(tracks))
-    return threshold, counts.draw_thresholds(*pairs, threshold, rng, n_draws)
+    return threshold, identification.draw_thresholds(*pairs, threshold, rng, n_draws)
 
 
 def _identify(found, vectors, threshold, thresholds, rng):
@@ -166,7 +174,7 @@ def _identify(found, vectors, threshold, thresholds, rng):
     for names in groups:
         tracks, summary, _, of_track, embeddings = _joined(names, found, vectors)
         must_not_link = tracking.must_not_link(tracks)
-        identities, draws, at_once = counts.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, threshold, thresholds, rng)
+        identities, draws, at_once = identification.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, threshold, thresholds, rng)
         tables.append(counts.per_film(identities, draws, summary["recording_id"], at_once, names))
         total = counts.overall(identities, draws, summary["recording_id"]) if len(groups) == 1 else None
         summary["identity"] = np.where(identities == UNKNOWN, UNKNOWN, identities + n_before)

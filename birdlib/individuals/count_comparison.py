@@ -1,6 +1,6 @@
 """Greedy counting beside clustering: the same tracks and draws, their counts, and their errors against known counts and identities.
 
-A counting is (identities, draws), as of ``counts.identify_with_draws``. Differences are clustering less greedy, in the same draw.
+A counting is (identities, draws), as of ``identification.identify_with_draws``. Differences are clustering less greedy, in the same draw.
 """
 
 import copy
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.individuals import clustering, counts
+from birdlib.individuals import clustering, counts, identification
 from birdlib.metrics import bootstrap
 from birdlib.metrics import identity as identity_metrics
 from birdlib.metrics.identity import UNKNOWN
@@ -37,7 +37,7 @@ def identify(embeddings, crop_tracks, must_not_link, tracks, summary, thresholds
     """Identities and draws of both countings, which resample the same crops and tracks.
 
     Args:
-        embeddings, crop_tracks, must_not_link, tracks, summary: as in ``counts.identify_with_draws``.
+        embeddings, crop_tracks, must_not_link, tracks, summary: as in ``identification.identify_with_draws``.
         thresholds: {"greedy" and "clustering": (threshold, (draws,) thresholds)}.
         rng: of clustering; greedy counting has a copy, so that draws are paired.
 
@@ -46,7 +46,7 @@ def identify(embeddings, crop_tracks, must_not_link, tracks, summary, thresholds
     """
     given, found = (embeddings, crop_tracks, must_not_link, tracks, summary), {}
     for counting, own_rng in (("greedy", copy.deepcopy(rng)), ("clustering", rng)):
-        identities, draws, at_once = counts.identify_with_draws(*given, *thresholds[counting], own_rng, counting)
+        identities, draws, at_once = identification.identify_with_draws(*given, *thresholds[counting], own_rng, counting)
         found[counting] = identities, draws
     return found, at_once
 

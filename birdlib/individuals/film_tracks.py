@@ -133,7 +133,7 @@ def annotate(films, root, tracks, summary, identities, folder, n_films):
 
     Args:
         films: from ``select_films``.
-        identities: (tracks,) int, as of ``counts.identify``.
+        identities: (tracks,) int, as of ``identification.identify``.
         folder: of the new films.
         n_films: at most.
 

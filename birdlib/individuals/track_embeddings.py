@@ -130,7 +130,7 @@ def save(folder, name, encoder, threshold, **settings):
         name: one of ``EMBEDDERS``.
         encoder: keras.Model of early_fusion; None for stage04, which has its own, and if no bird was detected.
         threshold: cosine distance up to which two tracks are one bird.
-        settings: the rest of ``_SETTING_NAMES``; ``threshold_draws``, a list of thresholds from ``counts.draw_thresholds``; ``crop_px`` and
+        settings: the rest of ``_SETTING_NAMES``; ``threshold_draws``, a list of thresholds from ``identification.draw_thresholds``; ``crop_px`` and
             ``sound`` as in ``film_embeddings.Options``.
     """
     settings = {"embedder": name, "threshold": threshold, **settings}

@@ -10,7 +10,15 @@ from media import film
 
 from birdlib import stages
 from birdlib.analysis import detections, films
-from birdlib.individuals import backbones, clustering, counts, film_tracks, track_embeddings, track_encoder
+from birdlib.individuals import (
+    backbones,
+    clustering,
+    counts,
+    film_tracks,
+    identification,
+    track_embeddings,
+    track_encoder,
+)
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.video import detectors, tracking
 from birdlib.video import io as video_io
@@ -196,7 +204,7 @@ def test_counts_are_those_of_the_functions_of_stage_09(folder, network, stage):
     images = [cv2.imread(str(folder / "stage" / path))[..., ::-1] for path in crops["path"]]
     vectors = track_encoder.embed_crops(stage, backbones.extract_features(images, backbones.load()))
     of_track, rng = film_tracks.track_rows(summary, crops), np.random.default_rng(0)
-    identities, draws, at_once = counts.identify_with_draws(
+    identities, draws, at_once = identification.identify_with_draws(
         vectors, of_track, tracking.must_not_link(found), found, summary, 0.05, np.array([0.04, 0.05, 0.06]), rng
     )
     expected = counts.per_film(identities, draws, summary["recording_id"], at_once, list(splits["recording_id"]))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from arrays import unit
 
 from birdlib.individuals import backbones, track_datasets, track_sounds
 from birdlib.video import tracking
@@ -61,3 +62,10 @@ def tables(n_tracks, n_crops=3):
     found = [("film", track, 10.0 * track + n / 5, 0, 0, 9, 9, 0.9) for track in range(1, n_tracks + 1) for n in range(5)]
     rows = [("film", track, 10.0 * track + (n * 2 % 3) / 5, f"{track}_{n}.png", 1.0) for track in range(1, n_tracks + 1) for n in range(n_crops)]
     return tracking.summary(pd.DataFrame(found, columns=tracking.COLUMNS)), pd.DataFrame(rows, columns=tracking.CROP_COLUMNS)
+
+
+def crops_of(birds, noise, n_crops=6, seed=0, dim=32):
+    """(embeddings, crop_tracks) of tracks; ``birds`` is the bird of each."""
+    centres = unit(np.random.default_rng(1).normal(size=(max(birds, default=0) + 1, dim)))[list(birds)].reshape(-1, dim)
+    vectors = np.repeat(centres, n_crops, axis=0) + noise * np.random.default_rng(seed).normal(size=(n_crops * len(birds), dim))
+    return unit(vectors) if len(birds) else np.zeros((0, dim)), np.repeat(np.arange(len(birds)), n_crops)

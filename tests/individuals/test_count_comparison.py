@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from birdlib import runtime
-from birdlib.individuals import clustering, count_comparison, counts
+from birdlib.individuals import clustering, count_comparison, identification
 from birdlib.individuals.count_comparison import KnownCountsError
 from birdlib.metrics.identity import UNKNOWN
 
@@ -41,7 +41,7 @@ def test_both_countings_have_the_same_crops_and_clustering_is_that_of_the_stage(
     rng = np.random.default_rng(3)
     own_rng = copy.deepcopy(rng)
     found, at_once = count_comparison.identify(embeddings, of_track, must_not_link, tracks, summary, thresholds, rng)
-    expected = counts.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, *thresholds["clustering"], own_rng)
+    expected = identification.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, *thresholds["clustering"], own_rng)
     assert found["clustering"][0].tolist() == expected[0].tolist() == [0, 1, 0] and np.array_equal(found["clustering"][1], expected[1])
     assert rng.random() == own_rng.random(), "the draws of greedy counting change nothing that comes after"
     assert found["greedy"][0].tolist() == [0, 0, 0] and (found["greedy"][1] == 0).all()
