@@ -10,15 +10,11 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from birdlib.data import stratification
 from birdlib.runtime import BirdlibError
 
 SPLITS = ("train", "validation", "test")
 SPLIT_BY = ("group", "recording")  # what stays together; "recording" is a random split, whose figures are too high
-_RARE_GROUPS = 4  # up to this number of independent groups the quotas below hold
-_RARE_QUOTAS = {1: (1, 0, 0), 2: (1, 1, 0), 3: (1, 1, 1), 4: (2, 1, 1)}  # groups in train, validation, test
-_MISSING_COST = np.array([1e6, 1.1e3, 1e3])  # of a split that a stratum needs and lacks; train matters most
-_WHOLE_WEIGHT = 0.1  # of the shares of all recordings together, relative to those of each stratum
-_N_SWEEPS = 10  # of improvement after the greedy pass; fewer if nothing moves
 
 
 class SplitError(BirdlibError):
@@ -38,11 +34,10 @@ def strata(table):
 def assign(table, rng, validation_share=0.2, test_share=0.2, split_by="group"):
     """Assign recordings to train, validation and test, by whole groups and evenly by species.
 
-    Greedy iterative stratification over groups, rarest stratum first (Sechidis, Tsoumakas & Vlahavas, "On the
-    Stratification of Multi-label Data", 2011), then single moves while they improve the shares. Rows that name the same
-    file count as one group. Strata with few independent groups: 4: two in train, one in validation, one in test; 3: one
-    each; 2: train and validation, the latter repeated in test; 1: train, repeated in both others. Where a group of
-    several species cannot serve all of them, the species that a split lacks are repeated there, too.
+    Groups are shared out by ``stratification``. Rows that name the same file count as one group. Strata with few
+    independent groups: 4: two in train, one in validation, one in test; 3: one each; 2: train and validation, the
+    latter repeated in test; 1: train, repeated in both others. Where a group of several species cannot serve all of
+    them, the species that a split lacks are repeated there, too.
 
     Args:
         table: normalised manifest.
@@ -66,15 +61,14 @@ def assign(table, rng, validation_share=0.2, test_share=0.2, split_by="group"):
     if table.empty:
         return table.assign(split=pd.Series(dtype=object), is_repeated=pd.Series(dtype=bool))
     group, stratum = pd.factorize(units(table, split_by))[0], pd.factorize(strata(table))[0]
-    home = _assign_groups(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
+    home = stratification.assign_groups(group, stratum, shares, rng)[group]  # (rows,) index into SPLITS
 
     rows, split, is_repeated = [np.arange(len(table))], [home], [np.zeros(len(table), dtype=bool)]
     present = np.zeros((stratum.max() + 1, 3), dtype=bool)
     present[stratum, home] = True
-    by_stratum = np.split(np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1])
     for lacking, missing in np.argwhere(~present & (shares > 0)):
         donor = 1 if missing == 2 and present[lacking, 1] else 0
-        repeated = by_stratum[lacking][home[by_stratum[lacking]] == donor]
+        repeated = np.flatnonzero((stratum == lacking) & (home == donor))
         groups, counts = np.unique(group[repeated], return_counts=True)
         repeated = repeated[group[repeated] == groups[counts.argmin()]]  # one group is enough
         rows.append(repeated)
@@ -109,8 +103,7 @@ def require(validation_share, test_share, split_by="group", n_folds=5):
     """Raise SplitError for shares, a unit or a number of folds that no split can have; it names them."""
     if not (validation_share >= 0 and test_share >= 0 and validation_share + test_share < 1):
         raise SplitError(f"validation_share is {validation_share:g} and test_share {test_share:g}: choose 0 or more, together below 1")
-    if split_by not in SPLIT_BY:
-        raise SplitError(f"split_by is {split_by!r}: choose {' or '.join(SPLIT_BY)}")
+    _require_unit(split_by)
     if n_folds < 1:
         raise SplitError(f"n_folds is {n_folds}: choose 1 or more, such as 5")
 
@@ -144,8 +137,7 @@ def units(table, split_by="group"):
     Raises:
         SplitError: if ``split_by`` is not one of ``SPLIT_BY``.
     """
-    if split_by not in SPLIT_BY:
-        raise SplitError(f"split_by is {split_by!r}: choose {' or '.join(SPLIT_BY)}")
+    _require_unit(split_by)
     keys = [table[f"{split_by}_id"]] + [table[name] for name in ("audio_path", "image_path", "video_path")]
     first = pd.factorize(keys[0])[0]
     pairs = []
@@ -237,79 +229,14 @@ def divided_groups(splits):
     return sorted(train & others)
 
 
-def _assign_groups(group, stratum, shares, rng):
-    """(groups,) index into SPLITS. See ``assign``; ``group`` and ``stratum`` are (rows,) codes from 0."""
-    n_strata, n_groups = stratum.max() + 1, group.max() + 1
-    cells, counts = np.unique(group * n_strata + stratum, return_counts=True)
-    cell_group, cell_stratum = cells // n_strata, cells % n_strata
-    bounds = np.searchsorted(cell_group, np.arange(n_groups + 1))
-    groups_of = np.bincount(cell_stratum, minlength=n_strata)
-    is_rare = groups_of <= _RARE_GROUPS
-    required = np.minimum(groups_of, 3)[:, None] > np.arange(3)  # (strata, 3): one group can only be in train
-    quota = np.array([_RARE_QUOTAS.get(n, (0, 0, 0)) for n in groups_of])
-    if shares[1] == 0:
-        quota, required = quota[:, [0, 2, 1]], required[:, [0, 2, 1]]
-    quota[:, 0] += quota[:, shares == 0].sum(axis=1)
-    quota[:, shares == 0], required[:, shares == 0] = 0, False
-    target = np.bincount(stratum)[:, None] * shares  # (strata, 3) recordings
-    options = np.flatnonzero(shares > 0)
-    filled, n_in, n_rows = np.zeros((n_strata, 3)), np.zeros((n_strata, 3)), np.zeros(3)
-    home = np.full(n_groups, -1)
-
-    def cells_of(g):
-        cells = slice(bounds[g], bounds[g + 1])
-        return cell_stratum[cells], counts[cells]
-
-    def put(g, split, sign):
-        which, size = cells_of(g)
-        filled[which, split] += sign * size
-        n_in[which, split] += sign
-        n_rows[split] += sign * size.sum()
-
-    def costs(g, strict):
-        """(options,) cost of each split for the strata of a group; ``strict``: common strata are needed everywhere."""
-        which, size = cells_of(g)
-        added = np.eye(3)[options][:, None, :]  # (options, 1, 3)
-        rows, groups = filled[which] + added * size[:, None], n_in[which] + added  # (options, strata of g, 3)
-        rare = is_rare[which]
-        cost = ((rows - target[which]) ** 2).sum(axis=2) / target[which].sum(axis=1)
-        cost = np.where(rare, 100 * ((groups - quota[which]) ** 2).sum(axis=2) + 0.01 * cost, cost)
-        missing = required[which] & (groups == 0) & (strict | rare)[:, None]
-        whole = n_rows + added[:, 0] * size.sum() - shares * len(stratum)
-        balance = _WHOLE_WEIGHT * (whole**2).sum(axis=1) / len(stratum)
-        return (cost + missing @ _MISSING_COST).sum(axis=1) + balance
-
-    order = rng.permutation(n_groups)
-    size_of = np.bincount(group)
-    rarest = np.full(n_groups, n_strata + n_groups)
-    np.minimum.at(rarest, cell_group, groups_of[cell_stratum])
-    for g in order[np.lexsort([-size_of[order], rarest[order]])]:
-        home[g] = options[costs(g, strict=False).argmin()]
-        put(g, home[g], 1)
-    for _ in range(_N_SWEEPS):
-        n_moved = 0
-        for g in rng.permutation(n_groups):
-            put(g, home[g], -1)
-            cost = costs(g, strict=True)
-            if cost.min() < cost[options == home[g]][0] - 1e-9:
-                home[g] = options[cost.argmin()]
-                n_moved += 1
-            put(g, home[g], 1)
-        if not n_moved:
-            break
-    for lacking in np.flatnonzero(n_in[:, 0] == 0):  # no test of species without training data
-        if n_in[lacking, 0] == 0:
-            candidates = cell_group[cell_stratum == lacking]
-            g = candidates[size_of[candidates].argmin()]
-            put(g, home[g], -1)
-            home[g] = 0
-            put(g, 0, 1)
-    return home
-
-
 def connected_components(n, pairs):
     """(n,) int: the connected component of each node, given (2, edges) node numbers."""
     from scipy.sparse import coo_matrix, csgraph
 
     links = coo_matrix((np.ones(len(pairs[0])), (pairs[0], pairs[1])), shape=(n, n))
     return csgraph.connected_components(links, directed=False)[1]
+
+
+def _require_unit(split_by):
+    if split_by not in SPLIT_BY:
+        raise SplitError(f"split_by is {split_by!r}: choose {' or '.join(SPLIT_BY)}")

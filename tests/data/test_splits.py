@@ -75,14 +75,6 @@ def test_sound_and_photos_are_split_separately():
     assert result.loc[~sound, "split"].nunique() == 3
 
 
-def test_shares_of_common_species_are_kept():
-    rng = np.random.default_rng(3)
-    species = rng.choice([f"s{i}" for i in range(8)], 2000)
-    result = splits.assign(recordings(species, [f"g{i}" for i in rng.integers(0, 700, 2000)]), rng)
-    shares = pd.crosstab(result["species"], result["split"], normalize="index")[list(splits.SPLITS)]
-    assert np.abs(shares.to_numpy() - [0.6, 0.2, 0.2]).max() < 0.02
-
-
 def test_the_order_of_rows_does_not_matter():
     table = random_manifest(np.random.default_rng(11))
     shuffled = table.sample(frac=1.0, random_state=5)
