@@ -135,8 +135,7 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
     began = time.monotonic()
     to = runtime.names(to) if isinstance(to, str) else list(to or ())
     n_jobs = -1 if n_jobs is None else n_jobs
-    if n_jobs == 0:
-        raise runtime.ParameterError("n_jobs is 0: choose 1 or more, or -1 for all cores")
+    runtime.require_jobs(n_jobs)
     if to:
         formats.require_known(to)
     folder = Path(folder)

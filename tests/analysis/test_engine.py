@@ -194,7 +194,7 @@ def test_a_reason_is_given_once_though_sound_and_pictures_of_a_film_share_it(her
 
 def test_the_number_of_processes_may_be_left_to_the_machine_but_is_not_0(here):
     assert len(run("sounds/a.wav", n_jobs=None, to=None).detections) == 2
-    with pytest.raises(runtime.ParameterError, match="n_jobs is 0: choose 1 or more"):
+    with pytest.raises(runtime.ParameterError, match="n_jobs is 0: give a number"):
         run(n_jobs=0)
 
 
