@@ -11,7 +11,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.metrics import bootstrap, classification
-from birdlib.species import soundscape_windows
+from birdlib.species import soundscape_annotations
 
 _N_DRAWS = 1000
 
@@ -139,12 +139,12 @@ def _recordings(outputs):
 
 
 def _soundscapes(outputs):
-    path = stages.recordings_root(outputs) / "truth" / "soundscape_labels.csv"
+    path = soundscape_annotations.truth_path(stages.recordings_root(outputs))
     if not path.is_file():
         return {}
     table = stages.read(outputs, "08_submit", "submission.csv").astype({"row_id": str})
     classes = table.columns[1:].tolist()
-    truth = soundscape_windows.read_truth(path, table["row_id"], classes)
+    truth = soundscape_annotations.read_truth(path, table["row_id"], classes)
     groups = table["row_id"].str.rsplit("_", n=1).str[0].to_numpy()
     return {"windows of test soundscapes": Tested(table["row_id"].tolist(), groups, truth, table[classes].to_numpy())} if truth.any() else {}
 

@@ -10,7 +10,7 @@ import pandas as pd
 from birdlib import stages
 from birdlib.data import birdclef
 from birdlib.metrics import bootstrap, classification
-from birdlib.species import ablation, classifiers, dataset, experiments, soundscape_windows
+from birdlib.species import ablation, classifiers, dataset, experiments, soundscape_annotations, soundscape_windows
 
 PARTS = {  # name → (options that it adds, the row that it is compared with; empty: the one before)
     "mel CNN": ({}, ""),
@@ -90,11 +90,11 @@ class _TestWindows:
 def _test_windows(data):
     """The _TestWindows of these recordings, or None where their truth is not known."""
     root = stages.recordings_root(data.outputs_dir)
-    paths, truth_path = birdclef.soundscapes(root, "test"), Path(root) / "truth" / "soundscape_labels.csv"
+    paths, truth_path = birdclef.soundscapes(root, "test"), soundscape_annotations.truth_path(root)
     if not paths or not truth_path.is_file():
         return None
     table = soundscape_windows.cut(paths)
-    truth = soundscape_windows.read_truth(truth_path, table["row_id"], data.classes)
+    truth = soundscape_annotations.read_truth(truth_path, table["row_id"], data.classes)
     return _TestWindows(table, {birdclef.stem(path): str(Path(path).resolve()) for path in paths}, truth)
 
 

@@ -1,11 +1,10 @@
-"""Windows of soundscapes: their table, their patches in the form of stage 03, and their labels by annotators and by stage 06.
+"""Windows of soundscapes: their table, their patches in the form of stage 03, and those that stage 06 has labelled.
 
 A window is named by its ``row_id``, file stem and end second, so of several files with one stem the first is taken. A windows table has
 ``row_id, soundscape, start_s, end_s``; a soundscape is embedded once, and its patches are kept in the embedding store.
 """
 
 import dataclasses
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,14 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.audio import io as audio_io
-from birdlib.data import birdclef, csv_tables, species_labels
+from birdlib.data import birdclef
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
-from birdlib.species import pseudolabels
+from birdlib.species import pseudolabels, soundscape_annotations
 
 STAGE = "06_pseudolabel"
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
 _PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
-ANNOTATIONS = "train_soundscapes_labels.csv"  # of BirdCLEF+ 2026
-_TRUTH = ("truth", "soundscape_labels.csv")  # of composed and synthetic soundscapes
-_ANNOTATION_COLUMNS = ["filename", "start", "end", "primary_label"]  # of train_soundscapes_labels.csv in BirdCLEF+ 2026
-
-
-class WindowError(runtime.BirdlibError):
-    """Annotations of soundscapes that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +54,7 @@ def sample(paths, n, rng, annotated=()):
     """The annotated soundscapes and random other ones, at most ``n`` in all unless more are annotated; one a stem, in their old order.
 
     Args:
-        annotated: stems, see ``annotated_stems``.
+        annotated: stems, see ``soundscape_annotations.annotated_stems``.
     """
     paths = birdclef.unique_stems(paths)
     first = [index for index, path in enumerate(paths) if birdclef.stem(path) in annotated]
@@ -158,36 +150,6 @@ def features(windows, paths, embedder, store, folder, patch_pooling):
         path.unlink(missing_ok=True)
 
 
-def _key(path):
-    return runtime.digest(["soundscape", runtime.digest_file(path) if Path(path).is_file() else ""])
-
-
-# Truth and annotations
-
-
-def read_truth(path, row_ids, classes):
-    """The truth of synthetic soundscapes.
-
-    Args:
-        path: CSV with ``row_id`` and ``birds``, labels separated by ``;``.
-
-    Returns:
-        (rows, classes) of 0 and 1; labels outside the classes are dropped, and windows without a row are empty.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    birds = {row.row_id: set(row.birds.split(";")) for row in table.itertuples()}
-    truth = [[label in birds.get(row_id, ()) for label in classes] for row_id in row_ids]
-    return np.array(truth, dtype=np.float32).reshape(len(row_ids), len(classes))
-
-
-def train_truth(root, row_ids, classes):
-    """The truth of the unlabelled soundscapes, as of ``read_truth``, where it is known; None where it is not."""
-    path = Path(root, *_TRUTH)
-    if not path.is_file() or not pd.read_csv(path, dtype=str)["row_id"].isin(row_ids).any():
-        return None
-    return read_truth(path, row_ids, classes)
-
-
 def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling):
     """Features and truth of the test soundscapes where it is known, as in the sample.
 
@@ -198,87 +160,17 @@ def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling
     Returns:
         (features, truth, soundscapes), row-aligned; None where the truth is not known.
     """
-    paths, truth_path = birdclef.unique_stems(birdclef.soundscapes(root, "test")), Path(root, *_TRUTH)
+    paths, truth_path = birdclef.unique_stems(birdclef.soundscapes(root, "test")), soundscape_annotations.truth_path(root)
     if not paths or not truth_path.is_file():
         return None
     paths, _ = embed(paths, embedder, store)
     windows = cut(paths, window_s)
     pooled = features(windows, paths, embedder, store, folder, patch_pooling)
-    return pooled, read_truth(truth_path, windows["row_id"], classes), windows["soundscape"]
+    return pooled, soundscape_annotations.read_truth(truth_path, windows["row_id"], classes), windows["soundscape"]
 
 
-def human_labels(path, row_ids, classes, window_s=birdclef.WINDOW_S):
-    """The labels of annotators as a table of ``pseudolabels.COLUMNS``, empty where the file is missing; see ``read_annotations``."""
-    if not Path(path).is_file():
-        return pseudolabels.merge([])
-    return pseudolabels.from_annotations(read_annotations(path, row_ids, classes, window_s), row_ids, classes)
-
-
-def annotations_path(root, name):
-    """The path of the annotations ``name`` in the data's folder ``root``.
-
-    Raises:
-        WindowError: if there is no such file; the one of BirdCLEF's name may be missing, and so may one without a name.
-    """
-    path = Path(root) / (name or "-")
-    if name not in ("", ANNOTATIONS) and not path.is_file():
-        raise WindowError(f"human_labels is {name!r}, and there is no {path}: give the name of a table in that folder, or nothing")
-    return path
-
-
-def annotated_stems(path):
-    """The names of the soundscapes that a table of annotations names, a set; empty where the file is missing."""
-    return {birdclef.stem(name) for name in _annotations(path)["filename"]} if Path(path).is_file() else set()
-
-
-def read_annotations(path, row_ids, classes, window_s=birdclef.WINDOW_S):
-    """Annotations of windows in the form of ``train_soundscapes_labels.csv`` of BirdCLEF+ 2026.
-
-    Args:
-        path: CSV with ``filename``, ``start`` and ``end`` (seconds, or hh:mm:ss) and ``primary_label``, labels separated by ``;``. A
-            longer interval applies to every window that lies in it, rows for the same window are joined, and labels outside the classes are dropped
-            with a warning.
-
-    Returns:
-        (rows, classes) float32 of 1 and 0; NaN in windows without annotation.
-
-    Raises:
-        WindowError: if columns are missing, or a time cannot be parsed.
-    """
-    table = _annotations(path)
-    rows, columns = pd.Index(row_ids), pd.Index(classes)
-    truth, unknown = np.full((len(rows), len(columns)), np.nan, np.float32), set()
-    for row in table.itertuples():
-        start_s, end_s = (_seconds(text, path, row.Index + 2) for text in (row.start, row.end))
-        first, last = int(np.ceil(start_s / window_s - 1e-6)), int(np.floor(end_s / window_s + 1e-6))
-        ids = [birdclef.row_id(row.filename, (index + 1) * window_s) for index in range(first, last)]
-        windows = [index for index in rows.get_indexer(ids) if index >= 0]
-        labels = species_labels.split(row.primary_label, classes)
-        unknown |= set(labels) - set(classes)
-        present = [index for index in columns.get_indexer(labels) if index >= 0]
-        truth[windows] = np.nan_to_num(truth[windows])
-        truth[np.ix_(windows, present)] = 1.0
-    if unknown:
-        listed = ", ".join(sorted(unknown)[:10]) + f" and {len(unknown) - 10} more" * (len(unknown) > 10)
-        warnings.warn(f"{path}: {len(unknown)} labels are no species of the recordings and are dropped: {listed}", stacklevel=2)
-    return truth
-
-
-def _annotations(path):
-    try:
-        table = csv_tables.read(path, _ANNOTATION_COLUMNS)
-    except csv_tables.TableError as error:
-        raise WindowError(str(error)) from error
-    if missing := [name for name in _ANNOTATION_COLUMNS if name not in table]:
-        raise WindowError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(_ANNOTATION_COLUMNS)}")
-    return table
-
-
-def _seconds(text, path, line):
-    seconds = csv_tables.seconds(text)
-    if np.isnan(seconds):
-        raise WindowError(f"{path}, line {line}: {text!r} is no time: give seconds or hh:mm:ss")
-    return seconds
+def _key(path):
+    return runtime.digest(["soundscape", runtime.digest_file(path) if Path(path).is_file() else ""])
 
 
 # Windows labelled by stage 06

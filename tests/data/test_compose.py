@@ -12,7 +12,7 @@ from birdlib.__main__ import main
 from birdlib.audio import activity
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, compose, composition_plan, manifest, mixtures
-from birdlib.species import soundscape_windows
+from birdlib.species import soundscape_annotations
 
 TONES_HZ = {"wren": 2000, "crow": 4000, "owl": 7000}
 MINUTES = ["--minutes", "1.5", "--soundscape-s", "10", "--test", "0.4", "--labelled", "0.5", "--format", "flac", "--snr", "10", "20"]
@@ -112,10 +112,10 @@ def test_the_labelled_share_is_read_by_stage_06(composed):
     labels = pd.read_csv(composed / "train_soundscapes_labels.csv", keep_default_na=False)
     assert labels["filename"].nunique() == 2 and list(labels.columns) == ["filename", "start", "end", "primary_label"]
     truth = truth_of(composed)
-    read = soundscape_windows.read_annotations(composed / "train_soundscapes_labels.csv", truth.index, sorted(TONES_HZ))
+    read = soundscape_annotations.read_annotations(composed / "train_soundscapes_labels.csv", truth.index, sorted(TONES_HZ))
     is_labelled = ~np.isnan(read).any(axis=1)
     assert is_labelled.sum() == 4
-    np.testing.assert_array_equal(read[is_labelled], soundscape_windows.read_truth(composed / "truth" / "soundscape_labels.csv", truth.index[is_labelled], sorted(TONES_HZ)))
+    np.testing.assert_array_equal(read[is_labelled], soundscape_annotations.read_truth(composed / "truth" / "soundscape_labels.csv", truth.index[is_labelled], sorted(TONES_HZ)))
 
 
 def test_the_same_seed_gives_the_same_bytes(composed, recordings, tmp_path):

@@ -82,3 +82,8 @@ def test_a_match_does_not_depend_on_the_order_of_the_labels(competition):
 def test_coverage_shows_labels_without_a_teacher():
     table = taxonomy.coverage({"birdnet": ["a"], "detectors": ["b"]}, ["a", "b", "c"])
     assert table.loc["a"].tolist() == [True, False] and not table.loc["c"].any()
+
+
+def test_a_species_of_the_taxonomy_without_data_has_a_name(tmp_path):
+    (tmp_path / "taxonomy.csv").write_text("primary_label,scientific_name,common_name\nwren,Troglodytes troglodytes,Wren\nroc,Roc roc,Roc\n")
+    assert taxonomy.names(["roc"], tmp_path).loc[0, ["scientific_name", "common_name"]].tolist() == ["Roc roc", "Roc"]

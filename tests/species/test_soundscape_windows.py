@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from birdlib import streaming
-from birdlib.data import birdclef, taxonomy
+from birdlib.data import birdclef
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
 from birdlib.species import pseudolabels, soundscape_windows
@@ -93,52 +93,6 @@ def test_soundscapes_are_sampled_each_stem_once(embedded):
     assert soundscape_windows.sample([], 5, np.random.default_rng(0)) == []
 
 
-def labels_file(folder, *lines):
-    path = folder / "labels.csv"
-    path.write_text("\n".join(["filename,start,end,primary_label", *lines]))
-    return path
-
-
-ROWS = ["S1_5", "S1_10", "S1_15", "S1_20"]
-
-
-def test_annotations_apply_to_the_windows_in_their_interval_only(tmp_path):
-    """An interval of 10 s labels both windows in it; an empty label means no species; labels of no class are dropped."""
-    path = labels_file(tmp_path, "S1.ogg,00:00:00,00:00:05,wren;crow", "S1.ogg,5,15,crow;dragon", "S1.ogg,00:00:10,00:00:15,", "S9.ogg,0,5,wren")
-    with pytest.warns(UserWarning, match="1 labels are no species of the recordings and are dropped: dragon"):
-        truth = soundscape_windows.read_annotations(path, ROWS, ["crow", "wren"])
-    assert np.array_equal(truth, [[1, 1], [1, 0], [1, 0], [np.nan, np.nan]], equal_nan=True)
-
-
-def test_invalid_annotations_are_reported_with_their_line(tmp_path):
-    with pytest.raises(soundscape_windows.WindowError, match="labels.csv, line 3: 'noon' is no time"):
-        soundscape_windows.read_annotations(labels_file(tmp_path, "S1.ogg,0,5,wren", "S1.ogg,noon,5,wren"), ROWS, ["wren"])
-    (tmp_path / "other.csv").write_text("row_id,birds\nS1_5,wren\n")
-    with pytest.raises(soundscape_windows.WindowError, match="no column filename, start, end, primary_label"):
-        soundscape_windows.read_annotations(tmp_path / "other.csv", ROWS, ["wren"])
-
-
-def test_a_species_of_the_taxonomy_without_data_has_a_name(tmp_path):
-    (tmp_path / "taxonomy.csv").write_text("primary_label,scientific_name,common_name\nwren,Troglodytes troglodytes,Wren\nroc,Roc roc,Roc\n")
-    assert taxonomy.names(["roc"], tmp_path).loc[0, ["scientific_name", "common_name"]].tolist() == ["Roc roc", "Roc"]
-
-
-def test_human_labels_are_a_table_and_the_file_is_optional(tmp_path):
-    path = labels_file(tmp_path, "S1.ogg,0,5,wren")
-    table = soundscape_windows.human_labels(path, ROWS, ["crow", "wren"])
-    assert table[["row_id", "label", "target", "kind"]].to_numpy().tolist() == [["S1_5", "crow", 0.0, "human"], ["S1_5", "wren", 1.0, "human"]]
-    assert soundscape_windows.human_labels(tmp_path / "none.csv", ROWS, ["crow"]).empty
-
-
-def test_truth_is_read_in_the_order_of_rows_and_classes(tmp_path):
-    """A numeric label stays text, NA is a label, a species outside the classes is dropped, an unknown row is empty."""
-    (tmp_path / "truth.csv").write_text("row_id,birds\nH1_10,wren;22973\nH1_5,\nH1_15,NA;zander\n")
-    classes = ["22973", "NA", "wren"]
-    truth = soundscape_windows.read_truth(tmp_path / "truth.csv", ["H1_5", "H1_10", "H1_15", "H9_5"], classes)
-    assert truth.tolist() == [[0, 0, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]]
-    assert soundscape_windows.read_truth(tmp_path / "truth.csv", [], classes).shape == (0, 3)
-
-
 def test_test_soundscapes_with_a_truth_are_held_out(tmp_path):
     """Unreadable ones are left out; without a truth there is nothing to evaluate on."""
     (tmp_path / "test_soundscapes").mkdir()
@@ -159,14 +113,6 @@ def test_labelled_windows_name_their_sound_file(embedded):
     assert table[["row_id", "audio_path"]].to_numpy().tolist() == [["S61_5", "S61.wav"]] and list(table)[2] == "audio_path"
 
 
-def test_annotations_may_come_from_a_spreadsheet(tmp_path):
-    """Semicolons, names in capitals, decimal commas, a list of labels."""
-    path = tmp_path / "labels.csv"
-    path.write_bytes("Filename;Start;End;Primary Label\na.ogg;0,0;00:00:05;['crow', 'tit']\n".encode("utf-16"))
-    truth = soundscape_windows.read_annotations(path, ["a_5", "a_10"], ["crow", "owl", "tit"])
-    np.testing.assert_array_equal(truth, [[1, 0, 1], [np.nan] * 3])
-
-
 def test_annotated_soundscapes_are_always_among_the_sampled(embedded):
     _, paths, *_ = embedded
     for seed in range(10):
@@ -180,15 +126,3 @@ def test_training_soundscapes_with_the_name_of_a_test_soundscape_are_left_out(tm
         (tmp_path / name).parent.mkdir(exist_ok=True)
         put(tmp_path / name, 1)
     assert soundscape_windows.available(tmp_path) == [tmp_path / "train_soundscapes" / "S1.wav"]
-
-
-def test_the_names_of_annotated_soundscapes_are_their_stems(tmp_path):
-    assert soundscape_windows.annotated_stems(labels_file(tmp_path, "S1.ogg,0,5,wren", "S1.ogg,0,5,wren", "S2,5,10,")) == {"S1", "S2"}
-    assert soundscape_windows.annotated_stems(tmp_path / "none.csv") == set()
-
-
-def test_annotations_that_are_named_and_missing_are_an_error(tmp_path):
-    assert not soundscape_windows.annotations_path(tmp_path, soundscape_windows.ANNOTATIONS).is_file()
-    assert not soundscape_windows.annotations_path(tmp_path, "").is_file()
-    with pytest.raises(soundscape_windows.WindowError, match="human_labels is 'missing.csv'"):
-        soundscape_windows.annotations_path(tmp_path, "missing.csv")
