@@ -11,7 +11,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.metrics import bootstrap, classification
-from birdlib.species import classifiers, pseudolabels, students
+from birdlib.species import classifiers, pseudolabels, students, teacher_assignment
 
 ALL = "all"  # teachers together
 NAMES = {"confidence": "score above the confidence", "quartile": "+ not in the lower quartile", "negatives": "+ negative windows"}
@@ -43,7 +43,7 @@ def apply(windows, scores, other_scores, labels_of, assignment, *, confidence, q
     """The labels that the rules give, one added after the other, for each teacher and for all together.
 
     Args:
-        windows, scores, other_scores, labels_of, assignment, confidence, quiet: as in ``pseudolabels.from_teachers``.
+        windows, scores, other_scores, labels_of, assignment, confidence, quiet: as in ``teacher_assignment.label``.
         annotated: labels of annotators, which are the last rule of all teachers together; None or an empty table for none.
 
     Returns:
@@ -52,9 +52,9 @@ def apply(windows, scores, other_scores, labels_of, assignment, *, confidence, q
     found = {}
     alone = {name: {name: labels} for name, labels in labels_of.items()} if len(labels_of) > 1 else {}
     for teacher, known in {**alone, ALL: dict(labels_of)}.items():
-        for number, rule in enumerate(pseudolabels.RULES):
-            rules = pseudolabels.RULES[: number + 1]
-            table = pseudolabels.from_teachers(windows, scores, other_scores, known, assignment, confidence=confidence, quiet=quiet, rules=rules)
+        for number, rule in enumerate(teacher_assignment.RULES):
+            rules = teacher_assignment.RULES[: number + 1]
+            table = teacher_assignment.label(windows, scores, other_scores, known, assignment, confidence=confidence, quiet=quiet, rules=rules)
             if len(table) and (rule != "negatives" or (table["kind"] == "negative").any()):
                 found[teacher, NAMES[rule]] = table
     if annotated is not None and len(annotated):
@@ -73,7 +73,7 @@ def evaluate(rules, truth, windows, classes, assignment, rng):
         rules: of ``apply``.
         truth: (windows, classes) of 1 and 0.
         windows: DataFrame ``row_id, soundscape``, row-aligned with the truth.
-        assignment: of ``pseudolabels.assign_teachers``.
+        assignment: of ``teacher_assignment.assign``.
 
     Returns:
         DataFrame of ``COLUMNS``, a row a rule.

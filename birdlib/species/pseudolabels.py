@@ -13,7 +13,6 @@ from birdlib import runtime
 CONFIDENCE = 0.6  # above it, a window is kept and a label accepted
 COLUMNS = ["row_id", "label", "target", "kind", "origin", "teacher", "round", "confidence"]
 KINDS = ("human", "hard", "soft", "negative")  # by priority
-RULES = ("confidence", "quartile", "negatives")  # of ``from_teachers``
 HAND_OVER = ("best_round", "teachers")  # which labels stage 07 is given
 
 
@@ -166,9 +165,7 @@ def merge(tables):
     if not tables:
         return _empty()
     together = pd.concat(tables, ignore_index=True)
-    rank = together["kind"].map({kind: number for number, kind in enumerate(KINDS)})
-    order = pd.DataFrame({"rank": rank, "doubt": -together["confidence"]}).sort_values(["rank", "doubt"], kind="stable").index
-    together = together.loc[order]
+    together = together.assign(rank=together["kind"].map(KINDS.index)).sort_values(["rank", "confidence"], ascending=[True, False])
     keys = ["row_id", "label"]
     best = together.drop_duplicates(keys)
     agreeing = together.merge(best[[*keys, "kind"]], on=[*keys, "kind"])
@@ -207,59 +204,6 @@ def as_targets(table, row_ids, labels):
     is_wanted = (rows >= 0) & (columns >= 0)
     targets[rows[is_wanted], columns[is_wanted]] = table["target"].to_numpy(np.float32)[is_wanted]
     return targets
-
-
-# Labels from several teachers
-
-
-def assign_teachers(labels_of, classes, general):
-    """Which teachers label which species: general teachers those that they know, the project's own teachers the rest.
-
-    Args:
-        labels_of: {teacher: its labels}.
-        classes: the project's labels.
-        general: names of teachers trained on far more recordings than this project has, see ``teachers.GENERAL``.
-
-    Returns:
-        DataFrame, ``label`` and ``teachers``: names joined by ``+``; "" where no teacher knows the label.
-    """
-    rows = []
-    for label in classes:
-        knowing = [name for name, labels in labels_of.items() if label in labels]
-        rows.append((label, "+".join([name for name in knowing if name in general] or knowing)))
-    return pd.DataFrame(rows, columns=["label", "teachers"])
-
-
-def from_teachers(windows, scores, other_scores, labels_of, assignment, *, confidence=CONFIDENCE, quiet=0.1, round=0, rules=RULES):
-    """Hard labels of every teacher for the labels assigned to it, and negative windows, merged.
-
-    A window is negative only if no teacher scores a label assigned to it above ``quiet``.
-
-    Args:
-        windows: with ``row_id``.
-        scores, other_scores: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teachers.predict_all``.
-        labels_of: {teacher: its labels}.
-        assignment: from ``assign_teachers``.
-        rules: of ``RULES``; without ``quartile`` all scores above the confidence are labels, without ``negatives`` no window is one.
-
-    Returns:
-        table of ``COLUMNS``, as of ``merge``.
-    """
-    row_ids = windows["row_id"].tolist()
-    assigned = {row.label: row.teachers.split("+") for row in assignment.itertuples()}
-    options = {"round": round, "confidence": confidence}
-    tables, highest = [], np.zeros(len(row_ids))
-    for name, labels in labels_of.items():
-        columns = [column for column, label in enumerate(labels) if name in assigned.get(label, ())]
-        own = scores[name][:, columns]
-        quartiles = None if "quartile" in rules else np.zeros(len(columns))
-        tables.append(hard(own, row_ids, [labels[column] for column in columns], teacher=name, quartiles=quartiles, **options))
-        highest = np.maximum(highest, own.max(axis=1, initial=0.0))
-    known = [label for label, names in assigned.items() if names != [""]]
-    highest = np.repeat(highest[:, None], len(known), axis=1)
-    for name in labels_of if "negatives" in rules else ():
-        tables.append(negatives(highest, other_scores[name], row_ids, known, teacher=name, quiet=quiet, **options))
-    return merge(tables)
 
 
 # Summaries

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdlib.species import classifiers, label_rules, pseudolabels
+from birdlib.species import classifiers, label_rules, pseudolabels, teacher_assignment
 
 CLASSES = ["robin", "tit"]
 LABELS_OF = {"birdnet": ["robin", "tit"], "yamnet": []}
@@ -21,7 +21,7 @@ def setting():
     engine[[11, 15, 16, 17, 18, 19]] = 0.9
     scores = {"birdnet": np.column_stack([robin, np.zeros(N)]), "yamnet": np.zeros((N, 0))}
     others = {"birdnet": np.zeros(N), "yamnet": engine}
-    assignment = pseudolabels.assign_teachers(LABELS_OF, CLASSES, ("birdnet",))
+    assignment = teacher_assignment.assign(LABELS_OF, CLASSES, ("birdnet",))
     return truth, scores, others, assignment
 
 

@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from birdlib import runtime
@@ -139,35 +138,6 @@ def test_labelled_windows_have_a_target_for_every_label():
     assert is_labelled.tolist() == [True, False, True] and confidences == pytest.approx([0.9, 0.0, 0.7])
     targets = pseudolabels.as_targets(table, [*ROWS, "elsewhere_5"], ["b", "a"])
     assert targets[0, 1] == 1 and np.isnan(targets[0, 0]) and (targets[2] == 0).all() and np.isnan(targets[3]).all()
-
-
-LABELS_OF = {"birdnet": ["robin"], "perch": ["robin", "tit"], "classifier": ["robin", "tit", "frog"], "detectors": ["cricket"]}
-
-
-def test_the_projects_own_teachers_label_what_general_ones_do_not_know():
-    table = pseudolabels.assign_teachers(LABELS_OF, ["robin", "tit", "frog", "cricket", "moth"], ("birdnet", "perch"))
-    assert dict(zip(table["label"], table["teachers"], strict=True)) == {
-        "robin": "birdnet+perch", "tit": "perch", "frog": "classifier", "cricket": "detectors", "moth": ""
-    }  # fmt: skip
-
-
-def test_without_general_teachers_the_projects_own_label_everything():
-    table = pseudolabels.assign_teachers({"classifier": ["robin"], "detectors": ["robin"]}, ["robin"], ("birdnet",))
-    assert table["teachers"].tolist() == ["classifier+detectors"]
-
-
-def test_labels_of_all_teachers_are_combined():
-    """The robin is assigned to BirdNET, so the classifier labels only the frog, in the robin's window; the engine is a negative."""
-    windows = pd.DataFrame({"row_id": ROWS})
-    labels_of = {"birdnet": ["robin"], "classifier": ["robin", "frog"]}
-    scores = {"birdnet": np.array([[0.9], [0.0], [0.0]]), "classifier": np.array([[0.0, 0.8], [0.95, 0.05], [0.0, 0.0]])}
-    others = {"birdnet": np.array([0.0, 0.0, 0.9]), "classifier": np.zeros(3)}
-    assignment = pseudolabels.assign_teachers(labels_of, ["robin", "frog", "moth"], ("birdnet",))
-    table = pseudolabels.from_teachers(windows, scores, others, labels_of, assignment)
-    assert cells(table) == {("S_5", "robin"): 1, ("S_5", "frog"): 1, ("S_15", "robin"): 0, ("S_15", "frog"): 0}
-    assert table.set_index(["row_id", "label"])["teacher"]["S_5"].to_dict() == {"robin": "birdnet", "frog": "classifier"}
-    counted = pseudolabels.summary(table)
-    assert counted["windows"].sum() == len(table) and set(counted["kind"]) == {"hard", "negative"}
 
 
 def test_labels_are_described_with_the_species_that_have_none():

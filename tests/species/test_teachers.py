@@ -10,7 +10,7 @@ from birdlib import streaming
 from birdlib.data import taxonomy
 from birdlib.models import base as embedder_base
 from birdlib.models import birdnet_location, embedders, mirrors, pooling, weights, yamnet
-from birdlib.species import classifiers, pseudolabels, teachers
+from birdlib.species import classifiers, pseudolabels, teacher_assignment, teachers
 
 RATE_HZ = 8000
 SPECIES = pd.DataFrame(
@@ -119,9 +119,9 @@ def test_every_teacher_scores_every_soundscape_and_broken_files_are_reported(sou
     assert windows.loc[13, ["soundscape", "start_s", "end_s"]].tolist() == ["S2_20250115_060000", 5.0, 10.0]
     assert scores["birdnet"].shape == (24, 2) and scores["detectors"].shape == (24, 1) and others["birdnet"].shape == (24,)
     assert skipped["path"].tolist() == ["S3.flac"] and "web page" in skipped["reason"][0]
-    assignment = pseudolabels.assign_teachers({each.name: each.labels for each in both}, NAMES["label"], teachers.GENERAL)
+    assignment = teacher_assignment.assign({each.name: each.labels for each in both}, NAMES["label"], teachers.GENERAL)
     labels_of = {each.name: each.labels for each in both}
-    table = pseudolabels.from_teachers(windows, scores, others, labels_of, assignment)
+    table = teacher_assignment.label(windows, scores, others, labels_of, assignment)
     found = set(zip(table["row_id"], table["label"], table["teacher"], strict=True))
     assert ("S1_20250615_060000_15", "magpie1", "birdnet") in found and ("S2_20250115_060000_15", "dragon1", "detectors") in found
     assert len(table) == 4
