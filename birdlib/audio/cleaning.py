@@ -13,7 +13,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
-from birdlib.audio import noise, vad
+from birdlib.audio import noise, resampling, vad
 
 POLICIES = ("remove", "soften", "keep")
 _MIN_DURATION_S = 0.975  # one patch of YAMNet
@@ -51,7 +51,7 @@ def clean_recording(
     sample_rate_hz = min(audio_io.sample_rate(source), max_rate_hz)
     blocks = _repeatable(source, block_s, sample_rate_hz, start_s, end_s)
     measures = noise.Measures(sample_rate_hz)
-    measured = audio_io.resample_blocks(measures.update(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
+    measured = resampling.resample_blocks(measures.update(blocks()), sample_rate_hz, vad.SAMPLE_RATE_HZ)
     probabilities = vad.speech_probabilities(measured)
     duration_s = measures.n_samples / sample_rate_hz
     spans = vad.probabilities_to_spans(probabilities, duration_s, threshold=threshold)
@@ -230,11 +230,11 @@ def benchmark(waveform, sample_rate_hz, n_repeats=3):
     import silero_vad  # sets the threads of the whole process to one
 
     model = silero_vad.load_silero_vad()
-    waveform_16k = audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ)
+    waveform_16k = resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ)
     steps = {
         "resample to 16 kHz": [
-            lambda: audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ, "kaiser_best"),
-            lambda: audio_io.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ),
+            lambda: resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ, "kaiser_best"),
+            lambda: resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ),
         ],
         "find speech": [
             lambda: silero_vad.get_speech_timestamps(torch.from_numpy(waveform_16k), model),

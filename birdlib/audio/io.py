@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime, streaming
-from birdlib.audio import decoding, kaiser_best
+from birdlib.audio import decoding, resampling
 from birdlib.audio.decoding import AudioError, AudioWarning  # raised by all that reads sound
-from birdlib.models.base import RESAMPLERS
 
 _MAX_PEAK = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
 _CANCELLED = 0.1  # level of the mix over that of the loudest channel, below which channels cancel each other
@@ -31,7 +30,7 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
         path: of any sound file, or film with sound.
         sample_rate_hz: of the result; None keeps that of the file.
         start_s, end_s: in seconds of the file; None or NaN is its beginning or end, and so is an ``end_s`` beyond.
-        resampler: as in ``resample``.
+        resampler: as in ``resampling.resample``.
 
     Returns:
         (waveform, sample_rate_hz): (samples,) float32 and its rate.
@@ -42,7 +41,7 @@ def read(path, sample_rate_hz=None, start_s=0.0, end_s=None, resampler="soxr_hq"
     file_rate_hz, pieces = _open(path, start_s, end_s)
     waveform = np.concatenate(list(pieces))
     sample_rate_hz = sample_rate_hz or file_rate_hz
-    return np.clip(resample(waveform, file_rate_hz, sample_rate_hz, resampler), -1.0, 1.0), sample_rate_hz
+    return np.clip(resampling.resample(waveform, file_rate_hz, sample_rate_hz, resampler), -1.0, 1.0), sample_rate_hz
 
 
 def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, clip=True, resampler="soxr_hq"):
@@ -52,7 +51,7 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, cli
         path, sample_rate_hz, start_s, end_s: as in ``read``.
         block_s: seconds of each block; only the last is shorter.
         clip: False leaves samples beyond [-1, 1], which lossy formats decode to, for who resamples first.
-        resampler: as in ``resample``.
+        resampler: as in ``resampling.resample``.
 
     Yields:
         (samples,) float32, consecutive and without overlap; together they are what ``read`` gives.
@@ -62,7 +61,7 @@ def stream(path, block_s=60.0, sample_rate_hz=None, start_s=0.0, end_s=None, cli
     """
     file_rate_hz, pieces = _open(path, start_s, end_s)
     sample_rate_hz = sample_rate_hz or file_rate_hz
-    pieces = resample_blocks(pieces, file_rate_hz, sample_rate_hz, resampler)
+    pieces = resampling.resample_blocks(pieces, file_rate_hz, sample_rate_hz, resampler)
     for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0) if clip else block
 
@@ -82,49 +81,6 @@ def duration(path):
     with decoding.opened(path) as decoders:
         lengths = [decoder.n_samples or sum(map(len, decoder.pieces())) for decoder in decoders]
         return sum(n_samples / decoder.sample_rate_hz for n_samples, decoder in zip(lengths, decoders, strict=True))
-
-
-def resample(waveform, from_hz, to_hz, resampler="soxr_hq"):
-    """Change the sample rate; the result has ceil(samples * to_hz / from_hz) samples.
-
-    ``soxr_hq`` is 150 times faster than ``kaiser_best`` (resampy), which serves to repeat older recipes.
-    """
-    require_resampler(resampler)
-    if from_hz == to_hz:
-        return waveform
-    if resampler == "kaiser_best":
-        return kaiser_best.resample(waveform, from_hz, to_hz)
-    import librosa
-
-    resampled = librosa.resample(waveform, orig_sr=from_hz, target_sr=to_hz, res_type=resampler, fix=False)
-    resampled = librosa.util.fix_length(resampled, size=_n_resampled(len(waveform), from_hz, to_hz))
-    return resampled.astype(np.float32, copy=False)
-
-
-def resample_blocks(pieces, from_hz, to_hz, resampler="soxr_hq"):
-    """``resample`` for consecutive pieces of a waveform: the same samples, in pieces of other lengths."""
-    require_resampler(resampler)
-    if from_hz == to_hz:
-        return (yield from pieces)
-    if resampler == "kaiser_best":
-        return (yield from kaiser_best.resample_blocks(pieces, from_hz, to_hz))
-    import soxr
-
-    converter = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="soxr_hq")
-    n_in = n_out = 0
-    for piece in pieces:
-        resampled = converter.resample_chunk(piece)
-        n_in, n_out = n_in + len(piece), n_out + len(resampled)
-        yield resampled
-    n_last = _n_resampled(n_in, from_hz, to_hz) - n_out
-    last = converter.resample_chunk(np.zeros(0, np.float32), last=True)[:n_last]
-    yield np.pad(last, (0, n_last - len(last)))  # soxr rounds the length, resample() gives its ceiling
-
-
-def require_resampler(resampler):
-    """Raises ValueError unless it is one of ``RESAMPLERS``."""
-    if resampler not in RESAMPLERS:
-        raise ValueError(f"resampler is {resampler!r}: choose one of {', '.join(RESAMPLERS)}")
 
 
 def frame(waveform, frame_length, hop_length):
@@ -242,7 +198,8 @@ def _mono(path, decoders, start):
         yield from _channel(path, decoders[0], start)
         return
     rate_hz = decoders[0].sample_rate_hz
-    for piece in itertools.chain.from_iterable(resample_blocks(_channel(path, part, 0), part.sample_rate_hz, rate_hz) for part in decoders):
+    parts = (resampling.resample_blocks(_channel(path, part, 0), part.sample_rate_hz, rate_hz) for part in decoders)
+    for piece in itertools.chain.from_iterable(parts):
         start, piece = max(0, start - len(piece)), piece[start:]
         if len(piece):
             yield piece
@@ -304,7 +261,3 @@ def _fix_ogg_serial(path):
         pages[start + 22 : start + 26] = crc.to_bytes(4, "little").translate(reversed_bits)[::-1]
         start = end
     path.write_bytes(pages)
-
-
-def _n_resampled(n_samples, from_hz, to_hz):
-    return -(-n_samples * to_hz // from_hz)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from birdlib import runtime, streaming
 
-RESAMPLERS = ("soxr_hq", "kaiser_best")  # that bring sound to the sample rate of an embedder, see ``audio.io.resample``
+RESAMPLERS = ("soxr_hq", "kaiser_best")  # that bring sound to the sample rate of an embedder, see ``audio.resampling.resample``
 PATCH_COLUMNS = ["recording_id", "clip_id", "patch", "start_s", "end_s", "bird_score"]  # of a table of patches
 
 
@@ -50,7 +50,7 @@ class PatchwiseEmbedder:
     A subclass has ``_predict_stream(blocks)``, which yields (embeddings, scores of the classes) of consecutive patches, and ``_is_bird``,
     the mask of the classes that are birds or other wildlife.
 
-    ``resampler``, see ``audio.io.resample``, is what brings files to ``sample_rate_hz`` for it.
+    ``resampler``, see ``audio.resampling.resample``, is what brings files to ``sample_rate_hz`` for it.
     """
 
     resampler = "soxr_hq"

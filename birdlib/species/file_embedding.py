@@ -6,7 +6,7 @@ import numpy as np
 
 from birdlib import streaming
 from birdlib.audio import io as audio_io
-from birdlib.audio import noise, windowing
+from birdlib.audio import noise, resampling, windowing
 from birdlib.models import pooling
 
 _BLOCK_S = 20.0  # of a file at a time
@@ -31,7 +31,7 @@ class Excerpt:
 
     def read(self, sample_rate_hz, denoise="none", resampler="soxr_hq"):
         """The waveform as ``read_blocks`` gives it for the whole file, but for the edges, where the part lacks its context."""
-        waveform = np.clip(audio_io.resample(self.waveform, self.sample_rate_hz, sample_rate_hz, resampler), -1.0, 1.0)
+        waveform = np.clip(resampling.resample(self.waveform, self.sample_rate_hz, sample_rate_hz, resampler), -1.0, 1.0)
         if denoise == "none":
             return waveform
         return np.concatenate(list(noise.denoise_blocks([waveform], sample_rate_hz, denoise, self.noise[sample_rate_hz])))

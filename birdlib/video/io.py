@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 
 from birdlib import runtime, streaming
-from birdlib.audio import decoding
+from birdlib.audio import decoding, resampling
 from birdlib.audio import io as audio_io
 from birdlib.video import timeline
 from birdlib.video.containers import REMEDY, VideoError, VideoWarning, open_film, since_start_s, timeline_of
@@ -128,7 +128,7 @@ def soundtrack(path, sample_rate_hz=None, block_s=60.0):
     if not file_rate_hz:
         return
     sample_rate_hz = sample_rate_hz or file_rate_hz
-    pieces = audio_io.resample_blocks(pieces, file_rate_hz, sample_rate_hz)
+    pieces = resampling.resample_blocks(pieces, file_rate_hz, sample_rate_hz)
     for block in streaming.regroup(pieces, max(1, round(block_s * sample_rate_hz))):
         yield np.clip(block, -1.0, 1.0)
 

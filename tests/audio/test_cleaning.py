@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from sounds import RATE_HZ, hiss, song
 
-from birdlib.audio import cleaning, noise, vad
+from birdlib.audio import cleaning, noise, resampling, vad
 from birdlib.audio import io as audio_io
 from birdlib.data.synthetic import acoustics
 
@@ -39,16 +39,16 @@ def clean(source, target, seed=0, **parameters):
 
 def test_speech_is_detected_and_song_is_not(announced):
     waveform, begin_s, end_s = announced
-    spans = vad.speech_spans(audio_io.resample(waveform, RATE_HZ, 16000))
+    spans = vad.speech_spans(resampling.resample(waveform, RATE_HZ, 16000))
     assert spans[0, 0] == pytest.approx(begin_s, abs=0.4)
     assert spans[-1, 1] == pytest.approx(end_s, abs=0.4)
     assert (spans[:, 1] - spans[:, 0]).sum() > 0.8 * (end_s - begin_s)
-    assert len(vad.speech_spans(audio_io.resample(song(6) + hiss(6), RATE_HZ, 16000))) == 0
+    assert len(vad.speech_spans(resampling.resample(song(6) + hiss(6), RATE_HZ, 16000))) == 0
     assert len(vad.speech_spans(np.zeros(640, np.float32))) == 0  # 0.04 s
 
 
 def test_speech_probabilities_do_not_depend_on_blocks(announced):
-    waveform = np.tile(audio_io.resample(announced[0], RATE_HZ, 16000), 3)
+    waveform = np.tile(resampling.resample(announced[0], RATE_HZ, 16000), 3)
     pieces = np.split(waveform, [1, 5000, 5001, 200000])
     assert np.array_equal(vad.speech_probabilities(pieces), vad.speech_probabilities([waveform]))
 
@@ -62,7 +62,7 @@ def test_spans_equal_those_of_silero(announced):
     import silero_vad
 
     torch.set_num_threads(n_threads)
-    waveform = audio_io.resample(announced[0], RATE_HZ, 16000)
+    waveform = resampling.resample(announced[0], RATE_HZ, 16000)
     model = silero_vad.load_silero_vad()
     theirs = silero_vad.get_speech_timestamps(torch.from_numpy(waveform), model, return_seconds=True, time_resolution=4)
     ours = vad.speech_spans(waveform, threshold=0.5, min_speech_s=0.25, min_gap_s=0.1, pad_s=0.03)
@@ -75,7 +75,7 @@ def test_spans_equal_those_of_silero(announced):
 def test_silero_without_sequence_mode_gives_the_same(announced, monkeypatch):
     import onnxruntime
 
-    waveform = audio_io.resample(announced[0], RATE_HZ, 16000)
+    waveform = resampling.resample(announced[0], RATE_HZ, 16000)
     session, is_sequence = vad.silero()
     folder = vad.silero_folder()
     assert is_sequence == (folder / "silero_vad_16k_sequence.onnx").is_file()

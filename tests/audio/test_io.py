@@ -60,19 +60,6 @@ def test_a_segment_is_that_part_of_the_whole(tmp_path, suffix):
         audio_io.read(path, start_s=6)
 
 
-@pytest.mark.parametrize("sample_rate_hz", [8000, 11025, 44100, 48000, 192000])
-@pytest.mark.parametrize("resampler", audio_io.RESAMPLERS)
-def test_a_tone_stays_a_tone_at_any_rate(sample_rate_hz, resampler):
-    waveform = audio_io.resample(tone(1000, 1.0, sample_rate_hz), sample_rate_hz, 16000, resampler)
-    assert waveform.shape == (16000,) and waveform.dtype == np.float32
-    assert np.abs(waveform - tone(1000, 1.0, 16000))[1000:-1000].max() < 0.002
-
-
-def test_an_unknown_resampler_is_refused():
-    with pytest.raises(ValueError, match="soxr_hq, kaiser_best"):
-        audio_io.resample(tone(), 32000, 16000, "linear")
-
-
 def test_stereo_is_mixed_down(tmp_path):
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([tone(), np.zeros_like(tone())], axis=1), 32000)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from birdlib.audio import io as audio_io
+from birdlib.audio import resampling
 from birdlib.data.synthetic import acoustics
 from birdlib.models import weights, yamnet
 
@@ -22,7 +23,7 @@ def noise(duration_s, seed=0):
 def speech():
     words = "This recording was made near the river on the third of May, early in the morning."
     spoken = acoustics.speak(words, voice="Andy", pitch=50, words_per_minute=150)
-    return 0.5 * audio_io.resample(spoken, acoustics.SAMPLE_RATE_HZ, 16_000)
+    return 0.5 * resampling.resample(spoken, acoustics.SAMPLE_RATE_HZ, 16_000)
 
 
 def loudest_class(model, waveform):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from films_made import RATE_HZ, clicks, film, grey, read_sound, steady, times
 
-from birdlib.audio import io as audio_io
+from birdlib.audio import resampling
 from birdlib.video import io as video_io
 
 
@@ -63,7 +63,7 @@ def test_streaming_equals_whole_file(tmp_path):
     assert [len(block) for block in blocks] == [4800] * 6 + [3200]
     joined = np.concatenate(blocks)
     assert np.array_equal(joined, read_sound(path, 16_000)[0])
-    assert np.abs(joined - np.clip(audio_io.resample(waveform, RATE_HZ, 16_000), -1, 1)).max() < 1e-4
+    assert np.abs(joined - np.clip(resampling.resample(waveform, RATE_HZ, 16_000), -1, 1)).max() < 1e-4
 
 
 def test_rate_and_channels_may_change(tmp_path):
