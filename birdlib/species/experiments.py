@@ -24,9 +24,10 @@ from birdlib.species import (
     soundscape_windows,
     train_heads,
     train_waveforms,
+    waveform_networks,
 )
 
-ENCODERS = (*embedders.EMBEDDERS, *train_waveforms.ENCODERS)
+ENCODERS = (*embedders.EMBEDDERS, *waveform_networks.ENCODERS)
 CODE = f"recipe 3 of birdlib {birdlib.__version__}"  # raise it when the training code changes: older trainings are then not reused
 
 
@@ -49,7 +50,7 @@ def key(config, data, inputs, seed, precision, **options):
     if encoder not in ENCODERS:
         raise TrainingError(f"encoder {encoder!r} is unknown: choose of {', '.join(ENCODERS)}")
     own = _options(options, encoder)
-    segments = train_waveforms.background_segments(config, data, own.augmentation) if encoder in train_waveforms.ENCODERS else []
+    segments = train_waveforms.background_segments(config, data, own.augmentation) if encoder in waveform_networks.ENCODERS else []
     background = [_segment_record(segments, stages.recordings_root(data.outputs_dir))] if len(segments) else []
     settings = [config, dataclasses.asdict(own), _relevant_inputs(config, inputs), _teacher_digest(encoder, data, own)]
     return runtime.digest([*settings, _pretrained_digest(encoder, data), data.label_mode, seed, precision, *background])
@@ -74,7 +75,7 @@ def run(config, data, folder, inputs, *, seed, **options):
     folder, encoder = Path(folder), config["encoder"]
     folder.mkdir(parents=True, exist_ok=True)
     train, source, started_s, embedding_s = train_waveforms.train, folder, time.monotonic(), 0.0
-    if encoder not in train_waveforms.ENCODERS:
+    if encoder not in waveform_networks.ENCODERS:
         train = block_probes.train if encoder in embedders.BLOCKS else train_heads.train
         source = train_heads.load_embeddings(encoder, data, folder, config["soundscapes"])
         embedding_s = time.monotonic() - started_s
@@ -110,7 +111,7 @@ def run_rows(rows, *, data, folder, inputs, precision, **options):
         inputs, options: as of ``run``; ``precision`` as of ``key``.
     """
     fixed = {"data": data, "inputs": inputs, **options}
-    for encoder in (embedders.NAMES[0], train_waveforms.ENCODERS[0]):
+    for encoder in (embedders.NAMES[0], waveform_networks.ENCODERS[0]):
         _options(options, encoder)  # a wrong one is refused before the first training
 
     def train(config, training_dir):
@@ -230,15 +231,15 @@ def remove_stale(folder, inputs):
 
 def background_files(results, data, augmentation):
     """Files that trainings read besides the outputs of earlier stages: if they change, stage 07 is due again."""
-    configs = [result.row.training for result in results if result.row.training["encoder"] in train_waveforms.ENCODERS]
+    configs = [result.row.training for result in results if result.row.training["encoder"] in waveform_networks.ENCODERS]
     tables = [train_waveforms.background_segments(config, data, augmentation) for config in configs]
     return sorted({path for table in tables for path in table["path"]})
 
 
 def _pretrained_digest(encoder, data):
     """sha256 of the weights that a training starts from; empty where it has none, or the digest of stage 03 includes them."""
-    if encoder in train_waveforms.MAE:
-        source = train_waveforms.published_weights(encoder, data.weights_dir)
+    if encoder in waveform_networks.MAE:
+        source = waveform_networks.published_weights(encoder, data.weights_dir)
         return source.sha256 if source else ""
     name = embedders.weights_name(encoder)
     is_fetched = name in catalogue.MODELS and encoder != data.embedder
@@ -247,7 +248,7 @@ def _pretrained_digest(encoder, data):
 
 def _teacher_digest(encoder, data, options):
     """sha256 of the weights that a mel model is distilled from; empty without distillation."""
-    is_distilled = encoder in train_waveforms.MEL and options.distillation
+    is_distilled = encoder in waveform_networks.MEL and options.distillation
     return distillation.choose(options.distillation_teachers, data.weights_dir).sha256 if is_distilled else ""
 
 
@@ -264,7 +265,7 @@ def _relevant_inputs(config, inputs):
 
 
 def _is_free(encoder):
-    model = catalogue.MODELS.get(train_waveforms.MAE.get(encoder) or embedders.weights_name(encoder))
+    model = catalogue.MODELS.get(waveform_networks.MAE.get(encoder) or embedders.weights_name(encoder))
     return model is None or not _is_restricted(model.licence)
 
 
@@ -279,5 +280,5 @@ def _is_restricted(licence):
 
 def _options(given, encoder):
     """The options of this encoder: those that are given, else the defaults."""
-    options = train_waveforms.Options if encoder in train_waveforms.ENCODERS else train_heads.Options
+    options = train_waveforms.Options if encoder in waveform_networks.ENCODERS else train_heads.Options
     return options(**{field.name: given[field.name] for field in dataclasses.fields(options) if field.name in given})

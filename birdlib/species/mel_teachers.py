@@ -13,7 +13,7 @@ from birdlib.audio import windowing
 from birdlib.data import birdclef
 from birdlib.models import weights
 from birdlib.species import teachers
-from birdlib.species.train_waveforms import MEL
+from birdlib.species.waveform_networks import MEL
 
 BATCH = 16
 _VALIDATION_WINDOWS = 2  # of a recording, to choose an epoch
@@ -60,7 +60,7 @@ def train_species_models(which, classes, known, recordings, weights_dir="", *, s
     """Train the mel models that ``which`` names, with softmax and categorical cross-entropy over all species, for those that no general teacher knows.
 
     Args:
-        which: names separated by ``,``; those that are no mel model (``train_waveforms.MEL``) are skipped.
+        which: names separated by ``,``; those that are no mel model (``waveform_networks.MEL``) are skipped.
         classes: all labels.
         known: labels of general teachers. Where they know all, nothing is trained.
         recordings: Recordings.

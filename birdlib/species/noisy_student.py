@@ -13,7 +13,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.audio import windowing
-from birdlib.species import soundscape_windows, waveform_batches
+from birdlib.species import soundscape_windows
 from birdlib.species.distillation import Teacher
 from birdlib.species.self_training import power_transform
 
@@ -81,7 +81,7 @@ def _scores_of_recordings(model, recordings, data, window):
 def _scores_of_soundscapes(model, data, window, labelled, rng):
     """(table of parts, scores, highest scores) of windows of unlabelled soundscapes, without those that have labels."""
     root = stages.recordings_root(data.outputs_dir)
-    paths = soundscape_windows.sample(waveform_batches.train_soundscapes(data), _MAX_SOUNDSCAPES, rng)
+    paths = soundscape_windows.sample(soundscape_windows.available(root), _MAX_SOUNDSCAPES, rng)
     folder = data.outputs_dir / "02_clean"
     where = {path.stem: os.path.relpath(root / path, folder) for path in paths}
     windows = soundscape_windows.cut(paths, window["window_s"])

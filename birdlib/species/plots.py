@@ -122,12 +122,13 @@ def waveform_networks(results, data, head):
         head: of the mel models; only ``sed`` has scores for each frame.
     """
     from birdlib.species import mae_pretraining, mel_models, train_waveforms
+    from birdlib.species.waveform_networks import MEL
 
     paths = data.clip_paths(data.is_validation)[:1]  # none, where stage 02 kept no validation recording
     for result in results:
         if result.folder and (result.folder / mae_pretraining.RECONSTRUCTIONS).is_file():
             reconstructions(np.load(result.folder / mae_pretraining.RECONSTRUCTIONS))
-        if result.folder and head in ("sed", "sed_gem") and result.row.training["encoder"] in train_waveforms.MEL:
+        if result.folder and head in ("sed", "sed_gem") and result.row.training["encoder"] in MEL:
             for path in paths:
                 waveform, frames, frame_s = train_waveforms.predict_frames(result.folder, path)
                 plots.soundscape_timeline(waveform, mel_models.SAMPLE_RATE_HZ, frames, data.classes, frame_s, title=path.name)

@@ -6,7 +6,7 @@ from birdlib import runtime
 from birdlib.data import birdclef, taxonomy
 from birdlib.models import birdnet_location
 from birdlib.species import teachers
-from birdlib.species.train_waveforms import MEL
+from birdlib.species.waveform_networks import MEL
 
 
 def select(which, classes, data_dir, weights_dir="", window_s=birdclef.WINDOW_S):

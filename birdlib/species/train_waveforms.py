@@ -2,22 +2,22 @@
 
 import dataclasses
 import functools
-import os
-import shutil
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import runtime, stages
 from birdlib.audio import augment, backgrounds
 from birdlib.audio import io as audio_io
-from birdlib.models import weights
-from birdlib.species import classifiers, dataset, distillation, noisy_student, waveform_batches, weight_averaging
-
-MEL = {"mel_cnn": "cnn", "mobilenetv2": "mobilenetv2", "efficientnetb0": "efficientnetb0"}  # encoder → backbone
-MAE = {"mae": "", "mae_base": "bird_mae"}  # encoder → published weights; "" is pretrained here
-MAE_TRAININGS = ("auto", "probe", "finetune")
-ENCODERS = (*MEL, *MAE)
+from birdlib.species import (
+    classifiers,
+    distillation,
+    noisy_student,
+    soundscape_windows,
+    waveform_batches,
+    waveform_networks,
+    weight_averaging,
+)
 
 
 class WaveTrainingError(runtime.BirdlibError):
@@ -52,8 +52,8 @@ class Options:
     def __post_init__(self):
         augment.parse(self.augmentation)
         augment.parse_masks(self.masks)
-        if self.mae_training not in MAE_TRAININGS:
-            raise WaveTrainingError(f"mae_training is {self.mae_training!r}: choose one of {', '.join(MAE_TRAININGS)}")
+        if self.mae_training not in waveform_networks.MAE_TRAININGS:
+            raise WaveTrainingError(f"mae_training is {self.mae_training!r}: choose one of {', '.join(waveform_networks.MAE_TRAININGS)}")
         weight_averaging.optimizer_options(self.averaging, 1)
         if not 0 <= self.frame_share < 1 or (self.frame_share and self.mel_head == "pooled"):
             raise WaveTrainingError(f"frame_share is {self.frame_share} with the head {self.mel_head}: a share below 1, and the head sed or sed_gem")
@@ -85,27 +85,6 @@ def parse_heads(text):
     return {"mel_head": names[0], "mae_head": names[1]}
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A model to be trained.
-
-    Attributes:
-        model: keras.Model, waveforms (batch, samples) → (batch, classes), with the parts ``front_end`` and ``body``.
-        learning_rate: the highest.
-        keeps_level: whether its spectrogram depends on the level of the sound.
-        scale: of its spectrogram, as of ``augment.spectrograms``.
-        weights: the receipt of its pretrained weights.
-        note: what was built instead of what was named; empty: that itself.
-    """
-
-    model: object
-    learning_rate: float
-    keeps_level: bool
-    weights: dict
-    note: str = ""
-    scale: dict | None = None
-
-
 def train(config, data, folder, rng, options):
     """Train the classifier of a configuration; an interrupted training resumes after its last whole epoch.
 
@@ -134,23 +113,11 @@ def train(config, data, folder, rng, options):
     return network.model, _predict(network.model, data, chosen.window), history, preprocessing, network.weights | teacher_weights
 
 
-def published_weights(encoder, weights_dir):
-    """The published weights of an encoder of ``MAE``, fetched; None for one without, and where they cannot be had.
-
-    Returns:
-        weights.Source or None; a tiny encoder is then pretrained on the recordings.
-    """
-    try:
-        return weights.fetch(MAE[encoder], weights_dir) if MAE[encoder] else None
-    except weights.MissingWeightsError:
-        return None
-
-
 def background_segments(config, data, augmentation):
     """What a training uses besides its recordings and windows, of soundscapes and removed speech: DataFrame ``path, start_s, end_s``."""
     tables = waveform_batches.background_tables(data, augmentation)
-    if config["encoder"] in MAE and published_weights(config["encoder"], data.weights_dir) is None:
-        tables["unlabelled"] = backgrounds.from_files(waveform_batches.train_soundscapes(data))
+    if config["encoder"] in waveform_networks.MAE and waveform_networks.published_weights(config["encoder"], data.weights_dir) is None:
+        tables["unlabelled"] = backgrounds.from_files(soundscape_windows.available(stages.recordings_root(data.outputs_dir)))
     return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame(columns=["path", "start_s", "end_s"])
 
 
@@ -184,7 +151,7 @@ def predict_frames(folder, path, max_s=60.0):
 class _Trained:
     """A trained network with its window, history and preprocessing; ``number`` of its round of self-distillation, 0 without."""
 
-    network: Network
+    network: waveform_networks.Network
     window: dict
     history: pd.DataFrame
     preprocessing: dict
@@ -207,7 +174,7 @@ def _train_once(config, data, folder, objective, teacher_weights, options, parts
 
     if number:
         keras.utils.set_random_seed(int(rng.integers(2**31)))  # starts alike, whether the one before was trained now or earlier
-    network = _build_network(config, data, folder, rng, options)
+    network = waveform_networks.build(config, data, folder, rng, options)
     model, rate_hz = network.model, mel_models.SAMPLE_RATE_HZ
     window = {"rate_hz": rate_hz, "window_s": model.input_shape[1] / rate_hz}
     augmentation = waveform_batches.choose_augmentation(config, data, options.augmentation, rate_hz, network.keeps_level)
@@ -227,7 +194,7 @@ def _train_once(config, data, folder, objective, teacher_weights, options, parts
 
 def _teacher(config, data, folder, options):
     """(distillation.Teacher, receipt of its weights) of a mel model that is distilled; (None, {}) of others."""
-    if not options.distillation or config["encoder"] not in MEL:
+    if not options.distillation or config["encoder"] not in waveform_networks.MEL:
         return None, {}
     return distillation.load(options.distillation_teachers, data, folder, config["soundscapes"])
 
@@ -235,7 +202,7 @@ def _teacher(config, data, folder, options):
 def _objective(config, options, teacher):
     from birdlib.species import objective
 
-    if config["encoder"] not in MEL:
+    if config["encoder"] not in waveform_networks.MEL:
         return objective.SPECIES
     return objective.Objective(options.frame_share, options.distillation, teacher.dim if teacher else 0)
 
@@ -251,56 +218,6 @@ def _described(objective, teacher, teacher_weights, options, number):
     if options.self_distillation:
         described["self_distillation"] = {"rounds": options.self_distillation, "kept": number, "power": options.power}
     return described
-
-
-def _build_network(config, data, folder, rng, options):
-    """The Network of a configuration."""
-    build = _build_mel_model if config["encoder"] in MEL else _build_mae
-    masking = augment.masking(augment.parse(options.augmentation), options.masks, int(rng.integers(2**31)))
-    return build(config, data, folder, masking, rng, options)
-
-
-def _build_mel_model(config, data, folder, masking, rng, options):
-    from birdlib.species import mel_models
-
-    backbone, mode = MEL[config["encoder"]], dataset.mode_of(config["loss"])
-    model, receipt = mel_models.build(
-        len(data.classes), backbone=backbone, head=options.mel_head, mode=mode, masking=masking, weights_dir=data.weights_dir
-    )
-    return Network(model, options.mel_learning_rate, keeps_level=False, weights=receipt)
-
-
-def _build_mae(config, data, folder, masking, rng, options):
-    """Bird-MAE with its published weights, or a tiny one that is pretrained on these recordings, with a head."""
-    from birdlib.models import fbanks, mae_checkpoints, mae_heads
-
-    encoder, source = config["encoder"], published_weights(config["encoder"], data.weights_dir)
-    network = mae_checkpoints.load(source.path) if source else _pretrain(data, folder, rng, options)
-    head = mae_heads.build_head(options.mae_head, network, len(data.classes), mode=dataset.mode_of(config["loss"]))
-    is_frozen = {"auto": bool(source), "probe": True, "finetune": False}[options.mae_training]
-    model = mae_heads.classifier(network, head, freeze=is_frozen, masking=masking)
-    rate = options.mae_learning_rate if source and not is_frozen else options.mel_learning_rate
-    note = "" if source or not MAE[encoder] else f"the weights {MAE[encoder]} cannot be had: a tiny encoder was pretrained on these recordings instead"
-    return Network(model, rate, keeps_level=True, weights={MAE[encoder]: source.receipt()} if source else {}, note=note, scale=fbanks.SCALE)
-
-
-def _pretrain(data, folder, rng, options):
-    """The tiny encoder. Trainings on the same recordings share it: it is kept beside their folders, until ``experiments.remove_stale``."""
-    import keras
-
-    from birdlib.species import mae_pretraining
-
-    paths = data.clip_paths(data.is_train) + waveform_batches.train_soundscapes(data)
-    numbers = {"epochs": options.mae_epochs, "max_clips": options.mae_clips}
-    stats = [[os.path.relpath(path, data.outputs_dir), os.path.getsize(path)] for path in paths]
-    digest = runtime.digest([stats, numbers, rng.bit_generator.state, keras.config.dtype_policy().name])
-    shared = folder.parent / f"pretraining_{digest[:16]}"
-    shared.mkdir(parents=True, exist_ok=True)
-    encoder = mae_pretraining.pretrain(paths, data.clip_paths(data.is_validation), shared, "07_classify", **numbers, rng=rng)
-    if (shared / mae_pretraining.RECONSTRUCTIONS).is_file():
-        shutil.copyfile(shared / mae_pretraining.RECONSTRUCTIONS, folder / mae_pretraining.RECONSTRUCTIONS)
-    keras.utils.set_random_seed(int(rng.integers(2**31)))  # the head starts alike, whether the encoder was trained now or before
-    return encoder
 
 
 def _fit(network, batches, validation, config, folder, options, *, objective, key):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from birdlib import stages
 from birdlib.audio import augment, backgrounds, windowing
-from birdlib.data import birdclef
+from birdlib.species import soundscape_windows
 
 _MISSING_SOUNDS = {  # augmentations that need other sounds, and why there may be none
     "background": "no soundscape has a stretch without labels",
@@ -117,7 +117,7 @@ def consecutive_windows(data, recordings, window):
 def background_tables(data, text):
     """The sounds that augmentation mixes in: unlabelled stretches of soundscapes, and speech of training recordings.
 
-    Test soundscapes, and speech of validation and test recordings, are never among them.
+    Test soundscapes, also those among the training ones, and speech of validation and test recordings, are never among them.
 
     Returns:
         {"background": table, "voice": table} as of ``backgrounds``, of those that ``text``, see ``augment.parse``, names.
@@ -127,16 +127,11 @@ def background_tables(data, text):
         labelled = None
         if data.windows is not None:
             labelled = data.windows.table.assign(path=[str(root / path) for path in data.windows.table["audio_path"]])
-        tables["background"] = backgrounds.from_files(train_soundscapes(data), labelled)
+        tables["background"] = backgrounds.from_files(soundscape_windows.available(root), labelled)
     if "voice" in names:
         segments = pd.read_parquet(data.outputs_dir / "02_clean" / "segments.parquet")
         tables["voice"] = backgrounds.from_speech(segments, data.splits[data.is_train], root)
     return tables
-
-
-def train_soundscapes(data):
-    """The files of soundscapes that may be trained on."""
-    return birdclef.soundscapes(stages.recordings_root(data.outputs_dir), "train")
 
 
 def training_parts(config, data, options):

@@ -36,7 +36,8 @@ def make(outputs):
     runtime.write_table(speech, stage.folder / "segments.parquet")
     wind = 0.3 * np.sin(2 * np.pi * WIND_HZ * np.arange(4 * RATE_HZ) / RATE_HZ)
     soundfile.write(root / "train_soundscapes" / "scape.flac", wind, RATE_HZ)
-    soundfile.write(root / "test_soundscapes" / "hidden.flac", wind, RATE_HZ)
+    for which in ("train", "test"):  # a test soundscape must not be trained on, wherever it lies
+        soundfile.write(root / f"{which}_soundscapes" / "hidden.flac", wind, RATE_HZ)
     runtime.write_table(pd.DataFrame({"recording_id": names, "is_silent": False}), stage.folder / "recordings.parquet")
     clips = {"clip_id": names, "recording_id": names, "audio_path": [f"audio/{name}.flac" for name in names], "digest": names}
     runtime.write_table(pd.DataFrame({**clips, "start_s": 0.0, "end_s": 1.0, "is_noise": False}), stage.folder / "clips.parquet")

@@ -10,9 +10,9 @@ from tiny_mae import SIZE
 from tone_recordings import RATE_HZ
 
 from birdlib import runtime
-from birdlib.audio import augment, spec_augment
+from birdlib.audio import augment
 from birdlib.losses import classification as losses
-from birdlib.models import mae, mae_checkpoints, weights
+from birdlib.models import mae, weights
 from birdlib.species import (
     ablation,
     classifiers,
@@ -67,18 +67,7 @@ def preprocessing_of(monkeypatch, data, folder, change=(), **options):
     return runtime.read_json(folder / "preprocessing.json")
 
 
-def masks_of(model):
-    return [layer.numbers for layer in model.get_layer("body").layers if isinstance(layer, spec_augment.SpecAugment)]
-
-
 # Augmentation
-
-
-@pytest.mark.parametrize("encoder", ["mel_cnn", "mae"])
-def test_masks_are_in_the_network_where_they_are_named(data, tmp_path, monkeypatch, encoder):
-    [numbers] = masks_of(begun(monkeypatch, data, tmp_path, {"encoder": encoder}, augmentation="spec_augment=0.8", masks="1x20,1x16")["model"])
-    assert numbers | {"n_time_masks": 1, "longest_frames": 20, "n_band_masks": 1, "widest_bands": 16, "probability": 0.8} == numbers
-    assert not masks_of(begun(monkeypatch, data, tmp_path, {"encoder": encoder}, augmentation="shift")["model"])
 
 
 def test_what_was_applied_is_saved_with_the_model(data, tmp_path, monkeypatch):
@@ -103,20 +92,6 @@ def test_the_loss_of_a_configuration_trains_networks_on_waveforms(data, tmp_path
     assert isinstance(caught["loss"], losses.AsymmetricLoss)
     assert caught["loss"].options | {"positive_focus": 0.0, "negative_focus": 5.0, "clip": 0.05} == caught["loss"].options
     assert (caught["model"].predict(np.zeros((1, 160_000), np.float32), verbose=0) < 1).all()  # sigmoid: species do not compete
-
-
-@pytest.mark.parametrize(
-    ("training", "is_published", "is_frozen", "rate"),
-    [("auto", True, True, 2e-3), ("auto", False, False, 2e-3), ("probe", False, True, 2e-3), ("finetune", True, False, 3e-4)],
-)
-def test_bird_mae_is_probed_or_fine_tuned(data, tmp_path, monkeypatch, training, is_published, is_frozen, rate):
-    source = weights.Source("bird_mae", tmp_path / "model.safetensors", "made", "abc", "none", "safetensors")
-    monkeypatch.setattr(train_waveforms, "published_weights", lambda *_: source if is_published else None)
-    monkeypatch.setattr(mae_checkpoints, "load", lambda _: mae.build_encoder(SIZE))
-    caught = begun(monkeypatch, data, tmp_path, {"encoder": "mae_base" if is_published else "mae"}, mae_training=training)
-    encoder = caught["model"].get_layer("body").get_layer("mae_encoder")
-    assert encoder.trainable != is_frozen and bool(encoder.trainable_variables) != is_frozen
-    assert caught["learning_rate"] == pytest.approx(rate)
 
 
 def test_without_published_weights_a_tiny_bird_mae_is_pretrained_and_noted(data, tmp_path, monkeypatch):
@@ -187,29 +162,6 @@ def test_bird_mae_pretraining_is_bounded_and_resumes_with_the_same_random_number
             experiments.run(PLAIN | {"encoder": "mae"}, data, tmp_path / "training", {}, **OPTIONS, mae_clips=3)
     assert pretrained[0] == pretrained[1] and pretrained[0][0] == 3 and len(pretrained) == 2
     assert trained[0] == trained[1]
-
-
-def test_trainings_share_a_pretrained_encoder_and_start_alike(data, tmp_path, monkeypatch):
-    """With other numbers of pretraining there is another; what is left of them is removed with stale trainings."""
-    begun_with = []
-    monkeypatch.setattr(mae, "build_encoder", lambda _, build=mae.build_encoder: build(SIZE))
-    monkeypatch.setattr(mae, "build_pretrainer", lambda encoder, _, build=mae.build_pretrainer: build(encoder, SIZE))
-    monkeypatch.setattr(mae_pretraining, "fit", lambda *_, **__: begun_with.append("pretraining"))
-    monkeypatch.setattr(mae_pretraining, "_save_reconstructions", lambda _, __, path, ___: path.write_bytes(b"made"))
-
-    def fit(model, *_, **__):
-        begun_with.append(model.get_weights())
-        raise Stop
-
-    monkeypatch.setattr(mel_training, "fit", fit)
-    for name, epochs in (("a", 1), ("b", 1), ("c", 2)):
-        with pytest.raises(Stop):
-            experiments.run(PLAIN | {"encoder": "mae"}, data, tmp_path / name, {}, **OPTIONS, mae_clips=3, mae_epochs=epochs)
-        assert (tmp_path / name / mae_pretraining.RECONSTRUCTIONS).read_bytes() == b"made"
-    first, a, b, second, _ = begun_with
-    assert first == second == "pretraining" and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-    experiments.remove_stale(tmp_path, {})
-    assert not list(tmp_path.glob("pretraining_*"))
 
 
 @pytest.mark.slow

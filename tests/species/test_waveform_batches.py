@@ -34,7 +34,7 @@ def batches(data, augmentation, **options):
 
 
 def test_background_is_unlabelled_and_voices_are_of_training_recordings(data):
-    """The first of the 4 s of the one training soundscape has a label; r8 and r16, of validation and test, have speech too."""
+    """The first of the 4 s of the one training soundscape that has not the name of a test soundscape has a label; r8 and r16, of validation and test, have speech too."""
     assert waveform_batches.background_tables(data, "shift,volume,spec_augment") == {}
     found = waveform_batches.background_tables(data, "all")
     segments = {name: [(path.split("/")[-1], start_s, end_s) for path, start_s, end_s in table.to_numpy()] for name, table in found.items()}
