@@ -7,16 +7,17 @@ import birdlib
 from birdlib import runtime
 from birdlib.commands import (
     analyse,
+    bench,
     chain,
     compose,
     export,
     gallery,
     kaggle,
-    machine,
     manifest,
     parsing,
     recipes,
     similarity,
+    weights,
 )
 
 _GROUPS = {  # what people want: modules, each with the commands for it
@@ -24,7 +25,7 @@ _GROUPS = {  # what people want: modules, each with the commands for it
     "train on your own recordings": (manifest, compose, chain, recipes),
     "explore what was learnt": (similarity, gallery),
     "submit to Kaggle": (kaggle,),
-    "this machine": (machine,),
+    "this machine": (weights, bench),
 }
 
 

@@ -1,19 +1,9 @@
-import made_weights
 import numpy as np
 import pandas as pd
 
 from birdlib import __main__
-from birdlib.models import weights
+from birdlib.pipeline import real_benchmark, real_rows
 from birdlib.species import loss_study, mel_study
-
-
-def test_a_missing_model_does_not_stop_the_download_of_others(tmp_path, monkeypatch, capsys):
-    made_weights.settle(tmp_path, monkeypatch)
-    made_weights.put_package(tmp_path)
-    monkeypatch.setattr(weights, "MODELS", {"nowhere": made_weights.row(files={}, package=""), "tiny": made_weights.row()})
-    assert __main__.main(["weights", "--fetch"]) == 1
-    told = capsys.readouterr()
-    assert "tiny: package tinybundle==1.0" in told.out and "the weights of nowhere are not on this machine" in told.err
 
 
 def test_bench_losses_prints_both_tables_of_its_folder(monkeypatch, capsys):
@@ -38,3 +28,22 @@ def test_bench_mel_prints_its_table(monkeypatch, capsys):
     assert __main__.main(["bench", "mel", "--outputs", "mine", "--epochs", "3", "--steps", "2"]) == 0
     printed = capsys.readouterr().out
     assert asked == [("mine", 3, 2)] and "0.100 [0.050, 0.200]" in printed and "helps: + SWA" in printed and "nan" not in printed
+
+
+def test_bench_real_prints_each_job_and_leaves_out_those_without_a_table(tmp_path, monkeypatch, capsys):
+    (tmp_path / "individuals.csv").write_text("recording_id\n")
+    asked = []
+    rows = [real_rows.Row("voices", real_rows.SUITE, "accuracy", 0.5, 0.4, 0.6, 12), real_rows.Row("voices", "chance", "accuracy", 0.1)]
+    monkeypatch.setattr(real_benchmark.importlib, "import_module", lambda name: asked.append(name) or type("job", (), {"rows": lambda *a, **k: rows}))
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["bench", "real", "--data", str(tmp_path), "--only", "films,voices"]) == 0
+    printed = capsys.readouterr().out
+    assert asked == ["birdlib.pipeline.real_voices"]
+    assert "0.500 [0.400, 0.600]" in printed and "0.100" in printed and "nan" not in printed
+    assert "films: left out" in printed and "videos.csv" in printed
+
+
+def test_bench_real_names_what_is_missing(tmp_path, capsys):
+    for arguments, remedy in (([], "--data"), (["--data", str(tmp_path)], "species24.csv"), (["--data", str(tmp_path), "--only", "songs"], "sound, photos")):
+        assert __main__.main(["bench", "real", *arguments]) == 1
+        assert remedy in capsys.readouterr().err
