@@ -17,12 +17,13 @@ from birdlib.commands import (
     parsing,
     recipes,
     similarity,
+    status,
     weights,
 )
 
 _GROUPS = {  # what people want: modules, each with the commands for it
     "answers for your own recordings": (analyse, export),
-    "train on your own recordings": (manifest, compose, chain, recipes),
+    "train on your own recordings": (manifest, compose, chain, recipes, status),
     "explore what was learnt": (similarity, gallery),
     "submit to Kaggle": (kaggle,),
     "this machine": (weights, bench),

@@ -104,6 +104,15 @@ def lock_folder(folder, remedy=""):
         yield
 
 
+def is_locked(folder):
+    """Whether another process holds the lock of ``lock_folder``."""
+    path = Path(folder) / ".lock"
+    if not os.access(path, os.W_OK):
+        return False
+    with path.open("a") as file:
+        return not lock_file(file)
+
+
 def lock_file(file, wait=False):
     """Lock an open file until it is closed or the process ends; where that is impossible, warn and go on.
 

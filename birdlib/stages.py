@@ -1,7 +1,7 @@
 """Stage folders and receipts.
 
 A stage writes its files into ``outputs/NN_name/`` and, last of all, the receipt ``stage.json``: a stage with a receipt is complete.
-A receipt is current while its parameters, inputs, weights and files are unchanged.
+A receipt is current while its parameters, inputs, weights, code and files are unchanged.
 """
 
 import os
@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 import birdlib
-from birdlib import runtime
+from birdlib import runtime, source_digest
 
 RECEIPT = "stage.json"
+SKIPPED = "skipped.parquet"  # of a stage, and of all in the outputs folder
 RECIPE = "recipe.json"  # of the run, in the outputs folder
 _WATCHED = ".watched.parquet"
 _HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
@@ -51,12 +52,13 @@ class NothingToDoError(runtime.BirdlibError):
 
 @dataclass(frozen=True)
 class Stage:
-    """A running stage: its name, folder, parameters and the digests of the stages it reads."""
+    """A running stage: its name, folder, parameters, the digests of the stages it reads and of the modules it imports."""
 
     name: str
     folder: Path
     parameters: dict
     inputs: dict
+    code: dict = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
 
@@ -77,7 +79,7 @@ def start(name, outputs_dir, also=(), **parameters):
     inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needed_stages(name, parameters, (*also, *extra))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECEIPT).unlink(missing_ok=True)
-    return Stage(name, folder, _normalise_parameters(parameters, outputs_dir), inputs)
+    return Stage(name, folder, _normalise_parameters(parameters, outputs_dir), inputs, _code(name))
 
 
 def needed_stages(name, parameters, also=()):
@@ -105,6 +107,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         "parameters": stage.parameters,
         "recipe": os.environ.get("BIRDLIB_RECIPE", ""),
         "inputs": stage.inputs,
+        "code": stage.code,
         "results": results,
         "weights": weights or {},
         "devices": list(devices),
@@ -212,17 +215,28 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
             do not change results and are not compared.
         find_weights: function from a model's name to the sha256 of the weights that would be used now, or None.
     """
+    try:
+        old = receipt(outputs_dir, name)
+    except MissingStageError:
+        return why_outdated(outputs_dir, name)
+    now = _normalise_parameters(parameters, outputs_dir)
+    changed = [key for key, value in old["parameters"].items() if key not in now or now[key] != value]
+    if changed:
+        return "changed parameter " + ", ".join(changed)
+    return why_outdated(outputs_dir, name, find_weights)
+
+
+def why_outdated(outputs_dir, name, find_weights=None):
+    """Why a stage would have to run with the parameters that it had, or ``""``; see ``why_stale``."""
     folder = Path(outputs_dir) / name
     try:
         old = receipt(outputs_dir, name)
     except MissingStageError:
         return "its receipt is damaged" if (folder / RECEIPT).is_file() else "not finished yet"
-    now = _normalise_parameters(parameters, outputs_dir)
-    changed = [key for key, value in old["parameters"].items() if key not in now or now[key] != value]
-    if changed:
-        return "changed parameter " + ", ".join(changed)
     if old["versions"].get("birdlib") != birdlib.__version__:
         return "made by another version of birdlib"
+    if (code := old.get("code")) and (module := source_digest.changed(code, _code(name))):
+        return f"{module} has changed"
     for needed, digest in old["inputs"].items():
         try:
             if receipt(outputs_dir, needed)["digest"] != digest:
@@ -243,6 +257,11 @@ def why_stale(outputs_dir, name, parameters, find_weights=None):
     return _changed_watched(folder)
 
 
+def _code(name):
+    """Digests of the modules that a stage's notebook imports."""
+    return source_digest.of_notebook(runtime.repository() / "notebooks" / f"{name}.ipynb")
+
+
 def _normalise_parameters(parameters, outputs_dir):
     """Parameters as the receipt records them: paths relative to the outputs folder."""
     return {
@@ -256,6 +275,12 @@ def skipped_table(rows, stage):
     table = pd.DataFrame([(runtime.printable(path), reason) for path, reason in rows], columns=["path", "reason"])
     table.insert(1, "stage", stage)
     return table
+
+
+def all_skipped(outputs_dir):
+    """The skipped tables of all stages in one: ``path``, ``stage``, ``reason``."""
+    found = [pd.read_parquet(path) for path in sorted(Path(outputs_dir).glob(f"[0-9][0-9]_*/{SKIPPED}"))]
+    return pd.concat(found, ignore_index=True) if found else skipped_table([], "")
 
 
 def _own_files(folder):

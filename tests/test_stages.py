@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from birdlib import runtime, stages
+from birdlib import runtime, source_digest, stages
 
 
 def finish_split(outputs, content="birds", **parameters):
@@ -191,4 +191,23 @@ def test_the_peak_memory_changes_neither_digest_nor_staleness(outputs, monkeypat
     assert second["peak_mb"] == 123_456 and second["digest"] == first["digest"]
     path = outputs / "01_split" / stages.RECEIPT
     runtime.write_json({key: value for key, value in second.items() if key != "peak_mb"}, path)  # of an older version
+    assert stages.why_stale(outputs, "01_split", {"seed": 0}) == ""
+
+
+def test_a_changed_module_makes_the_stages_stale_that_import_it(outputs, monkeypatch):
+    finish_split(outputs)
+    stages.finish(stages.start("02_clean", outputs, policy="keep"), {})
+    digests = source_digest.of_notebook
+    module = "birdlib.audio.cleaning"  # 02 imports it, 01 does not
+    monkeypatch.setattr(source_digest, "of_notebook", lambda path: {name: "new" if name == module else old for name, old in digests(path).items()})
+    assert stages.why_stale(outputs, "01_split", {"seed": 0}) == ""
+    assert stages.why_stale(outputs, "02_clean", {"policy": "keep"}) == f"{module} has changed"
+
+
+def test_a_receipt_without_digests_of_code_is_compared_by_the_rest(outputs):
+    """Receipts of earlier commits have none."""
+    finish_split(outputs)
+    written = stages.receipt(outputs, "01_split")
+    del written["code"]
+    runtime.write_json(written, outputs / "01_split" / stages.RECEIPT)
     assert stages.why_stale(outputs, "01_split", {"seed": 0}) == ""

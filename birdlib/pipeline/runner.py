@@ -140,6 +140,7 @@ def _run(chosen, parameters, outputs, force, recipe):
             done[notebook.stem] = "left out" if lacking else "ran" if reason else "current"
             bar.update()
         bar.set_description("report")
+        runtime.write_table(stages.all_skipped(outputs), outputs / stages.SKIPPED)
         run_report.write(outputs, left_out)
     return done
 

@@ -23,15 +23,9 @@ def body(run):
     return page.join(*parts, page.heading("Skipped files"), skipped(run))
 
 
-def skipped_files(outputs):
-    """All skipped tables of the finished stages in one: ``path``, ``stage``, ``reason``."""
-    found = [pd.read_parquet(path) for path in sorted(outputs.glob("[0-9][0-9]_*/skipped.parquet"))]
-    return pd.concat(found, ignore_index=True) if found else stages.skipped_table([], "")
-
-
 def skipped(run):
     """HTML: how many files were skipped, why, and the first of them."""
-    table = skipped_files(run.outputs)
+    table = stages.all_skipped(run.outputs)
     if not len(table):
         return page.paragraph(answer.strong("No files were skipped."), "Every file that the recordings name was read.")
     reasons = table["reason"].map(tables.printable).str.replace(r"\d+", "…", regex=True).value_counts()
@@ -40,7 +34,7 @@ def skipped(run):
         table,
         [tables.Column("path", "File"), tables.Column("stage", "Stage"), tables.Column("reason", "Reason")],
         caption="Skipped files do not stop a run. Repair or replace them and run again: only what they change is computed.",
-        filter_label="Filter files or reasons", max_rows=SKIPPED_SHOWN, where_all="skipped.parquet of the stages' folders",
+        filter_label="Filter files or reasons", max_rows=SKIPPED_SHOWN, where_all=stages.SKIPPED,
     )  # fmt: skip
     n_categories = int(table["path"].astype(str).str.match(r"(species|category) ").sum())
     others = f"{numbers.counted(n_categories, 'of the rows is a species', 'of the rows are species or other categories')} with too few files." if n_categories else ""
