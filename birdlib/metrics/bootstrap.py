@@ -34,13 +34,21 @@ def samples(statistic, *arrays, groups=None, n=1000, rng):
     n_rows = len(arrays[0])
     if any(len(array) != n_rows for array in arrays) or (groups is not None and len(groups) != n_rows):
         raise ValueError("arrays and groups are not of equal length")
-    number = np.arange(n_rows) if groups is None else pd.factorize(np.asarray(groups))[0]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    values = np.full(n if len(members) > 1 else 0, np.nan)
-    for i in range(len(values)):
-        rows = np.concatenate([members[group] for group in rng.integers(len(members), size=len(members))])
-        values[i] = statistic(*(array[rows] for array in arrays))
+    values = [statistic(*(array[rows] for array in arrays)) for rows in resamples(np.arange(n_rows) if groups is None else groups, n, rng)]
+    values = np.asarray(values, np.float64)
     return values[~np.isnan(values)]
+
+
+def resamples(groups, n, rng):
+    """Yields ``n`` resamples of whole groups, each as numbers of rows; none if there is only one group.
+
+    Args:
+        groups: (rows,) the group of each row.
+    """
+    number = pd.factorize(np.asarray(groups))[0]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    for _ in range(n if len(members) > 1 else 0):
+        yield np.concatenate([members[group] for group in rng.integers(len(members), size=len(members))])
 
 
 def interval_text(interval):

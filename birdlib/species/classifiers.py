@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime
+from birdlib.models import probe_fits
 
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # label modes: one species a recording, or any number of them
 LOSSES = {"single": "cross_entropy", "multi": "bce"}  # defaults
@@ -51,23 +52,11 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
         x = keras.layers.Dropout(dropout)(x)
     n_outputs = n_classes + (background and mode == "single")
     probabilities = keras.layers.Dense(n_outputs, activation=ACTIVATIONS[mode], dtype="float32", name="probabilities")(x)
-    head = keras.Model(features, without_background(probabilities, n_classes))
+    head = keras.Model(features, probe_fits.without_background(probabilities, n_classes))
     if prior is not None and mode == "multi":
         p = np.clip(prior, _MIN_PRIOR, 1.0 - _MIN_PRIOR)
         head.get_layer("probabilities").bias.assign(np.log(p) - np.log1p(-p))
     return head
-
-
-def without_background(probabilities, n_classes):
-    """The first ``n_classes`` columns of a Keras tensor, (batch, n_classes); by layers that any Keras loads."""
-    import keras
-
-    n_outputs = probabilities.shape[-1]
-    if n_outputs == n_classes:
-        return probabilities
-    columns = keras.layers.Reshape((n_outputs, 1), dtype="float32")(probabilities)
-    columns = keras.layers.Cropping1D((0, n_outputs - n_classes), dtype="float32")(columns)
-    return keras.layers.Reshape((n_classes,), dtype="float32", name="species")(columns)
 
 
 def join(patch_pooling, head, dim):
@@ -80,19 +69,6 @@ def join(patch_pooling, head, dim):
 
     inputs = {"embeddings": keras.Input((None, dim), name="embeddings"), "weights": keras.Input((None,), name="weights")}
     return keras.Model(inputs, head(patch_pooling(inputs["embeddings"], inputs["weights"])), name="classifier")
-
-
-def average(heads, weights):
-    """One head that gives the weighted mean of the probabilities of several."""
-    import keras
-
-    features = keras.Input(heads[0].input_shape[1:], name="features")
-    weighted = [
-        keras.layers.Rescaling(weight / sum(weights), dtype="float32")(head(features))
-        for head, weight in zip(heads, weights, strict=True)
-    ]
-    mean = keras.layers.Add(dtype="float32")(weighted) if len(weighted) > 1 else weighted[0]
-    return keras.Model(features, mean)
 
 
 def predict(head, features):

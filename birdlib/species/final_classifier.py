@@ -11,7 +11,7 @@ import pandas as pd
 
 from birdlib import stages
 from birdlib.metrics import calibration, classification
-from birdlib.models import pooling
+from birdlib.models import pooling, probe_fits
 from birdlib.species import classifiers, ensembles, experiments, site_hour, soundscape_windows
 
 SAVED = ("network", "logistic regression", "both")
@@ -73,7 +73,7 @@ def save_classifier(folder, network, features, patch_pooling, data, embedded, sa
         negatives = windows[~targets.any(axis=1)]
         rows, labels = np.concatenate([rows, negatives]), np.append(labels, np.full(len(negatives), len(data.classes)))
     logistic, strength = fit_heads.fit_logistic_regression(rows, labels, validation)
-    heads = {"network": network, "logistic regression": logistic, "both": classifiers.average([network, logistic], [0.5, 0.5])}
+    heads = {"network": network, "logistic regression": logistic, "both": probe_fits.average([network, logistic], [0.5, 0.5])}
     scores = {name: classifiers.predict(head, features) for name, head in heads.items()}
     model = classifiers.join(patch_pooling, heads[saved], embedded.embeddings.shape[1])
     experiments.save_member(folder, model, scores[saved], data, embedded.preprocessing)

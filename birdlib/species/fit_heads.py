@@ -8,11 +8,8 @@ from birdlib import runtime, stages
 from birdlib.audio import mixing
 from birdlib.losses import classification as losses
 from birdlib.metrics import classification
-from birdlib.models import pooling
+from birdlib.models import pooling, probe_fits
 from birdlib.species import classifiers
-
-_ABSENT_BIAS = -1e9  # of a class without training recordings: its softmax is 0
-
 
 # The training set
 
@@ -75,7 +72,7 @@ def fit_networks(n_networks, build, train, validation, **options):
     for network in runtime.progress(range(n_networks), desc="training networks"):
         heads.append(build())
         histories.append(_fit_head(heads[-1], train, validation, **options).assign(network=network))
-    return classifiers.average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
+    return probe_fits.average(heads, [1.0] * n_networks), pd.concat(histories, ignore_index=True)
 
 
 def describe(history):
@@ -197,29 +194,13 @@ def fit_logistic_regression(features, labels, validation, strengths=(3.0, 30.0, 
     Raises:
         NothingToDoError: if there is only one species.
     """
-    from sklearn.linear_model import LogisticRegression
-
     n_classes = validation[1].shape[1]
     _require_two_species(labels[labels < n_classes])
-    heads = {c: _as_head(LogisticRegression(C=c, max_iter=2000).fit(features, labels), n_classes) for c in strengths}
+    targets = np.eye(n_classes + 1, dtype=np.float32)[labels][:, :n_classes]
+    heads = {c: probe_fits.fit_linear(probe_fits.Probe(probe_fits.UNSCALED, c), features, targets, "single").as_keras() for c in strengths}
     aucs = {c: classification.macro_roc_auc(validation[1], classifiers.predict(head, validation[0])) for c, head in heads.items()}
     best = max(strengths, key=aucs.get)
     return heads[best], best
-
-
-def _as_head(model, n_classes):
-    """A fitted scikit-learn LogisticRegression as a Keras model: one dense layer with softmax."""
-    coefficients, intercepts = model.coef_.T, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps one column, for the second
-        coefficients, intercepts = np.hstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
-    n_outputs = max(n_classes, int(model.classes_[-1]) + 1)  # with the background, where there is one
-    kernel, bias = np.zeros((len(coefficients), n_outputs), np.float32), np.full(n_outputs, _ABSENT_BIAS, np.float32)
-    kernel[:, model.classes_], bias[model.classes_] = coefficients, intercepts
-    features = keras.Input((len(kernel),), name="features")
-    dense = keras.layers.Dense(n_outputs, activation="softmax", dtype="float32", name="probabilities")
-    head = keras.Model(features, classifiers.without_background(dense(features), n_classes))
-    dense.set_weights([kernel, bias])
-    return head
 
 
 def _require_two_species(labels):

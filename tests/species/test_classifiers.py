@@ -7,7 +7,7 @@ import pytest
 from arrays import DIM, heard, rng
 
 from birdlib.losses import classification as losses
-from birdlib.models import pooling
+from birdlib.models import pooling, probe_fits
 from birdlib.species import classifiers
 
 
@@ -23,9 +23,9 @@ FEATURES = rng(1).standard_normal((240, DIM)).astype(np.float32)
 def test_average_is_the_weighted_mean_of_probabilities():
     heads = [head_of(DIM, 3, seed) for seed in range(3)]
     single = [classifiers.predict(head, FEATURES) for head in heads]
-    mean = classifiers.predict(classifiers.average(heads, [1.0, 1.0, 1.0]), FEATURES)
+    mean = classifiers.predict(probe_fits.average(heads, [1.0, 1.0, 1.0]), FEATURES)
     assert np.allclose(mean, np.mean(single, axis=0), atol=1e-6)
-    weighted = classifiers.predict(classifiers.average(heads[:2], [1.0, 3.0]), FEATURES)
+    weighted = classifiers.predict(probe_fits.average(heads[:2], [1.0, 3.0]), FEATURES)
     assert np.allclose(weighted, 0.25 * single[0] + 0.75 * single[1], atol=1e-6)
 
 
@@ -35,7 +35,7 @@ def test_average_keeps_float32_under_mixed_precision():
     try:
         keras.config.set_dtype_policy("mixed_float16")
         heads = [head_of(DIM, 3, seed) for seed in range(2)]
-        mean = classifiers.predict(classifiers.average(heads, [1.0, 1.0]), FEATURES)
+        mean = classifiers.predict(probe_fits.average(heads, [1.0, 1.0]), FEATURES)
     finally:
         keras.config.set_dtype_policy(policy)
     single = [classifiers.predict(head, FEATURES) for head in heads]
@@ -75,7 +75,7 @@ def test_unknown_label_mode_is_refused():
 
 def test_saved_classifier_gives_the_same_scores(tmp_path):
     """With padding too: two patches of weight 0 do not change the scores of a window."""
-    head = classifiers.average([head_of(4 * DIM, 3, 0), head_of(4 * DIM, 3, 1)], [0.5, 0.5])
+    head = probe_fits.average([head_of(4 * DIM, 3, 0), head_of(4 * DIM, 3, 1)], [0.5, 0.5])
     patch_pooling = pooling.build_pooling(DIM)
     model = classifiers.join(patch_pooling, head, 2 * DIM)
     preprocessing = {"embedder": "yamnet", "key": "ab", "prior": [0.5, 0.25, 0.25], "thresholds": [0.1, 0.2, 0.3]}
@@ -110,7 +110,7 @@ def test_saved_classifier_has_neither_loss_nor_optimizer(tmp_path):
     head = classifiers.build_head(2, 3, hidden=())
     head.compile("adam", loss=losses.get("cross_entropy"))
     head.fit(np.ones((4, 2)), np.eye(3)[[0, 1, 2, 0]], verbose=0)
-    whole = classifiers.join(pooling.build_pooling(2, "mean"), classifiers.average([head, head], [1.0, 1.0]), 2)
+    whole = classifiers.join(pooling.build_pooling(2, "mean"), probe_fits.average([head, head], [1.0, 1.0]), 2)
     classifiers.save(tmp_path, whole, ["a", "b", "c"], {})
     with zipfile.ZipFile(tmp_path / "classifier.keras") as file:
         assert "CrossEntropyLoss" not in file.read("config.json").decode()

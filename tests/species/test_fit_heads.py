@@ -12,7 +12,7 @@ from arrays import DIM, patch_table, rng
 from birdlib import runtime, stages
 from birdlib.losses import classification as losses
 from birdlib.metrics import classification
-from birdlib.models import pooling
+from birdlib.models import pooling, probe_fits
 from birdlib.species import classifiers, fit_heads
 
 
@@ -213,7 +213,7 @@ def test_species_without_training_rows_keep_their_column(made, there):
     assert scores.shape == truth.shape and np.isfinite(scores).all()
     assert not scores[:, [i for i in range(5) if i not in there]].any()
     assert classification.accuracy(labels, scores) > 0.9
-    both = classifiers.average([head, classifiers.build_head(DIM, 5, hidden=(8,))], [0.5, 0.5])
+    both = probe_fits.average([head, classifiers.build_head(DIM, 5, hidden=(8,))], [0.5, 0.5])
     assert classifiers.predict(both, features).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -248,6 +248,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 from birdlib.metrics import classification
+from birdlib.models import probe_fits
 from birdlib.species import classifiers, fit_heads
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 3, 150)
@@ -260,7 +261,7 @@ with strategy.scope():
     build = lambda: classifiers.build_head(16, 3, "single", (16,), 0.1)
     network, _ = fit_heads.fit_networks(2, build, train, validation, **options)
     logistic, _ = fit_heads.fit_logistic_regression(train[0], labels[:100], validation)
-    both = classifiers.average([network, logistic], [0.5, 0.5])
+    both = probe_fits.average([network, logistic], [0.5, 0.5])
 scores = classifiers.predict(both, validation[0])
 assert scores.shape == (50, 3) and classification.macro_roc_auc(validation[1], scores) > 0.95, scores
 """
