@@ -54,6 +54,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run --recipe modern": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
     "python -m birdlib status": "tests/pipeline/test_status.py::test_the_command_prints_the_table_and_what_to_do",
     "python -m birdlib bench mel --outputs outputs --epochs 40": "tests/commands/test_bench.py::test_bench_mel_prints_its_table",
+    "python -m birdlib run --recipe birdclef-2026 -p mel_epochs=4 -p mel_steps=8": "tests/recipes/test_birdclef_2026_training.py::test_receipt_names_the_teacher",
     "python -m birdlib run --recipe birdclef-2026": "tests/recipes/test_birdclef_2026_training.py::test_receipt_names_the_teacher",
     "python -m birdlib bench losses --outputs my_outputs": "tests/commands/test_bench.py::test_bench_losses_prints_both_tables_of_its_folder",
     "python -m birdlib bench embed": "tests/models/test_embedders.py::test_batches_are_many_times_faster_than_predict",
