@@ -49,6 +49,8 @@ _COUNT_TYPES = {  # of films
     "at_once": _NUMBER,
     "n_tracks": _NUMBER,
     "annotated": _TEXT,  # a file in the folder, or ""
+    "method": _TEXT,  # "tracks" or "density", see individuals.frame_evidence
+    "certainty": _TEXT,  # "certain", "likely" or "uncertain"
 }
 COLUMNS, FILE_COLUMNS, COUNT_COLUMNS = list(_TYPES), list(_FILE_TYPES), list(_COUNT_TYPES)
 SPECIES_COLUMNS = ["species", "scientific_name", "common_name", "detections", "files", "seconds", "highest_confidence", "first_recorded", "last_recorded"]

@@ -18,8 +18,10 @@ from birdlib.individuals import (
     clustering,
     counts,
     film_tracks,
+    frame_evidence,
     identification,
     track_embeddings,
+    track_links,
     track_sounds,
 )
 from birdlib.metrics.identity import UNKNOWN
@@ -30,7 +32,7 @@ from birdlib.video import images as video_images
 MAX_TRACKS = 1500  # that are clustered together: time and memory grow with their square
 TRACK_COLUMNS = ["path", *tracking.COLUMNS, "identity"]
 _SAMPLING = ("rate_hz", "min_score", "n_crops")
-_WITHOUT_STAGE = {"detector": "auto", "n_tiles": 1, "rate_hz": 5.0, "min_score": 0.6, "n_crops": 8, "embedder": "", "parts": ""}  # its defaults
+_WITHOUT_STAGE = {"detector": "auto", "n_tiles": 0, "rate_hz": 5.0, "min_score": 0.6, "n_crops": 8, "embedder": "", "parts": ""}  # its defaults
 _BACKBONE = "resnet50"
 _NO_FILM = {
     "image": "is a photo, and birds are counted in films: python -m birdlib gallery recognises those of photos",
@@ -53,7 +55,7 @@ def count(paths, folder, outputs_dir="outputs", *, detector="auto", n_annotated=
 
     Returns:
         (counts, tracks, skipped, note): DataFrame of ``detections.COUNT_COLUMNS``, a row a film that could be read, in the order of the paths:
-        ``n`` with its 90 % interval, the largest number ``at_once`` in a frame, and the path of the annotated film in the folder, ``""`` if
+        ``n`` with its 90 % interval, the largest number ``at_once`` in a frame, ``method`` and ``certainty`` of ``frame_evidence``, and the path of the annotated film in the folder, ``""`` if
         there is none; DataFrame of ``TRACK_COLUMNS``, a row a detection, with identities of all films from 0, ``UNKNOWN`` for a track that is
         not counted (annotated films show the identity + 1); DataFrame ``path, reason`` of files that are no films or could not be read,
         and of films that were counted in spite of a flaw; sentences on how birds were told apart and how many there are, ``""`` without films.
@@ -72,7 +74,9 @@ def count(paths, folder, outputs_dir="outputs", *, detector="auto", n_annotated=
     found, flaws = film_tracks.track_each(films, Path(), network, folder, **{name: settings[name] for name in _SAMPLING})
     vectors, receipts = _embed(found, films, folder, settings, outputs_dir, weights_dir)
     threshold, thresholds = _thresholds(found, vectors, settings, n_draws, np.random.default_rng(seed))
-    per_film, tracks, summary, total = _identify(found, vectors, threshold, thresholds, np.random.default_rng(seed))
+    factor = settings.get("link_factor", 1.0) if settings["embedder"] else track_links.UNVALIDATED
+    frames = film_tracks.read_frames(folder, found)
+    per_film, tracks, summary, total = _identify(found, vectors, frames, threshold, thresholds, factor, np.random.default_rng(seed))
     written = film_tracks.annotate(films, Path(), tracks, summary, summary["identity"].to_numpy(int), folder / "annotated", n_annotated)
     path_of = dict(zip(films["recording_id"], films["path"], strict=True))
     counted = _count_table(per_film, summary, {path.stem: f"annotated/{path.name}" for path in written}, path_of)
@@ -167,16 +171,20 @@ def _thresholds(found, vectors, settings, n_draws, rng):
     return threshold, identification.draw_thresholds(*pairs, threshold, rng, n_draws)
 
 
-def _identify(found, vectors, threshold, thresholds, rng):
-    """(table of ``counts.per_film``, tracks and their summary, both with ``identity``, total of ``counts.overall`` or None)."""
+def _identify(found, vectors, frames, threshold, thresholds, factor, rng):
+    """(table of ``frame_evidence.revise``, tracks and their summary, both with ``identity``, total of ``counts.overall`` or None)."""
     tables, parts, summaries, total, n_before = [], [], [], None, 0
     groups = _groups(found)
     for names in groups:
         tracks, summary, _, of_track, embeddings = _joined(names, found, vectors)
         must_not_link = tracking.must_not_link(tracks)
-        identities, draws, at_once = identification.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, threshold, thresholds, rng)
-        tables.append(counts.per_film(identities, draws, summary["recording_id"], at_once, names))
-        total = counts.overall(identities, draws, summary["recording_id"]) if len(groups) == 1 else None
+        links = track_links.find(tracks, summary, frames, factor)
+        identities, draws, at_once = identification.identify_with_draws(embeddings, of_track, must_not_link, tracks, summary, threshold, thresholds, rng, links=links)
+        table = counts.per_film(identities, draws, summary["recording_id"], at_once, names)
+        tables.append(frame_evidence.revise(table, frames, factor == 1.0))
+        if len(groups) == 1:
+            total = counts.overall(identities, draws, summary["recording_id"])
+            total["total"] = frame_evidence.add_untracked(total["total"], table, tables[-1])
         summary["identity"] = np.where(identities == UNKNOWN, UNKNOWN, identities + n_before)
         n_before += identities.max(initial=UNKNOWN) + 1
         parts.append(tracks.merge(summary[["recording_id", "track", "identity"]], on=["recording_id", "track"], how="left"))

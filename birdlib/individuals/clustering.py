@@ -52,7 +52,7 @@ def mean_embeddings(embeddings, groups):
     return (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
 
 
-def cluster(embeddings, must_not_link, threshold):
+def cluster(embeddings, must_not_link, threshold, scale=None):
     """Group sightings of the same bird: average linkage, cut at the threshold.
 
     Pairs that must not be linked get a distance so large that any mean with it exceeds the threshold, so neither they nor clusters
@@ -62,6 +62,7 @@ def cluster(embeddings, must_not_link, threshold):
         embeddings: (items, dim).
         must_not_link: (items, items) bool, or None.
         threshold: largest mean distance of two clusters that are merged.
+        scale: (items, items), symmetric, at least 1: by which distances are multiplied; None for 1.
 
     Returns:
         (items,) int, identities.
@@ -75,7 +76,7 @@ def cluster(embeddings, must_not_link, threshold):
         raise ValueError(f"threshold {threshold} is no distance: choose_threshold needs pairs of both kinds")
     if len(embeddings) < 2:
         return np.zeros(len(embeddings), dtype=int)
-    tree, order = _tree(embeddings, must_not_link)
+    tree, order = _tree(embeddings, must_not_link, scale)
     labels = np.empty(len(order), dtype=int)
     labels[order] = fcluster(tree, threshold, criterion="distance")
     return renumber(labels)
@@ -229,16 +230,19 @@ def validation_pairs(embeddings, tracks, times_s, must_not_link, labels=None):
     return mean_embeddings(np.asarray(embeddings)[order], item_of), relations[np.ix_(track_of, track_of)], track_of
 
 
-def open_set_threshold(distances_to_others, false_accept):
+def open_set_threshold(distances_to_others, false_accept, birds=None):
     """The distance beyond which a bird is new, so that few new birds are taken for a known one.
 
     A conformal p-value (Vovk et al., "Algorithmic Learning in a Random World", 2005): a new bird that is exchangeable with the others has
-    any rank among them with equal probability. With n others no rate below 1 / (n + 1) can be guaranteed: for a smaller
-    ``false_accept`` the threshold is just below the smallest distance.
+    any rank among them with equal probability. Items of one bird are not exchangeable with those of a new one, so each bird counts once, shared
+    out over its items (Dunn, Wasserman & Ramdas, "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models", 2023). With n other
+    birds no rate below 1 / (n + 1) can be guaranteed (``guaranteed_rate``): for a smaller ``false_accept`` the threshold is just below the smallest
+    distance.
 
     Args:
-        distances_to_others: (n,) of birds that are surely unknown: to the nearest known one.
+        distances_to_others: (n,) of items of birds that are surely unknown: to the nearest known one.
         false_accept: share of new birds, in (0, 1).
+        birds: (n,) the bird of each item; None if each is another.
 
     Returns:
         float: a bird up to this distance is known; NaN without others.
@@ -248,11 +252,20 @@ def open_set_threshold(distances_to_others, false_accept):
     """
     if not 0 < false_accept < 1:
         raise runtime.ParameterError(f"false_accept {false_accept} is not a share between 0 and 1")
-    ascending = np.sort(np.ravel(distances_to_others))
-    if not len(ascending):
+    distances = np.ravel(distances_to_others)
+    if not len(distances):
         return float("nan")
-    rank = max(int(false_accept * (len(ascending) + 1) + 1e-9), 1)
-    return float(np.nextafter(ascending[rank - 1], -np.inf))
+    codes = np.arange(len(distances)) if birds is None else np.unique(birds, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    order = np.argsort(distances, kind="stable")
+    n_within = np.cumsum(1.0 / sizes[codes[order]])  # birds up to each distance
+    exceeds = n_within > false_accept * (len(sizes) + 1) - 1 + 1e-9
+    return float(np.nextafter(distances[order[exceeds.argmax()]], -np.inf))
+
+
+def guaranteed_rate(n_birds, false_accept):
+    """The share of new birds that ``open_set_threshold`` guarantees; NaN without other birds."""
+    return max(false_accept, 1 / (n_birds + 1)) if n_birds else float("nan")
 
 
 def _checked(embeddings):
@@ -265,7 +278,7 @@ def _checked(embeddings):
     return embeddings
 
 
-def _tree(embeddings, must_not_link):
+def _tree(embeddings, must_not_link, scale=None):
     """The tree of average linkage, and the order of the items that its leaves are numbered in.
 
     Items are sorted by content first, so that ties and rounding do not depend on their order.
@@ -281,7 +294,8 @@ def _tree(embeddings, must_not_link):
     contents = np.column_stack([embeddings + 0.0, forbidden.sum(axis=1)])  # + 0.0 turns -0.0 into 0.0
     order = np.argsort(contents.view(np.dtype((np.void, contents[0].nbytes)))[:, 0], kind="stable")
     embeddings, forbidden = embeddings[order], forbidden[np.ix_(order, order)]
-    table = np.where(forbidden, _MAX_DISTANCE * n * n, distances(embeddings))  # a mean of up to n^2 / 4 pairs exceeds any threshold
+    table = distances(embeddings) * (1.0 if scale is None else np.asarray(scale)[np.ix_(order, order)])
+    table = np.where(forbidden, table.max() * n * n + _MAX_DISTANCE * n * n, table)  # a mean of up to n^2 / 4 pairs exceeds any threshold
     np.fill_diagonal(table, 0.0)
     return linkage(squareform(table, checks=False), method="average"), order
 

@@ -33,12 +33,13 @@ def require(counting, thresholds=(), n_draws=1):
         raise runtime.ParameterError(f"counting is {counting!r}: choose {' or '.join(clustering.COUNTINGS)}")
 
 
-def identify(embeddings, crop_tracks, must_not_link, tracks, summary, thresholds, rng):
+def identify(embeddings, crop_tracks, must_not_link, tracks, summary, thresholds, rng, links=None):
     """Identities and draws of both countings, which resample the same crops and tracks.
 
     Args:
         embeddings, crop_tracks, must_not_link, tracks, summary: as in ``identification.identify_with_draws``.
         thresholds: {"greedy" and "clustering": (threshold, (draws,) thresholds)}.
+        links: as in ``identification.identify``, of clustering.
         rng: of clustering; greedy counting has a copy, so that draws are paired.
 
     Returns:
@@ -46,7 +47,7 @@ def identify(embeddings, crop_tracks, must_not_link, tracks, summary, thresholds
     """
     given, found = (embeddings, crop_tracks, must_not_link, tracks, summary), {}
     for counting, own_rng in (("greedy", copy.deepcopy(rng)), ("clustering", rng)):
-        identities, draws, at_once = identification.identify_with_draws(*given, *thresholds[counting], own_rng, counting)
+        identities, draws, at_once = identification.identify_with_draws(*given, *thresholds[counting], own_rng, counting, links)
         found[counting] = identities, draws
     return found, at_once
 

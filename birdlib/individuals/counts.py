@@ -68,10 +68,11 @@ def describe(table, total):
     """Sentences about the counts: all individuals, those in several films, and films whose count is uncertain.
 
     Args:
-        table: from ``per_film``; total: from ``overall``.
+        table: from ``per_film``, after ``frame_evidence.revise`` too; total: from ``overall``.
     """
     text = "{} individuals in all films [{}, {}], {} of them in several films [{}, {}].".format(*total["total"], *total["in_several_films"])
-    uncertain = table.loc[table["high"] - table["low"] > np.maximum(1, table["n"] / 2), "recording_id"].tolist()
+    is_uncertain = table["certainty"] == "uncertain" if "certainty" in table else table["high"] - table["low"] > np.maximum(1, table["n"] / 2)
+    uncertain = table.loc[is_uncertain, "recording_id"].tolist()
     return text + (f" Uncertain: {', '.join(uncertain)}; check these films with their numbered boxes." if uncertain else "")
 
 

@@ -14,10 +14,11 @@ import pandas as pd
 from birdlib import resume, runtime
 from birdlib.metrics import identity as identity_metrics
 from birdlib.metrics.identity import UNKNOWN
-from birdlib.video import annotations, boxes, kinds, tracking
+from birdlib.video import annotations, boxes, frame_counts, kinds, tracking
 from birdlib.video import images as video_images
 from birdlib.video import io as video_io
 
+_RECIPE = 2  # of tracking; other tracks are made again
 _MAX_EMBEDDED_BYTES = 8_000_000  # of a film in a notebook
 
 
@@ -58,7 +59,7 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
         films: rows of the split table: ``recording_id, video_path, start_s, end_s``; and ``is_photo``, where some are photos.
         root: folder of the paths.
         detector: from ``detectors.load``.
-        folder: of the stage; tracks go to ``tracks/``, as MOT text too, crops to ``crops/``.
+        folder: of the stage; tracks go to ``tracks/``, as MOT text too, with the boxes of each frame for ``read_frames``, crops to ``crops/``.
         rate_hz: sampled frames per second.
         n_crops, min_score, min_detections, max_gap_s: as in ``tracking.follow``.
 
@@ -77,7 +78,7 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
         tasks[film.recording_id] = {
             "recording_id": film.recording_id, "path": runtime.printable(film.video_path), "digest": digest,
             "start_s": 0.0 if pd.isna(film.start_s) else float(film.start_s), "end_s": None if pd.isna(film.end_s) else float(film.end_s),
-            "detector_key": detector.key, "rate_hz": rate_hz, "options": options, "is_photo": bool(getattr(film, "is_photo", False)),
+            "detector_key": detector.key, "rate_hz": rate_hz, "options": options, "recipe": _RECIPE, "is_photo": bool(getattr(film, "is_photo", False)),
         }  # fmt: skip
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     path_of = dict(zip(films["recording_id"], films["video_path"], strict=True))
@@ -90,8 +91,14 @@ def track_each(films, root, detector, folder, *, rate_hz=5.0, n_crops=8, min_sco
             skipped.append((path, row["skipped_reason"].removeprefix(f"{runtime.printable(root / path)}: ")))
             continue
         skipped += [(path, note) for note in row["notes"]]
-        found[name] = tuple(pd.read_parquet(file) for file in _files(folder, name))
+        found[name] = tuple(pd.read_parquet(file) for file in _files(folder, name)[:2])
     return found, skipped
+
+
+def read_frames(folder, recording_ids):
+    """The boxes of each frame of films, where ``track_each`` could read them: DataFrame of ``frame_counts.COLUMNS``."""
+    files = [file for file in (_files(folder, name)[2] for name in recording_ids) if file.is_file()]
+    return frame_counts.typed(concatenate([pd.DataFrame(columns=frame_counts.COLUMNS), *(pd.read_parquet(file) for file in files)]))
 
 
 def concatenate(tables):
@@ -257,7 +264,8 @@ def _follow(root, folder, detector, path_of, *, recording_id, start_s, end_s, ra
             detections = [(0.0, image, detector.detect([image])[0])]
         else:
             detections = detector.detect_film(path, rate_hz, start_s, end_s)
-        tables = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
+        recorder = frame_counts.Recorder(recording_id)
+        tables = (*tracking.follow(recorder.watch(detections), recording_id, folder, rate_hz=rate_hz, **options), recorder.table())
     for table, file in zip(tables, _files(folder, recording_id), strict=True):
         runtime.write_table(table, file)
     tracking.write_mot(tables[0], folder / "tracks" / f"{recording_id}.txt", rate_hz)
@@ -284,7 +292,7 @@ def _state(path):
 
 
 def _files(folder, recording_id):
-    return [folder / "tracks" / f"{recording_id}.{kind}.parquet" for kind in ("tracks", "crops")]
+    return [folder / "tracks" / f"{recording_id}.{kind}.parquet" for kind in ("tracks", "crops", "frames")]
 
 
 def _is_whole(folder, row):

@@ -2,7 +2,9 @@
 
 The bootstrap is that of Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979. Each draw resamples what identities rest on:
 the threshold (``draw_thresholds``), the crops that a track's embedding is the mean of and the tracks themselves (``draw_identities``).
-All tracks of all films are clustered jointly in every draw.
+All tracks of all films are clustered jointly in every draw. Tracks of one film are first joined by time and place (``track_links``); where that leaves
+doubt, the draws take turns with its rules of joining, so that an interval reaches from the birds that are there if all similar tracks are one to
+those that are there if only evident ones are.
 
 Identities are (tracks,) int as ``clustering`` returns them, row-aligned with the summary of the tracks, ``UNKNOWN`` where a track is not
 counted; draws are (draws, tracks) of them.
@@ -11,7 +13,7 @@ counted; draws are (draws, tracks) of them.
 import numpy as np
 import pandas as pd
 
-from birdlib.individuals import clustering
+from birdlib.individuals import clustering, track_links
 from birdlib.metrics.identity import UNKNOWN
 
 MIN_EXISTENCE_PROB = 0.5  # of a track that is counted
@@ -58,7 +60,7 @@ def simultaneous_tracks(tracks, summary):
     return keys.isin(pd.MultiIndex.from_frame(members[["recording_id", "track"]]))
 
 
-def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting="clustering"):
+def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting="clustering", links=None, joining="default"):
     """Group the tracks that exist into individuals.
 
     Args:
@@ -68,6 +70,8 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting
         threshold: as in ``clustering.cluster``.
         exists: (tracks,) bool, ``existence(summary) >= MIN_EXISTENCE_PROB``, say.
         counting: one of ``clustering.COUNTINGS``.
+        links: of the tracks, from ``track_links.find``; None: time and place are not known. Greedy counting does not use them.
+        joining: one of ``track_links.JOININGS``.
 
     Returns:
         (tracks,) int, identities; ``UNKNOWN`` for a track that does not exist or has no crops.
@@ -77,9 +81,29 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting
     identities = np.full(len(exists), UNKNOWN)
     if len(rows):
         is_used = np.isin(crop_tracks, rows)
-        means = clustering.mean_embeddings(np.asarray(embeddings)[is_used], np.searchsorted(rows, crop_tracks[is_used]))
-        identities[rows] = clustering.COUNTINGS[counting](means, np.asarray(must_not_link)[np.ix_(rows, rows)], threshold)
+        used, of_row = np.asarray(embeddings)[is_used], np.searchsorted(rows, crop_tracks[is_used])
+        apart = np.asarray(must_not_link)[np.ix_(rows, rows)]
+        if links is None or counting != "clustering":
+            identities[rows] = clustering.COUNTINGS[counting](clustering.mean_embeddings(used, of_row), apart, threshold)
+        else:
+            identities[rows] = _cluster_chains(used, of_row, apart, threshold, links.of(rows), joining)
     return identities
+
+
+def _cluster_chains(embeddings, of_track, apart, threshold, links, joining):
+    """(tracks,) int, identities: tracks are joined to chains, and chains are clustered."""
+    means = clustering.mean_embeddings(embeddings, of_track)
+    min_level = track_links.EVIDENT if joining == "evident" else track_links.PLAUSIBLE
+    chain = track_links.chains(clustering.distances(means), apart, threshold, links, min_level)
+    n = chain.max() + 1
+    holds = np.zeros((n, len(chain)), np.int64)
+    holds[chain, np.arange(len(chain))] = 1
+    apart, same_film = (holds @ table.astype(np.int64) @ holds.T > 0 for table in (apart, links.same_film))
+    np.fill_diagonal(same_film, False)
+    if joining == "evident":
+        apart = apart | same_film
+    scale = np.where(same_film, links.factor if joining == "default" else 1.0, 1.0)
+    return clustering.renumber(clustering.cluster(clustering.mean_embeddings(embeddings, chain[of_track]), apart, threshold, scale)[chain])
 
 
 # The bootstrap
@@ -111,7 +135,7 @@ def draw_thresholds(halves, relations, half_tracks, threshold, rng, n=300):
     return thresholds
 
 
-def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting="clustering"):
+def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting="clustering", links=None):
     """Bootstrap the identities: each draw has its threshold, resamples each track's crops, and draws which tracks exist.
 
     Args:
@@ -119,7 +143,7 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
         thresholds: (draws,) from ``draw_thresholds``.
         exists: (tracks,) from ``existence``.
         at_once: (tracks,) bool from ``simultaneous_tracks``: these exist in every draw.
-        counting: as in ``identify``.
+        counting, links: as in ``identify``; the draws take turns with ``Links.joinings``.
 
     Returns:
         (draws, tracks) int, identities.
@@ -131,27 +155,27 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     embeddings, crop_tracks = np.asarray(embeddings)[order], crop_tracks[order]
     sizes = np.bincount(crop_tracks, minlength=len(exists))[crop_tracks]  # (crops,) of the track of each
     starts = np.searchsorted(crop_tracks, crop_tracks)
-    draws = np.empty((len(thresholds), len(exists)), dtype=int)
+    draws, joinings = np.empty((len(thresholds), len(exists)), dtype=int), links.joinings() if links else track_links.JOININGS[:1]
     with threadpoolctl.threadpool_limits(1, user_api="blas"):  # threads slow down many small products
         for index, threshold in enumerate(thresholds):
             crops = starts + rng.integers(sizes) if len(sizes) else starts
             drawn = rng.random(len(exists)) < exists
-            draws[index] = identify(embeddings[crops], crop_tracks, must_not_link, threshold, drawn, counting)
+            draws[index] = identify(embeddings[crops], crop_tracks, must_not_link, threshold, drawn, counting, links, joinings[index % len(joinings)])
     return draws
 
 
-def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, thresholds, rng, counting="clustering"):
+def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary, threshold, thresholds, rng, counting="clustering", links=None):
     """Identities of tracks and their bootstrap draws.
 
     Args:
         embeddings, crop_tracks, must_not_link: as in ``identify``.
         tracks, summary: of ``tracking``.
         threshold: cosine distance; thresholds: (draws,) from ``draw_thresholds``.
-        counting: as in ``identify``.
+        counting, links: as in ``identify``.
 
     Returns:
         (identities, draws, at_once): (tracks,) int; (draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
     """
     exists, at_once = existence(summary), simultaneous_tracks(tracks, summary)
-    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once, counting)
-    return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting), at_once
+    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once, counting, links)
+    return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting, links), at_once

@@ -25,6 +25,7 @@ def body(analysis, max_bytes):
     table = counts.assign(count=list(zip(counts["n"], counts["low"], counts["high"], strict=True)), film=counts["path"].map(analysis_data.file_name))
     columns = [
         tables.Column("film"), tables.Column("count", "individuals", "count_interval", explanation="with a 90 % interval"),
+        tables.Column("certainty", explanation="certain: every draw and frame gives this number; likely: the interval is at most one bird or half of the count wide; uncertain: wider"),
         tables.Column("at_once", "in one frame", "count", explanation="the most birds in a single frame: at least so many there were"),
         tables.Column("n_tracks", "tracks", "count", explanation="a bird that was lost and found again has several"),
     ]  # fmt: skip
@@ -89,4 +90,6 @@ def _count_text(row):
         return "No bird was found in it."
     interval = "" if row["low"] == row["high"] else f", 90 % interval {row['low']:.0f} to {row['high']:.0f}"
     at_once = "" if pd.isna(row["at_once"]) else f"; at most {row['at_once']:.0f} in one frame"
-    return f"{numbers.counted(int(row['n']), 'individual')}{interval}{at_once}."
+    certainty = f"; {row['certainty']}" if row.get("certainty") else ""
+    density = " Counted by the boxes of single frames, as tracks do not hold so many birds." if row.get("method") == "density" else ""
+    return f"{numbers.counted(int(row['n']), 'individual')}{interval}{at_once}{certainty}.{density}"

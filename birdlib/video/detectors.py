@@ -18,7 +18,7 @@ from birdlib import runtime
 from birdlib.models import catalogue, litert, weights
 from birdlib.video import boxes as geometry
 from birdlib.video import io as video_io
-from birdlib.video import motion, tiles
+from birdlib.video import motion, tile_choice, tiles
 
 _PADDING = 127  # grey level around images in EfficientDet's square: 0, once its input is scaled to [-1, 1]
 
@@ -40,7 +40,7 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
             efficientdet_lite2, and motion where its weights are not available.
         weights_dir: see ``weights.find``.
         n_tiles: 1 detects in the whole image; more also in as many overlapping, about square tiles along its longer
-            side, for small birds. Each costs as much time as the whole.
+            side, for small birds. Each costs as much time as the whole. 0 chooses for each film, see ``tile_choice``; for photos it is 1.
         min_score: boxes below are dropped. For a tracker that can use low scores, 0.1.
         n_threads: images in parallel.
 
@@ -50,8 +50,8 @@ def load(name="auto", weights_dir="", n_tiles=1, min_score=0.3, n_threads=2):
     """
     if name not in ("auto", *NAMES):
         raise DetectorError(f"there is no detector called {name!r}: choose auto, {', '.join(NAMES)}")
-    if n_tiles < 1:
-        raise DetectorError(f"n_tiles is {n_tiles}: choose 1 (the whole image) or more")
+    if n_tiles < tile_choice.AUTO:
+        raise DetectorError(f"n_tiles is {n_tiles}: choose 0 (by the film), 1 (the whole image) or more")
     if name == "motion":
         return _MotionDetector(min_score)
     try:
@@ -78,28 +78,32 @@ class _NetworkDetector:
     def detect(self, images):
         """The boxes, (n, 5) float32, of each of a list of (height, width, 3) uint8 RGB images of any sizes."""
         with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
-            return list(pool.map(self._detect, images))
+            return self._detect_all(images, self.n_tiles or 1, pool)
 
     def detect_film(self, path, rate_hz=5.0, start_s=0.0, end_s=None):
         """Yield (time_s, image, boxes), in constant memory; arguments and errors as in ``video.io.frames``."""
         with concurrent.futures.ThreadPoolExecutor(self.n_threads) as pool:
+            n_tiles = self.n_tiles or tile_choice.choose(tile_choice.sample(path, start_s, end_s), functools.partial(self._detect_all, pool=pool))
             waiting = collections.deque()  # one image a thread, and one that has been decoded meanwhile
             for time_s, image in video_io.frames(path, rate_hz, start_s, end_s):
-                waiting.append((time_s, image, pool.submit(self._detect, image)))
+                waiting.append((time_s, image, pool.submit(self._detect, image, n_tiles)))
                 if len(waiting) > self.n_threads:
                     time_s, image, found = waiting.popleft()
                     yield time_s, image, found.result()
             for time_s, image, found in waiting:
                 yield time_s, image, found.result()
 
-    def _detect(self, image):
+    def _detect_all(self, images, n_tiles, pool):
+        return list(pool.map(functools.partial(self._detect, n_tiles=n_tiles), images))
+
+    def _detect(self, image, n_tiles):
         try:
             network = self._idle.get_nowait()
         except queue.Empty:
             network = _NETWORKS[self.name](self._source.path)
         height, width = image.shape[:2]
         parts = []
-        for x, y, tile_width, tile_height in tiles.layout(width, height, self.n_tiles):
+        for x, y, tile_width, tile_height in tiles.layout(width, height, n_tiles):
             boxes = network(image[y : y + tile_height, x : x + tile_width])
             boxes = geometry.clip(boxes[boxes[:, 4] >= self.min_score], tile_width, tile_height)
             truncated = tiles.truncated_by(boxes, (x, y, tile_width, tile_height), width, height)

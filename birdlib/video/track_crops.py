@@ -93,9 +93,9 @@ class BestCrops:
         if span not in self.kept or quality > self.kept[span][0]:
             self.kept[span] = (quality, time_s, crop)
 
-    def select(self):
-        """The best of each of ``n_crops`` parts of the track, best first: list of (quality, time_s, crop)."""
-        kept = sorted(self.kept.values(), key=lambda item: item[1])
+    def select(self, until_s=np.inf):
+        """The best of each of ``n_crops`` parts of the track up to a time, best first: list of (quality, time_s, crop)."""
+        kept = sorted((item for item in self.kept.values() if item[1] <= until_s), key=lambda item: item[1])
         parts = np.array_split(np.arange(len(kept)), min(self.n_crops, len(kept)))
         best = [max((kept[index] for index in part), key=lambda item: item[0]) for part in parts]
         return sorted(best, key=lambda item: (-item[0], item[1]))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from birdlib import runtime
 from birdlib.video import boxes as geometry
-from birdlib.video import reassociation, track_crops
+from birdlib.video import cuts, reassociation, track_crops
 
 COLUMNS = ["recording_id", "track", "time_s", "x", "y", "width", "height", "score"]  # a row a detection
 CROP_COLUMNS = ["recording_id", "track", "time_s", "path", "quality"]
@@ -27,24 +27,43 @@ _MIN_ALONE_S = 1.0  # a shorter sound is not attributed
 _MAX_FIRST_SCORE = 0.4  # the score that may begin a track is ``min_score``, but at most this
 _MIN_MATCH = 0.1  # intersection over union, times the score, of one bird in consecutive images
 _MOMENTUM = 0.7  # of a track's running mean of colours
+_MIN_FIRM = 0.7  # of the mean score of a track's firm boxes
+_STILL_IOU = 0.6  # intersection over union of what does not move
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
 
 
 @dataclasses.dataclass(eq=False)
 class _Track:
-    """A track that goes on. ``number`` is 0 until it is confirmed."""
+    """A track that goes on. ``number`` is 0 until it is confirmed.
+
+    It lasts from its first to its last firm box. A box with a far lower score is not firm if it stays beside the place of the last firm one:
+    it shows what the bird has left, such as a perch.
+    """
 
     best: track_crops.BestCrops
     number: int = 0
+    n_firm: int = 0
+    firm_score: float = 0.0  # mean of the firm boxes
+    n_until_firm: int = 0  # rows to the last firm box
+    last_firm: reassociation.Observation | None = None
     rows: array.array = dataclasses.field(default_factory=lambda: array.array("d"))  # _FIELDS each
     last: reassociation.Observation | None = None
 
     def append(self, observation):
+        score = float(observation.box[4])
         self.rows.extend([observation.time_s, *(float(value) for value in observation.box)])
         self.best.add(observation.time_s, observation.crop, observation.quality)
-        before = observation.colours if self.last is None else self.last.colours
-        colours = _MOMENTUM * before + (1 - _MOMENTUM) * observation.colours
+        before = self.last
+        colours = observation.colours if before is None else _MOMENTUM * before.colours + (1 - _MOMENTUM) * observation.colours
         self.last = dataclasses.replace(observation, colours=colours, crop=None)
+        is_strong = score >= _MIN_FIRM * self.firm_score
+        if is_strong:
+            self.n_firm += 1
+            self.firm_score += (score - self.firm_score) / self.n_firm
+        n_rows, is_after_weak = len(self.rows) // _FIELDS, before is not None and before is not self.last_firm
+        has_moved = is_after_weak and geometry.iou(before.box, observation.box) < _STILL_IOU
+        if is_strong or has_moved or geometry.iou(self.last_firm.box, observation.box) >= _STILL_IOU:
+            self.n_until_firm, self.last_firm = n_rows, self.last
 
     def accepts(self, observation):
         """Whether the box that ByteTrack assigns may be this bird: not if it now holds two birds, or a neighbour."""
@@ -63,7 +82,8 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     """Track the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
     Boxes of consecutive images are joined by ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating
-    Every Detection Box", 2022). Tracks that end and tracks that begin are then matched by ``reassociation``.
+    Every Detection Box", 2022). Tracks that end and tracks that begin are then matched by ``reassociation``. No track
+    goes on over a cut.
 
     Args:
         detections: iterable of (time_s, image, boxes): (height, width, 3) uint8 RGB, (n, 5) float32 of x, y, width,
@@ -95,17 +115,24 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
 
     def end(track):
         if track.number:
-            finished.append((track.number, np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)))
-            written = track_crops.write(track.best.select(), folder, f"crops/{recording_id}/{track.number:04d}")
+            finished.append((track.number, np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)[: track.n_until_firm]))
+            written = track_crops.write(track.best.select(track.last_firm.time_s), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
 
     longest_s = max_gap_s + 0.5 / rate_hz  # times are rounded
     unassigned = []  # observations of the image before: ByteTrack assigns an id from the second detection on
+    scenes, scene = cuts.Cuts(), 0
     for time_s, image, boxes in detections:
+        if (shown := scenes.add(image)) != scene:
+            for track in [*lost, *live.values()]:
+                end(track)
+            live, lost, unassigned, tracker, scene = {}, [], [], _byte_track(first_score), shown
         for track in [track for track in lost if time_s - track.last.time_s > longest_s + 1 / rate_hz]:
             lost.remove(track)
             end(track)
         observations, assigned = _observe(time_s, image, boxes, tracker)
+        for i in [i for i in live if time_s - live[i].last_firm.time_s > longest_s]:
+            end(live.pop(i))
         lost += [live.pop(i) for i in list(live) if i not in assigned or not live[i].accepts(assigned[i])]
         begun = {i: [*_pop_first(unassigned, item), item] for i, item in assigned.items() if i not in live}
         firsts = [first for first, *_ in begun.values()]

@@ -273,7 +273,7 @@ def test_films_are_counted_once(here, monkeypatch):
 
     def count(paths, folder, outputs_dir):
         calls.append(paths)
-        table = pd.DataFrame([(paths[0], 2.0, 1.0, np.nan, 1, 3, "")], columns=detections.COUNT_COLUMNS)
+        table = pd.DataFrame([(paths[0], 2.0, 1.0, np.nan, 1, 3, "", "tracks", "uncertain")], columns=detections.COUNT_COLUMNS)
         return table, pd.DataFrame(columns=engine.films.TRACK_COLUMNS), pd.DataFrame([("x.mp4", "dark")], columns=["path", "reason"]), "two birds"
 
     monkeypatch.setattr(engine.films, "count", count)

@@ -93,8 +93,9 @@ def test_each_film_is_a_row_and_a_bird_that_comes_back_is_one_bird(folder, netwo
     table, tracks, skipped, note = count(folder, *FILMS)
     assert list(table) == detections.COUNT_COLUMNS and list(tracks) == films.TRACK_COLUMNS
     assert table["path"].tolist() == [str(folder / name) for name in FILMS] and skipped.empty
-    assert table[["n", "low", "high", "at_once", "n_tracks"]].to_numpy().tolist() == [[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [1, 1, 1, 1, 2], [0, 0, 0, 0, 0]]
-    assert "2 individuals in all films [2, 2], 1 of them in several films" in note
+    assert table[["n", "low", "high", "at_once", "n_tracks"]].to_numpy().tolist() == [[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [1, 1, 2, 1, 2], [0, 0, 0, 0, 0]]
+    assert table["certainty"].tolist() == ["certain", "certain", "likely", "certain"] and set(table["method"]) == {"tracks"}
+    assert "2 individuals in all films [2, 3], 1 of them in several films" in note
     assert "not trained on individuals" in note and "09_count is not finished: run notebooks/09_count.ipynb" in note and "colours (MIT)" in note
 
 

@@ -232,7 +232,7 @@ def test_auto_without_weights_falls_back_to_motion_with_a_warning(monkeypatch):
         detectors.load("efficientdet_lite2")
 
 
-@pytest.mark.parametrize(("options", "reason"), [({"name": "yolo"}, "choose auto"), ({"n_tiles": 0}, "n_tiles is 0")])
+@pytest.mark.parametrize(("options", "reason"), [({"name": "yolo"}, "choose auto"), ({"n_tiles": -1}, "n_tiles is -1")])
 def test_invalid_options_raise_an_error(options, reason):
     with pytest.raises(detectors.DetectorError, match=reason):
         detectors.load(**options)

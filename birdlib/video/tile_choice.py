@@ -1,0 +1,60 @@
+"""How many tiles a film needs: more, where birds are so small that the detector finds many more of them in parts of the image.
+
+A few images of the film decide. Tiles also add false boxes, the more the more there are, so that the fewest that find far more birds are taken, and
+these birds must be small and have scores that birds have.
+"""
+
+import contextlib
+
+import numpy as np
+
+from birdlib.video import boxes as geometry
+from birdlib.video import io as video_io
+
+AUTO = 0  # as ``n_tiles``: chosen for each film
+MAX_TILES = 3
+_N_IMAGES = 8  # spread over the film
+_MIN_SCORE = 0.5
+_MIN_RATIO, _MIN_GAIN = 1.5, 0.3  # of the boxes in an image with more tiles to those with fewer; and more boxes an image
+_MAX_SIDE = 0.15  # of the median box's side to that of the image, both as the root of the area
+
+
+def choose(images, detect):
+    """The number of tiles along the longer side.
+
+    Args:
+        images: list of (height, width, 3) uint8.
+        detect: function of (images, n_tiles) to a list of (n, 5) boxes.
+
+    Returns:
+        int, 1 to ``MAX_TILES``.
+    """
+    n_found, _ = _count(images, detect(images, 1))
+    for n_tiles in range(2, MAX_TILES + 1):
+        n_closer, side = _count(images, detect(images, n_tiles))
+        if n_closer >= max(_MIN_RATIO * n_found, n_found + _MIN_GAIN) and side <= _MAX_SIDE:
+            return n_tiles
+        if n_closer:
+            break
+    return 1
+
+
+def sample(path, start_s=0.0, end_s=None):
+    """List of a few images of a film, from all of it; those that cannot be decoded are left out."""
+    try:
+        until_s = video_io.probe(path).duration_s
+    except video_io.VideoError:
+        return []
+    until_s = until_s if end_s is None else min(end_s, until_s)
+    images = []
+    for k in range(_N_IMAGES):
+        with contextlib.suppress(video_io.VideoError), contextlib.closing(video_io.frames(path, None, start_s + (k + 0.5) * max(until_s - start_s, 0.0) / _N_IMAGES, end_s)) as frames:
+            images.append(next(frames)[1])
+    return images
+
+
+def _count(images, found):
+    """(mean number of boxes in an image, median side of boxes against that of the image); side 0 without boxes."""
+    sides = [np.sqrt(geometry.area(boxes[boxes[:, 4] >= _MIN_SCORE]) / (image.shape[0] * image.shape[1])) for image, boxes in zip(images, found, strict=True)]
+    sides = np.concatenate([np.zeros(0), *sides])
+    return len(sides) / max(len(images), 1), float(np.median(sides)) if len(sides) else 0.0
