@@ -95,8 +95,8 @@ def match(folder, embeddings, key, false_accept=0.05, one_to_one=False, max_dist
     bird_of, names = pd.factorize(table["name"])
     means = np.stack([known[bird_of == bird].mean(axis=0, dtype=np.float64) for bird in range(len(names))])
     others = _distances_to_others(known, bird_of, means)
-    threshold = clustering.open_set_threshold(others, false_accept)
-    guaranteed = max(false_accept, 1 / (len(others) + 1)) if len(others) else float("nan")
+    threshold = clustering.open_set_threshold(others, false_accept, bird_of[: len(others)])
+    guaranteed = clustering.guaranteed_rate(len(names) if len(others) else 0, false_accept)
     if np.isnan(threshold) and max_distance is None:
         raise GalleryError(folder, f"holds {names[0]} alone, and a threshold needs two birds: add another bird")
     threshold = float(np.fmin(threshold, np.inf if max_distance is None else max_distance))

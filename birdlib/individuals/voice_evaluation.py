@@ -1,31 +1,24 @@
-"""Voices of named birds, evaluated on the recordings of a run, and the background test: does a prediction follow the bird or its background?
+"""Voices of named birds, evaluated on the recordings of a run: which known bird is it, is it a known bird at all, and is it the voice that tells?"""
 
-In the background test (after "Automatic acoustic identification of individuals in multiple species: improving identification across
-recording conditions", 2019) the song of one bird is mixed with the background of another, and predicted again. A *background* is a
-recording without its song: location, weather, microphone.
-"""
-
+import functools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birdlib import stages
+from birdlib import runtime, stages
 from birdlib.audio import io as audio_io
-from birdlib.audio import noise
-from birdlib.individuals import voices
-from birdlib.metrics import bootstrap
+from birdlib.individuals import background_swap, clustering, songs, voice_models, voices
+from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import identity as identity_metrics
+from birdlib.metrics.identity import UNKNOWN
 from birdlib.models import embedders
 
-KINDS = ("as recorded", "own background", "other background")
 _MIN_BIRDS = 4  # of a species, with two recordings or more
-_QUIET_DB = 3.0  # above the quietest tenth of a recording's frames: still background
-_ERASED_DB = 20.0  # below the quietest quarter: erased by an editor
-_BANDS_HZ = ((1500.0, 3000.0), (3000.0, 4500.0), (4500.0, 6500.0), (6500.0, 10000.0))
-_QUIET_FRAMES = 4  # in a row, some 0.1 s: a shorter stretch is a gap between notes, with their reverberation
-_SUBTRACTED = 4.0  # times the mean power: one frame in fifty of noise is louder
-_FADE_S = 0.01  # between two stretches of background
-_SHARE_COLUMNS = ["kind", "taken_for", "share", "low", "high", "n"]
+_MIN_CLUSTERED = 6  # birds, for some to be clustered with what is fitted on the others
+_MAX_RECORDINGS = 1000  # each is compared with each
+_MAX_OWN = 100  # recordings that are mixed with their own background, to measure the effect of mixing
+_N_CACHED = 128  # waveforms in memory
 
 
 def select_singers(splits):
@@ -45,121 +38,175 @@ def select_singers(splits):
     return named[named["species"] == n_birds.idxmax()].reset_index(drop=True)
 
 
-def evaluate(singers, outputs_dir, *, false_accept, n_swapped, weights_dir="", rng):
+def evaluate(singers, outputs_dir, *, false_accept, n_swapped, voice_features="auto", weights_dir="", rng):
     """Closed set, open set, clusters of unknown birds, and the background test.
 
     Args:
-        singers: from ``select_singers``.
+        singers: from ``select_singers``; of more than ``_MAX_RECORDINGS`` some of each bird.
         outputs_dir: of stages 02 and 03.
-        false_accept: as in ``voices.open_set``.
-        n_swapped: recordings of the background test; 0 for none.
+        false_accept: as in ``voice_models.open_set``.
+        n_swapped: recordings that are mixed with another bird's background, for the background test and to train with; 0 for none.
+        voice_features: one of ``voice_models.FEATURES``.
         weights_dir: of the embedder, as in ``weights.find``.
 
     Returns:
-        (figures, shares, shares_background): tables of ``voices.figures`` and ``background_shares``, the latter empty without background test,
-        both if there are too few birds, or too few are left after stages 02 and 03; and whether every bird was recorded in one session only, so that
-        background may be mistaken for voice.
+        (figures, shares, shares_background): tables of ``figures`` and ``background_swap.background_shares``, the latter empty without background
+        test, both if there are too few birds, or too few are left after stages 02 and 03; and whether every bird was recorded in one session
+        only, so that background may be mistaken for voice.
 
     Raises:
         MissingStageError: if stage 03 is not finished.
-        VoicesError: as of ``voices``.
+        ParameterError: for unknown ``voice_features``.
+        VoicesError: as of ``voices`` and ``voice_models``.
     """
-    nothing = pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), pd.DataFrame(columns=_SHARE_COLUMNS), False
+    features = voice_models.resolve_features(voice_features)
+    nothing = pd.DataFrame(columns=["figure", "value", "low", "high", "n"]), pd.DataFrame(columns=background_swap.SHARE_COLUMNS), False
     if not len(singers):
         return nothing
     parameters = stages.receipt(outputs_dir, "03_embed")["parameters"]
-    embedded = Path(outputs_dir) / "03_embed"
-    names, vectors = voices.vectors(np.load(embedded / "embeddings.npy", mmap_mode="r"), pd.read_parquet(embedded / "patches.parquet"))
-    rows = pd.Index(names).get_indexer(singers["recording_id"])
-    singers = _recorded_twice(singers.assign(row=rows)[rows >= 0]).reset_index(drop=True)
-    shares = pd.DataFrame(columns=_SHARE_COLUMNS)
+    cleaned_dir = Path(outputs_dir) / "02_clean"
+    cleaned = pd.read_parquet(cleaned_dir / "recordings.parquet").set_index("recording_id")["audio_path"]
+    singers = _thinned(_recorded_twice(singers[singers["recording_id"].isin(cleaned.index)])).reset_index(drop=True)
     if singers["individual_id"].nunique() < _MIN_BIRDS:
         return nothing
-    vectors = vectors[singers["row"]]
+    chosen = {name: parameters[name] for name in ("octave_down", "backend", "resampler")}
+    embedder = embedders.load(parameters["embedder"], weights_dir, **chosen)
+    paths = [cleaned_dir / path for path in cleaned[singers["recording_id"]]]
     birds, sessions = singers["individual_id"].to_numpy(), voices.sessions(singers)
-    closed = voices.closed_set(vectors, birds, sessions)
-    opened = voices.open_set(vectors, birds, sessions, false_accept, rng=rng)
-    if n_swapped:
-        chosen = {name: parameters[name] for name in ("octave_down", "backend", "resampler")}
-        embedder = embedders.load(parameters["embedder"], weights_dir, **chosen)
-        cleaned = pd.read_parquet(Path(outputs_dir) / "02_clean" / "recordings.parquet").set_index("recording_id")["audio_path"]
-        rate_hz = embedder.sample_rate_hz
-
-        def read(row):
-            return audio_io.read(Path(outputs_dir) / "02_clean" / cleaned[singers["recording_id"][row]], rate_hz, resampler=embedder.resampler)[0]
-
-        def embed(waveform):
-            return voices.embed(waveform, embedder)
-
-        swapped = swap_backgrounds(read, embed, vectors, birds, sessions, rate_hz, n_swapped, rng=rng)
-        shares = background_shares(swapped, rng=rng)
-    clustered = voices.cluster_unknown(vectors, birds, sessions, rng=rng)
-    return voices.figures(closed, opened, clustered, rng=rng), shares, bool(sessions["shares_background"].all())
+    data, own = load_voices(birds, sessions, paths, embedder, features=features, n_swapped=n_swapped, rng=rng)
+    closed, swapped = identify(data, own)
+    shares = background_swap.background_shares(swapped, rng=rng) if len(swapped) else nothing[1]
+    opened = voice_models.open_set(data, false_accept, rng=rng)
+    clustered = cluster_unknown(data.recorded.vectors, data.birds, data.sessions, rng=rng)
+    return figures(closed, opened, clustered, rng=rng), shares, bool(data.sessions["shares_background"].all())
 
 
-def swap_backgrounds(read, embed, vectors, birds, sessions, sample_rate_hz, n_max=None, n_hosts=8, *, rng):
-    """Predict recordings again with another bird's background and, to measure the effect of mixing itself, with their own.
-
-    Backgrounds are of recordings that the space was fitted on, so a model of backgrounds is sure to follow them. A recording's own
-    background is taken from those recordings of its bird, not from itself.
+def load_voices(birds, sessions, paths, embedder, *, features, n_swapped, rng):
+    """Isolate the songs of recordings, embed them, compare them with each other; the same over other backgrounds.
 
     Args:
-        read: function of a row → its waveform, (samples,) float32.
-        embed: function of a waveform → its vector, (dim,), see ``voices.embed``.
-        vectors, birds, sessions: as in ``voices.closed_set``; the vectors are those that ``embed`` gives for the original recordings.
-        n_max: recordings at most, sampled at random; None for all.
-        n_hosts: recordings at most, sampled at random, that give the background.
-        rng: samples those, the other bird and the stretches.
+        birds, sessions: as in ``voice_models.Voices``.
+        paths: of the sound of each recording.
+        embedder: of ``embedders.load``.
+        features: of ``voice_models.FEATURES``.
+        n_swapped: as in ``evaluate``.
 
     Returns:
-        DataFrame: ``bird, host`` (the bird of the background), ``kind`` (one of ``KINDS``), ``predicted, unit``; the index is the recording's row.
-
-    Raises:
-        VoicesError: if no recording can be predicted.
+        (data, own): ``voice_models.Voices``; View of at most ``_MAX_OWN`` recordings over the background of their own bird. ``data.swapped`` and
+        ``own`` are None for ``n_swapped`` = 0.
     """
-    vectors, birds = np.asarray(vectors), np.asarray(birds)
-    folds, units = sessions["fold"].to_numpy(), sessions["unit"].to_numpy()
-    chosen = np.sort(rng.permutation(len(birds))[:n_max])
-    rows = []
-    for fold in np.unique(folds):
-        known = folds != fold
-        if len(np.unique(birds[known])) < 2:
-            continue
-        space = voices.fit_space(vectors[known], birds[known])
-        for row in chosen[(folds == fold)[chosen] & np.isin(birds[chosen], space.birds)]:
-            waveform = read(row)
-            other = rng.choice(space.birds[space.birds != birds[row]])
-            for kind, host in zip(KINDS, (birds[row], birds[row], other), strict=True):
-                vector = vectors[row]
-                if kind != "as recorded":
-                    hosts = rng.permutation(np.flatnonzero(known & (birds == host)))[:n_hosts]
-                    vector = embed(_transplant(waveform, [read(host_row) for host_row in hosts], sample_rate_hz, rng=rng))
-                predicted = space.nearest(vector[None])[0][0]
-                rows.append({"row": row, "bird": birds[row], "host": host, "kind": kind, "predicted": predicted, "unit": units[row]})
-    if not rows:
-        raise voices.VoicesError("no bird was recorded in two sessions or twice: no background can be swapped")
-    return pd.DataFrame(rows).set_index("row")
+    rate_hz, n = embedder.sample_rate_hz, len(birds)
+
+    @functools.lru_cache(_N_CACHED)
+    def read(row):
+        return audio_io.read(paths[row], rate_hz, resampler=embedder.resampler)[0]
+
+    def view(waveforms, rows, hosts, references=None):
+        vectors, contours = [], []
+        for waveform in waveforms:
+            vectors.append(voices.embed(songs.isolate(waveform, rate_hz), embedder))
+            contours.append(songs.contour(waveform, rate_hz) if "songs" in features else None)
+        references = contours if references is None else references
+        similarities = songs.similarities(contours, references) if "songs" in features else np.zeros((len(rows), n), np.float32)
+        return voice_models.View(_scattered(vectors, rows, n), _scattered(similarities, rows, n), hosts), contours
+
+    def mixed(kind, rows):
+        hosts, rows_of = background_swap.choose_hosts(birds, sessions["fold"].to_numpy(), kind, rng=rng)
+        rows = np.sort(rows[hosts[rows] != ""])
+        hosts[np.setdiff1d(np.arange(n), rows)] = ""
+        waveforms = (background_swap.transplant(read(row), [read(host) for host in rows_of[row]], rate_hz, rng=rng) for row in rows)
+        return view(runtime.progress(waveforms, len(rows), f"songs over {kind}"), rows, hosts, references)[0] if len(rows) else None
+
+    recordings = runtime.progress((read(row) for row in range(n)), n, "songs")
+    recorded, references = view(recordings, np.arange(n), np.asarray(birds, dtype=object))
+    rows = rng.permutation(n)[:n_swapped]
+    swapped, own = (mixed(background_swap.OTHER, rows), mixed(background_swap.OWN, rows[:_MAX_OWN])) if n_swapped else (None, None)
+    return voice_models.Voices(birds, sessions, recorded, swapped, features), own
 
 
-def background_shares(swapped, *, rng):
-    """How often each kind of recording is taken for its bird, for the bird of the background, and for a third one.
+def identify(data, own=None, other=None):
+    """Closed-set identification of recordings, and of those that are mixed with backgrounds too.
+
+    Args:
+        data, own: of ``load_voices``.
+        other: View over other birds' backgrounds; None: ``data.swapped``, which are trained with as well.
 
     Returns:
-        DataFrame: ``kind, taken_for`` ("the bird", "the background's bird", "another"), ``share, low, high`` (90 % intervals over sessions)
-        and ``n``; "the background's bird" only where it is another one.
+        (closed, swapped): tables of ``voice_models.closed_set``: of all recordings as recorded, and of those that were mixed under each condition.
     """
+    views = {"as recorded": data.recorded, background_swap.OWN: own, background_swap.OTHER: other or data.swapped}
+    found = voice_models.closed_set(data, {kind: view for kind, view in views.items() if view is not None})
+    mixed = found.index[found["kind"] == background_swap.OTHER]
+    return found[found["kind"] == "as recorded"], found[found.index.isin(mixed)]
+
+
+def cluster_unknown(vectors, birds, sessions, n_rounds=3, *, rng):
+    """Cluster recordings of unknown birds.
+
+    In each round a part of the birds is clustered; half of the others fit the space, the other half the threshold.
+
+    Args:
+        vectors: (recordings, dim), as of ``voices.vectors``.
+        birds, sessions: as in ``voice_models.Voices``.
+        n_rounds: every bird is clustered in one of them.
+        rng: assigns birds to rounds.
+
+    Returns:
+        DataFrame: ``bird, predicted`` (int, the cluster), ``unit``; the index is the recording's row. Empty for fewer than
+        ``_MIN_CLUSTERED`` birds.
+    """
+    vectors, birds, units = np.asarray(vectors), np.asarray(birds), sessions["unit"].to_numpy()
+    names = rng.permutation(np.unique(birds))
+    if len(names) < _MIN_CLUSTERED:
+        return pd.DataFrame({"bird": birds[:0], "predicted": np.zeros(0, int), "unit": units[:0]})
+    tables = []
+    for number in range(n_rounds):
+        clustered, others = names[number::n_rounds], names[np.arange(len(names)) % n_rounds != number]
+        for_space, for_threshold, query = (np.isin(birds, part) for part in (others[::2], others[1::2], clustered))
+        space = voices.fit_space(vectors[for_space], birds[for_space])
+        projected = space.project(vectors[for_threshold])
+        relations = np.where(birds[for_threshold][:, None] == birds[for_threshold], 1, -1)
+        threshold, _, _ = clustering.choose_threshold(clustering.distances(projected), relations)
+        predicted = clustering.cluster(space.project(vectors[query]), None, threshold) + number * len(birds)
+        tables.append(pd.DataFrame({"bird": birds[query], "predicted": predicted, "unit": units[query]}, index=np.flatnonzero(query)))
+    return pd.concat(tables)
+
+
+def figures(closed, opened, clustered, n_draws=1000, *, rng):
+    """Metrics of ``closed_set``, ``open_set`` and ``cluster_unknown``, with intervals over sessions.
+
+    Returns:
+        DataFrame: ``figure, value, low, high, n``: 90 % intervals; n recordings. Balanced is the mean over birds; of the open set these
+        are BAKS and BAUS (``metrics.identity``), AUROC that of known against unknown birds, and of unknown birds the F1 of pairs of recordings of
+        two sessions. An empty table has no row.
+    """
+    known, unknown = opened[opened["is_known"]], opened[~opened["is_known"]]
+    by_condition = [
+        (f"closed set, {name}", closed[closed["condition"] == name], ("bird", "predicted"), identity_metrics.accuracy)
+        for name in ("another session", "another day")
+    ]
     rows = []
-    for kind in KINDS:
-        table = swapped[swapped["kind"] == kind]
-        is_bird = (table["predicted"] == table["bird"]).to_numpy(float)
-        is_host = (table["predicted"] == table["host"]).to_numpy(float)
-        outcomes = {"the bird": is_bird, "another": 1.0 - np.maximum(is_bird, is_host)}
-        if kind == "other background":
-            outcomes["the background's bird"] = is_host
-        for name, is_outcome in outcomes.items():
-            interval = bootstrap.interval(np.mean, is_outcome, groups=table["unit"].to_numpy(), rng=rng)
-            rows.append((kind, name, *interval, len(table)))
-    return pd.DataFrame(rows, columns=_SHARE_COLUMNS)
+    for name, table, names, metric in (
+        ("closed set, accuracy", closed, ("bird", "predicted"), identity_metrics.accuracy),
+        *by_condition,
+        ("closed set, balanced", closed, ("bird", "predicted", "bird"), identity_metrics.baks),
+        ("open set, BAKS", known, ("bird", "predicted", "bird"), identity_metrics.baks),
+        ("open set, BAUS", unknown, ("bird", "predicted"), lambda bird, predicted: identity_metrics.baus(bird, predicted, ())),
+        ("open set, unknown birds identified as a known bird", unknown, ("predicted",), lambda predicted: np.mean(predicted != UNKNOWN)),
+        ("open set, AUROC", opened, ("is_known", "margin", "round"), known_or_new_auroc),
+        ("no bird known, F1 of pairs", clustered, ("bird", "predicted", "unit"), lambda *columns: identity_metrics.pairwise_precision_recall_f1(*columns)["f1"]),
+    ):
+        if len(table):
+            arrays = [table[column].to_numpy() for column in names]
+            rows.append((name, *bootstrap.interval(metric, *arrays, groups=table["unit"].to_numpy(), n=n_draws, rng=rng), len(table)))
+    return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "n"])
+
+
+def known_or_new_auroc(is_known, margins, rounds):
+    """The mean over rounds of the AUROC of known birds' recordings against those of new birds; NaN if no round has both."""
+    by_round = [rounds == number for number in np.unique(rounds)]
+    values = [classification.roc_auc(is_known[rows][:, None], margins[rows][:, None])[0] for rows in by_round]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def describe(figures, shares, shares_background):
@@ -177,112 +224,20 @@ def describe(figures, shares, shares_background):
     return text
 
 
-def plot_shares(table, n_birds, ax=None):
-    """Bars of ``background_shares`` with intervals; the dotted line is chance among ``n_birds``."""
-    from birdlib import plots
-
-    ax = ax or plots.new_axes(7, 3)
-    colours = {"the bird": "#4c78a8", "the background's bird": "#b4464b", "another": "#bbbbbb"}
-    for group, kind in enumerate(KINDS):
-        for step, (name, colour) in enumerate(colours.items()):
-            row = table[(table["kind"] == kind) & (table["taken_for"] == name)]
-            if len(row):
-                share, low, high = row[["share", "low", "high"]].to_numpy()[0]
-                x = group + 0.26 * (step - 1)
-                ax.bar(x, share, 0.24, color=colour, label=name if kind == KINDS[-1] else None)
-                if np.isfinite(low):
-                    ax.plot([x, x], [low, high], color="black", linewidth=1.2)
-    ax.axhline(1.0 / n_birds, color="black", linestyle=":", linewidth=1)
-    ax.set(xticks=range(len(KINDS)), xticklabels=KINDS, ylim=(0, 1), ylabel="share of recordings", title="Bird that the recording is identified as")
-    ax.legend(frameon=False)
-    return ax
+def _scattered(values, rows, n):
+    """Values of some rows as an array of all ``n``, zeros elsewhere."""
+    values = np.asarray(values, np.float32)
+    found = np.zeros((n, *values.shape[1:]), np.float32)
+    found[rows] = values
+    return found
 
 
-def _quiet(waveform, sample_rate_hz):
-    """The stretches of a recording without song.
-
-    Bands that an editor has erased, to remove another bird say, are no background, and neither is digital silence.
-
-    Returns:
-        list of (samples,) float32, in their order; where none lasts 0.1 s, the quietest frames, so there is at least one.
-    """
-    powers = np.stack([noise.band_powers(waveform, sample_rate_hz, band_hz) for band_hz in _BANDS_HZ])  # (bands, frames)
-    is_erased = (powers < np.quantile(powers, 0.25, axis=1, keepdims=True) * 10.0 ** (-_ERASED_DB / 10.0)).any(axis=0)
-    is_erased = np.convolve(is_erased, [1, 1, 1])[1:-1] > 0  # frames that overlap an erased one
-    powers = powers.sum(axis=0)  # (frames,)
-    kept = powers if is_erased.all() else powers[~is_erased]
-    is_quiet = powers <= np.quantile(kept, 0.1) * 10.0 ** (_QUIET_DB / 10.0)
-    is_quiet &= ~is_erased | is_erased.all()
-    runs = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]]))).reshape(-1, 2)
-    long_enough = runs[np.diff(runs, axis=1)[:, 0] >= _QUIET_FRAMES]
-    runs = long_enough if len(long_enough) else runs
-    return [waveform[first * noise.FRAME : last * noise.FRAME] for first, last in runs]
-
-
-def _foreground(waveform, sample_rate_hz):
-    """The song without its background, by spectral subtraction.
-
-    "Suppression of Acoustic Noise in Speech Using Spectral Subtraction" (1979), of ``_SUBTRACTED`` times the background's spectrum. A gate
-    with a smoothed mask, as of ``noise.denoise_blocks``, would attenuate a pure whistle by 10 dB.
-
-    Returns:
-        (samples,) float32, as long as the recording.
-    """
-    from scipy.signal import istft, stft
-
-    def spectrum(x):
-        padded = np.pad(x, (0, max(0, noise.FRAME - len(x))))
-        return stft(padded, sample_rate_hz, nperseg=noise.FRAME)[2]  # (bins, frames)
-
-    song = spectrum(waveform)
-    powers = [np.abs(spectrum(stretch)) ** 2 for stretch in _quiet(waveform, sample_rate_hz)]
-    floor = np.concatenate(powers, axis=1).mean(axis=1, keepdims=True)  # (bins, 1)
-    gain = np.maximum(0.0, 1.0 - _SUBTRACTED * floor / np.maximum(np.abs(song) ** 2, 1e-20))
-    return istft(gain * song, sample_rate_hz, nperseg=noise.FRAME)[1][: len(waveform)].astype(np.float32)
-
-
-def _background(recordings, sample_rate_hz, n_samples, *, rng):
-    """A background of any length: quiet stretches of recordings in random order, cross-faded.
-
-    Args:
-        recordings: list of waveforms of one location.
-
-    Returns:
-        (n_samples,) float32.
-    """
-    stretches = [stretch for waveform in recordings for stretch in _quiet(waveform, sample_rate_hz)]
-    fade = min([round(_FADE_S * sample_rate_hz), *(len(stretch) // 2 for stretch in stretches)])
-    rise = np.sin(np.linspace(0.0, np.pi / 2, fade, dtype=np.float32))  # squares of rise and fall add up to 1
-    found = np.zeros(0, np.float32)
-    while len(found) < n_samples + fade:
-        stretch = stretches[rng.integers(len(stretches))].copy()
-        if len(found):
-            stretch[:fade] = stretch[:fade] * rise + found[len(found) - fade :] * rise[::-1]
-            found = found[: len(found) - fade]
-        found = np.concatenate([found, stretch])
-    return found[:n_samples]
-
-
-def _song_level(waveform, sample_rate_hz):
-    """The 95th percentile of the power of frames between 1.5 and 10 kHz."""
-    return float(np.quantile(noise.band_powers(waveform, sample_rate_hz), 0.95))
-
-
-def _transplant(waveform, hosts, sample_rate_hz, *, rng):
-    """The song of a recording over the background of the hosts' recordings, at the level of their songs.
-
-    Args:
-        waveform: (samples,) float32.
-        hosts: list of waveforms of the other location.
-
-    Returns:
-        (samples,) float32 in [-1, 1].
-    """
-    song = _foreground(waveform, sample_rate_hz)
-    level = np.median([_song_level(host, sample_rate_hz) for host in hosts])
-    gain = np.sqrt(level / max(_song_level(song, sample_rate_hz), 1e-12))
-    mixed = gain * song + _background(hosts, sample_rate_hz, len(song), rng=rng)
-    return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)
+def _thinned(table):
+    """At most ``_MAX_RECORDINGS``: of each bird no more than a number, evenly spaced in the order of the table."""
+    by_bird = table.groupby("individual_id")
+    limit = next(n for n in range(len(table), -1, -1) if by_bird.size().clip(upper=n).sum() <= _MAX_RECORDINGS)
+    rank, sizes = by_bird.cumcount(), by_bird["recording_id"].transform("size")
+    return table[(rank * limit) // sizes != ((rank - 1) * limit) // sizes]
 
 
 def _recorded_twice(table):

@@ -4,10 +4,10 @@ import pytest
 import soundfile
 
 from birdlib import stages
-from birdlib.individuals import voice_evaluation
+from birdlib.individuals import background_swap, voice_evaluation, voice_models, voices
 from birdlib.models import embedders
 
-RATE_HZ = 16_000
+RATE_HZ = 24_000
 
 
 def splits(*rows):
@@ -65,8 +65,8 @@ class Embedder:
     sample_rate_hz, resampler = RATE_HZ, "soxr_hq"
 
     def embed(self, waveform):
-        power = np.abs(np.fft.rfft(waveform))[: RATE_HZ // 2]
-        bands = np.log([part.mean() + 1e-6 for part in np.array_split(power[1700:5200], 5)])
+        power, hz = np.abs(np.fft.rfft(waveform, RATE_HZ)), np.fft.rfftfreq(RATE_HZ, 1 / RATE_HZ)
+        bands = np.log([part.mean() + 1e-2 for part in np.array_split(power[(hz > 1700) & (hz < 5200)], 5)])
         return np.tile(np.pad(bands, (0, 1024 - len(bands))), (2, 1)).astype(np.float32), np.ones(2, np.float32)
 
 
@@ -76,23 +76,19 @@ def outputs(tmp_path, monkeypatch):
     monkeypatch.setattr(embedders, "load", lambda *_, **__: Embedder())
     singers, rng = voice_evaluation.select_singers(splits(*WRENS)), np.random.default_rng(0)
     stages.finish(stages.start("01_split", tmp_path), {"root": "."})
-    cleaned, found = stages.start("02_clean", tmp_path), []
+    cleaned = stages.start("02_clean", tmp_path)
     for number, row in singers.iterrows():
         waveform = song(int(row["individual_id"][-1]), number % 4, rng)
         soundfile.write(cleaned.folder / f"{row['recording_id']}.wav", waveform, RATE_HZ, subtype="FLOAT")
-        found.append(Embedder().embed(waveform)[0])
     singers[["recording_id", "audio_path"]].to_parquet(cleaned.folder / "recordings.parquet")
     stages.finish(cleaned, {})
     embedded = stages.start("03_embed", tmp_path, embedder="yamnet", octave_down=True, resampler="soxr_hq", backend="auto")
-    np.save(embedded.folder / "embeddings.npy", np.concatenate(found))
-    patches = pd.DataFrame({"recording_id": np.repeat(singers["recording_id"], 2), "bird_score": 1.0})
-    patches.to_parquet(embedded.folder / "patches.parquet", index=False)
     stages.finish(embedded, {})
     return tmp_path, singers
 
 
-def judge(outputs, singers, n_swapped=0, seed=0):
-    return voice_evaluation.evaluate(singers, outputs, false_accept=0.2, n_swapped=n_swapped, rng=np.random.default_rng(seed))
+def judge(outputs, singers, n_swapped=0, seed=0, **options):
+    return voice_evaluation.evaluate(singers, outputs, false_accept=0.25, n_swapped=n_swapped, rng=np.random.default_rng(seed), **options)
 
 
 def test_birds_with_distinct_notes_are_identified(outputs):
@@ -105,11 +101,30 @@ def test_birds_with_distinct_notes_are_identified(outputs):
     assert not judge(folder, singers.assign(group_id=[f"day {number % 4}" for number in range(20)]))[2]
 
 
+@pytest.mark.parametrize("voice_features", ["songs", "embedding"])
+def test_each_feature_alone_identifies_the_notes(outputs, voice_features):
+    folder, singers = outputs
+    figures = judge(folder, singers, voice_features=voice_features)[0].set_index("figure")["value"]
+    assert figures["closed set, accuracy"] > 0.9
+
+
+def test_sessions_and_days_are_reported_apart(outputs):
+    """Two sessions on the first day and two on the second; with both days known, every test is of another session."""
+    folder, singers = outputs
+    at = np.arange(20) % 4
+    named = singers.assign(group_id=[f"{bird} {n}" for bird, n in zip(singers["individual_id"], at, strict=True)])
+    figures = judge(folder, named)[0].set_index("figure")["value"]
+    assert figures["closed set, another day"] == 1.0 and "closed set, another session" not in figures  # no date in the names
+    dated = named.assign(audio_path=[f"r{row}_2025-04-{1 + n // 2:02d}.wav" for row, n in enumerate(at)])
+    figures = judge(folder, dated)[0].set_index("figure")["value"]
+    assert figures["closed set, another session"] == 1.0 and "closed set, another day" not in figures
+
+
 def test_predictions_follow_the_note_over_another_background(outputs):
-    """All backgrounds are the same noise."""
+    """All backgrounds are the same noise. A bird sings once in each fold, so that none has a second background of its own."""
     folder, singers = outputs
     _, shares, _ = judge(folder, singers, n_swapped=6)
-    assert set(shares["kind"]) == set(voice_evaluation.KINDS) and (shares["n"] == 6).all()
+    assert set(shares["kind"]) == {"as recorded", "other background"} and (shares["n"] == 6).all()
     own = shares[shares["taken_for"] == "the bird"].set_index("kind")["share"]
     assert own["as recorded"] == 1.0 and own["other background"] > 0.6
 
@@ -131,7 +146,7 @@ def test_evaluation_needs_stage_03(tmp_path):
 
 def test_bars_are_drawn(outputs, drawn):
     folder, singers = outputs
-    voice_evaluation.plot_shares(judge(folder, singers, n_swapped=3)[1], 5)
+    background_swap.plot_shares(judge(folder, singers, n_swapped=3)[1], 5)
 
 
 def test_description_states_whether_identity_follows_the_voice_or_the_background():
@@ -148,3 +163,57 @@ def test_description_states_whether_identity_follows_the_voice_or_the_background
 def test_without_singers_nothing_is_read_or_evaluated(tmp_path):
     figures, shares, _ = voice_evaluation.evaluate(pd.DataFrame(), tmp_path, false_accept=0.1, n_swapped=5, rng=None)
     assert figures.empty and shares.empty
+
+
+def test_of_many_recordings_some_of_each_bird_are_used(monkeypatch):
+    monkeypatch.setattr(voice_evaluation, "_MAX_RECORDINGS", 20)
+    found = voice_evaluation._thinned(splits(("wren", "often", 50), ("wren", "seldom", 3), ("wren", "sometimes", 9)))
+    assert found["individual_id"].value_counts().to_dict() == {"often": 8, "sometimes": 8, "seldom": 3}
+
+
+# Experiments
+
+
+N_BIRDS, N_EACH = 8, 12
+
+
+def vectors_of(distance):
+    """(vectors, birds, sessions) of birds that are ``distance`` apart."""
+    rng = np.random.default_rng(0)
+    birds = np.repeat([f"bird{i}" for i in range(N_BIRDS)], N_EACH)
+    own = np.repeat(distance * rng.standard_normal((N_BIRDS, 20)), N_EACH, axis=0)
+    table = pd.DataFrame({"individual_id": birds, "group_id": [f"{bird}-{i % 3}" for i, bird in enumerate(birds)]})
+    return own + 0.2 * rng.standard_normal((len(birds), 20)), birds, voices.sessions(table)
+
+
+def test_distinct_voices_are_clustered_without_labels():
+    found = voice_evaluation.cluster_unknown(*vectors_of(1.0), n_rounds=2, rng=np.random.default_rng(0))
+    assert sorted(found.index) == list(range(N_BIRDS * N_EACH))
+    assert found.groupby("bird")["predicted"].nunique().max() == found.groupby("predicted")["bird"].nunique().max() == 1
+
+
+def test_few_birds_are_not_clustered():
+    few = [x[: 3 * N_EACH] for x in vectors_of(1.0)]
+    assert len(voice_evaluation.cluster_unknown(*few, rng=np.random.default_rng(0))) == 0
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0])
+def test_figures_lie_in_their_intervals(distance):
+    vectors, birds, sessions = vectors_of(distance)
+    view = voice_models.View(vectors, np.zeros((len(birds), len(birds))), birds.astype(object))
+    data = voice_models.Voices(birds, sessions, view, features=("embedding",))
+    closed, opened = voice_models.closed_set(data), voice_models.open_set(data, rng=np.random.default_rng(0))
+    grouped = voice_evaluation.cluster_unknown(vectors, birds, sessions, rng=np.random.default_rng(0))
+    table = voice_evaluation.figures(closed, opened, grouped, n_draws=50, rng=np.random.default_rng(0)).set_index("figure")
+    assert (table.loc["no bird known, F1 of pairs", "value"] == 1) == (distance == 1.0)
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    taken = table.loc["open set, unknown birds identified as a known bird", "value"]
+    assert table.loc["open set, BAUS", "value"] == pytest.approx(1.0 - taken)  # as all birds sing equally often
+    assert table.loc["open set, AUROC", "value"] > 0.95 if distance else abs(table.loc["open set, AUROC", "value"] - 0.5) < 0.15
+
+
+def test_auroc_is_the_mean_over_rounds():
+    """Round 0 separates known from new, round 1 is the reverse; a shift of all scores of a round changes nothing."""
+    is_known, margins, rounds = np.array([True, False, True, False]), np.array([10.0, 9.0, 0.0, 1.0]), np.array([0, 0, 1, 1])
+    assert voice_evaluation.known_or_new_auroc(is_known, margins, rounds) == 0.5
+    assert np.isnan(voice_evaluation.known_or_new_auroc(is_known[:1], margins[:1], rounds[:1]))

@@ -31,13 +31,6 @@ def clear():
     return vectors, birds, voices.sessions(table)
 
 
-@pytest.fixture(scope="module")
-def alike():
-    """Birds that all sound the same."""
-    vectors, birds, table = aviary(distance=0.0)
-    return vectors, birds, voices.sessions(table)
-
-
 def test_a_recording_is_the_weighted_mean_of_its_patches():
     patches = pd.DataFrame({"recording_id": ["a", "a", "b"], "bird_score": [1.0, 0.0, 0.5]})
     names, found = voices.vectors(np.array([[1.0, 0], [0, 1.0], [3.0, 4.0]], np.float32), patches, view_dim=2)
@@ -96,70 +89,23 @@ def test_a_space_needs_two_birds_but_one_recording_each():
         voices.fit_space(np.eye(3), ["a", "a", "a"])
 
 
-def test_distinct_voices_are_identified_and_equal_ones_at_chance(clear, alike):
-    assert voices.closed_set(*clear)["is_right"].mean() > 0.95
-    assert voices.closed_set(*alike)["is_right"].mean() < 0.3  # 1 in 8 by chance
+@pytest.mark.parametrize(
+    "name, day",
+    [
+        ("SITE_20250414_061000.wav", "2025-04-14"),
+        ("cyom_E5_side_A_050606_001650.ogg", "050606"),  # a date, then the position on the tape
+        ("azrm_B_side_B_05-04-06_000232.ogg", "050406"),
+        ("bagm_C4_bagm_012007.ogg", "012007"),
+        ("boom_D3_boom_060609b.ogg", "060609"),
+        ("bmor_A10_bmor_feb_12.ogg", "feb 12"),
+        ("XC123456.mp3", ""),
+        ("take_998877.wav", ""),
+        ("song.wav", ""),
+    ],
+)
+def test_the_day_is_read_from_the_name_of_the_file(name, day):
+    assert voices.days(table_of(["a"], ["g1"]).assign(audio_path=f"folder/{name}")).tolist() == [day or "session g1"]
 
 
-def test_evaluated_recordings_are_not_fitted_on(clear):
-    """A bird heard in one fold only cannot be recognised, and is left out rather than counted as wrong."""
-    vectors, birds, sessions = clear
-    sessions = sessions.assign(fold=np.where(birds == "bird3", 0, sessions["fold"]))
-    found = voices.closed_set(vectors, birds, sessions)
-    assert "bird3" not in set(found["bird"]) and set(found["bird"]) == set(birds) - {"bird3"}
-
-
-def test_the_order_of_the_recordings_does_not_matter(clear):
-    vectors, birds, sessions = clear
-    order = np.random.default_rng(1).permutation(len(birds))
-    shuffled = voices.closed_set(vectors[order], birds[order], sessions.iloc[order])
-    assert (voices.closed_set(*clear)["predicted"].to_numpy()[order] == shuffled["predicted"].to_numpy()).all()
-
-
-def test_more_dimensions_than_recordings_change_nothing(clear):
-    """Turned into 300 dimensions, the recordings lie to each other as before."""
-    vectors, birds, sessions = clear
-    turn = np.linalg.qr(np.random.default_rng(2).standard_normal((300, DIM)))[0].T  # (DIM, 300), orthonormal rows
-    found = voices.closed_set(vectors @ turn, birds, sessions)
-    assert np.allclose(found["distance"], voices.closed_set(*clear)["distance"], atol=1e-6)
-
-
-def test_every_bird_is_unknown_once_and_distinct_ones_are_called_new(clear):
-    found = voices.open_set(*clear, rng=np.random.default_rng(0))
-    unknown = found[~found["is_known"]]
-    assert sorted(unknown.index) == list(range(N_BIRDS * N_EACH))
-    assert unknown["is_right"].mean() > 0.8 and found.loc[found["is_known"], "is_right"].mean() > 0.8
-    assert (unknown["is_right"] == (unknown["predicted"] == voices.UNKNOWN)).all()
-
-
-@pytest.mark.parametrize("false_accept", [0.05, 0.3])
-def test_new_birds_are_accepted_at_about_the_given_rate(false_accept):
-    """Of voices that overlap, so that the threshold is what decides."""
-    vectors, birds, table = aviary(spread=1.0, seed=3)
-    found = voices.open_set(vectors, birds, voices.sessions(table), false_accept, rng=np.random.default_rng(0))
-    taken = 1.0 - found.loc[~found["is_known"], "is_right"].mean()
-    assert abs(taken - false_accept) < 0.12
-
-
-def test_distinct_voices_are_clustered_without_labels(clear):
-    found = voices.cluster_unknown(*clear, n_rounds=2, rng=np.random.default_rng(0))
-    assert sorted(found.index) == list(range(N_BIRDS * N_EACH))
-    assert found.groupby("bird")["predicted"].nunique().max() == found.groupby("predicted")["bird"].nunique().max() == 1
-
-
-def test_figures_lie_in_their_intervals(clear, alike):
-    for case in (clear, alike):
-        opened = voices.open_set(*case, rng=np.random.default_rng(0))
-        grouped = voices.cluster_unknown(*case, rng=np.random.default_rng(0))
-        table = voices.figures(voices.closed_set(*case), opened, grouped, n_draws=50, rng=np.random.default_rng(0)).set_index("figure")
-        assert (table.loc["no bird known, F1 of pairs", "value"] == 1) == (case is clear)
-        assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
-        taken = table.loc["open set, unknown birds identified as a known bird", "value"]
-        assert table.loc["open set, BAUS", "value"] == pytest.approx(1.0 - taken)  # as all birds sing equally often
-
-
-def test_too_few_birds_raise_with_their_number(clear):
-    vectors, birds, sessions = (x[: 3 * N_EACH] for x in clear)
-    with pytest.raises(voices.VoicesError, match="3 birds"):
-        voices.open_set(vectors, birds, sessions, rng=np.random.default_rng(0))
-    assert len(voices.cluster_unknown(vectors, birds, sessions, rng=np.random.default_rng(0))) == 0
+def test_sessions_without_a_date_are_days_of_their_own():
+    assert voices.days(table_of(["a", "a"], ["x", "y"])).tolist() == ["session x", "session y"]
