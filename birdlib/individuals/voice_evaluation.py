@@ -193,7 +193,7 @@ def figures(closed, opened, clustered, n_draws=1000, *, rng):
         ("open set, BAKS", known, ("bird", "predicted", "bird"), identity_metrics.baks),
         ("open set, BAUS", unknown, ("bird", "predicted"), lambda bird, predicted: identity_metrics.baus(bird, predicted, ())),
         ("open set, unknown birds identified as a known bird", unknown, ("predicted",), lambda predicted: np.mean(predicted != UNKNOWN)),
-        ("open set, AUROC", opened, ("is_known", "margin", "round"), known_or_new_auroc),
+        ("open set, AUROC", opened, ("is_known", "margin"), known_or_new_auroc),
         ("no bird known, F1 of pairs", clustered, ("bird", "predicted", "unit"), lambda *columns: identity_metrics.pairwise_precision_recall_f1(*columns)["f1"]),
     ):
         if len(table):
@@ -202,11 +202,9 @@ def figures(closed, opened, clustered, n_draws=1000, *, rng):
     return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "n"])
 
 
-def known_or_new_auroc(is_known, margins, rounds):
-    """The mean over rounds of the AUROC of known birds' recordings against those of new birds; NaN if no round has both."""
-    by_round = [rounds == number for number in np.unique(rounds)]
-    values = [classification.roc_auc(is_known[rows][:, None], margins[rows][:, None])[0] for rows in by_round]
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def known_or_new_auroc(is_known, margins):
+    """The AUROC of known birds' recordings against those of new birds, by the margin to the threshold; NaN if there are only one kind."""
+    return float(classification.roc_auc(is_known[:, None], margins[:, None])[0])
 
 
 def describe(figures, shares, shares_background):

@@ -129,7 +129,7 @@ def closed_set(data, views=None):
     return _concatenate(tables, "no bird was recorded in two sessions or twice")
 
 
-def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, view=None, *, rng):
+def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, views=None, *, rng):
     """Open-set identification: a known bird, or a new one. In each round some birds are unknown.
 
     The threshold is estimated without them: each known bird in turn is treated as new to the others. New birds are exchangeable with the known
@@ -140,17 +140,17 @@ def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, view=None, *, rng
         false_accept: share of new birds' recordings that may be taken for a known bird.
         n_rounds: every bird is unknown in one of them.
         n_folds: how many folds are evaluated in each round, sampled at random; None: all.
-        view: of the recordings that are identified; None: as recorded.
+        views: as in ``closed_set``.
         rng: assigns birds to rounds.
 
     Returns:
-        DataFrame as of ``closed_set``, with ``is_known``, ``round`` and ``margin``, the score less the threshold; ``predicted`` is ``UNKNOWN`` for a
-        new bird.
+        DataFrame: ``kind, bird, predicted, score, is_right, unit`` as of ``closed_set``, and ``is_known``, ``round`` and ``margin``, the score less the
+        threshold; ``predicted`` is ``UNKNOWN`` for a new bird.
 
     Raises:
         VoicesError: if fewer than three birds would be known.
     """
-    view, folds, names = view or data.recorded, data.sessions["fold"].to_numpy(), np.unique(data.birds)
+    folds, names = data.sessions["fold"].to_numpy(), np.unique(data.birds)
     n_rounds = min(n_rounds, len(names))
     if len(names) - -(-len(names) // n_rounds) < 3:
         raise voices.VoicesError(f"{len(names)} birds: an open set needs at least three known and one unknown")
@@ -159,18 +159,20 @@ def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, view=None, *, rng
     for number in range(n_rounds):
         for fold in rng.permutation(np.unique(folds))[:n_folds]:
             known = (rounds != number) & (folds != fold)
-            can_be_known = np.isin(data.birds, data.birds[known])
-            rows = np.flatnonzero((folds == fold) & view.is_present & (can_be_known | (rounds == number)))
-            if not len(rows) or len(np.unique(data.birds[known])) < 3:
+            if len(np.unique(data.birds[known])) < 3:
                 continue
             model = fit(data, known)
-            scores = model.scores(view, rows)
             threshold = -clustering.open_set_threshold(-_scores_of_new_birds(model), false_accept, data.birds[known])
-            margin = scores.max(axis=1) - threshold
-            predicted = np.where(margin >= 0, model.names[scores.argmax(axis=1)].astype(object), UNKNOWN)
-            truth = np.where(can_be_known, data.birds.astype(object), UNKNOWN)[rows]
-            table = _predictions(data, rows, predicted, scores.max(axis=1))
-            tables.append(table.assign(is_right=predicted == truth, is_known=can_be_known[rows], round=number, margin=margin, fold=fold))
+            can_be_known = np.isin(data.birds, model.names)
+            for kind, view in (views or {"as recorded": data.recorded}).items():
+                rows = np.flatnonzero((folds == fold) & view.is_present & (can_be_known | (rounds == number)))
+                scores = model.scores(view, rows)
+                margin = scores.max(axis=1) - threshold
+                predicted = np.where(margin >= 0, model.names[scores.argmax(axis=1)].astype(object), UNKNOWN)
+                table = _predictions(data, rows, predicted, scores.max(axis=1))
+                truth = np.where(can_be_known, data.birds.astype(object), UNKNOWN)[rows]
+                known_or_new = {"is_right": predicted == truth, "is_known": can_be_known[rows], "margin": margin}
+                tables.append(table.assign(**known_or_new, kind=kind, round=number))
     return _concatenate(tables, "in no fold are three birds known")
 
 

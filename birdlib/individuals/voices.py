@@ -139,8 +139,8 @@ def fit_space(vectors, birds, shrinkage=_SHRINKAGE):
     within = x - means[number]
     covariance = within.T @ within / len(x)  # (axes, axes)
     variance = np.trace(covariance) / max(len(covariance), 1) or 1.0  # 0: every bird was recorded once
-    values, rotation = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance)))
-    directions = axes @ (rotation / np.sqrt(values))
+    lower = np.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance)))
+    directions = axes @ np.linalg.inv(lower).T  # whitening, but for a rotation
     projected = _unit((vectors - mean) @ directions)
     return _Space(mean, directions, names, clustering.mean_embeddings(projected, number))
 

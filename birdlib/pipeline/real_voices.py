@@ -58,48 +58,50 @@ class _EmbedderRows:
         self.by_rendition = dataclasses.replace(data, sessions=by_rendition)
 
     def rows(self):
-        found = self._closed("other sessions and days together", self.by_session)
+        found = self._closed(self.by_session, {"other sessions and days together": self.by_session.recorded})
+        found += self._open(self.by_session, {"other sessions and days together": self.by_session.recorded})
         if self.by_session.sessions["shares_background"].all():
-            found += self._closed("other renditions of one session", self.by_rendition)
-            over = {"as recorded": self.by_rendition.swapped}
-            found += self._closed("other renditions, another bird's background", self.by_rendition, over)
-            found += self._open("other renditions, another bird's background", self.by_rendition, self.by_rendition.swapped)
-        found += self._open("other sessions and days together", self.by_session, None)
+            data = self.by_rendition
+            views = {"other renditions of one session": data.recorded, "other renditions, another bird's background": data.swapped}
+            found += self._closed(data, views) + self._open(data, views)
         return found + self._background_shares()
 
-    def _closed(self, what, data, views=None):
-        tables = {method: voice_models.closed_set(variant, views) for method, variant in self._variants(data).items()}
-        if views is None:
-            tables |= {f"{real_rows.PLAIN}, {method}": _plain(data, self.vectors, build) for method, build in _PLAIN.items()}
-        found = []
+    def _closed(self, data, views):
+        found, first = [], next(iter(views))
+        tables = {f"{real_rows.PLAIN}, {method}": _plain(data, self.vectors, build).assign(kind=first) for method, build in _PLAIN.items()}
+        tables |= {method: voice_models.closed_set(variant, views) for method, variant in self._variants(data).items()}
         for method, table in tables.items():
-            found.append(self._row(what, method, "accuracy", table))
-            if "condition" in table and not table["condition"].eq("same session").all():
-                parts = {condition: table[table["condition"] == condition] for condition in _CONDITIONS}
-                found += [self._row(condition, method, "accuracy", part) for condition, part in parts.items() if len(part)]
+            for what in (what for what in views if what in set(table["kind"])):
+                part = table[table["kind"] == what]
+                found.append(self._row(what, method, part))
+                if "condition" in part and not part["condition"].eq("same session").all():
+                    parts = {condition: part[part["condition"] == condition] for condition in _CONDITIONS}
+                    found += [self._row(condition, method, tested) for condition, tested in parts.items() if len(tested)]
         return found
 
-    def _row(self, what, method, figure, table):
+    def _row(self, what, method, table):
         return real_rows.of_metric(
-            f"{self.bird_noun}: {what}", f"{method} ({self.name})", figure, identity_metrics.accuracy, table["bird"], table["predicted"],
+            f"{self.bird_noun}: {what}", f"{method} ({self.name})", "accuracy", identity_metrics.accuracy, table["bird"], table["predicted"],
             groups=self.groups[table.index], rng=self.rng,
         )  # fmt: skip
 
-    def _open(self, what, data, view):
+    def _open(self, data, views):
         found = []
         for method, variant in self._variants(data).items():
-            parts = [voice_models.open_set(variant, _FALSE_ACCEPT, n_folds=1, view=view, rng=self.rng) for _ in range(_N_PARTITIONS)]
+            parts = [voice_models.open_set(variant, _FALSE_ACCEPT, n_folds=1, views=views, rng=self.rng) for _ in range(_N_PARTITIONS)]
             table = pd.concat([part.assign(round=part["round"] + 100 * number) for number, part in enumerate(parts)])
-            known, new = table[table["is_known"]], table[~table["is_known"]]
-            job, method = f"known or new bird: {what}", f"{method} ({self.name})"
-            note = f"{table['round'].nunique()} partitions of {self.bird_noun}"
-            for figure, part, columns, metric in (
-                ("AUROC", table, ("is_known", "margin", "round"), voice_evaluation.known_or_new_auroc),
-                (f"new birds accepted, asked {_FALSE_ACCEPT}", new, ("predicted",), lambda predicted: np.mean(predicted != voice_models.UNKNOWN)),
-                ("known birds identified", known, ("is_right",), np.mean),
-            ):
-                arrays = [part[column].to_numpy() for column in columns]
-                found.append(real_rows.of_metric(job, method, figure, metric, *arrays, groups=part["bird"].to_numpy(), rng=self.rng, note=note))
+            for what in views:
+                part = table[table["kind"] == what]
+                job, note = f"known or new bird: {what}", f"{part['round'].nunique()} partitions of {self.bird_noun}"
+                known, new = part[part["is_known"]], part[~part["is_known"]]
+                for figure, tested, columns, metric in (
+                    ("AUROC", part, ("is_known", "margin"), voice_evaluation.known_or_new_auroc),
+                    (f"new birds accepted, asked {_FALSE_ACCEPT}", new, ("predicted",), lambda predicted: np.mean(predicted != voice_models.UNKNOWN)),
+                    ("known birds identified", known, ("is_right",), np.mean),
+                ):
+                    arrays = [tested[column].to_numpy() for column in columns]
+                    groups = tested["bird"].to_numpy()
+                    found.append(real_rows.of_metric(job, f"{method} ({self.name})", figure, metric, *arrays, groups=groups, rng=self.rng, note=note))
         return found
 
     def _background_shares(self):
