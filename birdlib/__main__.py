@@ -12,6 +12,7 @@ from birdlib.commands import (
     compose,
     export,
     gallery,
+    identify,
     kaggle,
     manifest,
     parsing,
@@ -22,7 +23,7 @@ from birdlib.commands import (
 )
 
 _GROUPS = {  # what people want: modules, each with the commands for it
-    "answers for your own recordings": (analyse, export),
+    "answers for your own recordings": (analyse, identify, export),
     "train on your own recordings": (manifest, compose, chain, recipes, status),
     "explore what was learnt": (similarity, gallery),
     "submit to Kaggle": (kaggle,),

@@ -170,6 +170,13 @@ def test_modality_bars_of_none_and_one(n_rows):
     assert len(ax.patches) == n_rows
 
 
+def test_species_bars_have_both_figures_of_each_modality():
+    table = pd.DataFrame({"modality": ["sound", "both"], "accuracy": [[0.5, 0.4, 0.6], [0.75, 0.7, 0.8]], "macro_auc": [[0.9, 0.8, 1.0], [1.0, np.nan, np.nan]]})
+    ax = multimodal_plots.species_bars(table)
+    assert texts(ax) == ["sound", "both"] and [tick.get_text() for tick in ax.get_xticklabels()] == ["accuracy", "macro ROC-AUC"]
+    assert [bars.datavalues.tolist() for bars in ax.containers if bars.get_label() in ("sound", "both")] == [[0.5, 0.9], [0.75, 1.0]]
+
+
 def test_species_without_positives_have_no_dot():
     table = pd.DataFrame({"species": ["wren", "crow"], "n_positives": [3, 0], "roc_auc": [0.9, np.nan]})
     ax = species_plots.per_species(table)

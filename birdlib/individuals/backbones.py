@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import densenet121, efficientnetb0, resnet50, weights
+from birdlib.models import image_networks
 from birdlib.video import images as video_images
+from birdlib.video import squares
 
 SIZE = 128  # pixels of a side of the network's input: crops are small, and 224 takes three times as long
 BATCH = 16  # crops
 _RECIPE = 2  # version of the preprocessing
 EARLY_LAYERS = {"resnet50": "conv2_block3_2_relu", "densenet121": "pool2_conv", "efficientnetb0": "block2b_add"}
-_MODULES = {"resnet50": resnet50, "densenet121": densenet121, "efficientnetb0": efficientnetb0}
 _NO_MAP = (0, 0, 0)
 
 
@@ -72,78 +72,17 @@ def load(name="resnet50", weights_dir="", is_trained=True, *, has_end=True, has_
     require(name)
     if size < 32 or not (has_end or has_map):
         raise BackboneError(f"backbone of {size} pixels, last features {has_end}, map {has_map}: take 32 pixels or more, and one of the two")
+    layers = [*([""] if has_end else []), *([EARLY_LAYERS[name]] if has_map else [])]
+    network, receipt = image_networks.load(name, weights_dir, is_trained, size, layers)
+    options = {**({} if has_end else {"has_end": False}), **({} if has_map else {"has_map": False})}
     inputs = keras.Input((size, size, 3), name="crop")
-    network, receipt = _frozen(name, weights_dir, is_trained, inputs.shape[1:])
-    x, outputs, options = _PREPARE[name](inputs), [], {}
-    if has_end:
-        outputs.append(network.output)
-    else:
-        options["has_end"] = False
-    if has_map:
-        outputs.append(network.get_layer(EARLY_LAYERS[name]).output)
-    else:
-        options["has_map"] = False
-    outputs = keras.Model(network.input, outputs)(x)
+    outputs = list(network(inputs)) if len(layers) > 1 else [network(inputs)]
     if has_end:
         outputs[0] = keras.layers.GlobalAveragePooling2D()(outputs[0])
     model = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=name)
     key = runtime.digest({"name": name, "of": receipt.get("sha256", receipt), "size": size, "recipe": _RECIPE, **options})
     map_shape = outputs[-1].shape[1:] if has_map else _NO_MAP
     return Backbone(model, outputs[0].shape[-1] if has_end else 0, map_shape, key, {name: receipt}, size)
-
-
-def _frozen(name, weights_dir, is_trained, input_shape):
-    """(network without its top, receipt of its weights)."""
-    import keras
-
-    builders = {
-        "resnet50": keras.applications.ResNet50, "densenet121": keras.applications.DenseNet121, "efficientnetb0": keras.applications.EfficientNetB0,
-    }  # fmt: skip
-    network, receipt = builders[name](include_top=False, input_shape=input_shape, weights=None), {}
-    if is_trained:
-        source = weights.fetch(name, weights_dir)
-        network.set_weights(_MODULES[name].load(source).get_weights())
-        receipt = source.receipt()
-    network.trainable = False
-    return network, receipt
-
-
-def _caffe_colours(images):
-    import keras
-
-    return keras.ops.flip(images - np.array(resnet50.MEANS_RGB, np.float32), axis=-1)
-
-
-def _standard_colours(images):
-    import keras
-
-    return keras.applications.densenet.preprocess_input(images)
-
-
-_PREPARE = {"resnet50": _caffe_colours, "densenet121": _standard_colours, "efficientnetb0": lambda images: images}
-
-
-def as_square(image, size=SIZE, colour=None):
-    """A crop scaled into the middle of a square, its proportions kept.
-
-    Args:
-        image: (height, width, 3) uint8 RGB.
-        colour: of the rest of the square; None for the mean colour of the crop.
-
-    Returns:
-        (size, size, 3) uint8.
-    """
-    import cv2
-
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    new = max(1, round(width * scale)), max(1, round(height * scale))
-    scaled = cv2.resize(image, new, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    square = np.empty((size, size, 3), np.uint8)
-    square[:] = np.round(image.reshape(-1, 3).mean(axis=0)) if colour is None else colour
-    top, left = (size - scaled.shape[0]) // 2, (size - scaled.shape[1]) // 2
-    square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-    return square
 
 
 def extract_features(images, backbone):
@@ -156,8 +95,8 @@ def extract_features(images, backbone):
     features, maps = _empty(len(images), backbone)
     for first in range(0, len(images), 8 * BATCH):
         rows = slice(first, first + 8 * BATCH)
-        squares = np.stack([as_square(image, backbone.size) for image in images[rows]]).astype(np.float32)
-        found = backbone.network.predict(squares, batch_size=BATCH, verbose=0)
+        inputs = np.stack([squares.as_square(image, backbone.size) for image in images[rows]]).astype(np.float32)
+        found = backbone.network.predict(inputs, batch_size=BATCH, verbose=0)
         if backbone.dim and maps.size:
             features[rows], maps[rows] = found
         elif backbone.dim:

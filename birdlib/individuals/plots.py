@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import plots
-from birdlib.individuals import backbones, clustering
+from birdlib.individuals import clustering
 from birdlib.metrics.identity import UNKNOWN
-from birdlib.video import annotations, images
+from birdlib.video import annotations, images, squares
 
 TILE_PX, GAP_PX = 96, 4  # of a contact sheet
 _TILE_COLOUR = 236  # light grey
@@ -91,7 +91,7 @@ def contact_sheet(crops, identities, root, n_crops=8, ax=None):
         film = None
         for column, crop in enumerate(crops[crops["identity"] == bird].itertuples()):
             top, left = row * step, column * step
-            sheet[top : top + TILE_PX, left : left + TILE_PX] = backbones.as_square(images.read_image(Path(root) / crop.path), TILE_PX, _TILE_COLOUR)
+            sheet[top : top + TILE_PX, left : left + TILE_PX] = squares.as_square(images.read_image(Path(root) / crop.path), TILE_PX, _TILE_COLOUR)
             if crop.recording_id != film:
                 film = crop.recording_id
                 firsts.append((left, top, film))
@@ -179,7 +179,7 @@ def count_intervals(table, total=None, truth=None, ax=None):
     """The birds of each film: the count, its 90 % interval, and the largest number in one frame.
 
     Args:
-        table: from ``counts.per_film``.
+        table: from ``counts.per_film``; with the word of ``certainty`` behind the interval where ``frame_evidence.revise`` has added it.
         total: (n, low, high) of all films together, for a last row, or None.
         truth: {recording_id: number}, where known, or None.
     """
@@ -191,6 +191,8 @@ def count_intervals(table, total=None, truth=None, ax=None):
         n, low, high = np.array([row[1:] for row in rows], dtype=float).T
         blue = plots.SPLIT_COLOURS["train"]
         ax.errorbar(n, y, xerr=[n - low, high - n], fmt="o", color=blue, capsize=4, zorder=3, label="count, 90 % interval")
+        for row, word in enumerate(table.get("certainty", ())):
+            ax.annotate(word, (high[row], row), (8, 0), textcoords="offset points", va="center", fontsize=7, color="#555555")
         ax.barh(y[: len(table)], table["at_once"], height=0.3, color=plots.BEST_COLOUR, alpha=0.6, label="in one frame")
         known = [(truth[film], row) for row, (film, *_) in enumerate(rows) if film in (truth or {})]
         if known:
@@ -198,7 +200,7 @@ def count_intervals(table, total=None, truth=None, ax=None):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, frameon=False)
     ax.set_yticks(y, plots.label_texts(row[0] for row in rows))
     ax.set(xlabel="birds", ylim=(max(len(rows), 1) - 0.5, -0.5), title="How many birds")
-    ax.set_xlim(-0.3, max([row[3] for row in rows] + list((truth or {}).values()), default=1) + 0.5)
+    ax.set_xlim(-0.3, max([row[3] for row in rows] + list((truth or {}).values()), default=1) + 1.0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="x", alpha=0.3)
     return ax

@@ -14,6 +14,7 @@ from birdlib.individuals import backbones, clustering, film_tracks
 from birdlib.models.vgg16 import IMAGE_SIZE
 from birdlib.video import detectors, kinds, track_crops, tracking
 from birdlib.video import images as video_images
+from birdlib.video.squares import as_square
 
 MIN_BOX_SCORE = 0.2  # of a box that may continue a track
 _ENCODER, _SETTINGS = "track_encoder.keras", "embedder.json"
@@ -91,7 +92,7 @@ class Stage04:
         vectors = [np.zeros((0, self.dim), np.float32)]
         for first in range(0, len(images), backbones.BATCH):
             batch = images[first : first + backbones.BATCH]
-            squares = np.stack([backbones.as_square(image, IMAGE_SIZE) for image in batch])
+            squares = np.stack([as_square(image, IMAGE_SIZE) for image in batch])
             vectors.append(self.encoder.predict(self._inputs(squares.astype(np.float32)), verbose=0))
         return np.concatenate(vectors).astype(np.float32)
 

@@ -11,7 +11,7 @@ import numpy as np
 from birdlib import runtime, stages
 from birdlib.models import vgg16, weights
 from birdlib.store import EmbeddingStore
-from birdlib.video import images, kinds
+from birdlib.video import images, kinds, squares
 
 _N_VIEWS = 2
 BATCH = 16  # photos at once
@@ -19,13 +19,7 @@ BATCH = 16  # photos at once
 
 def as_input(image):
     """The middle square of a picture (height, width, 3) uint8 RGB of any size, as VGG16's (224, 224, 3) uint8 RGB."""
-    import cv2
-
-    size, (height, width) = vgg16.IMAGE_SIZE, image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    middle = image[top : top + side, left : left + side]  # cut first: a thin strip, scaled, would fill the memory
-    return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    return squares.middle_square(image, vgg16.IMAGE_SIZE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,30 +74,48 @@ def embed(table, root, backbone, folder, stage):
     """
     if not len(table):
         return table.assign(digest=""), None, stages.skipped_table([], stage)
-    digests, bad, waiting = {}, [], {}
+
+    def compute(inputs):
+        views = np.stack([view for image in inputs for view in (image, image[:, ::-1])]).astype(np.float32)
+        computed = backbone.frozen.predict(views, batch_size=BATCH, verbose=0)
+        return computed.reshape(len(inputs), -1, computed.shape[-1])  # (photos, views * positions, channels)
+
     with EmbeddingStore(folder, backbone.key) as store:
-        for path in runtime.progress(sorted(set(table["image_path"])), desc="photos"):
-            try:
-                digest = kinds.digest_file(root / path)
-                if digest not in store and digest not in waiting:
-                    waiting[digest] = as_input(images.read_image(root / path))
-                digests[path] = digest
-            except runtime.FileError as error:
-                bad.append((path, error.reason))
-            if len(waiting) == BATCH:
-                _compute(waiting, backbone.frozen, store)
-        _compute(waiting, backbone.frozen, store)
-    photos = table.assign(digest=table["image_path"].map(digests)).dropna(subset=["digest"]).reset_index(drop=True)
+        photos, skipped = fill_store(table, root, store, as_input, compute)
     features = Features(store, photos["digest"].tolist(), backbone.frozen.output_shape[1:])
-    return photos, features, stages.skipped_table(bad, stage)
+    return photos, features, stages.skipped_table(skipped, stage)
 
 
-def _compute(waiting, frozen, store):
-    if not waiting:
-        return
-    views = np.stack([view for image in waiting.values() for view in (image, image[:, ::-1])]).astype(np.float32)
-    computed = frozen.predict(views, batch_size=BATCH, verbose=0)
-    for i, digest in enumerate(waiting):
-        rows = computed[i * _N_VIEWS : (i + 1) * _N_VIEWS].reshape(-1, computed.shape[-1])
-        store.put(digest, rows, np.ones(len(rows), np.float32))
-    waiting.clear()
+def fill_store(table, root, store, prepare, compute):
+    """Compute the features of every picture that a store does not hold yet, ``BATCH`` pictures at once.
+
+    Args:
+        table: rows with ``image_path``, relative to ``root``.
+        store: an open ``EmbeddingStore``.
+        prepare: function (height, width, 3) uint8 RGB → what is kept of a picture until it is computed.
+        compute: function of a list of these → their features, each (rows, dim).
+
+    Returns:
+        (photos, skipped): the rows whose picture could be read, numbered from 0, with its ``digest``; list of (path, reason).
+    """
+    digests, bad, waiting = {}, [], {}
+
+    def flush():
+        if waiting:
+            for digest, rows in zip(waiting, compute(list(waiting.values())), strict=True):
+                store.put(digest, rows, np.ones(len(rows), np.float32))
+            waiting.clear()
+
+    for path in runtime.progress(sorted(set(table["image_path"])), desc="photos"):
+        try:
+            digest = kinds.digest_file(root / path)
+            if digest not in store and digest not in waiting:
+                waiting[digest] = prepare(images.read_image(root / path))
+            digests[path] = digest
+        except runtime.FileError as error:
+            bad.append((path, error.reason))
+        if len(waiting) == BATCH:
+            flush()
+    flush()
+    photos = table.assign(digest=table["image_path"].map(digests)).dropna(subset=["digest"]).reset_index(drop=True)
+    return photos, bad

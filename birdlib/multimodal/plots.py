@@ -39,22 +39,38 @@ def modality_bars(table, ax=None):
     Args:
         table: DataFrame with ``set``, ``modality`` and ``p_at_1`` ([value, low, high]); NaN has no bar.
     """
-    sets, modalities = table["set"].unique().tolist(), table["modality"].unique().tolist()
-    width = 0.8 / max(len(modalities), 1)
-    ax = ax or plots.new_axes(max(6.0, 1.5 + 0.8 * len(sets) * len(modalities)), 3.6)
-    for i, modality in enumerate(modalities):
-        rows = table[table["modality"] == modality]
-        xs = np.array([sets.index(name) for name in rows["set"]]) + (i + 0.5) * width - 0.4
-        values, low, high = np.array(rows["p_at_1"].tolist(), dtype=float).T
+    cells = [(row.set, row.modality, row.p_at_1) for row in table.itertuples()]
+    return _grouped_bars(cells, "precision at 1, 90 % interval", "Is the nearest neighbour of the same species?", ax)
+
+
+def species_bars(table, ax=None):
+    """Accuracy and macro ROC-AUC of species by sound, by photo and by both, with their 90 % intervals.
+
+    Args:
+        table: DataFrame with ``modality``, ``accuracy`` and ``macro_auc`` ([value, low, high]); NaN has no bar.
+    """
+    names = {"accuracy": "accuracy", "macro_auc": "macro ROC-AUC"}
+    cells = [(label, row["modality"], row[name]) for name, label in names.items() for _, row in table.iterrows()]
+    return _grouped_bars(cells, "on test, 90 % interval", "Which species is it?", ax)
+
+
+def _grouped_bars(cells, ylabel, title, ax):
+    """Bars with intervals: a list of (group, bar, [value, low, high])."""
+    groups, names = (list(dict.fromkeys(cell[i] for cell in cells)) for i in (0, 1))
+    width = 0.8 / max(len(names), 1)
+    ax = ax or plots.new_axes(max(6.0, 1.5 + 0.8 * len(groups) * len(names)), 3.6)
+    for i, name in enumerate(names):
+        rows = [cell for cell in cells if cell[1] == name]
+        xs = np.array([groups.index(group) for group, *_ in rows]) + (i + 0.5) * width - 0.4
+        values, low, high = np.array([interval for *_, interval in rows], dtype=float).T
         whiskers = np.maximum([values - low, high - values], 0)
-        ax.bar(xs, values, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=modality)
+        ax.bar(xs, values, 0.92 * width, yerr=whiskers, capsize=4, ecolor="#333333", color=f"C{i}", label=name)
         for x, value, top in zip(xs, values, high, strict=True):
             if np.isfinite(value):
-                ax.text(x, top + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
-    ax.set_xticks(range(len(sets)), sets)
-    limits = {"xlim": (-0.5, max(len(sets), 1) - 0.5), "ylim": (0, 1.1)}
-    ax.set(**limits, ylabel="precision at 1, 90 % interval", title="Is the nearest neighbour of the same species?")
-    if modalities:
+                ax.text(x, np.nan_to_num(top, nan=value) + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set(xlim=(-0.5, max(len(groups), 1) - 0.5), ylim=(0, 1.1), ylabel=ylabel, title=title)
+    if names:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 

@@ -4,7 +4,7 @@ import pytest
 
 from birdlib import store as embedding_store
 from birdlib.individuals import backbones
-from birdlib.video import images, tracking
+from birdlib.video import images, squares, tracking
 
 
 class Colours:
@@ -39,7 +39,7 @@ def crop_table(folder, colours):
 def test_squares_keep_proportions_and_centre_the_crop():
     image = np.zeros((10, 40, 3), np.uint8)
     image[:, :20] = 200
-    square = backbones.as_square(image, 80)
+    square = squares.as_square(image, 80)
     assert square.shape == (80, 80, 3) and (square[:29] == 100).all() and (square[51:] == 100).all()
     assert (square[32:48, :36] == 200).all() and (square[32:48, 44:] == 0).all()
 

@@ -8,10 +8,10 @@ from media import backbone
 from odd_films import joined, shifted, with_tracks
 from PIL import Image
 
-from birdlib.individuals import backbones, film_tracks, track_sounds
+from birdlib.individuals import film_tracks, track_sounds
 from birdlib.multimodal import image_features, scene_video, scenes
 from birdlib.store import EmbeddingStore
-from birdlib.video import detectors, images, tiles, track_crops, tracking
+from birdlib.video import detectors, images, squares, tiles, track_crops, tracking
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_points_and_strips_can_be_used(tmp_path, size):
     image = images.read_image(tmp_path / "a.png")
     assert image.shape == (height, width, 3)
     assert image_features.as_input(image).shape == scene_video.as_frame(image).shape == (224, 224, 3)
-    assert backbones.as_square(image, 224).shape == (224, 224, 3)
+    assert squares.as_square(image, 224).shape == (224, 224, 3)
     assert scene_video.crop_motion(image, np.zeros((120, 160, 3))).size
     for x, y, tile_width, tile_height in tiles.layout(width, height, 4):
         assert image[y : y + tile_height, x : x + tile_width].size

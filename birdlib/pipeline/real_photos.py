@@ -1,0 +1,174 @@
+"""Rows of ``bench real`` for species by photo, and by photo and sound together, of the media of ``species24.csv``.
+
+Every photo and every recording is tested once, by models that know none of its group. A photo and a recording of one row of the table are a pair;
+the others are paired at random within a fold, by species.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.audio import io as audio_io
+from birdlib.metrics import class_fusion, classification
+from birdlib.models import embedders, pooling, probe_fits, probes
+from birdlib.multimodal import image_features, photo_features, species_probes
+from birdlib.pipeline import real_rows
+from birdlib.store import EmbeddingStore
+from birdlib.video import kinds
+
+EMBEDDERS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
+_FIGURES = {"accuracy": class_fusion.accuracy, "macro ROC-AUC": classification.macro_roc_auc}
+_COLUMNS = {"photo": "image_path", "sound": "audio_path"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Modality:
+    """``media``: rows with ``fold``; features of the plain reference and of the suite, row-aligned; ``note`` on the plain one."""
+
+    media: pd.DataFrame
+    plain: np.ndarray
+    suite: np.ndarray
+    note: str
+
+    def part(self, rows):
+        return _Modality(self.media[rows].reset_index(drop=True), self.plain[rows], self.suite[rows], self.note)
+
+
+def rows(folder, cache, *, rng, weights_dir=""):
+    """Rows by photo, and by photo and sound for each embedder.
+
+    Args:
+        folder: Path with ``species24.csv``.
+        cache: Path for features and embeddings.
+        rng: of folds, pairs and the bootstrap over groups.
+        weights_dir: as in ``weights.find``.
+
+    Returns:
+        list of ``real_rows.Row``; empty without photos of two species.
+    """
+    table = pd.read_csv(folder / "species24.csv", dtype=str, keep_default_na=False)
+    media = _with_folds(table, rng)
+    if media["photo"]["species"].nunique() < 2:
+        return []
+    classes = sorted(set(table["species"]))
+    photos = _photos(media["photo"], folder, cache, weights_dir)
+    fitted = {fold: species_probes.fit(part.suite, part.media, rng) for fold, part in _trained(photos)}
+    found = _photo_rows(photos, fitted, classes, rng)
+    for name in EMBEDDERS if media["sound"]["species"].nunique() > 1 else ():
+        found += _pair_rows(name, photos, _sounds(name, media["sound"], folder, cache, weights_dir), fitted, classes, rng)
+    return found
+
+
+def _with_folds(table, rng):
+    """{modality: rows with such a file, with ``fold``}; groups are whole, folds have their share of the photos and sounds of each species."""
+    media = pd.concat([table[table[column] != ""].assign(modality=name) for name, column in _COLUMNS.items()], ignore_index=True)
+    strata = pd.get_dummies(media["species"] + " " + media["modality"]).to_numpy(np.float32)
+    media["fold"] = probes.assign_folds(strata, media["group_id"], rng, n_repeats=1)[0]
+    return {name: media[media["modality"] == name].reset_index(drop=True) for name in _COLUMNS}
+
+
+def _photos(media, folder, cache, weights_dir):
+    """Whole photos by VGG16, and the features of stage 04."""
+    backbone = image_features.load_backbone("", weights_dir)
+    _, maps, skipped = image_features.embed(media, folder, backbone, cache / "store", "bench")
+    if len(skipped):
+        raise runtime.FileError(folder / skipped["path"].iloc[0], skipped["reason"].iloc[0])
+    plain = np.stack([np.mean(maps(row, 0), axis=(0, 1)) for row in range(len(media))])
+    suite = photo_features.embed(media, folder, photo_features.load(weights_dir=weights_dir), cache / "store", "bench")[1]
+    return _Modality(media, plain, suite, "mean VGG16 features of the whole photo, standardised logistic regression")
+
+
+def _sounds(name, media, folder, cache, weights_dir):
+    """Mean embeddings, and the embeddings pooled as in stage 04."""
+    embedder = embedders.load(name, weights_dir, n_threads=1)
+    layer = pooling.of_embedder(name, embedder.dim)
+    plain, suite = [], []
+    with EmbeddingStore(cache / "store", embedder.key) as store:
+        for path in runtime.progress(media["audio_path"], desc=f"{name} embeddings"):
+            digest = kinds.digest_file(folder / path)
+            if digest not in store:
+                store.put(digest, *embedder.embed(audio_io.read(folder / path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
+            embeddings, bird_scores = store.get(digest)
+            plain.append(embeddings.mean(axis=0))
+            weights, whole = pooling.patch_weights(bird_scores), pd.DataFrame({"first": [0], "last": [len(embeddings)]})
+            suite.append(pooling.pool(embeddings, weights, whole, layer)[0])
+    return _Modality(media, np.array(plain), np.array(suite), "mean embeddings, standardised logistic regression")
+
+
+def _photo_rows(photos, fitted, classes, rng):
+    job, targets = f"{photos.media['species'].nunique()} species by photo", _targets(photos.media["species"], classes)
+    scores = {real_rows.PLAIN: np.zeros(targets.shape), real_rows.SUITE: np.zeros(targets.shape)}
+    for fold, probe in fitted.items():
+        is_tested = (photos.media["fold"] == fold).to_numpy()
+        scores[real_rows.PLAIN][is_tested] = _plain_scores(photos, fold, classes)
+        scores[real_rows.SUITE][is_tested] = _spread(probe.predict(photos.suite[is_tested]), probe.classes, classes)
+    notes = {real_rows.PLAIN: photos.note, real_rows.SUITE: "; ".join(sorted({probe.choice.name for probe in fitted.values()}))}
+    return _figure_rows(job, targets, scores, photos.media["group_id"].to_numpy(), notes, rng)
+
+
+def _pair_rows(name, photos, sounds, fitted_photos, classes, rng):
+    """Rows by the sounds and by the photos of the pairs alone, and by both."""
+    parts = []
+    for fold, part in _trained(sounds):
+        fitted = {"photo": fitted_photos[fold], "sound": species_probes.fit(part.suite, part.media, rng)}
+        fusion = species_probes.fit_fusion(fitted, {"photo": _train(photos, fold).media, "sound": part.media}, rng)
+        tested = {"photo": photos.part(_is_in(photos, fold)), "sound": sounds.part(_is_in(sounds, fold))}
+        features, media = ({key: getattr(value, what) for key, value in tested.items()} for what in ("suite", "media"))
+        paired = species_probes.pair(media["photo"], media["sound"], fusion.classes, rng)
+        targets, found, clusters = species_probes.evaluate(fitted, fusion, features, media, paired)
+        plain = sum(np.log(_plain_scores(one, fold, classes)[paired[key]] + 1e-9) for key, one in (("photo", photos), ("sound", sounds)))
+        scores = {f"{real_rows.SUITE}, {key} alone" if key != "both" else real_rows.SUITE: _spread(value, fusion.classes, classes) for key, value in found.items()}
+        parts.append((_spread(targets, fusion.classes, classes), {real_rows.PLAIN: np.exp(plain / 2), **scores}, np.char.add(f"{fold} ", clusters.astype(str)), fusion.rule))
+    targets, clusters = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+    scores = {method: np.concatenate([part[1][method] for part in parts]) for method in parts[0][1]}
+    notes = {real_rows.PLAIN: "mean log-probability of two plain probes", real_rows.SUITE: "; ".join(sorted({part[3] for part in parts}))}
+    return _figure_rows(f"photo + sound, {EMBEDDERS[name]}", targets, scores, clusters, notes, rng)
+
+
+def _figure_rows(job, targets, scores, groups, notes, rng):
+    found = []
+    for figure, metric in _FIGURES.items():
+        for method, values in scores.items():
+            found.append(real_rows.of_metric(job, method, figure, metric, targets, values, groups=groups, rng=rng, note=notes.get(method, "")))
+        gain = _gain(metric)
+        both = scores[real_rows.SUITE], scores[real_rows.PLAIN]
+        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, targets, *both, groups=groups, rng=rng))
+    return found
+
+
+def _gain(metric):
+    return lambda targets, after, before: metric(targets, after) - metric(targets, before)
+
+
+def _plain_scores(modality, fold, classes):
+    """(tested rows, classes) of the plain reference."""
+    part, is_tested = _train(modality, fold), _is_in(modality, fold)
+    fitted = probe_fits.fit_linear(probes.PLAIN, part.plain, _targets(part.media["species"], classes), "single")
+    return fitted.predict(modality.plain[is_tested])
+
+
+def _trained(modality):
+    """Yields (fold, the rows outside it)."""
+    for fold in sorted(set(modality.media["fold"])):
+        yield fold, _train(modality, fold)
+
+
+def _train(modality, fold):
+    return modality.part(~_is_in(modality, fold))
+
+
+def _is_in(modality, fold):
+    return (modality.media["fold"] == fold).to_numpy()
+
+
+def _targets(species, classes):
+    return (np.asarray(species, object)[:, None] == np.array(classes, object)).astype(np.float32)
+
+
+def _spread(scores, known, classes):
+    """Columns of some classes among all, those of others 0."""
+    spread = np.zeros((len(scores), len(classes)))
+    spread[:, [classes.index(name) for name in known]] = scores
+    return spread
