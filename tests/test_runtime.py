@@ -102,6 +102,7 @@ KERAS_MODULES = {  # hold Keras layers and losses, and are imported by the funct
     "birdlib.species.fit_heads",
     "birdlib.audio.batches",
     "birdlib.audio.spec_augment",
+    "birdlib.models.zero_shot_layers",
 }
 
 

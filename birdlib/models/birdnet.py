@@ -113,13 +113,31 @@ def _each(predict_one):
     return lambda patches: tuple(np.stack(parts) for parts in zip(*map(predict_one, patches), strict=True))
 
 
+def last_layer(source):
+    """The dense layer behind the embedding, which gives the scores before their sigmoid: (kernel (dim, classes), bias (classes,)) float32.
+
+    Raises:
+        BirdnetError: if it is not found.
+    """
+    kernel, bias = _last_layer(_open(source, 1), len(species(source)))
+    if kernel is None or bias is None:
+        raise BirdnetError(f"{source.path} has no dense layer for its labels: fetch birdnet anew")
+    return kernel.T, bias
+
+
+def _last_layer(interpreter, n_classes):
+    """(kernel (classes, dim), bias), found by their shapes; None for what is not there."""
+    shapes = {tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_tensor_details()}
+    kernel = next((index for shape, index in shapes.items() if len(shape) == 2 and shape[0] == n_classes and shape[1] > 1), None)
+    return tuple(None if index is None else interpreter.get_tensor(index) for index in (kernel, shapes.get((n_classes,))))
+
+
 def _require_embedding(interpreter, predict, path):
     """The size of the embedding, after checking that it is one."""
     logits, embedding = predict(np.random.default_rng(0).standard_normal(PATCH_SAMPLES, dtype=np.float32))
-    shapes = {tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_tensor_details()}
-    kernel, bias = shapes.get((len(logits), *embedding.shape)), shapes.get((len(logits),))
-    if embedding.ndim == 1 and kernel is not None and bias is not None:
-        expected = interpreter.get_tensor(kernel) @ embedding + interpreter.get_tensor(bias)  # (classes,)
+    kernel, bias = _last_layer(interpreter, len(logits))
+    if kernel is not None and bias is not None and kernel.shape[1:] == embedding.shape:
+        expected = kernel @ embedding + bias  # (classes,)
         if np.abs(expected - logits).max() < _MAX_DIFFERENCE:
             return len(embedding)
     raise BirdnetError(f"{path}: this version of LiteRT does not give BirdNET's embedding: update ai-edge-litert")

@@ -33,6 +33,10 @@ def _yamnet_blocks(source, octave_down, backend, n_threads):
     return inner_blocks.YamnetBlocksEmbedder(source, yamnet.load(source))
 
 
+def _yamnet_bands(source, octave_down, backend, n_threads):
+    return inner_blocks.YamnetBandsEmbedder(source, yamnet.load(source), octave_down)
+
+
 EMBEDDERS = {  # name → (builder, backends that it runs in)
     "yamnet": (_yamnet, ("tensorflow", "litert")),
     "birdnet": (_birdnet, ("litert",)),
@@ -40,14 +44,16 @@ EMBEDDERS = {  # name → (builder, backends that it runs in)
     "perch_v2": (_perch, ("tensorflow",)),
     "birdnet_blocks": (_birdnet_blocks, ("litert",)),
     "yamnet_blocks": (_yamnet_blocks, ("tensorflow",)),
+    "yamnet_bands": (_yamnet_bands, ("tensorflow",)),
 }
-BLOCKS = {"birdnet_blocks": "birdnet", "yamnet_blocks": "yamnet"}  # embedders of inner blocks, and whose weights they take
+BLOCKS = {"birdnet_blocks": "birdnet", "yamnet_blocks": "yamnet"}  # embedders of many blocks side by side, and whose weights they take
+_WEIGHTS_OF = BLOCKS | {"yamnet_bands": "yamnet"}
 NAMES = tuple(name for name in EMBEDDERS if name not in BLOCKS)
 
 
 def weights_name(name):
     """The key of ``catalogue.MODELS`` of an embedder."""
-    return BLOCKS.get(name, name)
+    return _WEIGHTS_OF.get(name, name)
 
 
 def load(name="yamnet", folder="", octave_down=True, backend="auto", n_threads=2, resampler="soxr_hq"):

@@ -11,6 +11,8 @@ from birdlib import runtime
 
 ADAPTIVE_AVERAGE, ADAPTIVE_SIZE = "adaptive_average", 1024
 STATISTICS = ("mean_std", "mean", ADAPTIVE_AVERAGE)  # weighted by bird score and scaled to unit length; the last is the plain average, unscaled
+_VIEW_DIMS = {"yamnet": 1024, "yamnet_bands": 2048}  # of embedders that may have two views, of which one is an octave lower
+_BATCH = 4096  # patches that are pooled at once
 MIN_WEIGHT = 0.05  # of a patch without a bird: weights must not vanish, and background carries some information
 
 
@@ -61,14 +63,17 @@ def pool(embeddings, weights, slices, patch_pooling):
     """
     shape = patch_pooling.compute_output_shape((len(slices), None, embeddings.shape[1]), (len(slices), None))
     pooled = np.empty(shape, np.float32)
-    ends = list(zip(slices["first"], slices["last"], strict=True))
-    for row, (first, last) in enumerate(runtime.progress(ends, desc="pooling")):
-        pooled[row] = np.asarray(patch_pooling(np.array(embeddings[None, first:last]), weights[None, first:last]))[0]
+    firsts, lengths = slices["first"].to_numpy(), (slices["last"] - slices["first"]).to_numpy()
+    for length in runtime.progress(np.unique(lengths), desc="pooling"):  # slices of one length are pooled together, without padding
+        rows, size = np.flatnonzero(lengths == length), max(1, _BATCH // length)
+        for batch in (rows[begin : begin + size] for begin in range(0, len(rows), size)):
+            numbers = firsts[batch, None] + np.arange(length)  # (batch, length)
+            pooled[batch] = np.asarray(patch_pooling(np.asarray(embeddings[numbers]), weights[numbers]))
     return pooled
 
 
 def of_embedder(name, dim, statistics="mean_std"):
-    """The pooling layer for the embeddings of an embedder: YAMNet's have one view or two of 1024 numbers, all others one view of ``dim``.
+    """The pooling layer for the embeddings of an embedder: YAMNet's have one view or two, all others one view of ``dim``.
 
     Args:
         statistics: one of ``STATISTICS``.
@@ -78,7 +83,7 @@ def of_embedder(name, dim, statistics="mean_std"):
     """
     if statistics not in STATISTICS:
         raise PoolingError(f"pooling {statistics!r} is unknown: use one of {', '.join(STATISTICS)}")
-    return build_pooling(1024 if name == "yamnet" else dim, statistics)
+    return build_pooling(_VIEW_DIMS.get(name, dim), statistics)
 
 
 def build_pooling(view_dim=1024, statistics="mean_std"):

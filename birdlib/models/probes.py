@@ -19,12 +19,12 @@ from birdlib.models.probe_fits import PROTOTYPES, STANDARDISED, UNIT, Probe
 N_FOLDS, N_REPEATS = 5, 2
 BLEND_WEIGHTS = (0.25, 0.5, 0.75)  # of the second part
 PLAIN = Probe(STANDARDISED, 1.0)  # the baseline: what a few lines of scikit-learn give
-PROBES = (  # simplest first
+PROBES = (
     *(Probe(PROTOTYPES, strength) for strength in (5.0, 10.0, 20.0)),
     *(Probe(STANDARDISED, strength) for strength in (0.0001, 0.001, 0.01, 0.1, 1.0)),
     *(Probe(UNIT, strength) for strength in (3.0, 30.0, 300.0, 3000.0)),
 )
-N_COMPARED = 8  # best candidates whose differences are bootstrapped over groups
+N_COMPARED = 8  # best candidates whose differences are bootstrapped over groups, beside the best of each level
 _N_DRAWS = 200
 
 
@@ -54,7 +54,7 @@ def choose(features, targets, groups, *, mode="single", rng, probes=PROBES, n_fo
         features, targets, mode: see above.
         groups: (n,) rows of one group are never on both sides of a fold.
         rng: of folds and bootstrap.
-        probes: candidates, the simplest first; ``PLAIN`` is added.
+        probes: candidates; ``PLAIN`` is added.
 
     Returns:
         Choice.
@@ -67,7 +67,8 @@ def choose(features, targets, groups, *, mode="single", rng, probes=PROBES, n_fo
     if folds is None:
         return Choice(str(PLAIN), {PLAIN: 1.0}, mode, compare({}, targets, folds, groups, rng=rng)[1], None)
     scores, parts = cross_validate(list(dict.fromkeys([*probes, PLAIN])), features, targets, folds, mode)
-    name, table = compare(scores, targets, folds, groups, baseline=str(PLAIN), rng=rng)
+    levels = {name: len(of_candidate) - 1 for name, of_candidate in parts.items()}
+    name, table = compare(scores, targets, folds, groups, levels=levels, baseline=str(PLAIN), rng=rng)
     return Choice(name, parts[name], mode, table, scores[name].mean(axis=0))
 
 
@@ -111,11 +112,11 @@ def out_of_fold(predict, folds):
 
     Args:
         predict: function (rows to fit, rows to score), each (n,) bool → (rows to score, classes).
-        folds: of ``assign_folds``.
+        folds: of ``assign_folds``; rows of a negative number are never scored.
     """
     scores = None
     for repeat, numbers in enumerate(folds):
-        for number in np.unique(numbers):
+        for number in np.unique(numbers[numbers >= 0]):
             found = predict(numbers != number, numbers == number)
             if scores is None:
                 scores = np.zeros((*folds.shape, found.shape[1]), np.float32)
@@ -167,14 +168,15 @@ def with_background(features, targets, background):
 # Comparing
 
 
-def compare(scores, targets, folds, groups, *, baseline=None, rng):
+def compare(scores, targets, folds, groups, *, levels=None, baseline=None, rng):
     """Choose among candidates by their scores out of fold: the simplest that is not significantly worse than the best, nor worse than the baseline.
 
-    The figure is ``quality``. Of the best candidates, the first is taken whose loss against the best is at most one standard error of that loss over
-    groups (the rule of "Classification and Regression Trees", 1984), as long as its figure is not below that of the baseline.
+    The figure is ``quality``. The best of each level of complexity is compared with the best of all: the simplest is taken whose loss is at most one
+    standard error of that loss over groups (the rule of "Classification and Regression Trees", 1984), and whose figure is not below the baseline's.
 
     Args:
-        scores: {candidate: (repeats, n, classes)}, the simplest first.
+        scores: {candidate: (repeats, n, classes)}.
+        levels: {candidate: int}, 0 the simplest; None: in their order.
         targets: (n, classes) of 0 and 1.
         folds: of ``assign_folds``.
         groups: (n,) resampled whole.
@@ -183,7 +185,7 @@ def compare(scores, targets, folds, groups, *, baseline=None, rng):
 
     Returns:
         (name, table): DataFrame ``candidate, quality, macro_auc, macro_auc_se, accuracy, accuracy_se`` (means and standard errors over folds),
-        ``share_best`` (of resamples over groups in which it is the best; 0 outside the ``N_COMPARED`` best), ``is_chosen``, the best first.
+        ``share_best`` (of resamples over groups in which it is the best; 0 for those that are not compared), ``is_chosen``, the best first.
     """
     rows = []
     for name, of_candidate in scores.items():
@@ -192,19 +194,25 @@ def compare(scores, targets, folds, groups, *, baseline=None, rng):
     table = pd.DataFrame(rows, columns=["candidate", "quality", "macro_auc", "macro_auc_se", "accuracy", "accuracy_se"])
     if not rows:
         return None, table.assign(share_best=[], is_chosen=[])
+    levels = levels or {name: number for number, name in enumerate(scores)}
     ranked = table.set_index("candidate")["quality"].sort_values(ascending=False, kind="stable")
-    compared = [name for name in scores if name in ranked.index[:N_COMPARED] or name == baseline]
+    firsts = pd.Series(ranked.index).groupby(pd.Series(ranked.index).map(levels)).first()  # the best of each level, the simplest first
+    compared = [*dict.fromkeys([*ranked.index[:N_COMPARED], *firsts])]
+    is_scored = (folds >= 0).any(axis=0)
+    means = [scores[name].mean(axis=0)[is_scored] for name in compared]
+    draws = _draws(means, targets[is_scored], np.asarray(groups)[is_scored], rng)  # (draws, compared)
+    losses = dict(zip(compared, (draws[:, :1] - draws).T, strict=True))
+    wins = np.bincount(draws.argmax(axis=1), minlength=len(compared)) / len(draws) if len(draws) else np.zeros(len(compared))
     best, floor = ranked.index[0], ranked[baseline] if baseline else -np.inf
-    draws = _draws(compared, scores, targets, groups, rng)  # (draws, compared)
-    errors, wins = np.zeros(len(compared)), np.zeros(len(compared))
-    if len(draws):
-        errors = (draws[:, [compared.index(best)]] - draws).std(axis=0)
-        wins = np.bincount(draws.argmax(axis=1), minlength=len(compared)) / len(draws)
-    is_simple_enough = [name == best or (ranked[best] - ranked[name] <= error and ranked[name] >= floor) for name, error in zip(compared, errors, strict=True)]
-    name = next(name for name, is_enough in zip(compared, is_simple_enough, strict=True) if is_enough)
+    name = next(name for name in firsts if name == best or _is_as_good(ranked, name, losses[name], floor))
     share = table["candidate"].map(dict(zip(compared, wins, strict=True))).fillna(0.0)
     table = table.assign(share_best=share, is_chosen=table["candidate"] == name)
     return name, table.sort_values("quality", ascending=False, kind="stable", ignore_index=True)
+
+
+def _is_as_good(ranked, name, losses, floor):
+    error = losses.std() if len(losses) else 0.0
+    return ranked.iloc[0] - ranked[name] <= error and ranked[name] >= floor
 
 
 def quality(scores, targets, folds):
@@ -225,7 +233,7 @@ def figures(targets, scores):
 
 def _fold_figures(scores, targets, folds):
     """(repeats * folds, 2): ``figures`` of each fold."""
-    parts = [(of_repeat, numbers == number) for of_repeat, numbers in zip(scores, folds, strict=True) for number in np.unique(numbers)]
+    parts = [(of_repeat, numbers == number) for of_repeat, numbers in zip(scores, folds, strict=True) for number in np.unique(numbers[numbers >= 0])]
     return np.array([figures(targets[rows], of_repeat[rows]) for of_repeat, rows in parts])
 
 
@@ -235,9 +243,8 @@ def _mean(values):
     return (float(defined.mean()), float(defined.std() / np.sqrt(len(defined)))) if len(defined) else (np.nan, np.nan)
 
 
-def _draws(names, scores, targets, groups, rng):
+def _draws(candidates, targets, groups, rng):
     """(draws, candidates): mean of ``figures`` in resamples of groups, the same for all candidates; draws without a figure are left out."""
-    means = [scores[name].mean(axis=0) for name in names]  # (n, classes) each
-    draws = [[_mean(figures(targets[rows], of_candidate[rows]))[0] for of_candidate in means] for rows in bootstrap.resamples(groups, _N_DRAWS, rng)]
-    draws = np.reshape(draws, (-1, len(names)))
+    draws = [[_mean(figures(targets[rows], scores[rows]))[0] for scores in candidates] for rows in bootstrap.resamples(groups, _N_DRAWS, rng)]
+    draws = np.reshape(draws, (-1, len(candidates)))
     return draws[np.isfinite(draws).all(axis=1)]

@@ -59,8 +59,12 @@ def build_head(n_features, n_classes, mode="single", hidden=(512, 256), dropout=
     return head
 
 
-def join(patch_pooling, head, dim):
+def join(patch_pooling, head, dim, zero_shot=None):
     """The whole classifier as one Functional model, to be saved.
+
+    Args:
+        zero_shot: (layer, combine), of which the layer scores patches as ``zero_shot_layers.PatchClasses`` does, and combine, (head's
+            probabilities, these scores) → probabilities, as ``LogLinear``; None uses the head alone.
 
     Returns:
         keras.Model, {"embeddings": (batch, patches, dim), "weights": (batch, patches)} → (batch, classes).
@@ -68,7 +72,11 @@ def join(patch_pooling, head, dim):
     import keras
 
     inputs = {"embeddings": keras.Input((None, dim), name="embeddings"), "weights": keras.Input((None,), name="weights")}
-    return keras.Model(inputs, head(patch_pooling(inputs["embeddings"], inputs["weights"])), name="classifier")
+    probabilities = head(patch_pooling(inputs["embeddings"], inputs["weights"]))
+    if zero_shot is not None:
+        layer, combine = zero_shot
+        probabilities = combine(probabilities, layer(inputs["embeddings"], inputs["weights"]))
+    return keras.Model(inputs, probabilities, name="classifier")
 
 
 def predict(head, features):
@@ -113,7 +121,7 @@ def load(folder):
     """
     import keras
 
-    from birdlib.models import layers, probe_layers  # noqa: F401  registers their layers with Keras
+    from birdlib.models import layers, probe_layers, zero_shot_layers  # noqa: F401  registers their layers with Keras
 
     folder = Path(folder)
     if missing := [name for name in FILES if not (folder / name).is_file()]:

@@ -1,9 +1,10 @@
-"""The classifier that stage 07 saves: networks averaged with logistic regression, their ensemble with other encoders, its calibration.
+"""The classifier that stage 07 saves, see ``classifier_choice``, its ensemble with other encoders, and its calibration.
 
-Everything is chosen on validation without its repeated rows; test is for figures only. Scores are (rows of the splits, classes).
+The ensemble and its calibration are chosen on validation without its repeated rows; test is for figures only. Scores are (rows of the splits, classes).
 """
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,50 @@ import pandas as pd
 
 from birdlib import stages
 from birdlib.metrics import calibration, classification
-from birdlib.models import pooling, probe_fits
-from birdlib.species import classifiers, ensembles, experiments, site_hour, soundscape_windows
+from birdlib.models import pooling, probe_fits, probes
+from birdlib.species import (
+    classifier_choice,
+    classifiers,
+    ensembles,
+    experiments,
+    site_hour,
+    soundscape_windows,
+    train_heads,
+)
 
-SAVED = ("network", "logistic regression", "both")
+BOTH, AUTO, CHOSEN = "both", "auto", "chosen"  # the last: the name of what ``auto`` gives
+SAVED = (AUTO, BOTH, "network", "logistic regression")
+
+
+Inputs = classifier_choice.Inputs  # what a classifier is made of
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What was saved.
+
+    Attributes:
+        scores: {classifier: (rows of the splits, classes)}.
+        name: of the saved one.
+        fitted: scores of the saved model itself, in place of those out of fold.
+        first: PatchEmbeddings of the first recording, by the embedder of the saved one.
+        strength: C of logistic regression, chosen on validation.
+        selection: of ``classifier_choice``; None where the classifier was named.
+        notes: embedders that could not be tried, and why.
+    """
+
+    scores: dict
+    name: str
+    fitted: np.ndarray
+    first: train_heads.PatchEmbeddings
+    strength: float
+    selection: classifier_choice.Selection | None = None
+    notes: tuple = ()
+
+    @property
+    def table(self):
+        """Candidates of the choice, a row each; without rows where the classifier was named."""
+        return self.selection.table if self.selection else probes.compare({}, None, None, None, rng=None)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,36 +89,62 @@ def require_saved(name):
     return name
 
 
-def save_classifier(folder, network, features, patch_pooling, data, embedded, saved="both"):
-    """Average a network with logistic regression on the same features, and save the classifier, patches to scores.
+def save_classifier(folder, network, inputs, saved, rng):
+    """Fit logistic regression on the features of a network, choose the classifier where ``saved`` is ``auto``, and save it, patches to scores.
 
     The regression learns one species a recording, and from windows without any of the species (negative labels of stage 06) a background.
 
     Args:
-        network, features, patch_pooling, embedded: of ``train_heads``.
-        saved: which of the scores' classifiers is saved.
+        network: of ``train_heads.train_head``, on the training split.
+        inputs: Inputs.
+        saved: one of ``SAVED``.
+        rng: of the choice.
 
     Raises:
-        ClassifierError: if there is none of that name.
+        ClassifierError: if there is no classifier of that name.
 
     Returns:
-        (scores, strength): {"network", "logistic regression", "both": scores}; C of the regression, chosen on validation.
+        Saved.
     """
-    from birdlib.species import fit_heads, train_heads
+    from birdlib.species import fit_heads
 
     require_saved(saved)
-    validation = features[data.is_validation], data.truth[data.is_validation]
+    data, features, embedded, background = inputs.data, inputs.features, inputs.embedded, inputs.background
     rows, labels = features[data.is_train], data.labels[data.is_train]
-    if embedded.windows is not None:
-        windows, targets = train_heads.pool_windows(embedded, data, patch_pooling)
-        negatives = windows[~targets.any(axis=1)]
-        rows, labels = np.concatenate([rows, negatives]), np.append(labels, np.full(len(negatives), len(data.classes)))
-    logistic, strength = fit_heads.fit_logistic_regression(rows, labels, validation)
-    heads = {"network": network, "logistic regression": logistic, "both": probe_fits.average([network, logistic], [0.5, 0.5])}
+    if background is not None:
+        rows, labels = np.concatenate([rows, background]), np.append(labels, np.full(len(background), len(data.classes)))
+    logistic, strength = fit_heads.fit_logistic_regression(rows, labels, (features[data.is_validation], data.truth[data.is_validation]))
+    heads = {"network": network, "logistic regression": logistic, BOTH: probe_fits.average([network, logistic], [0.5, 0.5])}
     scores = {name: classifiers.predict(head, features) for name, head in heads.items()}
-    model = classifiers.join(patch_pooling, heads[saved], embedded.embeddings.shape[1])
-    experiments.save_member(folder, model, scores[saved], data, embedded.preprocessing)
-    return scores, strength
+    name, selection, notes = CHOSEN if saved == AUTO else saved, None, []
+    if saved == AUTO:
+        with tempfile.TemporaryDirectory(dir=folder) as other_dir:
+            others, notes = classifier_choice.alternatives(inputs, Path(other_dir))
+            selection = classifier_choice.select(inputs, rng, network, others)
+            chosen = next(one for one in [inputs, *others] if one.embedder == selection.candidate.embedder)
+            model, fitted = classifier_choice.fit(selection, chosen, rng, network)
+            embedded = chosen.embedded
+            first = _of_first(embedded, data)
+        scores[CHOSEN] = np.where(np.isfinite(selection.scores), selection.scores, fitted)
+    else:
+        fitted, first = scores[saved], _of_first(embedded, data)
+        model = classifiers.join(inputs.patch_pooling, heads[saved], embedded.embeddings.shape[1])
+    experiments.save_member(folder, model, scores[name], data, embedded.preprocessing)
+    return Saved(scores, name, fitted, first, strength, selection, tuple(notes))
+
+
+def _of_first(embedded, data):
+    """The patches of the first recording, in memory."""
+    is_first = (embedded.patches["recording_id"] == data.splits.loc[0, "recording_id"]).to_numpy()
+    patches = embedded.patches[is_first].reset_index(drop=True)
+    return dataclasses.replace(embedded, embeddings=np.array(embedded.embeddings[is_first]), patches=patches, windows=None)
+
+
+def describe_saved(classifier):
+    """Sentences about a Saved: which classifier it is, and how it was chosen."""
+    if classifier.selection is None:
+        return f"Saved as named: {classifier.name}; logistic regression has C = {classifier.strength:g}."
+    return " ".join([classifier_choice.describe(classifier.selection), *(f"Not tried: {note}." for note in classifier.notes)])
 
 
 def choose_ensemble(members, results, scores, data, rng):
@@ -161,10 +228,9 @@ def predictions(data, scores):
     return pd.concat([data.splits[columns], pd.DataFrame(scores, columns=classes)], axis=1)
 
 
-def is_reproduced(folder, data, embedded, scores):
-    """Whether the saved classifier, read back, predicts the scores of the first recording."""
+def is_reproduced(folder, classifier):
+    """Whether the classifier of a Saved, read back, predicts its scores of the first recording."""
     saved, _, _ = classifiers.load(Path(folder))
-    first = embedded.patches["recording_id"] == data.splits.loc[0, "recording_id"]
-    weights = pooling.patch_weights(embedded.patches["bird_score"][first].to_numpy())
-    predicted = saved.predict({"embeddings": embedded.embeddings[None, first], "weights": weights[None]}, verbose=0)
-    return np.allclose(predicted, scores[:1], atol=1e-4)
+    weights = pooling.patch_weights(classifier.first.patches["bird_score"].to_numpy())
+    predicted = saved.predict({"embeddings": classifier.first.embeddings[None], "weights": weights[None]}, verbose=0)
+    return np.allclose(predicted, classifier.fitted[:1], atol=1e-4)

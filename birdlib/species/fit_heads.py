@@ -95,7 +95,7 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
     Args:
         head: from ``classifiers.build_head``.
         train: (features, truth, sample_weight), from ``training_set``.
-        validation: (features, truth).
+        validation: (features, truth); None trains all epochs, and keeps the last.
         loss: a name of ``losses.classification``, or a loss.
         learning_rate, weight_decay: of AdamW ("Decoupled Weight Decay Regularization", 2019).
         batch_size: rows a step; 0 takes a 400th of them, but at least 32 and at most 1,024.
@@ -108,21 +108,33 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
         ClassifierError: if validation is empty.
     """
     features, truth, sample_weight = train
-    if not len(validation[0]):
+    if validation is not None and not len(validation[0]):
         raise classifiers.ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
     head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=losses.get(loss) if isinstance(loss, str) else loss)
-    has_auc = (validation[1].any(axis=0) & (validation[1] == 0).any(axis=0)).any()
-    monitor, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
-    stop = keras.callbacks.EarlyStopping(monitor, mode=best, patience=patience, restore_best_weights=True)
+    callbacks = [] if validation is None else [MacroAuc(*validation), _early_stopping(validation[1], patience)]
     size = batch_size or int(np.clip(len(features) // 400, 32, 1024))
     rows = {"x": features, "y": truth, "sample_weight": sample_weight, "batch_size": size}
     if mixup:
         rows = {"x": MixedRows(features, truth, sample_weight, size, mixup, int(rng.integers(2**32)))}
-    callbacks = [MacroAuc(*validation), stop]
     history = head.fit(**rows, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=0).history
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    return table[["epoch", "loss", "validation_loss", "validation_macro_auc"]]
+    return table.reindex(columns=["epoch", "loss", "validation_loss", "validation_macro_auc"])
+
+
+def _early_stopping(truth, patience):
+    has_auc = (truth.any(axis=0) & (truth == 0).any(axis=0)).any()
+    monitor, best = ("validation_macro_auc", "max") if has_auc else ("val_loss", "min")
+    return keras.callbacks.EarlyStopping(monitor, mode=best, patience=patience, restore_best_weights=True)
+
+
+def kept_epochs(history):
+    """The epoch that each network of a history of ``fit_networks`` has kept, list of int."""
+    kept = []
+    for _, rows in history.groupby("network"):
+        by_auc = rows["validation_macro_auc"].notna().any()
+        kept.append(int(rows.loc[rows["validation_macro_auc"].idxmax() if by_auc else rows["validation_loss"].idxmin(), "epoch"]))
+    return kept
 
 
 class MixedRows(keras.utils.PyDataset):

@@ -120,7 +120,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
 
     Args:
         features: from ``pool_recordings``.
-        options: Options.
+        options: Options; with a patience of 0, all epochs are trained, without validation.
 
     Returns:
         (head, history), as of ``fit_heads.fit_networks``.
@@ -144,7 +144,7 @@ def train_head(config, data, embedded, features, patch_pooling, rng, options):
     build = functools.partial(classifiers.build_head, features.shape[1], len(data.classes), mode, units, options.dropout, background, scale=scale)
     numbers = {name: getattr(options, name) for name in ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")}
     numbers["mixup"] = _MIXUP_ALPHA * config["mixup"]
-    validation = features[is_validation], data.truth[is_validation]
+    validation = (features[is_validation], data.truth[is_validation]) if options.patience else None
     return fit_heads.fit_networks(options.n_networks, build, train_set, validation, loss=loss, rng=rng, **numbers)
 
 

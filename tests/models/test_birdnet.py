@@ -47,6 +47,12 @@ def test_the_species_are_named_and_people_dogs_and_engines_are_not_wild(small):
     assert table["is_wild"].tolist() == [True, False, True, False]
 
 
+def test_the_last_layer_gives_the_scores_from_the_embedding(small, embedder):
+    kernel, bias = birdnet.last_layer(small)
+    embeddings, scores = embedder.predict(noise(2 * birdnet.PATCH_SAMPLES).reshape(2, -1))
+    assert kernel.shape == (embedder.dim, len(LABELS)) and 1 / (1 + np.exp(-(embeddings @ kernel + bias))) == pytest.approx(scores, abs=1e-5)
+
+
 @pytest.mark.parametrize("n_samples", [0, 1, 144_000])
 def test_up_to_three_seconds_are_one_patch(embedder, n_samples):
     embeddings, bird_score = embedder.embed(noise(n_samples))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from birdlib.models import birdnet, embedders, inner_blocks, litert, yamnet, yamnet_embedder
+from birdlib.models import base, birdnet, embedders, inner_blocks, litert, yamnet, yamnet_embedder
 
 LABELS = ["Turdus merula_Eurasian Blackbird", "Engine_Engine", "Pica pica_Eurasian Magpie"]
 
@@ -85,3 +85,23 @@ def test_residual_blocks_of_the_real_birdnet_add_up():
     assert value["4-4_ADD/add"] == pytest.approx(value["4-3_ADD/add"] + value["4-4_CONV_3/Conv2D1"], abs=1e-4)
     first, end = embedder.blocks["4-4"]
     assert embedder.embed(waveform)[0][0, first:end] == pytest.approx(value["4-4_ADD/add"][0].mean(axis=(0, 1)), abs=1e-4)
+
+
+def test_bands_of_yamnet_average_to_its_seventh_block():
+    """Averaged over the four bands, the numbers are those of the block in ``yamnet_blocks``; the bird score is YAMNet's own."""
+    bands, blocks = embedders.load("yamnet_bands", octave_down=False), embedders.load("yamnet_blocks")
+    waveform = noise(3 * yamnet.SAMPLE_RATE_HZ)
+    (found, bird_score), (expected, own_score) = bands.embed(waveform), blocks.embed(waveform)
+    assert bands.dim == found.shape[1] == inner_blocks.BANDS_DIM and bird_score == pytest.approx(own_score, abs=1e-5)
+    assert found.reshape(len(found), 4, 512).mean(axis=1) == pytest.approx(expected[:, slice(*blocks.blocks["7"])], abs=1e-4)
+    assert list(bands.weights) == ["yamnet"] and embedders.weights_name("yamnet_bands") == "yamnet" and "yamnet_bands" in embedders.NAMES
+
+
+def test_an_octave_lower_is_a_second_view_of_the_bands():
+    one, two = (embedders.load("yamnet_bands", octave_down=octave_down) for octave_down in (False, True))
+    assert two.dim == 2 * one.dim and two.key != one.key and two.embed(noise(64_000))[0].shape[1] == two.dim
+
+
+def test_bands_need_layers_that_can_be_reached():
+    with pytest.raises(base.EmbedderError, match="SavedModel"):
+        inner_blocks.YamnetBandsEmbedder(None, yamnet.Yamnet([], None, None, None))

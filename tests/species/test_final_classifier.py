@@ -1,7 +1,6 @@
 """The classifier that stage 07 saves: members, calibration, and what is said about them."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,17 @@ from arrays import rng
 
 from birdlib import runtime
 from birdlib.metrics import classification
-from birdlib.models import pooling
-from birdlib.species import ablation, dataset, ensembles, experiments, final_classifier
+from birdlib.models import probes
+from birdlib.species import (
+    ablation,
+    classifier_choice,
+    classifiers,
+    dataset,
+    ensembles,
+    experiments,
+    final_classifier,
+    train_heads,
+)
 
 N = 90
 
@@ -71,23 +79,39 @@ def test_description_of_a_calibration_states_the_direction_of_its_error(predicte
     assert final_classifier.describe_calibration(result).endswith(f"Probabilities are too {word} by 0.40 on average.")
 
 
-def test_saved_classifier_is_the_mean_of_network_and_regression_and_reproduces_its_scores(data, tmp_path, monkeypatch):
+@pytest.fixture
+def inputs(data, monkeypatch):
+    """One patch a recording, in which the species differ."""
     monkeypatch.setattr(experiments.stages, "receipt", lambda *_: {"parameters": {"denoise": "none"}})
     embeddings = (data.truth @ rng().normal(size=(3, 8)) + 0.1 * rng(1).normal(size=(N, 8))).astype(np.float32)
     patches = pd.DataFrame({"recording_id": data.splits["recording_id"], "bird_score": 0.5})
-    embedded = types.SimpleNamespace(embeddings=embeddings, patches=patches, preprocessing={"kind": "embeddings"}, windows=None)
-    layer, weights = pooling.of_embedder("birdnet", 8), pooling.patch_weights(patches["bird_score"].to_numpy())
-    features = pooling.pool(embeddings, weights, pooling.recording_slices(patches), layer)[
-        pd.Index(pooling.recording_slices(patches)["recording_id"]).get_indexer(data.splits["recording_id"])
-    ]
-    from birdlib.species import classifiers
+    embedded = train_heads.PatchEmbeddings(embeddings, patches, None, {"kind": "embeddings", "embedder": "none"}, {})
+    layer = embedded.pooling()
+    config = {"loss": "cross_entropy", "soundscapes": False, "mixup": False}
+    options = train_heads.Options(window_patches=0, hidden="4", epochs=2)
+    return classifier_choice.Inputs(config, data, embedded, train_heads.pool_recordings(embedded, data, layer), layer, options)
 
+
+def network_of(inputs):
     runtime.set_seed(0)
-    network = classifiers.build_head(features.shape[1], 3, "single", [4], 0.0)
-    scores, strength = final_classifier.save_classifier(tmp_path, network, features, layer, data, embedded)
-    assert np.allclose(scores["both"], (scores["network"] + scores["logistic regression"]) / 2, atol=1e-5) and strength > 0
-    assert final_classifier.is_reproduced(tmp_path, data, embedded, scores["both"])
-    assert not final_classifier.is_reproduced(tmp_path, data, embedded, scores["both"] + 0.1)
+    return classifiers.build_head(inputs.features.shape[1], 3, "single", [4], 0.0)
+
+
+def test_a_classifier_that_is_named_is_saved_and_reproduces_its_scores(inputs, tmp_path):
+    saved = final_classifier.save_classifier(tmp_path, network_of(inputs), inputs, "both", rng())
+    assert np.allclose(saved.scores["both"], (saved.scores["network"] + saved.scores["logistic regression"]) / 2, atol=1e-5) and saved.strength > 0
+    assert final_classifier.is_reproduced(tmp_path, saved) and saved.name == "both" and not len(saved.table)
+    assert not final_classifier.is_reproduced(tmp_path, dataclasses.replace(saved, fitted=saved.fitted + 0.1))
+
+
+def test_the_chosen_classifier_has_scores_out_of_fold_but_for_test_and_is_reproduced(inputs, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "PROBES", probes.PROBES[:1])
+    saved = final_classifier.save_classifier(tmp_path, network_of(inputs), inputs, "auto", rng())
+    scores = saved.scores[final_classifier.CHOSEN]
+    assert saved.name == final_classifier.CHOSEN and np.allclose(scores[data.is_test], saved.fitted[data.is_test])
+    assert np.abs(scores - saved.fitted)[~data.is_test].max() > 1e-6 and final_classifier.is_reproduced(tmp_path, saved)
+    assert saved.table["is_chosen"].sum() == 1 and saved.selection.name in final_classifier.describe_saved(saved)
+    assert not list(tmp_path.glob("tmp*"))
 
 
 def test_predictions_and_settings_are_saved_with_the_classes(data, tmp_path):

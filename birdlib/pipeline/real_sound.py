@@ -1,0 +1,121 @@
+"""Rows of ``bench real`` for species by sound, of the recordings of ``species24.csv``: a plain reference, what the embedder knows, and stage 07.
+
+Every recording is tested once, by classifiers that know none of its group; the suite chooses on the other groups as stage 07 does.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from birdlib import runtime
+from birdlib.audio import io as audio_io
+from birdlib.data import manifest
+from birdlib.metrics import classification
+from birdlib.models import embedders, pooling, probe_fits, probes
+from birdlib.pipeline import real_rows
+from birdlib.species import classifier_choice, dataset, train_heads
+from birdlib.store import EmbeddingStore
+from birdlib.video import kinds
+
+JOBS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
+OPTIONS = train_heads.Options(n_networks=1)
+_FIGURES = {"accuracy": lambda truth, scores: classification.accuracy(truth.argmax(axis=1), scores), "macro ROC-AUC": classification.macro_roc_auc}
+_CONFIG = {"loss": "cross_entropy", "soundscapes": False, "mixup": False}
+
+
+def rows(folder, cache, *, rng, weights_dir="", names=tuple(JOBS), options=OPTIONS):
+    """Rows of species by sound, for each embedder.
+
+    Args:
+        folder: Path with ``species24.csv``.
+        cache: Path for embeddings.
+        rng: of folds, networks and the bootstrap over groups.
+        weights_dir: as in ``weights.find``.
+        names: of ``JOBS``.
+        options: of the networks.
+
+    Returns:
+        list of ``real_rows.Row``; empty where there are too few groups.
+    """
+    table = pd.read_csv(folder / "species24.csv", dtype=str, keep_default_na=False)
+    table = table[table["audio_path"] != ""].reset_index(drop=True).assign(split="train", is_repeated=False)
+    classes = sorted(set(table["species"]))
+    truth = manifest.multi_hot(table, classes, secondary_weight=0.0)
+    folds = probes.assign_folds(truth, table["group_id"], rng, n_repeats=1)
+    if folds is None or len(classes) < 2:
+        return []
+    found = []
+    for name in names:
+        data = dataset.TrainingData(Path(cache), table, truth, classes, pd.DataFrame(), None, name, "single", weights_dir)
+        found += _rows_of(name, data, folder, folds[0], rng, options)
+    return found
+
+
+def _rows_of(name, data, folder, folds, rng, options):
+    inputs = _inputs(name, data, folder, options)
+    others = [_inputs(other, data, folder, options) for other in classifier_choice.ALTERNATIVES.get(name, ())]
+    means = _means(inputs.embedded, data)
+    scores = {real_rows.PLAIN: np.zeros(data.truth.shape), real_rows.SUITE: np.zeros(data.truth.shape)}
+    notes = {real_rows.PLAIN: "mean embedding, standardised logistic regression"}
+    if inputs.zero_shot is not None:
+        scores["zero-shot"] = classifier_choice.pool_zero_shot(inputs, inputs.zero_shot[0])
+        notes["zero-shot"] = f"{JOBS[name]}'s own scores, pooled over patches"
+    chosen = []
+    for fold in runtime.progress(range(folds.max() + 1), desc=f"species by sound, {JOBS[name]}"):
+        is_tested = folds == fold
+        fitted = probe_fits.fit_linear(probes.PLAIN, means[~is_tested], data.truth[~is_tested], "single")
+        scores[real_rows.PLAIN][is_tested] = fitted.predict(means[is_tested])
+        part = dataclasses.replace(data, splits=data.splits.assign(split=np.where(is_tested, "test", "train")))
+        of_part = {each.embedder: dataclasses.replace(each, data=part) for each in (inputs, *others)}
+        selection = classifier_choice.select(of_part[name], rng, others=[of_part[other.embedder] for other in others])
+        scores[real_rows.SUITE][is_tested] = classifier_choice.fit(selection, of_part[selection.candidate.embedder], rng)[1][is_tested]
+        chosen.append(selection.name)
+    notes[real_rows.SUITE] = "; ".join(sorted(set(chosen)))
+    return _figures(f"{len(data.classes)} species by sound, {JOBS[name]}", data, scores, notes, rng)
+
+
+def _inputs(name, data, folder, options):
+    embedded = _embed(name, data, folder)
+    patch_pooling = embedded.pooling(options.pooling)
+    features = train_heads.pool_recordings(embedded, data, patch_pooling)
+    return classifier_choice.Inputs(_CONFIG | {"encoder": name}, data, embedded, features, patch_pooling, options)
+
+
+def _embed(name, data, folder):
+    """``train_heads.PatchEmbeddings`` of whole recordings, through the store of the cache."""
+    embedder = embedders.load(name, data.weights_dir, n_threads=1)
+    parts, tables = [], []
+    with EmbeddingStore(data.outputs_dir / "store", embedder.key) as store:
+        for recording in runtime.progress(list(data.splits.itertuples()), desc=f"{name} embeddings"):
+            path = folder / recording.audio_path
+            digest = kinds.digest_file(path)
+            if digest not in store:
+                store.put(digest, *embedder.embed(audio_io.read(path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
+            embeddings, bird_scores = store.get(digest)
+            parts.append(np.array(embeddings))
+            tables.append(pd.DataFrame({"recording_id": recording.recording_id, "bird_score": np.array(bird_scores)}))
+    return train_heads.PatchEmbeddings(np.concatenate(parts), pd.concat(tables, ignore_index=True), None, {"embedder": name}, embedder.weights)
+
+
+def _means(embedded, data):
+    """(recordings, dim) plain means of the patches."""
+    slices = pooling.recording_slices(embedded.patches)
+    means = np.stack([embedded.embeddings[first:last].mean(axis=0) for first, last in zip(slices["first"], slices["last"], strict=True)])
+    return means[pd.Index(slices["recording_id"]).get_indexer(data.splits["recording_id"])]
+
+
+def _figures(job, data, scores, notes, rng):
+    """Rows of each method, and of the paired difference of the suite to the plain reference."""
+    groups, found = data.splits["group_id"].to_numpy(), []
+    for figure, metric in _FIGURES.items():
+        for method, of_method in scores.items():
+            found.append(real_rows.of_metric(job, method, figure, metric, data.truth, of_method, groups=groups, rng=rng, note=notes.get(method, "")))
+
+        def gain(truth, after, before, metric=metric):
+            return metric(truth, after) - metric(truth, before)
+
+        both = scores[real_rows.SUITE], scores[real_rows.PLAIN]
+        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, data.truth, *both, groups=groups, rng=rng))
+    return found
