@@ -206,7 +206,7 @@ def _note(table, total, threshold, missing, receipts, detector_name):
     if missing:
         lines.append(
             "Birds were told apart by a network that was not trained on individuals, with a default threshold: a bird that leaves and comes "
-            f"back may be counted twice, and similar birds once. For trained ones: {missing}."
+            f"back may be counted twice, and similar birds once; intervals hold both. For trained ones: {missing}."
         )
     if total is None:
         lines.append(f"There are more than {MAX_TRACKS} tracks: a bird in several films is counted in each.")

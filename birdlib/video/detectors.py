@@ -70,7 +70,7 @@ class _NetworkDetector:
 
     def __init__(self, source, n_tiles, min_score, n_threads):
         self.name, self.n_tiles, self.min_score, self.n_threads = source.name, n_tiles, min_score, n_threads
-        recipe = {"n_tiles": n_tiles, "min_score": min_score, "recipe": 1}
+        recipe = {"n_tiles": n_tiles or f"by the film, {tile_choice.RECIPE}", "min_score": min_score, "recipe": 1}
         self.key = runtime.digest({"name": self.name, "sha256": source.sha256, **recipe})
         self.weights = {self.name: source.receipt()}
         self._source, self._idle = source, queue.SimpleQueue()  # opened networks that no thread uses

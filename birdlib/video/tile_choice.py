@@ -1,7 +1,7 @@
 """How many tiles a film needs: more, where birds are so small that the detector finds many more of them in parts of the image.
 
-A few images of the film decide. Tiles also add false boxes, the more the more there are, so that the fewest that find far more birds are taken, and
-these birds must be small and have scores that birds have.
+A few images of the film decide. Tiles also add false boxes, so that they must find far more birds, which are small and have scores that birds have.
+What is at one place in most of the images is a thing: birds move within a film.
 """
 
 import contextlib
@@ -11,11 +11,13 @@ import numpy as np
 from birdlib.video import boxes as geometry
 from birdlib.video import io as video_io
 
+RECIPE = 1
 AUTO = 0  # as ``n_tiles``: chosen for each film
-MAX_TILES = 3
+MAX_TILES = 2
 _N_IMAGES = 8  # spread over the film
 _MIN_SCORE = 0.5
 _MIN_RATIO, _MIN_GAIN = 1.5, 0.3  # of the boxes in an image with more tiles to those with fewer; and more boxes an image
+_MAX_STILL, _STILL_IOU = 0.5, 0.4  # share of the images in which a thing is at its place, by this intersection over union
 _MAX_SIDE = 0.15  # of the median box's side to that of the image, both as the root of the area
 
 
@@ -54,7 +56,18 @@ def sample(path, start_s=0.0, end_s=None):
 
 
 def _count(images, found):
-    """(mean number of boxes in an image, median side of boxes against that of the image); side 0 without boxes."""
-    sides = [np.sqrt(geometry.area(boxes[boxes[:, 4] >= _MIN_SCORE]) / (image.shape[0] * image.shape[1])) for image, boxes in zip(images, found, strict=True)]
+    """(mean number of boxes of birds in an image, median side of them against that of the image); side 0 without boxes."""
+    sides = [np.sqrt(geometry.area(boxes) / (image.shape[0] * image.shape[1])) for image, boxes in zip(images, _moving(found), strict=True)]
     sides = np.concatenate([np.zeros(0), *sides])
     return len(sides) / max(len(images), 1), float(np.median(sides)) if len(sides) else 0.0
+
+
+def _moving(found):
+    """The boxes with enough score of each image, without those of things."""
+    found = [boxes[boxes[:, 4] >= _MIN_SCORE] for boxes in found]
+    moving = []
+    for k, boxes in enumerate(found):
+        others = [other for j, other in enumerate(found) if j != k]
+        n_still = sum((geometry.iou(boxes[:, None], other) >= _STILL_IOU).any(axis=1) for other in others) if others else np.zeros(len(boxes))
+        moving.append(boxes[n_still <= _MAX_STILL * len(others)])
+    return moving

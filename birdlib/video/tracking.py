@@ -73,6 +73,17 @@ class _Track:
             <= reassociation.MAX_COLOUR_DISTANCE
         )
 
+    def expected(self, time_s, max_gap_s):
+        """The last observation, at the place where the bird would be if it had gone on; only over a short gap."""
+        gap_s = time_s - self.last.time_s
+        if len(self.rows) < 2 * _FIELDS or gap_s > max_gap_s:
+            return self.last
+        (before_s, *before), (after_s, *after) = np.array(self.rows[-2 * _FIELDS :]).reshape(2, _FIELDS)[:, :5]
+        step = (np.add(after[:2], np.divide(after[2:], 2)) - np.add(before[:2], np.divide(before[2:], 2))) / (after_s - before_s)
+        box = self.last.box.copy()
+        box[:2] += step * gap_s
+        return dataclasses.replace(self.last, box=box)
+
     def is_confirmed(self, min_detections, min_score):
         scores = self.rows[_FIELDS - 1 :: _FIELDS]
         return len(scores) >= min_detections and max(scores) >= min_score
@@ -82,8 +93,8 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     """Track the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
     Boxes of consecutive images are joined by ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating
-    Every Detection Box", 2022). Tracks that end and tracks that begin are then matched by ``reassociation``. No track
-    goes on over a cut.
+    Every Detection Box", 2022). Tracks that end and tracks that begin are then matched by ``reassociation``, and so are
+    boxes that hardly overlap from image to image, as those of birds that run or fly. No track goes on over a cut.
 
     Args:
         detections: iterable of (time_s, image, boxes): (height, width, 3) uint8 RGB, (n, 5) float32 of x, y, width,
@@ -135,20 +146,30 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
             end(live.pop(i))
         lost += [live.pop(i) for i in list(live) if i not in assigned or not live[i].accepts(assigned[i])]
         begun = {i: [*_pop_first(unassigned, item), item] for i, item in assigned.items() if i not in live}
+        ids = [id(observation) for observation in assigned.values()]
+        free = [item for item in observations if item.box[4] >= first_score and id(item) not in ids]
         firsts = [first for first, *_ in begun.values()]
-        matches = reassociation.match([track.last for track in lost], firsts, longest_s)
-        continued = {list(begun)[after]: lost[before] for before, after in matches}
-        lost = [track for track in lost if track not in continued.values()]
+        matches = reassociation.match([track.expected(time_s, 1.5 / rate_hz) for track in lost], [*firsts, *free], longest_s)
+        continued = {list(begun)[after]: lost[before] for before, after in matches if after < len(firsts)}
+        moved = [(lost[before], [free[after - len(firsts)]]) for before, after in matches if after >= len(firsts)]
+        free = _without(free, [item for _, items in moved for item in items])
+        pairs = [(unassigned[before], free[after]) for before, after in reassociation.match(unassigned, free, 1.5 / rate_hz)]
+        moved += [(_Track(track_crops.BestCrops(n_crops)), pair) for pair in pairs]
+        lost = _without(lost, list(continued.values()))
         for i, observation in assigned.items():
             if i in begun:
                 live[i] = continued.get(i) or _Track(track_crops.BestCrops(n_crops))
             for item in begun.get(i, [observation]):
                 live[i].append(item)
-            if not live[i].number and live[i].is_confirmed(min_detections, min_score):
+        for track, items in moved:  # faster than ByteTrack follows
+            for item in items:
+                track.append(item)
+            lost += [] if any(track is other for other in lost) else [track]
+        for track in [*live.values(), *lost]:
+            if not track.number and track.is_confirmed(min_detections, min_score):
                 n_confirmed += 1
-                live[i].number = n_confirmed
-        ids = [id(observation) for observation in assigned.values()]
-        unassigned = [item for item in observations if item.box[4] >= first_score and id(item) not in ids]
+                track.number = n_confirmed
+        unassigned = _without(free, [after for _, after in pairs])
     for track in [*lost, *live.values()]:
         end(track)
     return _track_table(finished, recording_id), _crop_table(crop_rows)
@@ -243,6 +264,12 @@ def _observe(time_s, image, boxes, tracker):
     tracked = tracker.update_with_detections(detections)
     rows = zip(tracked.tracker_id, tracked.data["row"], strict=True) if len(tracked) else ()
     return observations, {int(i): observations[row] for i, row in rows}
+
+
+def _without(items, left_out):
+    """The items that are none of others; by identity, for arrays are in them."""
+    ids = {id(item) for item in left_out}
+    return [item for item in items if id(item) not in ids]
 
 
 def _pop_first(unassigned, observation):

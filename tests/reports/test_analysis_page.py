@@ -254,14 +254,17 @@ def test_no_clock_time_is_said(tmp_path, song):
 def test_films_have_their_count_and_the_annotated_film(tmp_path):
     folder = made.write(
         tmp_path / "a", [file(tmp_path / "gulls.mp4", 2.0, media="film")],
-        counts=pd.DataFrame({"path": ["gulls.mp4", "pond.mp4"], "n": [7, 1], "low": [5, 1], "high": [9, 1], "at_once": [6, 1], "n_tracks": [12, 1], "annotated": ["annotated/gulls.mp4", ""]}),
+        counts=pd.DataFrame({
+            "path": ["gulls.mp4", "pond.mp4"], "n": [7, 1], "low": [5, 1], "high": [9, 1], "at_once": [6, 1], "n_tracks": [12, 1], "annotated": ["annotated/gulls.mp4", ""],
+            "method": ["density", "tracks"], "certainty": ["uncertain", "certain"],
+        }),
     )  # fmt: skip
     (folder / "annotated").mkdir()
     media.film(folder / "annotated/gulls.mp4", [30, 60, 90, 120])
     html = page_of(folder)
     text = words(section(html, "films"))
-    assert "7 individuals, 90 % interval 5 to 9; at most 6 in one frame." in text and "7 [5, 9]" in text
-    assert "1 individual; at most 1 in one frame. There is no annotated film of it." in text
+    assert "7 individuals, 90 % interval 5 to 9; at most 6 in one frame; uncertain. Counted by the boxes of single frames" in text and "7 [5, 9]" in text
+    assert "1 individual; at most 1 in one frame; certain. There is no annotated film of it." in text
     assert html.count('src="data:video/mp4;base64,') == 1 and 'href="annotated/gulls.mp4"' in html
     assert "The 2 films show 1 to 7 individuals each (90 % intervals from 1 to 9)." in words(html)
 

@@ -72,7 +72,7 @@ def test_a_film_gives_times_images_and_boxes(red, tmp_path):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
-@pytest.mark.parametrize("n_tiles", [1, 2])
+@pytest.mark.parametrize("n_tiles", [0, 1, 2])
 def test_boxes_do_not_depend_on_threads_or_other_images(red, tmp_path, n_threads, n_tiles):
     path = flight(tmp_path / "a.mp4", 9)
     streamed = list(red(n_threads=n_threads, n_tiles=n_tiles).detect_film(path, rate_hz=10))

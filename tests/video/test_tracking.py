@@ -270,3 +270,39 @@ def test_a_full_disk_raises_an_error(tmp_path, monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+# Birds that run, leave, or are in another scene
+
+
+def test_a_bird_that_moves_more_than_half_its_length_between_images_is_tracked(tmp_path):
+    running = [(10 + 26 * k, 100, 40, 40, RED) for k in range(10)]
+    found, _ = follow(film(running), tmp_path)
+    assert found["track"].nunique() == 1 and len(found) == 10
+
+
+def test_running_birds_that_cross_keep_their_tracks(tmp_path):
+    right, left = [(10 + 26 * k, 60, 40, 40, RED) for k in range(10)], [(250 - 26 * k, 120, 40, 40, BLUE) for k in range(10)]
+    found, _ = follow(film(right, left), tmp_path)
+    assert found.groupby("track")["y"].nunique().tolist() == [1, 1] and len(found) == 20
+
+
+def test_a_perch_that_a_bird_has_left_is_not_the_bird(tmp_path):
+    """The perch has a lower score and another box; the bird sits elsewhere meanwhile, so that two birds at once would be counted."""
+    perch = (112, 122, 26, 20, RED)
+    sits = list(film(perched(8)))
+    away = [(time_s + 1.6, image, boxes) for time_s, image, boxes in film([perch] * 10, score=0.35)]
+    found, crops = follow([*sits, *away], tmp_path)
+    assert found["time_s"].max() == pytest.approx(1.4) and crops["time_s"].max() <= 1.4
+
+
+def test_no_track_goes_on_over_a_cut(tmp_path):
+    detections = [(time_s, image if time_s < 1.5 else shaded(image), boxes) for time_s, image, boxes in film(perched(16))]
+    assert n_tracks(detections, tmp_path) == 2
+    assert n_tracks(film(perched(16)), tmp_path) == 1
+
+
+def shaded(image):
+    """Another place around the same bird."""
+    other = np.tile(np.linspace(0, 90, WIDTH), (HEIGHT, 1)).astype(np.uint8)
+    return np.where((image == 128).all(axis=2)[..., None], np.stack([other, other // 2, 60 + other], axis=2), image)

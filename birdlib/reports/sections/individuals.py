@@ -26,7 +26,7 @@ def body(run):
 
 def _summary(run, counts):
     results = run.results("09_count")
-    wide = counts[counts["high"] - counts["n"] >= 2]
+    wide = counts[counts["certainty"] == "uncertain" if "certainty" in counts else counts["high"] - counts["n"] >= 2]
     return page.paragraph(
         page.join("In ", numbers.counted(len(counts), "film"), " there are ", answer.strong(f"{results.get('individuals', '–')} individuals"), "; birds that appear in several films are counted once."),
         "The interval says between which counts the grouping of tracks is undecided. It holds neither birds that were never seen nor birds that look exactly alike.",
@@ -36,7 +36,7 @@ def _summary(run, counts):
 
 def _counts_chart(counts):
     counts = counts.sort_values("n", ascending=False, kind="stable").head(40)
-    details = [f"at most {row.at_once} at once" + (f", truth {row.birds:.0f}" if pd.notna(getattr(row, "birds", np.nan)) else "") for row in counts.itertuples()]
+    details = [f"at most {row.at_once} at once" + (f", {row.certainty}" if hasattr(row, "certainty") else "") + (f", truth {row.birds:.0f}" if pd.notna(getattr(row, "birds", np.nan)) else "") for row in counts.itertuples()]
     drawn = charts.intervals(counts["recording_id"], counts["n"], counts["low"], counts["high"], label="individuals", details=details)
     drawn.hover.tooltips = "<b>@name</b>: @value{0} [@low{0}, @high{0}]<br>@details"
     drawn.x_range.start = 0
@@ -153,7 +153,7 @@ def _voices(voices):
 
 _VOICE_TEXT = (
     "Named individuals, identified by their voice alone. In the closed set every bird is known; in the open set some are strangers: BAKS is the accuracy on known birds, "
-    "BAUS on strangers, each bird counted equally. Recordings of one bird on one day share their background, so figures within a day are too good."
+    "BAUS on strangers, each bird counted equally. Recordings of one session share their background, so rely on the figures of another session and another day where there are any, and on the test of backgrounds."
 )
 
 
