@@ -203,13 +203,13 @@ def _fit(data, known, weights):
 def _fusion_weights(data, known):
     """(features,) weights, 0 or more, by logistic regression on differences between the bird and each other bird; each bird counts once.
 
-    Held-out recordings are over another background where the bird was recorded in one session.
+    Held-out recordings are over another background where all known recordings of the bird are of one session.
     """
     from sklearn.linear_model import LogisticRegression
 
     differences, owners = [], []
     rows, folds = np.flatnonzero(known), _inner_folds(data, known)
-    is_swapped = data.sessions["shares_background"].to_numpy() & (data.swapped is not None and np.isin(data.swapped.hosts, data.birds[known]))
+    is_swapped = _in_one_session(data, known) & (data.swapped is not None and np.isin(data.swapped.hosts, data.birds[known]))
     for fold in np.unique(folds):
         inner = known.copy()
         inner[rows[folds == fold]] = False
@@ -244,10 +244,17 @@ def _fusion_weights(data, known):
     return np.ones(len(scale)) / scale
 
 
+def _in_one_session(data, known):
+    """(recordings,) bool: whether all known recordings of the bird are of one session."""
+    table = data.sessions[["unit", "shares_background"]].assign(bird=data.birds)[known]
+    n_sessions = table.groupby("bird")["unit"].nunique().where(~table.groupby("bird")["shares_background"].any(), 1)
+    return np.isin(data.birds, n_sessions.index[n_sessions == 1])
+
+
 def _inner_folds(data, known):
     """(known recordings,) folds of whole sessions; of a bird with one session, of single recordings, so that its song types recur."""
-    units, shared = (data.sessions[column].to_numpy()[known] for column in ("unit", "shares_background"))
-    groups = np.where(shared, -1 - np.arange(len(units)), units)
+    units = data.sessions["unit"].to_numpy()[known]
+    groups = np.where(_in_one_session(data, known)[known], -1 - np.arange(len(units)), units)
     try:
         return voices.sessions(pd.DataFrame({"individual_id": data.birds[known], "group_id": groups}), _N_INNER)["fold"].to_numpy()
     except voices.VoicesError:  # hardly any bird has two recordings

@@ -58,9 +58,10 @@ class _EmbedderRows:
         self.by_rendition = dataclasses.replace(data, sessions=by_rendition)
 
     def rows(self):
-        found = self._closed(self.by_session, {"other sessions and days together": self.by_session.recorded})
-        found += self._open(self.by_session, {"other sessions and days together": self.by_session.recorded})
-        if self.by_session.sessions["shares_background"].all():
+        is_one_session = self.by_session.sessions["shares_background"].all()
+        views = {"other blocks of one session" if is_one_session else "other sessions and days together": self.by_session.recorded}
+        found = self._closed(self.by_session, views) + self._open(self.by_session, views)
+        if is_one_session:
             data = self.by_rendition
             views = {"other renditions of one session": data.recorded, "other renditions, another bird's background": data.swapped}
             found += self._closed(data, views) + self._open(data, views)
@@ -68,7 +69,7 @@ class _EmbedderRows:
 
     def _closed(self, data, views):
         found, first = [], next(iter(views))
-        tables = {f"{real_rows.PLAIN}, {method}": _plain(data, self.vectors, build).assign(kind=first) for method, build in _PLAIN.items()}
+        tables = {f"{real_rows.PLAIN}, {method}": _plain(data, self.vectors, predict).assign(kind=first) for method, predict in _PLAIN.items()}
         tables |= {method: voice_models.closed_set(variant, views) for method, variant in self._variants(data).items()}
         for method, table in tables.items():
             for what in (what for what in views if what in set(table["kind"])):
@@ -171,32 +172,31 @@ def _vectors(embedder, paths, files, cache):
     return np.array(found)
 
 
-def _plain(data, vectors, build):
+def _plain(data, vectors, predict):
     """Predictions of a plain classifier on mean embeddings, (bird, predicted) a recording."""
     folds, birds = data.sessions["fold"].to_numpy(), data.birds
     tables = []
     for fold in np.unique(folds):
         known = folds != fold
         tested = np.flatnonzero(~known & np.isin(birds, birds[known]))
-        predicted = build().fit(vectors[known], birds[known]).predict(vectors[tested])
+        predicted = predict(vectors[known], birds[known], vectors[tested])
         tables.append(pd.DataFrame({"bird": birds[tested], "predicted": predicted}, index=tested))
     return pd.concat(tables)
 
 
-def _nearest_mean():
-    from sklearn.neighbors import NearestCentroid
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def _nearest_mean(known, birds, tested):
+    from sklearn.metrics import pairwise_distances_argmin
 
-    return make_pipeline(StandardScaler(), NearestCentroid())
+    names = np.unique(birds)
+    return names[pairwise_distances_argmin(tested, np.stack([known[birds == name].mean(axis=0) for name in names]))]
 
 
-def _logistic_regression():
+def _logistic_regression(known, birds, tested):
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(known, birds).predict(tested)
 
 
 _PLAIN = {"nearest mean": _nearest_mean, "logistic regression": _logistic_regression}

@@ -112,6 +112,14 @@ def test_an_embedding_that_follows_the_background_gets_less_weight():
     assert found["is_right"].mean() > 0.9 and (found["host"] != found["bird"]).all()
 
 
+def test_whether_a_bird_has_one_session_depends_on_what_is_known():
+    """Bird a sings in units 0 and 1, b in 2, c in the blocks 3 and 4 of one session."""
+    sessions = pd.DataFrame({"fold": 0, "unit": range(5), "shares_background": [False, False, False, True, True]})
+    data = voice_models.Voices(np.array(list("aabcc")), sessions, view(np.eye(5), list("aabcc")))
+    assert voice_models._in_one_session(data, np.ones(5, bool)).tolist() == [False, False, True, True, True]
+    assert voice_models._in_one_session(data, np.array([1, 0, 1, 1, 1], bool)).tolist() == [True] * 5
+
+
 def test_recordings_that_are_not_present_in_a_view_are_left_out(clear):
     hosts = np.where(np.arange(len(clear.birds)) < 10, clear.birds, "")
     found = voice_models.closed_set(clear, {"few": view(clear.recorded.vectors, hosts)})
