@@ -28,7 +28,7 @@ _MAX_FIRST_SCORE = 0.4  # the score that may begin a track is ``min_score``, but
 _MIN_MATCH = 0.1  # intersection over union, times the score, of one bird in consecutive images
 _MOMENTUM = 0.7  # of a track's running mean of colours
 _MIN_FIRM = 0.7  # of the mean score of a track's firm boxes
-_STILL_IOU = 0.6  # intersection over union of what does not move
+_STILL_IOU, _STILL_S = 0.6, 1.0  # intersection over union of what does not move; how long a thing is still before a bird comes
 _FIELDS = len(COLUMNS) - 2  # numbers of a row
 
 
@@ -37,10 +37,11 @@ class _Track:
     """A track that goes on. ``number`` is 0 until it is confirmed.
 
     It lasts from its first to its last firm box. A box with a far lower score is not firm if it stays beside the place of the last firm one:
-    it shows what the bird has left, such as a perch.
+    it shows what the bird has left, such as a perch. Likewise, what was still and not confirmed before a bird came to it is left out.
     """
 
     best: track_crops.BestCrops
+    min_score: float
     number: int = 0
     n_firm: int = 0
     firm_score: float = 0.0  # mean of the firm boxes
@@ -51,6 +52,8 @@ class _Track:
 
     def append(self, observation):
         score = float(observation.box[4])
+        if not self.number and score >= self.min_score and self._was_still() and geometry.iou(self.last.box, observation.box) < _STILL_IOU:
+            self.rows, self.best, self.n_firm, self.firm_score = array.array("d"), track_crops.BestCrops(self.best.n_crops), 0, 0.0
         self.rows.extend([observation.time_s, *(float(value) for value in observation.box)])
         self.best.add(observation.time_s, observation.crop, observation.quality)
         before = self.last
@@ -64,6 +67,12 @@ class _Track:
         has_moved = is_after_weak and geometry.iou(before.box, observation.box) < _STILL_IOU
         if is_strong or has_moved or geometry.iou(self.last_firm.box, observation.box) >= _STILL_IOU:
             self.n_until_firm, self.last_firm = n_rows, self.last
+
+    def _was_still(self):
+        if not self.rows:
+            return False
+        first, last = np.array(self.rows[:_FIELDS]), np.array(self.rows[-_FIELDS:])
+        return last[0] - first[0] >= _STILL_S and geometry.iou(first[1:], last[1:]) >= _STILL_IOU
 
     def accepts(self, observation):
         """Whether the box that ByteTrack assigns may be this bird: not if it now holds two birds, or a neighbour."""
@@ -154,11 +163,11 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
         moved = [(lost[before], [free[after - len(firsts)]]) for before, after in matches if after >= len(firsts)]
         free = _without(free, [item for _, items in moved for item in items])
         pairs = [(unassigned[before], free[after]) for before, after in reassociation.match(unassigned, free, 1.5 / rate_hz)]
-        moved += [(_Track(track_crops.BestCrops(n_crops)), pair) for pair in pairs]
+        moved += [(_Track(track_crops.BestCrops(n_crops), min_score), pair) for pair in pairs]
         lost = _without(lost, list(continued.values()))
         for i, observation in assigned.items():
             if i in begun:
-                live[i] = continued.get(i) or _Track(track_crops.BestCrops(n_crops))
+                live[i] = continued.get(i) or _Track(track_crops.BestCrops(n_crops), min_score)
             for item in begun.get(i, [observation]):
                 live[i].append(item)
         for track, items in moved:  # faster than ByteTrack follows

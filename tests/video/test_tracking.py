@@ -296,6 +296,21 @@ def test_a_perch_that_a_bird_has_left_is_not_the_bird(tmp_path):
     assert found["time_s"].max() == pytest.approx(1.4) and crops["time_s"].max() <= 1.4
 
 
+def test_a_perch_to_which_a_bird_comes_is_not_the_bird(tmp_path):
+    perch = (112, 122, 26, 20, RED)
+    before = list(film([perch] * 10, score=0.5))
+    sits = [(time_s + 2.0, image, boxes) for time_s, image, boxes in film(perched(8))]
+    found, crops = follow([*before, *sits], tmp_path, min_score=0.6)
+    assert found["track"].nunique() == 1 and found["time_s"].min() == pytest.approx(2.0) and crops["time_s"].min() >= 2.0
+
+
+def test_a_faint_bird_that_moves_before_it_is_confirmed_is_tracked_from_the_beginning(tmp_path):
+    walks = [(20 + 5 * k, 100, 40, 40, RED) for k in range(20)]
+    faint, sure = list(film(walks, score=0.5))[:10], list(film(walks))[10:]
+    found, _ = follow([*faint, *sure], tmp_path, min_score=0.6)
+    assert found["time_s"].min() == 0.0 and len(found) == 20
+
+
 def test_no_track_goes_on_over_a_cut(tmp_path):
     detections = [(time_s, image if time_s < 1.5 else shaded(image), boxes) for time_s, image, boxes in film(perched(16))]
     assert n_tracks(detections, tmp_path) == 2
