@@ -17,20 +17,21 @@ def add(commands):
             "bench video",
             "bench analyse my_recordings --peer-python birdnetlib_env/bin/python",
             "bench losses --outputs my_outputs",
+            "bench pooling --outputs my_outputs",
             "bench mel --outputs my_outputs --epochs 40",
             "bench real --data real_birds",
         ],
     )
     what = (
         "speed: embed (03), clean (02), triplet (04), video (09), submit (08); analyse: BirdNET on FILES, beside birdnetlib. Accuracy: losses, "
-        "classifiers with each loss on the embeddings of a finished 03; mel, a mel model with one part of the recipe birdclef-2026 after the other; "
+        "classifiers with each loss on the embeddings of a finished 03; pooling, each pooling of these; mel, a mel model with one part of the recipe birdclef-2026 after the other; "
         "real: species by sound and photo, individuals by voice and counts of films in a folder of real data, each beside a plain reference"
     )
     bench.add_argument("what", choices=[*_SPEED, *_BENCHES], metavar="WHAT", help=what)
     bench.add_argument("files", nargs="*", metavar="FILE", help="of analyse: recordings and folders")
     bench.add_argument("--peer-python", default="", metavar="PATH", help="of analyse: the Python that has birdnetlib (default: this one)")
     bench.add_argument("--jobs", type=arguments.at_least(1), default=2, metavar="N", help="of analyse: number of processes (default: 2)")
-    bench.add_argument("--outputs", default="outputs", metavar="DIR", help="of losses and mel: folder with stages 01 to 03; of real: for its cache (default: outputs)")
+    bench.add_argument("--outputs", default="outputs", metavar="DIR", help="of losses, pooling and mel: folder with stages 01 to 03; of real: for its cache (default: outputs)")
     bench.add_argument("--epochs", type=arguments.at_least(1), default=60, metavar="N", help="of losses and mel: at most (default: 60)")
     bench.add_argument("--steps", type=arguments.at_least(1), default=16, metavar="N", help="of mel: batches of an epoch (default: 16)")
     bench.add_argument("--data", default="", metavar="DIR", help="of real: folder with species24.csv, individuals.csv, videos.csv, or some of them (no default)")
@@ -106,6 +107,15 @@ def _losses(options):
     return 0
 
 
+def _pooling(options):
+    from birdlib.species import pooling_study
+
+    with arguments.hidden_library_messages():
+        table = pooling_study.run(options.outputs)
+    print(pooling_study.as_text(table).to_string(index=False))
+    return 0
+
+
 def _mel(options):
     from birdlib.species import ablation, mel_study
 
@@ -136,4 +146,4 @@ def _real(options):
 
 
 _SPEED = {"embed": _embed, "clean": _clean, "triplet": _triplet, "video": _video, "submit": _submit}
-_BENCHES = {"analyse": _analyse, "losses": _losses, "mel": _mel, "real": _real}
+_BENCHES = {"analyse": _analyse, "losses": _losses, "pooling": _pooling, "mel": _mel, "real": _real}

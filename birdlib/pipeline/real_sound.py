@@ -71,9 +71,17 @@ def _rows_of(name, data, folder, folds, rng, options):
         of_part = {each.embedder: dataclasses.replace(each, data=part) for each in (inputs, *others)}
         selection = classifier_choice.select(of_part[name], rng, others=[of_part[other.embedder] for other in others])
         scores[real_rows.SUITE][is_tested] = classifier_choice.fit(selection, of_part[selection.candidate.embedder], rng)[1][is_tested]
-        chosen.append(selection.name)
-    notes[real_rows.SUITE] = "; ".join(sorted(set(chosen)))
+        chosen.append(selection.candidate)
+    notes[real_rows.SUITE] = _parts_of(chosen)
     return _figures(f"{len(data.classes)} species by sound, {JOBS[name]}", data, scores, notes, rng)
+
+
+def _parts_of(candidates):
+    """In how many folds each part was chosen, as text."""
+    parts = [kind for candidate in candidates for kind in dict.fromkeys([f"on {candidate.embedder}", *(probe.kind for probe in candidate.parts)])]
+    parts += ["network" for candidate in candidates if candidate.network] + ["zero-shot" for candidate in candidates if candidate.zero_shot]
+    counts = pd.Series(parts).value_counts(sort=False)
+    return f"chosen in {len(candidates)} folds: " + ", ".join(f"{part} {n}" for part, n in counts.items())
 
 
 def _inputs(name, data, folder, options):

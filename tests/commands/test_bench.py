@@ -6,7 +6,7 @@ import pandas as pd
 
 from birdlib import __main__
 from birdlib.pipeline import real_rows
-from birdlib.species import loss_study, mel_study
+from birdlib.species import loss_study, mel_study, pooling_study
 
 
 def test_bench_losses_prints_both_tables_of_its_folder(monkeypatch, capsys):
@@ -21,6 +21,14 @@ def test_bench_losses_prints_both_tables_of_its_folder(monkeypatch, capsys):
 def test_bench_losses_without_a_finished_stage_names_the_notebook(tmp_path, capsys):
     assert __main__.main(["bench", "losses", "--outputs", str(tmp_path)]) == 1
     assert "01_split" in capsys.readouterr().err
+
+
+def test_bench_pooling_prints_its_table(monkeypatch, capsys):
+    row = {"embedder": "yamnet", "pooling": "maximum", "macro_auc": 0.5, "accuracy": 0.25, "macro_auc_difference": [-0.1, -0.2, -0.05], "verdict": "hurts"}
+    asked = []
+    monkeypatch.setattr(pooling_study, "run", lambda outputs: asked.append(outputs) or pd.DataFrame([row]))
+    assert __main__.main(["bench", "pooling", "--outputs", "mine"]) == 0
+    assert asked == ["mine"] and "-0.100 [-0.200, -0.050]" in capsys.readouterr().out
 
 
 def test_bench_mel_prints_its_table(monkeypatch, capsys):
