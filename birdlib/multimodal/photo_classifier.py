@@ -55,7 +55,7 @@ def save(folder, probe, extractor, image_backbone):
         probe.head.save(temporary)
     runtime.write_json(probe.classes, classes)
     settings = {"image_backbone": image_backbone, "key": extractor.key, "has_detector": extractor.detector is not None, "size": extractor.size}
-    runtime.write_json({**settings, "probe": probe.choice.name, "calibration": probe.calibration._asdict()}, preprocessing)
+    runtime.write_json({**settings, "probe": probe.name, "calibration": probe.calibration._asdict()}, preprocessing)
 
 
 def load(outputs_dir, weights_dir=""):

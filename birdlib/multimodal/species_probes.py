@@ -1,7 +1,7 @@
 """Species by photo, by sound and by both: probes on frozen features of each modality, and their late fusion.
 
-A modality is a table of media with ``species, group_id`` and its features, row-aligned, (rows, features) float32. Everything is chosen and
-calibrated on scores out of fold of the rows that are trained on, see ``models.probes``.
+Where a pretrained embedder knows species itself, its scores are combined with those of the probe, by a weight that is chosen out of fold.
+Everything is chosen and calibrated on scores out of fold of the rows that are trained on, see ``models.probes``.
 """
 
 import dataclasses
@@ -10,31 +10,62 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from birdlib.data import splits
+from birdlib.data import splits, taxonomy
 from birdlib.metrics import bootstrap, class_fusion, classification
-from birdlib.models import pooling, probes
+from birdlib.models import pooling, probes, zero_shot
+from birdlib.models.probe_fits import PROTOTYPES, STANDARDISED, UNIT, Probe
 from birdlib.multimodal import pairs
 
 MODALITIES = ("photo", "sound")
-PROBES = probes.PROBES  # candidates
+PROBES = (  # candidates, the simplest first; ``probes.PLAIN`` joins them
+    *(Probe(PROTOTYPES, strength) for strength in (10.0, 20.0)),
+    *(Probe(STANDARDISED, strength) for strength in (0.001, 0.01, 0.1)),
+    *(Probe(UNIT, strength) for strength in (30.0, 300.0)),
+)
+_KNOWN_WEIGHTS = (0.25, 0.5, 0.75)  # of scores that need no training
+_N_PAIRINGS = 10  # at random, that a rule of fusion is chosen on
 CONSTANT = class_fusion.Calibration(1.0, 0.0, 0.0)  # where there are too few groups to calibrate
 _FIGURES = {"accuracy": class_fusion.accuracy, "macro_auc": classification.macro_roc_auc}
 
 
 @dataclasses.dataclass(frozen=True)
+class Media:
+    """The media of one modality, row-aligned.
+
+    Attributes:
+        table: ``recording_id, species, individual_id, group_id``, in ``study`` also ``split, is_repeated``; rows from 0.
+        features: (rows, features) float32.
+        known: DataFrame of scores in [0, 1] that need no training, a column for each species that they know; None: none.
+    """
+
+    table: pd.DataFrame
+    features: np.ndarray
+    known: pd.DataFrame | None = None
+
+    def part(self, rows):
+        """Some of the rows, (rows,) bool."""
+        table, known = self.table[rows].reset_index(drop=True), self.known
+        return Media(table, self.features[rows], None if known is None else known[rows].reset_index(drop=True))
+
+
+@dataclasses.dataclass(frozen=True)
 class SpeciesProbe:
-    """``head``: keras.Model, features → probabilities of ``classes``; ``choice``: of ``probes.choose``; ``calibration`` of the probabilities."""
+    """``head``: keras.Model, features → probabilities of ``classes``; ``name``: of what was chosen; ``known_weight``: of ``Media.known``, 0: not used;
+    ``scores``: (rows that it was trained on, classes) out of fold, or None; ``calibration`` of the probabilities."""
 
     head: Any
     classes: list
-    choice: Any
+    name: str
+    known_weight: float
+    scores: np.ndarray | None
     calibration: class_fusion.Calibration
 
-    def predict(self, features):
+    def predict(self, media):
         """(rows, classes) probabilities, not calibrated."""
-        if not len(features):
+        if not len(media.features):
             return np.zeros((0, len(self.classes)))
-        return np.asarray(self.head(np.asarray(features, np.float32), training=False))
+        probabilities = np.asarray(self.head(np.asarray(media.features, np.float32), training=False))
+        return _with_known(probabilities, media.known, self.classes, self.known_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,35 +89,54 @@ class Study:
     text: str
 
 
-def sound_features(library, embedder):
-    """Features of every sound of a ``pairs.Library``: its patches pooled, as stage 07 pools them.
+def of_sounds(library, embedder, weights_dir=""):
+    """The sounds of a ``pairs.Library``: their patches pooled as stage 07 pools them, and what the embedder knows of their species.
 
     Args:
         embedder: its name.
+        weights_dir: as in ``weights.find``.
+
+    Returns:
+        Media.
     """
     if not len(library.sounds):
-        return np.zeros((0, 0), np.float32)
-    layer = pooling.of_embedder(embedder, library.embeddings.shape[1])
-    return pooling.pool(library.embeddings, library.weights, library.sounds, layer)
+        return Media(library.sounds, np.zeros((0, 0), np.float32))
+    patches = library.embeddings, library.weights, library.sounds
+    features = pooling.pool(*patches, pooling.of_embedder(embedder, library.embeddings.shape[1]))
+    last_layer, classes = zero_shot.load(embedder, weights_dir), np.array(sorted(set(library.sounds["species"])), object)
+    if last_layer is None:
+        return Media(library.sounds, features)
+    columns = taxonomy.match(taxonomy.names(classes.tolist()), last_layer.species)["column"].to_numpy()
+    is_known = columns >= 0
+    if not is_known.any():
+        return Media(library.sounds, features)
+    scores = pooling.pool(*patches, last_layer.columns(columns[is_known]))
+    return Media(library.sounds, features, pd.DataFrame(scores, columns=classes[is_known]))
 
 
-def fit(features, media, rng):
+def fit(media, rng):
     """Choose, fit and calibrate the probe of one modality.
 
     Args:
-        features, media: the rows to train on.
+        media: the rows to train on.
         rng: of folds and bootstrap.
 
     Returns:
         SpeciesProbe; None if the rows are of fewer than two species.
     """
-    classes = sorted(set(media["species"]))
+    classes = sorted(set(media.table["species"]))
     if len(classes) < 2:
         return None
-    targets = _targets(media["species"], classes)
-    choice = probes.choose(features, targets, media["group_id"].to_numpy(), rng=rng, probes=PROBES)
-    calibration = CONSTANT if choice.scores is None else class_fusion.calibrate(choice.scores, targets)
-    return SpeciesProbe(probes.fit(choice, features, targets), classes, choice, calibration)
+    targets = _targets(media.table["species"], classes)
+    choice = probes.choose(media.features, targets, media.table["group_id"].to_numpy(), rng=rng, probes=PROBES)
+    head = probes.fit(choice, media.features, targets)
+    if choice.scores is None:
+        return SpeciesProbe(head, classes, choice.name, 0.0, None, CONSTANT)
+    weights = (0.0, *_KNOWN_WEIGHTS) if media.known is not None else (0.0,)
+    combined = {weight: _with_known(choice.scores, media.known, classes, weight) for weight in weights}
+    best = max(weights, key=lambda weight: class_fusion.quality(targets, combined[weight]))  # the first of equal ones: without
+    name = f"known species, weight {best:g}, with {choice.name}" if best else choice.name
+    return SpeciesProbe(head, classes, name, best, combined[best], class_fusion.calibrate(combined[best], targets))
 
 
 def fit_fusion(fitted, media, rng):
@@ -94,7 +144,7 @@ def fit_fusion(fitted, media, rng):
 
     Args:
         fitted: {modality: SpeciesProbe}.
-        media: {modality: the rows that it was trained on}.
+        media: {modality: Media that it was trained on}.
 
     Returns:
         Fusion; None if the two have fewer than two species in common.
@@ -103,10 +153,11 @@ def fit_fusion(fitted, media, rng):
     if len(classes) < 2:
         return None
     calibrations = {name: probe.calibration for name, probe in fitted.items()}
-    if any(probe.choice.scores is None for probe in fitted.values()):
+    if any(probe.scores is None for probe in fitted.values()):
         return Fusion(classes, calibrations, "product", {})
-    paired = pair(media["photo"], media["sound"], classes, rng)
-    scores = {name: _of_classes(probe.choice.scores, probe.classes, classes)[paired[name]] for name, probe in fitted.items()}
+    tables = [media[name].table for name in MODALITIES]
+    paired = pd.concat([pair(*tables, classes, rng) for _ in range(_N_PAIRINGS)])
+    scores = {name: _of_classes(probe.scores, probe.classes, classes)[paired[name]] for name, probe in fitted.items()}
     rule, qualities = class_fusion.choose_rule(scores, _targets(paired["species"], classes), calibrations)
     return Fusion(classes, calibrations, rule, qualities)
 
@@ -131,63 +182,52 @@ def pair(photos, sounds, species, rng):
     return pd.concat([known, others], ignore_index=True)
 
 
-def evaluate(fitted, fusion, features, media, paired):
+def evaluate(fitted, fusion, media, rng):
     """Probabilities by photo, by sound and by both of the same pairs.
 
     Args:
         fitted, fusion: of ``fit`` and ``fit_fusion``.
-        features, media: {modality: (rows, features)} and {modality: rows}, of recordings that nothing was trained on.
-        paired: of ``pair``, of the species of ``fusion``.
+        media: {modality: Media} that nothing was trained on.
+        rng: of the pairs.
 
     Returns:
-        (targets, {"sound", "photo", "both": (pairs, classes)}, clusters): ``clusters`` (pairs,) is equal for pairs that share a group.
+        (targets, {"sound", "photo", "both": (pairs, classes)}, clusters, pairs): ``clusters`` (pairs,) is equal for pairs that share a group;
+        ``pairs`` as of ``pair``.
     """
-    scores = {
-        name: _of_classes(probe.predict(features[name]), probe.classes, fusion.classes)[paired[name]] for name, probe in fitted.items()
-    }
+    paired = pair(media["photo"].table, media["sound"].table, fusion.classes, rng)
+    scores = {name: _of_classes(probe.predict(media[name]), probe.classes, fusion.classes)[paired[name]] for name, probe in fitted.items()}
     calibrated = {name: class_fusion.apply(fusion.calibrations[name], scores[name]) for name in ("sound", "photo")}
-    groups = {name: media[name]["group_id"].to_numpy()[paired[name]] for name in MODALITIES}
-    media_groups = pd.DataFrame({"group_id": groups["sound"], "audio_path": "", "image_path": groups["photo"], "video_path": ""})
-    clusters = splits.units(media_groups) if len(paired) else np.zeros(0, int)
+    groups = {name: media[name].table["group_id"].to_numpy()[paired[name]] for name in MODALITIES}
+    of_groups = pd.DataFrame({"group_id": groups["sound"], "audio_path": "", "image_path": groups["photo"], "video_path": ""})
+    clusters = splits.units(of_groups) if len(paired) else np.zeros(0, int)
     both = class_fusion.fuse(scores, fusion.calibrations, fusion.rule)
-    return _targets(paired["species"], fusion.classes), {**calibrated, "both": both}, clusters
+    return _targets(paired["species"], fusion.classes), {**calibrated, "both": both}, clusters, paired
 
 
-def study(features, media, rng):
+def study(media, rng):
     """Train the probes on train and validation, and report figures of test: by pairs, or by the one modality that can be trained.
 
     Args:
-        features, media: {modality: (rows, features)} and {modality: rows, with ``split`` and ``is_repeated``}; either may be empty.
+        media: {modality: Media}; either may be empty.
         rng: of folds, pairs and bootstrap.
     """
-    trained = {name: _part(features, media, name, media[name]["split"] != "test") for name in MODALITIES}
-    tested = {name: _part(features, media, name, media[name]["split"] == "test") for name in MODALITIES}
-    fitted = {name: fit(*trained[name], rng) for name in MODALITIES}
-    fusion = None
-    if all(fitted.values()):
-        fusion = fit_fusion(fitted, {name: table for name, (_, table) in trained.items()}, rng)
-    if fusion:
-        parts = [{name: part[i] for name, part in tested.items()} for i in (0, 1)]
-        evaluated = evaluate(fitted, fusion, *parts, pair(parts[1]["photo"], parts[1]["sound"], fusion.classes, rng))
-    else:
-        evaluated = _evaluate_alone(fitted, tested)
+    used = {name: one.part((~one.table["is_repeated"].astype(bool)).to_numpy()) for name, one in media.items()}
+    trained = {name: one.part((one.table["split"] != "test").to_numpy()) for name, one in used.items()}
+    tested = {name: one.part((one.table["split"] == "test").to_numpy()) for name, one in used.items()}
+    fitted = {name: fit(trained[name], rng) for name in MODALITIES}
+    fusion = fit_fusion(fitted, trained, rng) if all(fitted.values()) else None
+    evaluated = evaluate(fitted, fusion, tested, rng)[:3] if fusion else _evaluate_alone(fitted, tested)
     table = _figures(*evaluated, rng)
     return Study(fitted, fusion, table, _describe(table, *evaluated, rng))
 
 
-def _part(features, media, name, is_wanted):
-    rows = np.flatnonzero(is_wanted & ~media[name]["is_repeated"])
-    return features[name][rows], media[name].iloc[rows].reset_index(drop=True)
-
-
 def _evaluate_alone(fitted, tested):
-    """As ``evaluate``, of the first modality that has a probe."""
+    """As ``evaluate``, without pairs: of the first modality that has a probe."""
     for name, probe in fitted.items():
         if probe:
-            features, table = tested[name]
-            is_known = table["species"].isin(probe.classes).to_numpy()
-            scores = class_fusion.apply(probe.calibration, probe.predict(features[is_known]))
-            return _targets(table["species"][is_known], probe.classes), {name: scores}, table["group_id"].to_numpy()[is_known]
+            known = tested[name].part(tested[name].table["species"].isin(probe.classes).to_numpy())
+            scores = class_fusion.apply(probe.calibration, probe.predict(known))
+            return _targets(known.table["species"], probe.classes), {name: scores}, known.table["group_id"].to_numpy()
     return np.zeros((0, 0)), {}, np.zeros(0)
 
 
@@ -236,3 +276,14 @@ def _of_classes(scores, known, wanted):
     """The columns of some of the known classes, so that each row adds up to 1."""
     columns = scores[:, [known.index(name) for name in wanted]].astype(float)
     return columns / np.maximum(columns.sum(axis=1, keepdims=True), 1e-12)
+
+
+def _with_known(probabilities, known, classes, weight):
+    """Probabilities combined with the scores of ``Media.known``: (rows, classes)."""
+    if not weight:
+        return probabilities
+    from birdlib.models import zero_shot_layers
+
+    is_known = [name in known for name in classes]
+    scores = known.reindex(columns=classes, fill_value=0.5).to_numpy(np.float32)
+    return np.asarray(zero_shot_layers.log_linear(probabilities, scores, weight, is_known, "single"))

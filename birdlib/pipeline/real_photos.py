@@ -13,27 +13,31 @@ from birdlib import runtime
 from birdlib.audio import io as audio_io
 from birdlib.metrics import class_fusion, classification
 from birdlib.models import embedders, pooling, probe_fits, probes
-from birdlib.multimodal import image_features, photo_features, species_probes
+from birdlib.multimodal import image_features, pairs, photo_features, species_probes
 from birdlib.pipeline import real_rows
 from birdlib.store import EmbeddingStore
 from birdlib.video import kinds
 
 EMBEDDERS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
 _FIGURES = {"accuracy": class_fusion.accuracy, "macro ROC-AUC": classification.macro_roc_auc}
+_METHODS = {"sound": f"{real_rows.SUITE}, sound alone", "photo": f"{real_rows.SUITE}, photo alone", "both": real_rows.SUITE}
 _COLUMNS = {"photo": "image_path", "sound": "audio_path"}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Modality:
-    """``media``: rows with ``fold``; features of the plain reference and of the suite, row-aligned; ``note`` on the plain one."""
+    """``suite``: ``species_probes.Media`` with ``fold``; ``plain``: features of the reference, row-aligned; ``note`` on these."""
 
-    media: pd.DataFrame
+    suite: species_probes.Media
     plain: np.ndarray
-    suite: np.ndarray
     note: str
 
+    @property
+    def media(self):
+        return self.suite.table
+
     def part(self, rows):
-        return _Modality(self.media[rows].reset_index(drop=True), self.plain[rows], self.suite[rows], self.note)
+        return _Modality(self.suite.part(rows), self.plain[rows], self.note)
 
 
 def rows(folder, cache, *, rng, weights_dir=""):
@@ -54,7 +58,7 @@ def rows(folder, cache, *, rng, weights_dir=""):
         return []
     classes = sorted(set(table["species"]))
     photos = _photos(media["photo"], folder, cache, weights_dir)
-    fitted = {fold: species_probes.fit(part.suite, part.media, rng) for fold, part in _trained(photos)}
+    fitted = {fold: species_probes.fit(part.suite, rng) for fold, part in _trained(photos)}
     found = _photo_rows(photos, fitted, classes, rng)
     for name in EMBEDDERS if media["sound"]["species"].nunique() > 1 else ():
         found += _pair_rows(name, photos, _sounds(name, media["sound"], folder, cache, weights_dir), fitted, classes, rng)
@@ -77,24 +81,25 @@ def _photos(media, folder, cache, weights_dir):
         raise runtime.FileError(folder / skipped["path"].iloc[0], skipped["reason"].iloc[0])
     plain = np.stack([np.mean(maps(row, 0), axis=(0, 1)) for row in range(len(media))])
     suite = photo_features.embed(media, folder, photo_features.load(weights_dir=weights_dir), cache / "store", "bench")[1]
-    return _Modality(media, plain, suite, "mean VGG16 features of the whole photo, standardised logistic regression")
+    return _Modality(species_probes.Media(media, suite), plain, "mean VGG16 features of the whole photo, standardised logistic regression")
 
 
 def _sounds(name, media, folder, cache, weights_dir):
-    """Mean embeddings, and the embeddings pooled as in stage 04."""
+    """Mean embeddings, and what stage 04 makes of the embeddings."""
     embedder = embedders.load(name, weights_dir, n_threads=1)
-    layer = pooling.of_embedder(name, embedder.dim)
-    plain, suite = [], []
+    patches = []
     with EmbeddingStore(cache / "store", embedder.key) as store:
         for path in runtime.progress(media["audio_path"], desc=f"{name} embeddings"):
             digest = kinds.digest_file(folder / path)
             if digest not in store:
                 store.put(digest, *embedder.embed(audio_io.read(folder / path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
-            embeddings, bird_scores = store.get(digest)
-            plain.append(embeddings.mean(axis=0))
-            weights, whole = pooling.patch_weights(bird_scores), pd.DataFrame({"first": [0], "last": [len(embeddings)]})
-            suite.append(pooling.pool(embeddings, weights, whole, layer)[0])
-    return _Modality(media, np.array(plain), np.array(suite), "mean embeddings, standardised logistic regression")
+            patches.append([np.array(part) for part in store.get(digest)])
+    ends = np.cumsum([len(scores) for _, scores in patches])
+    sounds = media.assign(first=np.append(0, ends[:-1]), last=ends)
+    embeddings, bird_scores = (np.concatenate(part) for part in zip(*patches, strict=True))
+    library = pairs.Library(media[:0], sounds, None, embeddings, pooling.patch_weights(bird_scores), 0)
+    plain = np.stack([embeddings.mean(axis=0) for embeddings, _ in patches])
+    return _Modality(species_probes.of_sounds(library, name, weights_dir), plain, "mean embeddings, standardised logistic regression")
 
 
 def _photo_rows(photos, fitted, classes, rng):
@@ -103,27 +108,26 @@ def _photo_rows(photos, fitted, classes, rng):
     for fold, probe in fitted.items():
         is_tested = (photos.media["fold"] == fold).to_numpy()
         scores[real_rows.PLAIN][is_tested] = _plain_scores(photos, fold, classes)
-        scores[real_rows.SUITE][is_tested] = _spread(probe.predict(photos.suite[is_tested]), probe.classes, classes)
-    notes = {real_rows.PLAIN: photos.note, real_rows.SUITE: "; ".join(sorted({probe.choice.name for probe in fitted.values()}))}
+        scores[real_rows.SUITE][is_tested] = _spread(probe.predict(photos.suite.part(is_tested)), probe.classes, classes)
+    notes = {real_rows.PLAIN: photos.note, real_rows.SUITE: "; ".join(sorted({probe.name for probe in fitted.values()}))}
     return _figure_rows(job, targets, scores, photos.media["group_id"].to_numpy(), notes, rng)
 
 
 def _pair_rows(name, photos, sounds, fitted_photos, classes, rng):
     """Rows by the sounds and by the photos of the pairs alone, and by both."""
-    parts = []
+    parts, chosen = [], set()
     for fold, part in _trained(sounds):
-        fitted = {"photo": fitted_photos[fold], "sound": species_probes.fit(part.suite, part.media, rng)}
-        fusion = species_probes.fit_fusion(fitted, {"photo": _train(photos, fold).media, "sound": part.media}, rng)
-        tested = {"photo": photos.part(_is_in(photos, fold)), "sound": sounds.part(_is_in(sounds, fold))}
-        features, media = ({key: getattr(value, what) for key, value in tested.items()} for what in ("suite", "media"))
-        paired = species_probes.pair(media["photo"], media["sound"], fusion.classes, rng)
-        targets, found, clusters = species_probes.evaluate(fitted, fusion, features, media, paired)
+        fitted = {"photo": fitted_photos[fold], "sound": species_probes.fit(part.suite, rng)}
+        fusion = species_probes.fit_fusion(fitted, {"photo": _train(photos, fold).suite, "sound": part.suite}, rng)
+        tested = {"photo": photos.suite.part(_is_in(photos, fold)), "sound": sounds.suite.part(_is_in(sounds, fold))}
+        targets, found, clusters, paired = species_probes.evaluate(fitted, fusion, tested, rng)
         plain = sum(np.log(_plain_scores(one, fold, classes)[paired[key]] + 1e-9) for key, one in (("photo", photos), ("sound", sounds)))
-        scores = {f"{real_rows.SUITE}, {key} alone" if key != "both" else real_rows.SUITE: _spread(value, fusion.classes, classes) for key, value in found.items()}
-        parts.append((_spread(targets, fusion.classes, classes), {real_rows.PLAIN: np.exp(plain / 2), **scores}, np.char.add(f"{fold} ", clusters.astype(str)), fusion.rule))
+        scores = {_METHODS[key]: _spread(values, fusion.classes, classes) for key, values in found.items()}
+        parts.append((_spread(targets, fusion.classes, classes), {real_rows.PLAIN: np.exp(plain / 2), **scores}, np.char.add(f"{fold} ", clusters.astype(str))))
+        chosen.add(f"{fusion.rule}; sound: {fitted['sound'].name}")
     targets, clusters = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
     scores = {method: np.concatenate([part[1][method] for part in parts]) for method in parts[0][1]}
-    notes = {real_rows.PLAIN: "mean log-probability of two plain probes", real_rows.SUITE: "; ".join(sorted({part[3] for part in parts}))}
+    notes = {real_rows.PLAIN: "mean log-probability of two plain probes", real_rows.SUITE: " | ".join(sorted(chosen))}
     return _figure_rows(f"photo + sound, {EMBEDDERS[name]}", targets, scores, clusters, notes, rng)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from birdlib.multimodal import photo_features
+from birdlib.multimodal import photo_features, species_probes
 
 COLOURS = {"cardinal": (200, 30, 30), "crow": (20, 20, 20), "jay": (40, 80, 220)}
 SIZE = 32
@@ -67,11 +67,12 @@ def album(root, n=4, seed=0):
 
 
 def media(rng, kind, n_species=4, n_each=8, signal=1.0, dim=16):
-    """(features, table) of synthetic species: the direction of the species, as long as ``signal``, and noise; every fourth is test."""
+    """Media of synthetic species: the direction of the species, as long as ``signal``, and noise; every fourth is test."""
     number = np.repeat(np.arange(n_species), n_each)
     features = signal * np.eye(dim)[number] * np.sqrt(dim) + rng.standard_normal((len(number), dim))
     table = pd.DataFrame({"recording_id": [f"{kind}{i}" for i in range(len(number))], "species": [f"s{i}" for i in number]})
     split = np.where(np.arange(len(number)) % 4 == 3, "test", np.where(np.arange(len(number)) % 4 == 2, "validation", "train"))
-    return features.astype(np.float32), table.assign(individual_id="", group_id=table["recording_id"], split=split, is_repeated=False)
+    table = table.assign(individual_id="", group_id=table["recording_id"], split=split, is_repeated=False)
+    return species_probes.Media(table, features.astype(np.float32))
 
 

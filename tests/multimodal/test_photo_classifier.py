@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import photo_species
 import pytest
@@ -14,7 +18,7 @@ def outputs(tmp_path, monkeypatch):
     table, extractor = photo_species.album(tmp_path), photo_species.extractor()
     features = photo_features.extract([images.read_image(tmp_path / path) for path in table["image_path"]], extractor)
     monkeypatch.setattr(species_probes, "PROBES", species_probes.PROBES[:1])
-    probe = species_probes.fit(features, table, np.random.default_rng(0))
+    probe = species_probes.fit(species_probes.Media(table, features), np.random.default_rng(0))
     folder = tmp_path / "out" / "04_triplet"
     folder.mkdir(parents=True)
     runtime.write_json(dict.fromkeys(stages.FIELDS) | {"stage": "04_triplet"}, folder / stages.RECEIPT)
@@ -71,3 +75,16 @@ def test_other_weights_than_in_training_are_refused(outputs, monkeypatch):
     monkeypatch.setattr(photo_features, "load", lambda *_, **__: photo_species.extractor(key="b" * 20))
     with pytest.raises(photo_classifier.PhotoClassifierError, match="other weights of mobilenetv2"):
         photo_classifier.load(outputs)
+
+
+@pytest.mark.slow
+def test_saved_classifier_loads_in_a_new_process(outputs):
+    """Its layers are registered with Keras by loading alone."""
+    code = (
+        "import photo_species, sys; from birdlib.multimodal import photo_classifier, photo_features\n"
+        "photo_features.load = lambda *_, **__: photo_species.extractor()\n"
+        "print(photo_classifier.load(sys.argv[1]).classes)"
+    )
+    path = os.pathsep.join([str(runtime.repository()), str(runtime.repository() / "tests" / "helpers")])
+    done = subprocess.run([sys.executable, "-c", code, str(outputs)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    assert done.stdout.strip() == str(sorted(photo_species.COLOURS)), done.stderr

@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
             waveform = 0.4 * np.sin(2 * np.pi * pitch_hz * seconds) + 0.02 * rng.standard_normal(len(seconds))
             soundfile.write(tmp_path / f"{species}{number}.wav", waveform, RATE_HZ)
             rows.append({"recording_id": f"a {species}{number}", "species": species, "group_id": f"g {species}{number}", "audio_path": f"{species}{number}.wav"})
-    table = pd.concat([photos[["recording_id", "species", "group_id", "image_path"]], pd.DataFrame(rows)], ignore_index=True)
+    table = pd.concat([photos[["recording_id", "species", "group_id", "image_path"]], pd.DataFrame(rows)], ignore_index=True).assign(individual_id="")
     table.to_csv(tmp_path / "species24.csv", index=False)
     monkeypatch.setattr(real_photos, "EMBEDDERS", {"birdnet": "BirdNET"})
     monkeypatch.setattr(species_probes, "PROBES", species_probes.PROBES[:1])
@@ -54,6 +54,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_photo_and_each_pair_is_tested_once_beside_a_plain_reference(folder):
     rows = real_photos.rows(folder, folder / "cache", rng=np.random.default_rng(0))
     table = pd.DataFrame(rows)
