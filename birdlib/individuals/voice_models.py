@@ -1,9 +1,10 @@
 """Which known bird sings, or is it a new one: songs compared sound by sound, fused with a space of embeddings.
 
-Two features tell how well a recording fits a bird: ``songs``, the largest similarity of the song to a recording of the bird
-(``songs.similarities``), and ``embedding``, the cosine of the isolated song to the bird's centroid in a space (``voices.fit_space``)
-that is fitted on recordings as they are and over other birds' backgrounds. Their weights are those of a logistic regression on held-out recordings: over another
-background, where the bird was recorded in one session and its background would be mistaken for it.
+Two features tell how well a recording fits a bird. ``songs``: the largest similarity of the song to a recording of the bird
+(``songs.similarities``), less the mean over birds, as a faint song is less similar to all ("Score Normalization for Text-Independent Speaker
+Verification Systems", 2000). ``embedding``: the cosine of the isolated song to the bird's centroid in a space (``voices.fit_space``) that is
+fitted on recordings as they are and over other birds' backgrounds. Their weights are those of a logistic regression on held-out recordings:
+over another background, where the bird was recorded in one session and its background would be mistaken for it.
 """
 
 import dataclasses
@@ -82,7 +83,8 @@ class _Model:
                 references = np.flatnonzero(self.known)
                 table = view.similarities[np.ix_(rows, references)]
                 birds = self.data.birds[references]
-                found.append(np.stack([table[:, birds == bird].max(axis=1) for bird in self.names], axis=1))
+                best = np.stack([table[:, birds == bird].max(axis=1) for bird in self.names], axis=1).astype(np.float64)
+                found.append(best - best.mean(axis=1, keepdims=True))
             else:
                 found.append(self.space.project(view.vectors[rows]).astype(np.float64) @ self.space.centroids.T)
         return np.stack(found)

@@ -85,6 +85,16 @@ def test_song_types_that_recur_identify_birds_whose_embeddings_are_alike(alike):
     assert voice_models.closed_set(dataclasses.replace(data, features=("songs",)))["is_right"].mean() > 0.95
 
 
+def test_faint_songs_are_known_as_well_as_loud_ones(alike):
+    """Half of the recordings are faint: all their similarities are lower by 0.3, more than types of one bird differ from others."""
+    faint = np.where(np.arange(len(alike.birds)) % 2 == 0, 0.3, 0.0)
+    similarities = types_sung()
+    score = [
+        voice_models.closed_set(with_songs(alike, table, ("songs",)))["score"].to_numpy() for table in (similarities, similarities - faint[:, None])
+    ]
+    assert np.allclose(*score)
+
+
 def test_the_feature_that_identifies_birds_gets_the_weight(clear, alike):
     """Weights of features that say nothing are small beside their spread; neither is negative."""
     known = np.ones(len(clear.birds), bool)
