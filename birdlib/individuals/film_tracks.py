@@ -264,8 +264,9 @@ def _follow(root, folder, detector, path_of, *, recording_id, start_s, end_s, ra
             detections = [(0.0, image, detector.detect([image])[0])]
         else:
             detections = detector.detect_film(path, rate_hz, start_s, end_s)
-        recorder = frame_counts.Recorder(recording_id)
-        tables = (*tracking.follow(recorder.watch(detections), recording_id, folder, rate_hz=rate_hz, **options), recorder.table())
+        recorder, faint = frame_counts.Recorder(recording_id), []
+        tracks, crops = tracking.follow(recorder.watch(detections), recording_id, folder, rate_hz=rate_hz, faint=faint, **options)
+        tables = tracks, crops, recorder.table(faint)
     for table, file in zip(tables, _files(folder, recording_id), strict=True):
         runtime.write_table(table, file)
     tracking.write_mot(tables[0], folder / "tracks" / f"{recording_id}.txt", rate_hz)

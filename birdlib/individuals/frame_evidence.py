@@ -1,7 +1,8 @@
 """What the boxes of single frames add to the counts of tracks: flocks that cannot be tracked, and birds that no track holds.
 
 Numbers of boxes are those that are reached in a tenth of the frames, after a median of three frames (``frame_counts.steady``). Where tracks hold
-far fewer birds at once than there are boxes, the film is counted by density, else by tracks.
+far fewer birds at once than there are boxes, the film is counted by density, else by tracks; then each faint track, of something that moves as birds
+do and never scores as they do, may be one bird more.
 
 Each count has a word for its certainty:
 
@@ -62,7 +63,7 @@ def _revise(row, frames, is_validated):
         high = max(n, frame_counts.steady(frames["n_possible"], _MAX_SHARE))
         return n, max(low, row.at_once), high, DENSITY, LIKELY if high - low <= n / 2 else UNCERTAIN
     low = row.low if is_validated else min(row.low, max(firm, min(row.n, 1)))
-    high = max(row.high, likely, 0 if row.n else frame_counts.steady(frames["n_possible"], _MAX_SHARE))
+    high = max(row.high, likely, row.n + frames["n_faint"].sum(), 0 if row.n else frame_counts.steady(frames["n_possible"], _MAX_SHARE))
     return row.n, low, high, TRACKS, _certainty(row, low, high)
 
 

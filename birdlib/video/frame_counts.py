@@ -1,7 +1,7 @@
 """Boxes of each frame of a film, whether or not a track holds them: how many there are, for birds that cannot be tracked.
 
 A table has a row a sampled frame: ``COLUMNS``; ``scene`` counts from 0 and goes up at every cut, ``width`` and ``height`` are those of the
-image in pixels, ``n_possible``, ``n_likely`` and ``n_firm`` the boxes with at least the scores of ``SCORES``.
+image in pixels, ``n_possible``, ``n_likely`` and ``n_firm`` the boxes with at least the scores of ``SCORES``, ``n_faint`` the faint tracks of ``tracking.follow`` that begin in the frame.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from birdlib.video import cuts
 
 SCORES = {"n_possible": 0.3, "n_likely": 0.4, "n_firm": 0.5}
-COLUMNS = ["recording_id", "time_s", "scene", "width", "height", *SCORES]
+COLUMNS = ["recording_id", "time_s", "scene", "width", "height", *SCORES, "n_faint"]
 
 
 class Recorder:
@@ -27,9 +27,15 @@ class Recorder:
             self._rows.append((self.recording_id, time_s, self._scenes.add(image), image.shape[1], image.shape[0], *n))
             yield time_s, image, boxes
 
-    def table(self):
-        """DataFrame of ``COLUMNS``."""
-        return typed(pd.DataFrame(self._rows, columns=COLUMNS))
+    def table(self, faint=()):
+        """DataFrame of ``COLUMNS``.
+
+        Args:
+            faint: times from ``tracking.follow``.
+        """
+        table = pd.DataFrame(self._rows, columns=COLUMNS[:-1])
+        began = pd.Series(faint, dtype=float).value_counts()
+        return typed(table.assign(n_faint=table["time_s"].map(began).fillna(0)))
 
 
 def typed(table):

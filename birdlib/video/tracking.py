@@ -93,12 +93,18 @@ class _Track:
         box[:2] += step * gap_s
         return dataclasses.replace(self.last, box=box)
 
+    def is_faint(self, min_detections):
+        if len(self.rows) < min_detections * _FIELDS:
+            return False
+        first, last = np.array(self.rows[:_FIELDS]), np.array(self.rows[-_FIELDS:])
+        return geometry.iou(first[1:], last[1:]) < _STILL_IOU
+
     def is_confirmed(self, min_detections, min_score):
         scores = self.rows[_FIELDS - 1 :: _FIELDS]
         return len(scores) >= min_detections and max(scores) >= min_score
 
 
-def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
+def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0, faint=None):
     """Track the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
     Boxes of consecutive images are joined by ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating
@@ -116,6 +122,7 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
             a track, as they are often no birds by themselves.
         min_detections: a track of fewer is dropped.
         max_gap_s: within a track.
+        faint: list, to which the times are added when tracks begin that are dropped for their scores alone, though they move as birds do.
 
     Returns:
         tracks: DataFrame of ``COLUMNS``, sorted by track and time.
@@ -138,6 +145,8 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
             finished.append((track.number, np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)[: track.n_until_firm]))
             written = track_crops.write(track.best.select(track.last_firm.time_s), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
+        elif faint is not None and track.is_faint(min_detections):
+            faint.append(track.rows[0])
 
     longest_s = max_gap_s + 0.5 / rate_hz  # times are rounded
     unassigned = []  # observations of the image before: ByteTrack assigns an id from the second detection on

@@ -12,11 +12,11 @@ def table(n, low, high, at_once):
     return pd.DataFrame([row], columns=counts.FILM_COLUMNS)
 
 
-def frames(firm, likely=None, possible=None, n=40):
+def frames(firm, likely=None, possible=None, faint=0, n=40):
     columns = {"recording_id": "film", "time_s": [k / 5 for k in range(n)], "scene": 0, "width": 640, "height": 360}
     likely = firm if likely is None else likely
     numbers = {"n_firm": firm, "n_likely": likely, "n_possible": likely if possible is None else possible}
-    return pd.DataFrame({**columns, **numbers})[frame_counts.COLUMNS]
+    return pd.DataFrame({**columns, **numbers, "n_faint": [faint] + [0] * (n - 1)})[frame_counts.COLUMNS]
 
 
 def revised(*count, is_validated=False, **boxes):
@@ -59,6 +59,11 @@ def test_without_validation_an_interval_reaches_down_to_what_single_frames_show(
     assert revised(6, 5, 9, 4, firm=4)[1] == 4
     assert revised(6, 5, 9, 4, firm=4, is_validated=True)[1] == 5
     assert revised(3, 3, 4, 2, firm=0)[1] == 1  # a bird was there
+
+
+def test_faint_tracks_may_be_birds():
+    assert revised(2, 2, 2, 2, firm=2, faint=3)[1:] == (2, 5, "tracks", "uncertain")
+    assert revised(2, 2, 6, 2, firm=2, faint=3)[2] == 6  # some may be parts of tracks that are counted
 
 
 def test_an_interval_holds_its_count_whatever_frames_show():

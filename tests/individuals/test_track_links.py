@@ -23,7 +23,7 @@ def track(number, start_s, end_s, first, last=None, size=40):
 def frames(cut_s=np.inf, end_s=30.0):
     times_s = np.arange(round(end_s * 5)) / 5
     columns = {"recording_id": "film", "time_s": times_s, "scene": (times_s >= cut_s).astype(int), "width": WIDTH, "height": HEIGHT}
-    return pd.DataFrame({**columns, **dict.fromkeys(frame_counts.SCORES, 1)})
+    return pd.DataFrame({**columns, **dict.fromkeys(frame_counts.SCORES, 1), "n_faint": 0})
 
 
 def level(*tracks, cut_s=np.inf):

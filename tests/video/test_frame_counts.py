@@ -13,6 +13,7 @@ def test_boxes_are_counted_by_their_scores_and_pass_unchanged():
     table = recorder.table()
     assert list(table) == frame_counts.COLUMNS and np.array_equal(passed[0][2], boxes)
     assert table[["n_possible", "n_likely", "n_firm"]].to_numpy().tolist() == [[3, 2, 1], [0, 0, 0]]
+    assert recorder.table([0.2, 0.2])["n_faint"].tolist() == [0, 2] and not table["n_faint"].any()
     assert table[["scene", "width", "height"]].to_numpy().tolist() == [[0, 80, 60]] * 2
 
 

@@ -311,6 +311,15 @@ def test_a_faint_bird_that_moves_before_it_is_confirmed_is_tracked_from_the_begi
     assert found["time_s"].min() == 0.0 and len(found) == 20
 
 
+def test_faint_tracks_are_those_that_move(tmp_path):
+    walks, sits = [(20 + 8 * k, 40, 40, 40, RED) for k in range(10)], perched(10, y=160)
+    faint = []
+    found, _ = follow(film(walks, sits, score=0.5), tmp_path, min_score=0.6, faint=faint)
+    assert not len(found) and faint == [0.0]
+    follow(film(walks, sits), tmp_path, min_score=0.6, faint=faint)
+    assert faint == [0.0]
+
+
 def test_no_track_goes_on_over_a_cut(tmp_path):
     detections = [(time_s, image if time_s < 1.5 else shaded(image), boxes) for time_s, image, boxes in film(perched(16))]
     assert n_tracks(detections, tmp_path) == 2
