@@ -1,9 +1,10 @@
 """Late fusion of class probabilities of several modalities, calibrated and weighted by how reliable each is for a sample.
 
 The probabilities of a modality are sharpened or softened by a temperature ("On Calibration of Modern Neural Networks", 2017). Its gate is the
-probability that its highest class is right, by the margin of that class over the second. Fused probabilities are proportional to the product of
-the modalities' probabilities, which are independent given the class ("On Combining Classifiers", 1998), each to the power of its weight.
-Everything is fitted on scores out of fold. Probabilities are (n, classes); rows of NaN where a sample lacks the modality.
+probability that its highest class is right, by the margin of that class over the second. Fused probabilities are a logarithmic opinion pool
+("Combining Probability Distributions: A Critique and an Annotated Bibliography", 1986): proportional to the product of the modalities'
+probabilities, each to the power of its weight. Everything is fitted on scores out of fold. Probabilities are (n, classes); rows of NaN where a
+sample lacks the modality.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 from birdlib.metrics import classification
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 41)
+_MAX_WEIGHT = 3.0
+_MIN_GAIN = 0.005  # of the log loss, for which gates are used
 _FLOOR = 1e-4  # of a probability: one modality cannot rule a class out alone
 
 
@@ -55,39 +58,69 @@ def reliability(calibration, probabilities):
     return expit(calibration.gate_slope * margin + calibration.gate_intercept)
 
 
-def fuse(by_modality, calibrations, rule="gated"):
-    """Fused probabilities, (n, classes).
+class Pool(NamedTuple):
+    """``weights``: {modality: weight}; ``is_gated``: whether they are multiplied by the reliability for each sample."""
+
+    weights: dict
+    is_gated: bool
+
+
+def fit_pool(by_modality, targets, calibrations):
+    """Fit the weights of a pool by maximum likelihood, with and without gates.
+
+    A modality may get the weight 0, and the others their calibrated probabilities: on these pairs the likelihood is not below that of any alone.
+
+    Args:
+        by_modality: dict name -> probabilities out of fold of samples that have all modalities.
+        targets: (n, classes) of these samples.
+        calibrations: dict name -> Calibration.
+
+    Returns:
+        (pool, log_losses): the better Pool, and {"gated", "not gated", name of a modality alone: mean of -log of the true class's probability}.
+    """
+    from scipy.optimize import minimize
+
+    names, found = sorted(by_modality), {}  # float sums depend on the order
+    for is_gated in (False, True):
+
+        def loss(weights, is_gated=is_gated):
+            return log_loss(targets, fuse(by_modality, calibrations, Pool(dict(zip(names, weights, strict=True)), is_gated)))
+
+        corners = [np.ones(len(names)), *np.eye(len(names))]
+        start = min(corners, key=loss)
+        fitted = minimize(loss, start, bounds=[(0.0, _MAX_WEIGHT)] * len(names))
+        best = min((start, fitted.x), key=loss)
+        found[is_gated] = loss(best), Pool(dict(zip(names, best.tolist(), strict=True)), is_gated)
+    alone = {name: log_loss(targets, apply(calibrations[name], by_modality[name])) for name in names}
+    (plain, _), (gated, _) = found[False], found[True]
+    return found[gated < plain - _MIN_GAIN][1], {"not gated": plain, "gated": gated, **alone}
+
+
+def fuse(by_modality, calibrations, pool):
+    """Fused probabilities, (n, classes): of a sample that lacks modalities, those of the others.
 
     Args:
         by_modality: dict name -> probabilities, of the same classes.
         calibrations: dict name -> Calibration, of the same names or more.
-        rule: ``gated``: weights proportional to the reliability, their mean over the modalities of a sample 1; ``product``: all weights 1; or the
-            name of a modality, which is taken alone.
+        pool: of ``fit_pool``. Of a sample with one modality alone, its calibrated probabilities are taken as they are.
     """
-    names = sorted(by_modality) if rule in ("gated", "product") else [rule]  # float sums depend on the order
+    names = sorted(by_modality)
     logs = np.stack([np.log(apply(calibrations[name], by_modality[name])) for name in names])  # (modalities, n, classes)
     is_present = ~np.isnan(logs).any(axis=2)  # (modalities, n)
-    weights = is_present.astype(float)
-    if rule == "gated":
+    weights = is_present * np.array([pool.weights[name] for name in names])[:, None]
+    if pool.is_gated:
         gates = np.stack([reliability(calibrations[name], by_modality[name]) for name in names])
         gates = np.where(is_present, gates, 0.0)
-        weights = gates * is_present.sum(axis=0) / np.maximum(gates.sum(axis=0), 1e-12)
-    logs = (weights[..., None] * np.nan_to_num(logs)).sum(axis=0)
-    return np.where(is_present.any(axis=0)[:, None], _normalised(logs), np.nan)
+        weights = weights * gates * is_present.sum(axis=0) / np.maximum(gates.sum(axis=0), 1e-12)
+    weights = np.where(is_present.sum(axis=0) == 1, is_present, weights)
+    fused = _normalised((weights[..., None] * np.nan_to_num(logs)).sum(axis=0))
+    return np.where(is_present.any(axis=0)[:, None], fused, np.nan)
 
 
-def choose_rule(by_modality, targets, calibrations):
-    """The rule of ``fuse`` for pairs out of fold: both modalities only where that is better than either.
-
-    Args:
-        by_modality: dict name -> probabilities out of fold of paired samples.
-        targets: (n, classes) of the pairs.
-
-    Returns:
-        (rule, {rule: mean of accuracy and macro ROC-AUC}): the best; of equal ones the product, then the gate.
-    """
-    qualities = {rule: quality(targets, fuse(by_modality, calibrations, rule)) for rule in ("product", "gated", *sorted(by_modality))}
-    return max(qualities, key=lambda rule: np.nan_to_num(qualities[rule], nan=-1.0)), qualities
+def log_loss(targets, probabilities):
+    """Mean of -log of the probability of the true class."""
+    true = probabilities[np.arange(len(targets)), targets.argmax(axis=1)]
+    return float(-np.mean(np.log(np.maximum(true, 1e-12))))
 
 
 def quality(targets, probabilities):

@@ -23,7 +23,7 @@ PROBES = (  # candidates, the simplest first; ``probes.PLAIN`` joins them
     *(Probe(UNIT, strength) for strength in (30.0, 300.0)),
 )
 _KNOWN_WEIGHTS = (0.25, 0.5, 0.75)  # of scores that need no training
-_N_PAIRINGS = 10  # at random, that a rule of fusion is chosen on
+_N_PAIRINGS = 10  # at random, that the weights of both modalities are fitted on
 CONSTANT = class_fusion.Calibration(1.0, 0.0, 0.0)  # where there are too few groups to calibrate
 _FIGURES = {"accuracy": class_fusion.accuracy, "macro_auc": classification.macro_roc_auc}
 
@@ -70,12 +70,13 @@ class SpeciesProbe:
 
 @dataclasses.dataclass(frozen=True)
 class Fusion:
-    """``classes``: that both modalities know; ``calibrations``: {modality: Calibration}; ``rule`` of ``class_fusion.fuse``, the best of ``qualities``."""
+    """``classes``: that both modalities know; ``calibrations``: {modality: Calibration}; ``pool`` of ``class_fusion.fit_pool``, with
+    its ``log_losses`` out of fold, empty where there are too few groups."""
 
     classes: list
     calibrations: dict
-    rule: str
-    qualities: dict
+    pool: class_fusion.Pool
+    log_losses: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ def fit(media, rng):
 
 
 def fit_fusion(fitted, media, rng):
-    """Choose how two modalities are fused, on random pairs of their scores out of fold.
+    """Fit the weights of two modalities on random pairs of their scores out of fold.
 
     Args:
         fitted: {modality: SpeciesProbe}.
@@ -154,12 +155,12 @@ def fit_fusion(fitted, media, rng):
         return None
     calibrations = {name: probe.calibration for name, probe in fitted.items()}
     if any(probe.scores is None for probe in fitted.values()):
-        return Fusion(classes, calibrations, "product", {})
+        return Fusion(classes, calibrations, class_fusion.Pool(dict.fromkeys(fitted, 1.0), False), {})
     tables = [media[name].table for name in MODALITIES]
     paired = pd.concat([pair(*tables, classes, rng) for _ in range(_N_PAIRINGS)])
     scores = {name: _of_classes(probe.scores, probe.classes, classes)[paired[name]] for name, probe in fitted.items()}
-    rule, qualities = class_fusion.choose_rule(scores, _targets(paired["species"], classes), calibrations)
-    return Fusion(classes, calibrations, rule, qualities)
+    pool, log_losses = class_fusion.fit_pool(scores, _targets(paired["species"], classes), calibrations)
+    return Fusion(classes, calibrations, pool, log_losses)
 
 
 def pair(photos, sounds, species, rng):
@@ -200,7 +201,7 @@ def evaluate(fitted, fusion, media, rng):
     groups = {name: media[name].table["group_id"].to_numpy()[paired[name]] for name in MODALITIES}
     of_groups = pd.DataFrame({"group_id": groups["sound"], "audio_path": "", "image_path": groups["photo"], "video_path": ""})
     clusters = splits.units(of_groups) if len(paired) else np.zeros(0, int)
-    both = class_fusion.fuse(scores, fusion.calibrations, fusion.rule)
+    both = class_fusion.fuse(scores, fusion.calibrations, fusion.pool)
     return _targets(paired["species"], fusion.classes), {**calibrated, "both": both}, clusters, paired
 
 

@@ -115,7 +115,7 @@ def _photo_rows(photos, fitted, classes, rng):
 
 def _pair_rows(name, photos, sounds, fitted_photos, classes, rng):
     """Rows by the sounds and by the photos of the pairs alone, and by both."""
-    parts, chosen = [], set()
+    parts, chosen = [], []
     for fold, part in _trained(sounds):
         fitted = {"photo": fitted_photos[fold], "sound": species_probes.fit(part.suite, rng)}
         fusion = species_probes.fit_fusion(fitted, {"photo": _train(photos, fold).suite, "sound": part.suite}, rng)
@@ -124,11 +124,18 @@ def _pair_rows(name, photos, sounds, fitted_photos, classes, rng):
         plain = sum(np.log(_plain_scores(one, fold, classes)[paired[key]] + 1e-9) for key, one in (("photo", photos), ("sound", sounds)))
         scores = {_METHODS[key]: _spread(values, fusion.classes, classes) for key, values in found.items()}
         parts.append((_spread(targets, fusion.classes, classes), {real_rows.PLAIN: np.exp(plain / 2), **scores}, np.char.add(f"{fold} ", clusters.astype(str))))
-        chosen.add(f"{fusion.rule}; sound: {fitted['sound'].name}")
+        chosen.append({key: round(weight, 2) for key, weight in fusion.pool.weights.items()} | {"gated": fusion.pool.is_gated})
     targets, clusters = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
     scores = {method: np.concatenate([part[1][method] for part in parts]) for method in parts[0][1]}
-    notes = {real_rows.PLAIN: "mean log-probability of two plain probes", real_rows.SUITE: " | ".join(sorted(chosen))}
+    notes = {real_rows.PLAIN: "mean log-probability of two plain probes", real_rows.SUITE: _weights_text(chosen)}
     return _figure_rows(f"photo + sound, {EMBEDDERS[name]}", targets, scores, clusters, notes, rng)
+
+
+def _weights_text(chosen):
+    """Mean weights over folds, and in how many they are gated."""
+    table = pd.DataFrame(chosen)
+    weights = ", ".join(f"{name} {table[name].mean():.2f}" for name in ("sound", "photo"))
+    return f"mean weights: {weights}; gated in {table['gated'].sum()} of {len(table)} folds"
 
 
 def _figure_rows(job, targets, scores, groups, notes, rng):

@@ -42,39 +42,46 @@ def test_reliability_is_the_share_that_is_right():
     assert reliability[surest].mean() == pytest.approx(is_right[surest].mean(), abs=0.06) and calibration.gate_slope > 0
 
 
-@pytest.mark.parametrize("rule", ["product", "gated"])
-def test_two_independent_modalities_are_better_than_either(rule):
+EQUAL = {"photo": 1.0, "sound": 1.0}
+
+
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_two_independent_modalities_are_better_than_either(is_gated):
     targets, scores = drawn(sound=1.2, photo=1.2)
     calibrations = calibrated(targets, scores)
     test, fresh = drawn(seed=7, sound=1.2, photo=1.2)
     alone = [class_fusion.accuracy(test, fresh[name]) for name in fresh]
-    assert class_fusion.accuracy(test, class_fusion.fuse(fresh, calibrations, rule)) > max(alone) + 0.1
+    assert class_fusion.accuracy(test, class_fusion.fuse(fresh, calibrations, class_fusion.Pool(EQUAL, is_gated))) > max(alone) + 0.1
 
 
-def test_noise_is_not_fused_with_a_good_modality():
-    """A modality at chance gets a temperature at the end of its range; what is chosen is never worse than the better one out of fold."""
-    targets, scores = drawn(sound=3.0, photo=0.0)
+def test_independent_modalities_get_weights_near_one():
+    """The product of calibrated posteriors is the posterior of both, where the classes are equally common."""
+    targets, scores = drawn(n=4000, sound=1.5, photo=0.8)
+    pool, losses = class_fusion.fit_pool(scores, targets, calibrated(targets, scores))
+    assert list(pool.weights.values()) == pytest.approx([1, 1], abs=0.2)
+    assert losses["not gated"] < min(losses["sound"], losses["photo"]) - 0.05
+
+
+@pytest.mark.parametrize("signal", [0.0, 3.0])
+def test_fusion_is_never_worse_out_of_fold_than_the_better_modality(signal):
+    """Photos of noise, and photos calibrated as good that name the wrong class of these pairs: their weight goes to 0."""
+    targets, scores = drawn(sound=2.0, photo=signal)
     calibrations = calibrated(targets, scores)
-    rule, qualities = class_fusion.choose_rule(scores, targets, calibrations)
-    assert qualities[rule] >= qualities["sound"] and calibrations["photo"].temperature > calibrations["sound"].temperature
-    fused = class_fusion.fuse(scores, calibrations, rule)
-    assert class_fusion.accuracy(targets, fused) >= class_fusion.accuracy(targets, scores["sound"]) - 0.01
+    if signal:
+        scores["photo"] = np.roll(scores["photo"], 1, axis=1)
+    pool, losses = class_fusion.fit_pool(scores, targets, calibrations)
+    assert losses["not gated"] <= losses["sound"] and losses["gated"] <= losses["sound"] + 0.05
+    fused = class_fusion.fuse(scores, calibrations, pool)
+    assert class_fusion.log_loss(targets, fused) <= losses["sound"]
+    assert class_fusion.accuracy(targets, fused) >= class_fusion.accuracy(targets, scores["sound"]) - 0.005
 
 
-def test_modality_alone_is_chosen_where_the_other_misleads():
-    """Photos calibrated as reliable that name the wrong class of these pairs."""
-    targets, scores = drawn(sound=3.0, photo=3.0)
-    calibrations = calibrated(targets, scores)
-    misled = scores | {"photo": np.roll(scores["photo"], 1, axis=1)}
-    assert class_fusion.choose_rule(misled, targets, calibrations)[0] == "sound"
-
-
-@pytest.mark.parametrize("rule", ["product", "gated"])
-def test_sample_without_one_modality_has_the_calibrated_probabilities_of_the_other(rule):
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_sample_without_one_modality_has_the_calibrated_probabilities_of_the_other(is_gated):
     targets, scores = drawn(sound=1.5, photo=1.5)
     calibrations = calibrated(targets, scores)
     scores["photo"][:3], scores["sound"][2] = np.nan, np.nan
-    fused = class_fusion.fuse(scores, calibrations, rule)
+    fused = class_fusion.fuse(scores, calibrations, class_fusion.Pool({"photo": 0.7, "sound": 0.4}, is_gated))
     assert np.allclose(fused[:2], class_fusion.apply(calibrations["sound"], scores["sound"])[:2])
     assert np.isnan(fused[2]).all() and np.allclose(fused[3:].sum(axis=1), 1)
 
@@ -83,7 +90,7 @@ def test_class_that_one_modality_excludes_can_still_win():
     """A probability of 0 counts as 1e-4, so that the other modality may outweigh it."""
     scores = {"photo": np.array([[0.0, 0.5, 0.5]]), "sound": np.array([[1.0, 0.0, 0.0]])}
     calibrations = dict.fromkeys(scores, class_fusion.Calibration(1.0, 0.0, 0.0))
-    assert class_fusion.fuse(scores, calibrations, "product")[0].argmax() == 0
+    assert class_fusion.fuse(scores, calibrations, class_fusion.Pool(EQUAL, False))[0].argmax() == 0
 
 
 @pytest.mark.parametrize("shift", [0, 1])
