@@ -20,9 +20,9 @@ N_FOLDS, N_REPEATS = 5, 2
 BLEND_WEIGHTS = (0.25, 0.5, 0.75)  # of the second part
 PLAIN = Probe(STANDARDISED, 1.0)  # the baseline: what a few lines of scikit-learn give
 PROBES = (
-    *(Probe(PROTOTYPES, strength) for strength in (5.0, 10.0, 20.0)),
-    *(Probe(STANDARDISED, strength) for strength in (0.0001, 0.001, 0.01, 0.1, 1.0)),
-    *(Probe(UNIT, strength) for strength in (3.0, 30.0, 300.0, 3000.0)),
+    Probe(PROTOTYPES, 10.0),
+    *(Probe(STANDARDISED, strength) for strength in (0.001, 0.01, 0.1, 1.0)),
+    *(Probe(UNIT, strength) for strength in (30.0, 300.0, 3000.0)),
 )
 N_COMPARED = 8  # best candidates whose differences are bootstrapped over groups, beside the best of each level
 _N_DRAWS = 200

@@ -21,7 +21,6 @@ from birdlib.video import kinds
 
 JOBS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
 OPTIONS = train_heads.Options(n_networks=1)
-_FIGURES = {"accuracy": lambda truth, scores: classification.accuracy(truth.argmax(axis=1), scores), "macro ROC-AUC": classification.macro_roc_auc}
 _CONFIG = {"loss": "cross_entropy", "soundscapes": False, "mixup": False}
 
 
@@ -73,7 +72,7 @@ def _rows_of(name, data, folder, folds, rng, options):
         scores[real_rows.SUITE][is_tested] = classifier_choice.fit(selection, of_part[selection.candidate.embedder], rng)[1][is_tested]
         chosen.append(selection.candidate)
     notes[real_rows.SUITE] = _parts_of(chosen)
-    return _figures(f"{len(data.classes)} species by sound, {JOBS[name]}", data, scores, notes, rng)
+    return _figures(f"{len(data.classes)} species by sound, {JOBS[name]}", data, scores, folds, notes, rng)
 
 
 def _parts_of(candidates):
@@ -114,16 +113,33 @@ def _means(embedded, data):
     return means[pd.Index(slices["recording_id"]).get_indexer(data.splits["recording_id"])]
 
 
-def _figures(job, data, scores, notes, rng):
+def _figures(job, data, scores, folds, notes, rng):
     """Rows of each method, and of the paired difference of the suite to the plain reference."""
     groups, found = data.splits["group_id"].to_numpy(), []
     for figure, metric in _FIGURES.items():
         for method, of_method in scores.items():
-            found.append(real_rows.of_metric(job, method, figure, metric, data.truth, of_method, groups=groups, rng=rng, note=notes.get(method, "")))
+            columns = data.truth, of_method, folds
+            found.append(real_rows.of_metric(job, method, figure, metric, *columns, groups=groups, rng=rng, note=notes.get(method, "")))
 
-        def gain(truth, after, before, metric=metric):
-            return metric(truth, after) - metric(truth, before)
+        def gain(truth, after, before, folds, metric=metric):
+            return metric(truth, after, folds) - metric(truth, before, folds)
 
-        both = scores[real_rows.SUITE], scores[real_rows.PLAIN]
-        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, data.truth, *both, groups=groups, rng=rng))
+        columns = data.truth, scores[real_rows.SUITE], scores[real_rows.PLAIN], folds
+        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, *columns, groups=groups, rng=rng))
     return found
+
+
+def _accuracy(truth, scores, folds):
+    return classification.accuracy(truth.argmax(axis=1), scores)
+
+
+def _macro_auc(truth, scores, folds):
+    return classification.macro_roc_auc(truth, scores)
+
+
+def _macro_auc_in_folds(truth, scores, folds):
+    return float(np.nanmean([classification.macro_roc_auc(truth[folds == fold], scores[folds == fold]) for fold in np.unique(folds)]))
+
+
+# scores of different classifiers are not on one scale, so ranks over all folds are worse than those of one classifier, and ranks within folds are not
+_FIGURES = {"accuracy": _accuracy, "macro ROC-AUC": _macro_auc, "macro ROC-AUC, mean of folds": _macro_auc_in_folds}

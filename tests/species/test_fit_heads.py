@@ -116,6 +116,18 @@ def test_without_a_roc_auc_the_validation_loss_decides(made):
     assert history["validation_loss"].min() < history["validation_loss"].iloc[0]
 
 
+def test_without_validation_all_epochs_are_trained(made):
+    features, truth, _ = made
+    build = lambda: classifiers.build_head(DIM, 3, "single", (8,))  # noqa: E731
+    head, history = fit_heads.fit_networks(1, build, (features[:160], truth[:160], np.ones(160, np.float32)), None, **OPTIONS | {"epochs": 9, "patience": 0})
+    assert history["epoch"].tolist() == list(range(1, 10)) and history["validation_macro_auc"].isna().all() and auc_of(head, made) > 0.95
+
+
+def test_the_kept_epoch_is_that_of_the_best_auc_or_else_of_the_lowest_loss():
+    history = pd.DataFrame({"network": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "validation_macro_auc": [0.6, 0.5, np.nan, np.nan], "validation_loss": [2.0, 1.0, 2.0, 1.0]})
+    assert fit_heads.kept_epochs(history) == [1, 2]
+
+
 def test_empty_validation_is_refused(made):
     with pytest.raises(classifiers.ClassifierError, match="01_split"):
         fit(made, (made[0][:0], made[1][:0]))
