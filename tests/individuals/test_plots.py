@@ -137,6 +137,12 @@ def test_counts_have_whiskers_and_true_counts():
     assert ax.get_xlim()[1] > 5
 
 
+def test_counts_have_their_certainty_behind_the_interval():
+    table = count_table(("a", 2, 2, 4, 2), ("b", 1, 1, 1, 1)).assign(certainty=["uncertain", "certain"])
+    ax = individual_plots.count_intervals(table, total=(3, 2, 5))
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("uncertain", (4, 0)), ("certain", (1, 1))]
+
+
 def test_thresholds_have_a_line_a_counting_and_the_one_in_use():
     table = pd.DataFrame({"counting": ["clustering"] * 2 + ["greedy"] * 2, "threshold": [0.1, 0.2] * 2, "individuals": [4, 3, 5, 2], "error": np.nan})
     ax = individual_plots.individuals_by_threshold(table, {"clustering": 0.1, "greedy": 0.2})
