@@ -13,6 +13,7 @@ import functools
 import numpy as np
 import pandas as pd
 
+from birdlib import runtime, stages
 from birdlib.data import taxonomy
 from birdlib.models import base, pooling, probe_fits, probes, zero_shot
 from birdlib.models.probe_fits import PROTOTYPES, STANDARDISED, UNIT, Probe
@@ -103,8 +104,16 @@ class Inputs:
         last_layer = zero_shot.load(self.embedder, self.data.weights_dir)
         if last_layer is None:
             return None
-        matched = taxonomy.match(taxonomy.names(self.data.classes), last_layer.species)["column"].to_numpy()
+        matched = taxonomy.match(_names(self.data), last_layer.species)["column"].to_numpy()
         return (last_layer.columns(matched), matched >= 0) if (matched >= 0).any() else None
+
+
+def _names(data):
+    """Names of the classes, by the taxonomy of the recordings' folder where it has one."""
+    try:
+        return taxonomy.names(data.classes, stages.recordings_root(data.outputs_dir))
+    except runtime.BirdlibError:  # without stage 01, as in benchmarks, or its recordings are gone
+        return taxonomy.names(data.classes)
 
 
 def alternatives(inputs, folder):

@@ -102,6 +102,16 @@ def test_an_embedder_that_knows_the_species_is_believed_where_training_recording
     assert table.loc[alone, "quality"].max() > table.loc[str(probes.PLAIN), "quality"] and selection.candidate.zero_shot > 0
 
 
+def test_codes_of_the_recordings_taxonomy_are_matched_with_what_the_embedder_knows(tmp_path, monkeypatch):
+    known = zero_shot.LastLayer(np.ones((DIM, 2), np.float32), np.zeros(2, np.float32), pd.DataFrame({"species": ["Parus major", "Strix aluco"]}))
+    monkeypatch.setattr(zero_shot, "LAST_LAYERS", {"birdnet": lambda weights_dir: known})
+    assert inputs_of(tmp_path).zero_shot is None
+    rows = [{"primary_label": "owl", "scientific_name": "Strix aluco", "common_name": "Tawny Owl"}]
+    pd.DataFrame(rows).to_csv(tmp_path / "taxonomy.csv", index=False)
+    monkeypatch.setattr(classifier_choice.stages, "recordings_root", lambda outputs_dir: tmp_path)
+    assert inputs_of(tmp_path).zero_shot[1].tolist() == [False, True, False]
+
+
 def test_features_that_separate_better_are_taken(tmp_path, unknowing, no_network):
     inputs, other = inputs_of(tmp_path, noise=4.0), inputs_of(tmp_path, "inner", noise=0.3, seed=1)
     selection = classifier_choice.select(inputs, runtime.set_seed(0), others=[other])
