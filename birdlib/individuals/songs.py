@@ -21,7 +21,7 @@ _RANGE_DB = 30.0  # below the loudest sound: what is fainter is background or ec
 _MIN_DB = 6.0  # above the background
 _PASSAGE = 24  # frames, 0.4 s: one or two syllables
 _PASSAGE_HOP = 6  # frames between two passages of a query; every frame begins one of a reference
-_MAX_S = 20.0  # of a longer recording the loudest stretch is compared
+MAX_S = 20.0  # of a longer recording the loudest stretch is compared
 _ORDER = 6  # of the filter that limits the band
 _ENVELOPE_S = 0.05
 _AUDIBLE_DB = 20.0  # below the loud parts (95th percentile) of the envelope
@@ -42,7 +42,7 @@ def isolate(waveform, sample_rate_hz):
 
     band_hz = _BAND_HZ[0], min(_BAND_HZ[1], 0.45 * sample_rate_hz)
     band = butter(_ORDER, band_hz, "bandpass", fs=sample_rate_hz, output="sos")
-    waveform = waveform[loudest(waveform**2, round(_MAX_S * sample_rate_hz))]
+    waveform = waveform[loudest(waveform**2, round(MAX_S * sample_rate_hz))]
     padded = np.pad(waveform, (0, max(0, round(_ENVELOPE_S * sample_rate_hz) - len(waveform))))
     song = background_swap.foreground(sosfiltfilt(band, padded).astype(np.float32), sample_rate_hz)
     margin = round(_ENVELOPE_S * sample_rate_hz)
@@ -72,7 +72,7 @@ def contour(waveform, sample_rate_hz):
     power = np.abs(spectrum) ** 2  # (bins, frames)
     edges = np.searchsorted(hz, np.geomspace(*_BAND_HZ, N_BANDS + 1))
     bands = np.stack([power[first : max(last, first + 1)].max(axis=0, initial=0.0) for first, last in zip(edges[:-1], edges[1:], strict=True)])
-    bands = bands[:, loudest(bands.sum(axis=0), round(_MAX_S / _HOP_S))]
+    bands = bands[:, loudest(bands.sum(axis=0), round(MAX_S / _HOP_S))]
     levels_db = 10.0 * np.log10(bands + 1e-12)
     above_db = levels_db - np.quantile(levels_db, _FLOOR_QUANTILE, axis=1, keepdims=True)
     top_db = np.quantile(above_db, 0.995)

@@ -18,7 +18,7 @@ _MIN_BIRDS = 4  # of a species, with two recordings or more
 _MIN_CLUSTERED = 6  # birds, for some to be clustered with what is fitted on the others
 _MAX_RECORDINGS = 1000  # each is compared with each
 _MAX_OWN = 100  # recordings that are mixed with their own background, to measure the effect of mixing
-_N_CACHED = 128  # waveforms in memory
+_N_CACHED = 64  # waveforms in memory
 
 
 def select_singers(splits):
@@ -82,7 +82,7 @@ def evaluate(singers, outputs_dir, *, false_accept, n_swapped, voice_features="a
 
 
 def load_voices(birds, sessions, paths, embedder, *, features, n_swapped, rng):
-    """Isolate the songs of recordings, embed them, compare them with each other; the same over other backgrounds.
+    """Isolate the songs of recordings, embed them, compare them with each other; the same over other backgrounds. Of long ones the loudest part.
 
     Args:
         birds, sessions: as in ``voice_models.Voices``.
@@ -99,7 +99,8 @@ def load_voices(birds, sessions, paths, embedder, *, features, n_swapped, rng):
 
     @functools.lru_cache(_N_CACHED)
     def read(row):
-        return audio_io.read(paths[row], rate_hz, resampler=embedder.resampler)[0]
+        waveform = audio_io.read(paths[row], rate_hz, resampler=embedder.resampler)[0]
+        return waveform[songs.loudest(waveform**2, round(songs.MAX_S * rate_hz))]
 
     def view(waveforms, rows, hosts, references=None):
         vectors, contours = [], []
@@ -146,7 +147,7 @@ def cluster_unknown(vectors, birds, sessions, n_rounds=3, *, rng):
     In each round a part of the birds is clustered; half of the others fit the space, the other half the threshold.
 
     Args:
-        vectors: (recordings, dim), as of ``voices.vectors``.
+        vectors: (recordings, dim), as of ``voices.embed``.
         birds, sessions: as in ``voice_models.Voices``.
         n_rounds: every bird is clustered in one of them.
         rng: assigns birds to rounds.

@@ -24,29 +24,18 @@ class VoicesError(runtime.BirdlibError):
     """Too few birds or recordings to identify birds by voice."""
 
 
-def vectors(embeddings, patches, view_dim=1024, statistics="mean"):
-    """One vector a recording: the mean of its patches, weighted by their bird scores.
-
-    Args:
-        embeddings, patches: of stage 03, or of the same form.
-        view_dim, statistics: as in ``pooling.build_pooling``. The spread of one or two patches is not informative.
-
-    Returns:
-        (recording_ids, vectors): (recordings,) str and (recordings, dim) float32.
-    """
-    slices = pooling.recording_slices(patches)
-    weights = pooling.patch_weights(patches["bird_score"].to_numpy())
-    layer = pooling.build_pooling(view_dim, statistics)
-    return slices["recording_id"].to_numpy(), pooling.pool(embeddings, weights, slices, layer)
-
-
 def embed(waveform, embedder, view_dim=1024, statistics="mean"):
-    """The vector of one waveform at the embedder's rate, (dim,), as in ``vectors``."""
+    """The vector of one waveform at the embedder's rate, (dim,), as in ``pooled``."""
     return pooled(*embedder.embed(waveform), view_dim, statistics)
 
 
 def pooled(embeddings, bird_scores, view_dim=1024, statistics="mean"):
-    """The vector of the patches of one recording, (dim,), as in ``vectors``."""
+    """The vector of a recording, (dim,): the mean of its patches, weighted by their bird scores.
+
+    Args:
+        embeddings, bird_scores: (patches, dim) and (patches,), of an embedder.
+        view_dim, statistics: as in ``pooling.build_pooling``. The spread of one or two patches is not informative.
+    """
     layer = pooling.build_pooling(view_dim, statistics)
     return np.asarray(layer(embeddings[None], pooling.patch_weights(bird_scores)[None]))[0]
 

@@ -162,7 +162,7 @@ def _load(name, singers, by_session, by_rendition, folder, cache, weights_dir, r
 
 
 def _vectors(embedder, paths, files, cache):
-    """(recordings, dim), as of ``voices.vectors``; patches are stored."""
+    """(recordings, dim), as of ``voices.pooled``; patches are stored."""
     found = []
     with store.EmbeddingStore(cache / "store", embedder.key) as stored:
         for path, digest in zip(runtime.progress(paths, desc=f"{embedder.name} embeddings"), files, strict=True):

@@ -32,18 +32,12 @@ def clear():
 
 
 def test_a_recording_is_the_weighted_mean_of_its_patches():
-    patches = pd.DataFrame({"recording_id": ["a", "a", "b"], "bird_score": [1.0, 0.0, 0.5]})
-    names, found = voices.vectors(np.array([[1.0, 0], [0, 1.0], [3.0, 4.0]], np.float32), patches, view_dim=2)
-    heard = np.array([1.0, 0.05]) / np.hypot(1.0, 0.05)  # silence weighs 0.05
-    assert names.tolist() == ["a", "b"] and np.allclose(found, [heard, [0.6, 0.8]], atol=1e-6)
-
-
-def test_an_embedded_waveform_has_the_vector_of_its_patches():
-    heard = np.array([[1.0, 0], [0, 1.0]], np.float32), np.array([1.0, 0.0], np.float32)
-    listener = types.SimpleNamespace(embed=lambda waveform: heard)
-    patches = pd.DataFrame({"recording_id": ["a", "a"], "bird_score": heard[1]})
-    found = voices.embed(np.zeros(10, np.float32), listener, view_dim=2)
-    assert np.allclose(found, voices.vectors(heard[0], patches, view_dim=2)[1][0])
+    """Silence weighs 0.05."""
+    patches, bird_scores = np.array([[1.0, 0], [0, 1.0]], np.float32), np.array([1.0, 0.0], np.float32)
+    expected = np.array([1.0, 0.05]) / np.hypot(1.0, 0.05)
+    assert np.allclose(voices.pooled(patches, bird_scores, view_dim=2), expected, atol=1e-6)
+    embedder = types.SimpleNamespace(embed=lambda waveform: (patches, bird_scores))
+    assert np.allclose(voices.embed(np.zeros(10, np.float32), embedder, view_dim=2), expected, atol=1e-6)
 
 
 def test_folds_never_separate_a_session(clear):
