@@ -19,7 +19,7 @@ from birdlib.video import boxes
 
 UNEXPLAINED, PLAUSIBLE, EVIDENT = 0, 1, 2
 UNVALIDATED = 2.0  # factor of a threshold that was not validated on individuals
-_MIN_PAIRS, _MAX_ERROR = 20, 0.1  # of a validated one: known pairs of each kind, equal error rate
+_MIN_PAIRS, _MAX_ERROR = 20, 0.15  # of a validated one: known pairs of each kind, equal error rate
 JOININGS = ("default", "all", "evident")  # how tracks of one film without evidence are joined: with closer appearance, as any others, never
 EVIDENT_S, SOON_S, AT_EDGE_S, HIDDEN_S = 1.0, 2.0, 5.0, 10.0  # the longest time without the bird
 _SIZES_PER_S = 8.0  # that a hopping or running bird moves
