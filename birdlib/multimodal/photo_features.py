@@ -41,6 +41,12 @@ class Extractor:
         return len(VIEWS) * self.network.output_shape[-1]
 
 
+def require(image_backbone, weights_dir=""):
+    """Raise ImageNetworkError if there is no such network, MissingWeightsError if its weights are nowhere; nothing is built."""
+    image_networks.require(image_backbone)
+    weights.fetch(image_backbone, weights_dir)
+
+
 def load(image_backbone="mobilenetv2", weights_dir="", is_trained=True, detector=DETECTOR, size=image_networks.SIZE):
     """The extractor of a network.
 
@@ -57,9 +63,14 @@ def load(image_backbone="mobilenetv2", weights_dir="", is_trained=True, detector
     """
     import keras
 
-    network, receipt = image_networks.load(image_backbone, weights_dir, is_trained, size, (LAYERS.get(image_backbone, ""),))
-    images = keras.Input((size, size, 3), name="image")
-    pooled = keras.Model(images, _generalised_mean(network(images)), name=image_backbone)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # whatever the training takes: the classifier is used where none is set
+    try:
+        network, receipt = image_networks.load(image_backbone, weights_dir, is_trained, size, (LAYERS.get(image_backbone, ""),))
+        images = keras.Input((size, size, 3), name="image")
+        pooled = keras.Model(images, _generalised_mean(network(images)), name=image_backbone)
+    finally:
+        keras.config.set_dtype_policy(policy)
     found = _load_detector(detector, weights_dir) if detector else None
     parts = {"name": image_backbone, "of": receipt.get("sha256", receipt), "size": size, "detector": found.key if found else "", "recipe": _RECIPE}
     return Extractor(pooled, found, runtime.digest(parts), {image_backbone: receipt, **(found.weights if found else {})}, size)

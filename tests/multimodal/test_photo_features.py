@@ -5,7 +5,7 @@ import photo_species
 import pytest
 from PIL import Image
 
-from birdlib.models import weights
+from birdlib.models import image_networks, weights
 from birdlib.multimodal import photo_features
 from birdlib.store import EmbeddingStore
 from birdlib.video import detectors
@@ -42,6 +42,15 @@ def test_photo_and_its_mirror_image_have_the_same_features():
     photo[:, :10] = 200
     found = photo_features.extract([photo, photo[:, ::-1]], extractor)
     assert found.shape == (2, extractor.dim) and np.allclose(found[0], found[1], atol=1e-5)
+
+
+def test_unknown_or_missing_network_is_refused_before_anything_is_built(monkeypatch):
+    with pytest.raises(image_networks.ImageNetworkError, match="mobilenetv2"):
+        photo_features.require("lenet")
+    found = []
+    monkeypatch.setattr(weights, "fetch", lambda *arguments: found.append(arguments))
+    photo_features.require("vgg16", "folder")
+    assert found == [("vgg16", "folder")]
 
 
 @pytest.mark.slow
