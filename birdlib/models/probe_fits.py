@@ -77,42 +77,60 @@ class Linear:
 
 
 def fit_linear(probe, features, targets, mode):
-    """Fit a probe.
+    """Fit a probe: the one of ``fit_linears``."""
+    return next(fit_linears([probe], features, targets, mode))
+
+
+def fit_linears(probes, features, targets, mode):
+    """Fit several probes to the same rows; those of one kind share the scaling, and its decomposition.
 
     Args:
         features: (n, features).
         targets: (n, classes) of 0 and 1; a class without rows gets probability 0. In ``single`` a row without any class is background.
 
-    Returns:
-        Linear.
+    Yields:
+        Linear, in the order of the probes.
 
     Raises:
         ProbeError: for an unknown kind or mode, or if rows are of one class only.
     """
-    if probe.kind not in KINDS or mode not in MODES:
-        raise ProbeError(f"there is no probe {probe.kind!r} of mode {mode!r}: choose {', '.join(KINDS)}, and {' or '.join(MODES)}")
+    for probe in probes:
+        if probe.kind not in KINDS or mode not in MODES:
+            raise ProbeError(f"there is no probe {probe.kind!r} of mode {mode!r}: choose {', '.join(KINDS)}, and {' or '.join(MODES)}")
     if (targets.any(axis=0)).sum() < 2:
         raise ProbeError("the rows are of one class only: a probe needs two")
-    features = np.asarray(features, np.float64)
-    if probe.kind == PROTOTYPES:
-        return _fit_prototypes(probe.strength, features, targets, mode)
-    is_unit = probe.kind == UNIT
-    scaled = _unit(features) if is_unit else features
-    mean, deviation = scaled.mean(axis=0) * (probe.kind != UNSCALED), scaled.std(axis=0)
-    deviation = np.where((deviation > _MIN_DEVIATION) & (probe.kind == STANDARDISED), deviation, 1.0)
-    kernel, bias = _fit_logistic((scaled - mean) / deviation, targets, probe.strength, mode)
-    kernel = kernel / deviation[:, None]
-    return Linear(*_float32(kernel, bias - mean @ kernel), mode, targets.shape[1], is_unit)
+    features, scaled = np.asarray(features, np.float64), {}
+    for probe in probes:
+        if probe.kind == PROTOTYPES:
+            yield _fit_prototypes(probe.strength, features, targets, mode)
+            continue
+        if probe.kind not in scaled:
+            scaled[probe.kind] = _scale(probe.kind, features)
+        rotated, directions, mean, deviation = scaled[probe.kind]
+        kernel, bias = _fit_logistic(rotated, targets, probe.strength, mode)
+        kernel = (kernel if directions is None else directions @ kernel) / deviation[:, None]
+        yield Linear(*_float32(kernel, bias - mean @ kernel), mode, targets.shape[1], probe.kind == UNIT)
+
+
+def _scale(kind, features):
+    """(rows, directions, mean, deviation): rows in the span of the scaled features, where these are fewer than the features, else ``directions`` is None.
+
+    The solution of logistic regression lies in the span of the rows, so nothing is lost.
+    """
+    scaled = _unit(features) if kind == UNIT else features
+    mean, deviation = scaled.mean(axis=0) * (kind != UNSCALED), scaled.std(axis=0)
+    deviation = np.where((deviation > _MIN_DEVIATION) & (kind == STANDARDISED), deviation, 1.0)
+    rows = (scaled - mean) / deviation
+    if len(rows) >= rows.shape[1]:
+        return rows, None, mean, deviation
+    directions = np.linalg.svd(rows, full_matrices=False)[2].T  # (features, rows)
+    return rows @ directions, directions, mean, deviation
 
 
 def _fit_logistic(features, targets, strength, mode):
-    """(kernel, bias). The solution lies in the span of the rows, so few rows of many numbers are rotated first."""
+    """(kernel, bias)."""
     from sklearn.linear_model import LogisticRegression
 
-    if len(features) < features.shape[1]:
-        directions = np.linalg.svd(features, full_matrices=False)[2].T  # (features, rows)
-        kernel, bias = _fit_logistic(features @ directions, targets, strength, mode)
-        return directions @ kernel, bias
     options = {"C": strength, "max_iter": _MAX_ITERATIONS}
     if mode == "single":
         model = LogisticRegression(**options).fit(features, _labels(targets))

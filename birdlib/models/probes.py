@@ -134,16 +134,16 @@ def cross_validate(probes, features, targets, folds, mode, background=None):
         (scores, parts): {candidate: (repeats, n, classes)} and {candidate: {Probe: weight}}, probes first.
     """
     n_classes = targets.shape[1]
-    scores, parts = {}, {}
-    for probe in probes:
 
-        def predict(is_fitted, is_scored, probe=probe):
-            rows, truth = with_background(features[is_fitted], targets[is_fitted], background)
-            if truth.any(axis=0).sum() < 2:
-                return np.full((is_scored.sum(), n_classes), truth.any(axis=0), np.float32)
-            return probe_fits.fit_linear(probe, rows, truth, mode).predict(features[is_scored])
+    def predict(is_fitted, is_scored):
+        rows, truth = with_background(features[is_fitted], targets[is_fitted], background)
+        if truth.any(axis=0).sum() < 2:
+            return np.full((is_scored.sum(), len(probes) * n_classes), np.tile(truth.any(axis=0), len(probes)), np.float32)
+        return np.concatenate([fitted.predict(features[is_scored]) for fitted in probe_fits.fit_linears(probes, rows, truth, mode)], axis=1)
 
-        scores[str(probe)], parts[str(probe)] = out_of_fold(predict, folds), {probe: 1.0}
+    of_probes = np.split(out_of_fold(predict, folds), len(probes), axis=2)
+    scores = {str(probe): of_probe for probe, of_probe in zip(probes, of_probes, strict=True)}
+    parts = {str(probe): {probe: 1.0} for probe in probes}
     best = {}
     for probe in probes:
         before = best.get(probe.kind)
