@@ -18,6 +18,7 @@ from birdlib.store import EmbeddingStore
 from birdlib.video import detectors, squares
 
 VIEWS = ("whole photo", "bird")
+AUTO = ("mobilenetv2", "vgg16")  # the best, and the one that stage 04 loads anyway
 LAYERS = {"vgg16": "block5_conv3"}  # whose map is pooled, where it is not the last
 DETECTOR = "efficientdet_lite2"
 MIN_SCORE = 0.3  # of a box that is taken for the bird
@@ -41,10 +42,25 @@ class Extractor:
         return len(VIEWS) * self.network.output_shape[-1]
 
 
-def require(image_backbone, weights_dir=""):
-    """Raise ImageNetworkError if there is no such network, MissingWeightsError if its weights are nowhere; nothing is built."""
-    image_networks.require(image_backbone)
-    weights.fetch(image_backbone, weights_dir)
+def choose(image_backbone, weights_dir=""):
+    """The name of the network to load; nothing is built.
+
+    Args:
+        image_backbone: of ``image_networks.NETWORKS``, or ``auto``: the first of ``AUTO`` whose weights can be had.
+
+    Raises:
+        ImageNetworkError: if there is no such network.
+        MissingWeightsError: if its weights, or those of the last of ``AUTO``, are nowhere.
+    """
+    names = AUTO if image_backbone == "auto" else (image_backbone,)
+    for name in names:
+        image_networks.require(name)
+        try:
+            weights.fetch(name, weights_dir)
+            return name
+        except weights.MissingWeightsError:
+            if name == names[-1]:
+                raise
 
 
 def load(image_backbone="mobilenetv2", weights_dir="", is_trained=True, detector=DETECTOR, size=image_networks.SIZE):

@@ -46,11 +46,24 @@ def test_photo_and_its_mirror_image_have_the_same_features():
 
 def test_unknown_or_missing_network_is_refused_before_anything_is_built(monkeypatch):
     with pytest.raises(image_networks.ImageNetworkError, match="mobilenetv2"):
-        photo_features.require("lenet")
+        photo_features.choose("lenet")
     found = []
     monkeypatch.setattr(weights, "fetch", lambda *arguments: found.append(arguments))
-    photo_features.require("vgg16", "folder")
+    assert photo_features.choose("vgg16", "folder") == "vgg16"
     assert found == [("vgg16", "folder")]
+
+
+@pytest.mark.parametrize(("present", "chosen"), [({"mobilenetv2", "vgg16"}, "mobilenetv2"), ({"vgg16"}, "vgg16")])
+def test_auto_takes_the_first_network_whose_weights_can_be_had(present, chosen, monkeypatch):
+    def fetch(name, folder):
+        if name not in present:
+            raise weights.MissingWeightsError(f"no {name}")
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    assert photo_features.choose("auto") == chosen
+    present.clear()
+    with pytest.raises(weights.MissingWeightsError, match="vgg16"):
+        photo_features.choose("auto")
 
 
 @pytest.mark.slow
