@@ -12,6 +12,7 @@ UNSCALED = "logistic regression"  # on the features as they are
 KINDS = (STANDARDISED, UNIT, PROTOTYPES, UNSCALED)
 _ABSENT_BIAS = -1e9  # of a class without training rows: its probability is 0
 _MIN_NORM, _MIN_DEVIATION = 1e-6, 1e-6
+_MIN_SHARE = 1e-12  # of the variance of the largest direction: smaller ones are rounding errors
 _MAX_ITERATIONS = 2000
 
 
@@ -123,8 +124,10 @@ def _scale(kind, features):
     rows = (scaled - mean) / deviation
     if len(rows) >= rows.shape[1]:
         return rows, None, mean, deviation
-    directions = np.linalg.svd(rows, full_matrices=False)[2].T  # (features, rows)
-    return rows @ directions, directions, mean, deviation
+    squares, axes = np.linalg.eigh(rows @ rows.T)  # much faster than a decomposition of the rows themselves
+    kept = squares > _MIN_SHARE * max(squares[-1], _MIN_NORM)
+    rotated = axes[:, kept] * np.sqrt(squares[kept])  # (rows, kept)
+    return rotated, rows.T @ (axes[:, kept] / np.sqrt(squares[kept])), mean, deviation
 
 
 def _fit_logistic(features, targets, strength, mode):
