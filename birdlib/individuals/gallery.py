@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import resume, runtime
-from birdlib.individuals import clustering
+from birdlib.individuals import clustering, open_set_threshold
 from birdlib.metrics.identity import UNKNOWN
 
 _INDEX = "gallery.json"
@@ -72,7 +72,7 @@ def match(folder, embeddings, key, false_accept=0.05, one_to_one=False, max_dist
     """Identify birds: a known one, or new.
 
     The threshold is estimated from the gallery: each of its birds in turn is treated as new to the others. So it takes two birds, and few
-    birds cannot guarantee a small rate (``clustering.open_set_threshold``).
+    birds cannot guarantee a small rate (``open_set_threshold.choose``).
 
     Args:
         folder, key: as in ``add``.
@@ -95,8 +95,8 @@ def match(folder, embeddings, key, false_accept=0.05, one_to_one=False, max_dist
     bird_of, names = pd.factorize(table["name"])
     means = np.stack([known[bird_of == bird].mean(axis=0, dtype=np.float64) for bird in range(len(names))])
     others = _distances_to_others(known, bird_of, means)
-    threshold = clustering.open_set_threshold(others, false_accept, bird_of[: len(others)])
-    guaranteed = clustering.guaranteed_rate(len(names) if len(others) else 0, false_accept)
+    threshold = open_set_threshold.choose(others, false_accept, bird_of[: len(others)])
+    guaranteed = open_set_threshold.guaranteed_rate(len(names) if len(others) else 0, false_accept)
     if np.isnan(threshold) and max_distance is None:
         raise GalleryError(folder, f"holds {names[0]} alone, and a threshold needs two birds: add another bird")
     threshold = float(np.fmin(threshold, np.inf if max_distance is None else max_distance))

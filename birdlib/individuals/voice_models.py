@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.individuals import clustering, voices
+from birdlib.individuals import open_set_threshold, voices
 from birdlib.metrics.identity import UNKNOWN
 
 FEATURES = {"auto": ("songs", "embedding"), "songs": ("songs",), "embedding": ("embedding",)}
@@ -135,7 +135,7 @@ def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, views=None, *, rn
     """Open-set identification: a known bird, or a new one. In each round some birds are unknown.
 
     The threshold is estimated without them: each known bird in turn is treated as new to the others. New birds are exchangeable with the known
-    birds, but not recordings of one bird with each other, so each bird counts once (``clustering.open_set_threshold``).
+    birds, but not recordings of one bird with each other, so each bird counts once (``open_set_threshold.choose``).
 
     Args:
         data: Voices.
@@ -164,7 +164,7 @@ def open_set(data, false_accept=0.1, n_rounds=4, n_folds=None, views=None, *, rn
             if len(np.unique(data.birds[known])) < 3:
                 continue
             model = fit(data, known)
-            threshold = -clustering.open_set_threshold(-_scores_of_new_birds(model), false_accept, data.birds[known])
+            threshold = -open_set_threshold.choose(-_scores_of_new_birds(model), false_accept, data.birds[known])
             can_be_known = np.isin(data.birds, model.names)
             for kind, view in (views or {"as recorded": data.recorded}).items():
                 rows = np.flatnonzero((folds == fold) & view.is_present & (can_be_known | (rounds == number)))

@@ -5,103 +5,21 @@ clustering of individuals joins them. Boxes are x, y, width, height in pixels; t
 are numbered from 1 within a film, in the order in which they are confirmed.
 """
 
-import array
-import dataclasses
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.video import boxes as geometry
-from birdlib.video import cuts, reassociation, track_crops
+from birdlib.video import track_building, track_crops, track_state
 
-COLUMNS = ["recording_id", "track", "time_s", "x", "y", "width", "height", "score"]  # a row a detection
+COLUMNS = ["recording_id", "track", *track_state.FIELDS]  # a row a detection
 CROP_COLUMNS = ["recording_id", "track", "time_s", "path", "quality"]
 SUMMARY_COLUMNS = [
     "recording_id", "track", "start_s", "end_s", "n_detections", "score", "alone_from_s", "alone_until_s",
 ]  # fmt: skip
 _MIN_ALONE_S = 1.0  # a shorter sound is not attributed
-_MAX_FIRST_SCORE = 0.4  # the score that may begin a track is ``min_score``, but at most this
-_MIN_MATCH = 0.1  # intersection over union, times the score, of one bird in consecutive images
-_MOMENTUM = 0.7  # of a track's running mean of colours
-_MIN_FIRM = 0.7  # of the mean score of a track's firm boxes
-_STILL_IOU, _STILL_S = 0.6, 1.0  # intersection over union of what does not move; how long a thing is still before a bird comes
-_FIELDS = len(COLUMNS) - 2  # numbers of a row
-
-
-@dataclasses.dataclass(eq=False)
-class _Track:
-    """A track that goes on. ``number`` is 0 until it is confirmed.
-
-    It lasts from its first to its last firm box. A box with a far lower score is not firm if it stays beside the place of the last firm one:
-    it shows what the bird has left, such as a perch. Likewise, what was still and not confirmed before a bird came to it is left out.
-    """
-
-    best: track_crops.BestCrops
-    min_score: float
-    number: int = 0
-    n_firm: int = 0
-    firm_score: float = 0.0  # mean of the firm boxes
-    n_until_firm: int = 0  # rows to the last firm box
-    last_firm: reassociation.Observation | None = None
-    rows: array.array = dataclasses.field(default_factory=lambda: array.array("d"))  # _FIELDS each
-    last: reassociation.Observation | None = None
-
-    def append(self, observation):
-        score = float(observation.box[4])
-        if not self.number and score >= self.min_score and self._was_still() and geometry.iou(self.last.box, observation.box) < _STILL_IOU:
-            self.rows, self.best, self.n_firm, self.firm_score = array.array("d"), track_crops.BestCrops(self.best.n_crops), 0, 0.0
-        self.rows.extend([observation.time_s, *(float(value) for value in observation.box)])
-        self.best.add(observation.time_s, observation.crop, observation.quality)
-        before = self.last
-        colours = observation.colours if before is None else _MOMENTUM * before.colours + (1 - _MOMENTUM) * observation.colours
-        self.last = dataclasses.replace(observation, colours=colours, crop=None)
-        is_strong = score >= _MIN_FIRM * self.firm_score
-        if is_strong:
-            self.n_firm += 1
-            self.firm_score += (score - self.firm_score) / self.n_firm
-        n_rows, is_after_weak = len(self.rows) // _FIELDS, before is not None and before is not self.last_firm
-        has_moved = is_after_weak and geometry.iou(before.box, observation.box) < _STILL_IOU
-        if is_strong or has_moved or geometry.iou(self.last_firm.box, observation.box) >= _STILL_IOU:
-            self.n_until_firm, self.last_firm = n_rows, self.last
-
-    def _was_still(self):
-        if not self.rows:
-            return False
-        first, last = np.array(self.rows[:_FIELDS]), np.array(self.rows[-_FIELDS:])
-        return last[0] - first[0] >= _STILL_S and geometry.iou(first[1:], last[1:]) >= _STILL_IOU
-
-    def accepts(self, observation):
-        """Whether the box that ByteTrack assigns may be this bird: not if it now holds two birds, or a neighbour."""
-        return (
-            geometry.size_ratio(self.last.box, observation.box) <= reassociation.MAX_SIZE_RATIO
-            and reassociation.colour_distance(self.last.colours, observation.colours)
-            <= reassociation.MAX_COLOUR_DISTANCE
-        )
-
-    def expected(self, time_s, max_gap_s):
-        """The last observation, at the place where the bird would be if it had gone on; only over a short gap."""
-        gap_s = time_s - self.last.time_s
-        if len(self.rows) < 2 * _FIELDS or gap_s > max_gap_s:
-            return self.last
-        (before_s, *before), (after_s, *after) = np.array(self.rows[-2 * _FIELDS :]).reshape(2, _FIELDS)[:, :5]
-        step = (np.add(after[:2], np.divide(after[2:], 2)) - np.add(before[:2], np.divide(before[2:], 2))) / (after_s - before_s)
-        box = self.last.box.copy()
-        box[:2] += step * gap_s
-        return dataclasses.replace(self.last, box=box)
-
-    def is_faint(self, min_detections):
-        if len(self.rows) < min_detections * _FIELDS:
-            return False
-        first, last = np.array(self.rows[:_FIELDS]), np.array(self.rows[-_FIELDS:])
-        return geometry.iou(first[1:], last[1:]) < _STILL_IOU
-
-    def is_confirmed(self, min_detections, min_score):
-        scores = self.rows[_FIELDS - 1 :: _FIELDS]
-        return len(scores) >= min_detections and max(scores) >= min_score
 
 
 def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0, faint=None):
@@ -136,60 +54,17 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     if min_detections < 1 or max_gap_s < 0:
         raise runtime.ParameterError("min_detections is positive, max_gap_s is not negative")
     shutil.rmtree(Path(folder) / "crops" / recording_id, ignore_errors=True)
-    first_score = min(min_score, _MAX_FIRST_SCORE)
-    tracker = _byte_track(first_score)
-    live, lost, finished, crop_rows, n_confirmed = {}, [], [], [], 0  # live: by ByteTrack's ids
-
-    def end(track):
+    builder = track_building.TrackBuilder(
+        rate_hz=rate_hz, n_crops=n_crops, min_score=min_score, min_detections=min_detections, max_gap_s=max_gap_s
+    )
+    finished, crop_rows = [], []
+    for track in builder.build(detections):
         if track.number:
-            finished.append((track.number, np.frombuffer(track.rows, np.float64).reshape(-1, _FIELDS)[: track.n_until_firm]))
-            written = track_crops.write(track.best.select(track.last_firm.time_s), folder, f"crops/{recording_id}/{track.number:04d}")
+            finished.append((track.number, track.firm_detections()))
+            written = track_crops.write(track.best_crops(), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
         elif faint is not None and track.is_faint(min_detections):
-            faint.append(track.rows[0])
-
-    longest_s = max_gap_s + 0.5 / rate_hz  # times are rounded
-    unassigned = []  # observations of the image before: ByteTrack assigns an id from the second detection on
-    scenes, scene = cuts.Cuts(), 0
-    for time_s, image, boxes in detections:
-        if (shown := scenes.add(image)) != scene:
-            for track in [*lost, *live.values()]:
-                end(track)
-            live, lost, unassigned, tracker, scene = {}, [], [], _byte_track(first_score), shown
-        for track in [track for track in lost if time_s - track.last.time_s > longest_s + 1 / rate_hz]:
-            lost.remove(track)
-            end(track)
-        observations, assigned = _observe(time_s, image, boxes, tracker)
-        for i in [i for i in live if time_s - live[i].last_firm.time_s > longest_s]:
-            end(live.pop(i))
-        lost += [live.pop(i) for i in list(live) if i not in assigned or not live[i].accepts(assigned[i])]
-        begun = {i: [*_pop_first(unassigned, item), item] for i, item in assigned.items() if i not in live}
-        ids = [id(observation) for observation in assigned.values()]
-        free = [item for item in observations if item.box[4] >= first_score and id(item) not in ids]
-        firsts = [first for first, *_ in begun.values()]
-        matches = reassociation.match([track.expected(time_s, 1.5 / rate_hz) for track in lost], [*firsts, *free], longest_s)
-        continued = {list(begun)[after]: lost[before] for before, after in matches if after < len(firsts)}
-        moved = [(lost[before], [free[after - len(firsts)]]) for before, after in matches if after >= len(firsts)]
-        free = _without(free, [item for _, items in moved for item in items])
-        pairs = [(unassigned[before], free[after]) for before, after in reassociation.match(unassigned, free, 1.5 / rate_hz)]
-        moved += [(_Track(track_crops.BestCrops(n_crops), min_score), pair) for pair in pairs]
-        lost = _without(lost, list(continued.values()))
-        for i, observation in assigned.items():
-            if i in begun:
-                live[i] = continued.get(i) or _Track(track_crops.BestCrops(n_crops), min_score)
-            for item in begun.get(i, [observation]):
-                live[i].append(item)
-        for track, items in moved:  # faster than ByteTrack follows
-            for item in items:
-                track.append(item)
-            lost += [] if any(track is other for other in lost) else [track]
-        for track in [*live.values(), *lost]:
-            if not track.number and track.is_confirmed(min_detections, min_score):
-                n_confirmed += 1
-                track.number = n_confirmed
-        unassigned = _without(free, [after for _, after in pairs])
-    for track in [*lost, *live.values()]:
-        end(track)
+            faint.append(track.start_s)
     return _track_table(finished, recording_id), _crop_table(crop_rows)
 
 
@@ -255,49 +130,6 @@ def mot_text(tracks, rate_hz):
     return table.to_csv(index=False, header=False, float_format="%.3f", lineterminator="\n")
 
 
-def _byte_track(first_score):
-    """A tracker that bridges no gaps, which ``reassociation`` does."""
-    import supervision
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # supervision 0.31 moves ByteTrack to a package that requires another OpenCV
-        return supervision.ByteTrack(
-            track_activation_threshold=max(0.0, first_score - 0.1),  # it begins tracks at 0.1 more
-            lost_track_buffer=1,
-            minimum_matching_threshold=1.0 - _MIN_MATCH,
-            frame_rate=30,  # so that the buffer counts images
-        )
-
-
-def _observe(time_s, image, boxes, tracker):
-    """The ``Observation`` of every box, and a dict of those to which ByteTrack assigns an id."""
-    import supervision
-
-    boxes = np.asarray(boxes, np.float32).reshape(-1, _FIELDS - 1)
-    occlusion = geometry.occlusion(boxes)
-    observations = [reassociation.observe(time_s, image, *row) for row in zip(boxes, occlusion, strict=True)]
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
-    data = {"row": np.arange(len(boxes))}
-    detections = supervision.Detections(xyxy=corners, confidence=boxes[:, 4], data=data)
-    tracked = tracker.update_with_detections(detections)
-    rows = zip(tracked.tracker_id, tracked.data["row"], strict=True) if len(tracked) else ()
-    return observations, {int(i): observations[row] for i, row in rows}
-
-
-def _without(items, left_out):
-    """The items that are none of others; by identity, for arrays are in them."""
-    ids = {id(item) for item in left_out}
-    return [item for item in items if id(item) not in ids]
-
-
-def _pop_first(unassigned, observation):
-    """The observation that most overlaps that of the next image, taken out of ``unassigned``, in a list; or none."""
-    overlaps = [geometry.iou(before.box, observation.box) for before in unassigned]
-    if not overlaps or max(overlaps) < reassociation.MIN_IOU:
-        return []
-    return [unassigned.pop(int(np.argmax(overlaps)))]
-
-
 def _alone(start_s, end_s, others):
     """The longest part of a span that no other span overlaps: (from_s, until_s), or NaN twice."""
     from_s, best = start_s, (np.nan, np.nan)
@@ -312,8 +144,8 @@ def _alone(start_s, end_s, others):
 
 def _track_table(finished, recording_id):
     numbers = np.concatenate([np.zeros(0, np.int64), *(np.full(len(rows), number) for number, rows in finished)])
-    values = np.concatenate([np.zeros((0, _FIELDS)), *(rows for _, rows in finished)])
-    table = pd.DataFrame(values, columns=COLUMNS[2:])
+    values = np.concatenate([np.zeros((0, len(track_state.FIELDS))), *(rows for _, rows in finished)])
+    table = pd.DataFrame(values, columns=track_state.FIELDS)
     table.insert(0, "track", numbers.astype(np.int64))
     table.insert(0, "recording_id", pd.Series(recording_id, index=table.index, dtype="object"))
     return table.sort_values(["track", "time_s"], ignore_index=True)

@@ -221,52 +221,6 @@ def test_labels_give_relations_unless_a_shared_frame_contradicts():
     assert relations[0].tolist() == [1, 0, 1, -1, 0] and relations[4].tolist() == [0, 0, 0, 0, 1]
 
 
-def test_open_set_threshold_keeps_the_false_accept_rate():
-    """Over many samples of 40 others, the share of new birds of the same distribution within the threshold."""
-    numbers = rng()
-    for false_accept in (0.05, 0.1, 0.3):
-        taken = []
-        for _ in range(400):
-            threshold = clustering.open_set_threshold(numbers.beta(4, 2, 40), false_accept)
-            taken.append((numbers.beta(4, 2, 50) <= threshold).mean())
-        assert np.mean(taken) < false_accept * 1.1 and np.mean(taken) > 0.5 * false_accept
-
-
-def test_open_set_threshold_counts_each_bird_once():
-    """Recordings of one bird are alike: with 15 known birds of 20, counting recordings takes twice as many new birds as asked, counting birds does not."""
-    numbers, taken = rng(), {"birds": [], "recordings": []}
-    for _ in range(400):
-        own = numbers.normal(0, 1, 16)
-        distances = own[:, None] + numbers.normal(0, 0.2, (16, 20))
-        birds = np.repeat(np.arange(15), 20)
-        for name, groups in (("birds", birds), ("recordings", None)):
-            threshold = clustering.open_set_threshold(distances[:15].ravel(), 0.08, groups)
-            taken[name].append((distances[15] <= threshold).mean())
-    assert np.mean(taken["birds"]) < 0.08 + 0.02  # 0.08, and twice the standard error
-    assert np.mean(taken["recordings"]) > np.mean(taken["birds"])
-
-
-def test_open_set_threshold_of_birds_with_one_item_each_is_that_of_items():
-    distances = rng().random(30)
-    for false_accept in (0.01, 0.1, 0.5, 0.99):
-        assert clustering.open_set_threshold(distances, false_accept, np.arange(30)) == clustering.open_set_threshold(distances, false_accept)
-
-
-@pytest.mark.parametrize(("n_birds", "false_accept", "rate"), [(9, 0.05, 0.1), (9, 0.2, 0.2), (1, 0.1, 0.5)])
-def test_few_birds_guarantee_one_in_their_number(n_birds, false_accept, rate):
-    assert clustering.guaranteed_rate(n_birds, false_accept) == pytest.approx(rate)
-    assert np.isnan(clustering.guaranteed_rate(0, 0.1))
-
-
-def test_open_set_threshold_of_few_birds_is_below_all_distances():
-    """With three others none is within the threshold; without others it is NaN."""
-    threshold = clustering.open_set_threshold([0.7, 0.5, 0.9], 0.01)
-    assert threshold < 0.5 and threshold == pytest.approx(0.5)
-    assert np.isnan(clustering.open_set_threshold([], 0.05))
-    with pytest.raises(ValueError, match="share"):
-        clustering.open_set_threshold([0.5], 5)
-
-
 def test_description_of_a_threshold_warns_of_overlap_and_of_missing_pairs():
     assert clustering.describe_threshold(0.4, 0.01, (5, 6)) == "Threshold 0.400; equal error 0.010 of 5 same and 6 different pairs."
     assert "overlap" in clustering.describe_threshold(0.4, 0.2, (5, 6))
