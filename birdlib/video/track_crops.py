@@ -94,8 +94,9 @@ class BestCrops:
             self.kept[span] = (quality, time_s, crop)
 
     def select(self, until_s=np.inf):
-        """The best of each of ``n_crops`` parts of the track up to a time, best first: list of (quality, time_s, crop)."""
-        kept = sorted((item for item in self.kept.values() if item[1] <= until_s), key=lambda item: item[1])
+        """The best of each of ``n_crops`` parts of the track up to a time, best first: list of (quality, time_s, crop); the first, if all are later."""
+        kept = sorted(self.kept.values(), key=lambda item: item[1])
+        kept = [item for item in kept if item[1] <= until_s] or kept[:1]
         parts = np.array_split(np.arange(len(kept)), min(self.n_crops, len(kept)))
         best = [max((kept[index] for index in part), key=lambda item: item[0]) for part in parts]
         return sorted(best, key=lambda item: (-item[0], item[1]))
