@@ -75,11 +75,11 @@ def _with_folds(table, rng):
 
 def _photos(media, folder, cache, weights_dir):
     """Whole photos by VGG16, and the features of stage 04."""
-    backbone = image_features.load_backbone("", weights_dir)
-    _, maps, skipped = image_features.embed(media, folder, backbone, cache / "store", "bench")
+    backbone = image_features.load_backbone("", weights_dir)  # nothing is trained: its output is the mean of the last map, then the maximum
+    _, pooled, skipped = image_features.embed(media, folder, backbone, cache / "store", "bench")
     if len(skipped):
         raise runtime.FileError(folder / skipped["path"].iloc[0], skipped["reason"].iloc[0])
-    plain = np.stack([np.mean(maps(row, 0), axis=(0, 1)) for row in range(len(media))])
+    plain = np.stack([np.split(pooled(row, 0), 2)[0] for row in range(len(media))])
     suite = photo_features.embed(media, folder, photo_features.load(weights_dir=weights_dir), cache / "store", "bench")[1]
     return _Modality(species_probes.Media(media, suite), plain, "mean VGG16 features of the whole photo, standardised logistic regression")
 
