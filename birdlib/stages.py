@@ -6,7 +6,6 @@ A receipt is current while its parameters, inputs, weights, code and files are u
 
 import os
 import re
-import stat
 import sys
 import time
 from dataclasses import dataclass, field
@@ -16,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 import birdlib
-from birdlib import runtime, source_digest
+from birdlib import runtime, source_digest, watched_files
 
 RECEIPT = "stage.json"
 SKIPPED = "skipped.parquet"  # of a stage, and of all in the outputs folder
 RECIPE = "recipe.json"  # of the run, in the outputs folder
-_WATCHED = ".watched.parquet"
 _HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
 READS = {  # stage: the stages that it reads; the keys are in the order of the chain
     "01_split": [],
@@ -39,7 +37,6 @@ _INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a parame
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
 FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
 _READERS = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".npy": lambda path: np.load(path, mmap_mode="r"), ".json": runtime.read_json}
-_ANY_TIME = 0  # modification time of a file that is compared by size only
 
 
 class MissingStageError(runtime.BirdlibError):
@@ -100,7 +97,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
     for path in stage.folder.rglob(".*"):
         if _HALF_WRITTEN.fullmatch(path.name):  # left by a killed run
             path.unlink(missing_ok=True)
-    runtime.write_table(_watch(stage.folder, watched), stage.folder / _WATCHED)
+    watched_files.record(stage.folder, watched)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
     written = {
         "stage": stage.name,
@@ -254,7 +251,7 @@ def why_outdated(outputs_dir, name, find_weights=None):
         digest = find_weights(model) if find_weights else None
         if digest is not None and digest != record["sha256"]:
             return f"the weights of {model} have changed"
-    return _changed_watched(folder)
+    return watched_files.why_changed(folder)
 
 
 def _code(name):
@@ -289,34 +286,3 @@ def _own_files(folder):
 
 def _file_record(path):
     return {"bytes": path.stat().st_size, "sha256": runtime.digest_file(path)}
-
-
-def _watch(folder, paths):
-    """Size and modification time of watched files, and sizes of the files in the stage's subfolders."""
-    base = os.path.realpath(folder)
-    rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
-    own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
-    rows += [(os.path.relpath(path, base), path.stat().st_size, _ANY_TIME) for path in sorted(own)]
-    return pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"])
-
-
-def _changed_watched(folder):
-    base = os.path.realpath(folder)
-    if not os.path.isfile(os.path.join(base, _WATCHED)):
-        return f"{_WATCHED} is missing"
-    table = pd.read_parquet(os.path.join(base, _WATCHED))
-    for name, size, modified_ns in zip(table["path"], table["bytes"], table["modified_ns"], strict=True):
-        path = os.path.join(base, name)
-        size_now, modified_ns_now = _size_and_time(path)
-        if size_now != size or modified_ns not in (_ANY_TIME, modified_ns_now):
-            return f"{os.path.normpath(path)} has changed"
-    return ""
-
-
-def _size_and_time(path):
-    """(bytes, modification time in ns); (-1, time) of a folder, (-1, -1) of a missing path."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return -1, -1
-    return (-1 if stat.S_ISDIR(found.st_mode) else found.st_size), found.st_mtime_ns

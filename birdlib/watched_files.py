@@ -1,0 +1,44 @@
+"""Files outside a stage's folder whose change makes the stage stale, and the files in its subfolders: sizes and modification times in a table."""
+
+import os
+import stat
+from pathlib import Path
+
+import pandas as pd
+
+from birdlib import runtime
+
+TABLE = ".watched.parquet"
+_ANY_TIME = 0  # modification time of a file that is compared by size only
+
+
+def record(folder, paths):
+    """Write the table of a stage's folder: size and time of ``paths``, files and folders, and sizes of the files in its subfolders."""
+    base = os.path.realpath(folder)
+    rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
+    own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
+    rows += [(os.path.relpath(path, base), path.stat().st_size, _ANY_TIME) for path in sorted(own)]
+    runtime.write_table(pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"]), Path(folder) / TABLE)
+
+
+def why_changed(folder):
+    """What has changed since ``record``, or ``""``."""
+    base = os.path.realpath(folder)
+    if not os.path.isfile(os.path.join(base, TABLE)):
+        return f"{TABLE} is missing"
+    table = pd.read_parquet(os.path.join(base, TABLE))
+    for name, size, modified_ns in zip(table["path"], table["bytes"], table["modified_ns"], strict=True):
+        path = os.path.join(base, name)
+        size_now, modified_ns_now = _size_and_time(path)
+        if size_now != size or modified_ns not in (_ANY_TIME, modified_ns_now):
+            return f"{os.path.normpath(path)} has changed"
+    return ""
+
+
+def _size_and_time(path):
+    """(bytes, modification time in ns); (-1, time) of a folder, (-1, -1) of a missing path."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return -1, -1
+    return (-1 if stat.S_ISDIR(found.st_mode) else found.st_size), found.st_mtime_ns
