@@ -2,6 +2,7 @@
 
 import logging
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,8 +19,9 @@ pytestmark = [pytest.mark.usefixtures("drawn"), pytest.mark.filterwarnings("erro
 
 @pytest.fixture
 def without_fonts(monkeypatch):
-    """No fallback font is installed."""
+    """No fallback font is installed, and none is in use from an earlier test."""
     monkeypatch.setattr(figure_text, "_installed", tuple)
+    monkeypatch.setitem(plt.rcParams, "font.family", ["DejaVu Sans"])
 
 
 @pytest.mark.parametrize(

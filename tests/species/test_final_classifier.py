@@ -83,7 +83,7 @@ def test_description_of_a_calibration_states_the_direction_of_its_error(predicte
 def inputs(data, monkeypatch):
     """One patch a recording, in which the species differ."""
     monkeypatch.setattr(experiments.stages, "receipt", lambda *_: {"parameters": {"denoise": "none"}})
-    embeddings = (data.truth @ rng().normal(size=(3, 8)) + 0.1 * rng(1).normal(size=(N, 8))).astype(np.float32)
+    embeddings = (data.truth @ rng().normal(size=(3, 8)) + 0.5 * rng(1).normal(size=(N, 8))).astype(np.float32)
     patches = pd.DataFrame({"recording_id": data.splits["recording_id"], "bird_score": 0.5})
     embedded = train_heads.PatchEmbeddings(embeddings, patches, None, {"kind": "embeddings", "embedder": "none"}, {})
     layer = embedded.pooling()
