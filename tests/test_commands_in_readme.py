@@ -54,6 +54,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run --recipe modern": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
     "python -m birdlib identify photo.jpg": "tests/multimodal/test_photo_classifier.py::test_command_prints_the_most_probable_species",
     "python -m birdlib bench real --data real_birds": "tests/commands/test_bench.py::test_bench_real_prints_each_job_and_leaves_out_those_without_a_table",
+    "python -m birdlib bench pooling --outputs my_outputs": "tests/commands/test_bench.py::test_bench_pooling_prints_its_table",
     "python -m birdlib status": "tests/pipeline/test_status.py::test_the_command_prints_the_table_and_what_to_do",
     "python -m birdlib bench mel --outputs outputs --epochs 40": "tests/commands/test_bench.py::test_bench_mel_prints_its_table",
     "python -m birdlib run --recipe birdclef-2026 -p mel_epochs=4 -p mel_steps=8": "tests/recipes/test_birdclef_2026_training.py::test_receipt_names_the_teacher",
