@@ -63,7 +63,7 @@ def choose(image_backbone, weights_dir=""):
                 raise
 
 
-def load(image_backbone="mobilenetv2", weights_dir="", is_trained=True, detector=DETECTOR, size=image_networks.SIZE):
+def load(image_backbone, weights_dir="", is_trained=True, detector=DETECTOR, size=image_networks.SIZE):
     """The extractor of a network.
 
     Args:

@@ -128,7 +128,7 @@ def fit(media, rng):
     classes = sorted(set(media.table["species"]))
     if len(classes) < 2:
         return None
-    targets = _targets(media.table["species"], classes)
+    targets = one_hot(media.table["species"], classes)
     choice = probes.choose(media.features, targets, media.table["group_id"].to_numpy(), rng=rng, probes=PROBES)
     head = probes.fit(choice, media.features, targets)
     if choice.scores is None:
@@ -159,7 +159,7 @@ def fit_fusion(fitted, media, rng):
     tables = [media[name].table for name in MODALITIES]
     paired = pd.concat([pair(*tables, classes, rng) for _ in range(_N_PAIRINGS)])
     scores = {name: _of_classes(probe.scores, probe.classes, classes)[paired[name]] for name, probe in fitted.items()}
-    pool, log_losses = class_fusion.fit_pool(scores, _targets(paired["species"], classes), calibrations)
+    pool, log_losses = class_fusion.fit_pool(scores, one_hot(paired["species"], classes), calibrations)
     return Fusion(classes, calibrations, pool, log_losses)
 
 
@@ -202,7 +202,7 @@ def evaluate(fitted, fusion, media, rng):
     of_groups = pd.DataFrame({"group_id": groups["sound"], "audio_path": "", "image_path": groups["photo"], "video_path": ""})
     clusters = splits.units(of_groups) if len(paired) else np.zeros(0, int)
     both = class_fusion.fuse(scores, fusion.calibrations, fusion.pool)
-    return _targets(paired["species"], fusion.classes), {**calibrated, "both": both}, clusters, paired
+    return one_hot(paired["species"], fusion.classes), {**calibrated, "both": both}, clusters, paired
 
 
 def study(media, rng):
@@ -228,7 +228,7 @@ def _evaluate_alone(fitted, tested):
         if probe:
             known = tested[name].part(tested[name].table["species"].isin(probe.classes).to_numpy())
             scores = class_fusion.apply(probe.calibration, probe.predict(known))
-            return _targets(known.table["species"], probe.classes), {name: scores}, known.table["group_id"].to_numpy()
+            return one_hot(known.table["species"], probe.classes), {name: scores}, known.table["group_id"].to_numpy()
     return np.zeros((0, 0)), {}, np.zeros(0)
 
 
@@ -269,7 +269,8 @@ def as_columns(table):
     return columns
 
 
-def _targets(species, classes):
+def one_hot(species, classes):
+    """(rows, classes) float32: 1 in the column of the species of a row; a species that is no class has none."""
     return (np.asarray(species, object)[:, None] == np.array(classes, object)).astype(np.float32)
 
 

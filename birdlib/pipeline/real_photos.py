@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.audio import io as audio_io
 from birdlib.metrics import class_fusion, classification
 from birdlib.models import embedders, pooling, probe_fits, probes
 from birdlib.multimodal import image_features, pairs, photo_features, species_probes
-from birdlib.pipeline import real_rows
-from birdlib.store import EmbeddingStore
-from birdlib.video import kinds
+from birdlib.pipeline import real_embeddings, real_rows
 
 EMBEDDERS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
 _FIGURES = {"accuracy": class_fusion.accuracy, "macro ROC-AUC": classification.macro_roc_auc}
@@ -80,20 +77,14 @@ def _photos(media, folder, cache, weights_dir):
     if len(skipped):
         raise runtime.FileError(folder / skipped["path"].iloc[0], skipped["reason"].iloc[0])
     plain = np.stack([np.split(pooled(row, 0), 2)[0] for row in range(len(media))])
-    suite = photo_features.embed(media, folder, photo_features.load(weights_dir=weights_dir), cache / "store", "bench")[1]
+    extractor = photo_features.load(photo_features.choose("auto", weights_dir), weights_dir)
+    suite = photo_features.embed(media, folder, extractor, cache / "store", "bench")[1]
     return _Modality(species_probes.Media(media, suite), plain, "mean VGG16 features of the whole photo, standardised logistic regression")
 
 
 def _sounds(name, media, folder, cache, weights_dir):
     """Mean embeddings, and what stage 04 makes of the embeddings."""
-    embedder = embedders.load(name, weights_dir, n_threads=1)
-    patches = []
-    with EmbeddingStore(cache / "store", embedder.key) as store:
-        for path in runtime.progress(media["audio_path"], desc=f"{name} embeddings"):
-            digest = kinds.digest_file(folder / path)
-            if digest not in store:
-                store.put(digest, *embedder.embed(audio_io.read(folder / path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
-            patches.append([np.array(part) for part in store.get(digest)])
+    patches = real_embeddings.embed([folder / path for path in media["audio_path"]], embedders.load(name, weights_dir, n_threads=1), cache)
     ends = np.cumsum([len(scores) for _, scores in patches])
     sounds = media.assign(first=np.append(0, ends[:-1]), last=ends)
     embeddings, bird_scores = (np.concatenate(part) for part in zip(*patches, strict=True))
@@ -103,7 +94,7 @@ def _sounds(name, media, folder, cache, weights_dir):
 
 
 def _photo_rows(photos, fitted, classes, rng):
-    job, targets = f"{photos.media['species'].nunique()} species by photo", _targets(photos.media["species"], classes)
+    job, targets = f"{photos.media['species'].nunique()} species by photo", species_probes.one_hot(photos.media["species"], classes)
     scores = {real_rows.PLAIN: np.zeros(targets.shape), real_rows.SUITE: np.zeros(targets.shape)}
     for fold, probe in fitted.items():
         is_tested = (photos.media["fold"] == fold).to_numpy()
@@ -139,24 +130,14 @@ def _weights_text(chosen):
 
 
 def _figure_rows(job, targets, scores, groups, notes, rng):
-    found = []
-    for figure, metric in _FIGURES.items():
-        for method, values in scores.items():
-            found.append(real_rows.of_metric(job, method, figure, metric, targets, values, groups=groups, rng=rng, note=notes.get(method, "")))
-        gain = _gain(metric)
-        both = scores[real_rows.SUITE], scores[real_rows.PLAIN]
-        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, targets, *both, groups=groups, rng=rng))
-    return found
-
-
-def _gain(metric):
-    return lambda targets, after, before: metric(targets, after) - metric(targets, before)
+    rows = [real_rows.of_methods(job, figure, metric, targets, scores, groups=groups, rng=rng, notes=notes) for figure, metric in _FIGURES.items()]
+    return [row for of_figure in rows for row in of_figure]
 
 
 def _plain_scores(modality, fold, classes):
     """(tested rows, classes) of the plain reference."""
     part, is_tested = _train(modality, fold), _is_in(modality, fold)
-    fitted = probe_fits.fit_linear(probes.PLAIN, part.plain, _targets(part.media["species"], classes), "single")
+    fitted = probe_fits.fit_linear(probes.PLAIN, part.plain, species_probes.one_hot(part.media["species"], classes), "single")
     return fitted.predict(modality.plain[is_tested])
 
 
@@ -172,10 +153,6 @@ def _train(modality, fold):
 
 def _is_in(modality, fold):
     return (modality.media["fold"] == fold).to_numpy()
-
-
-def _targets(species, classes):
-    return (np.asarray(species, object)[:, None] == np.array(classes, object)).astype(np.float32)
 
 
 def _spread(scores, known, classes):

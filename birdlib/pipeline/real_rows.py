@@ -33,3 +33,22 @@ def of_metric(job, method, figure, metric, *columns, groups, rng, n=None, note="
     """
     value, low, high = bootstrap.interval(metric, *columns, groups=groups, rng=rng)
     return Row(job, method, figure, value, low, high, len(groups) if n is None else n, note)
+
+
+def of_methods(job, figure, metric, truth, scores, *, groups, rng, notes):
+    """Rows of each method, and of the paired gain of the suite over the plain reference.
+
+    Args:
+        metric: function of ``truth`` and the scores of a method.
+        truth: of each row, or a tuple of row-aligned arrays, which the metric gets one by one.
+        scores: {method: row-aligned array}, with ``PLAIN`` and ``SUITE``.
+        notes: {method: note}, of some of them.
+    """
+    given = truth if isinstance(truth, tuple) else (truth,)
+
+    def gain(*columns):
+        *known, after, before = columns
+        return metric(*known, after) - metric(*known, before)
+
+    found = [of_metric(job, method, figure, metric, *given, values, groups=groups, rng=rng, note=notes.get(method, "")) for method, values in scores.items()]
+    return [*found, of_metric(job, f"{SUITE} - {PLAIN}", figure, gain, *given, scores[SUITE], scores[PLAIN], groups=groups, rng=rng)]

@@ -10,14 +10,11 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.audio import io as audio_io
 from birdlib.data import manifest
-from birdlib.metrics import classification
+from birdlib.metrics import class_fusion, classification
 from birdlib.models import embedders, pooling, probe_fits, probes
-from birdlib.pipeline import real_rows
-from birdlib.species import classifier_choice, dataset, train_heads
-from birdlib.store import EmbeddingStore
-from birdlib.video import kinds
+from birdlib.pipeline import real_embeddings, real_rows
+from birdlib.species import classifier_choice, classifier_inputs, dataset, train_heads
 
 JOBS = {"yamnet": "YAMNet", "birdnet": "BirdNET"}
 OPTIONS = train_heads.Options(n_networks=1)
@@ -54,12 +51,12 @@ def rows(folder, cache, *, rng, weights_dir="", names=tuple(JOBS), options=OPTIO
 
 def _rows_of(name, data, folder, folds, rng, options):
     inputs = _inputs(name, data, folder, options)
-    others = [_inputs(other, data, folder, options) for other in classifier_choice.ALTERNATIVES.get(name, ())]
+    others = [_inputs(other, data, folder, options) for other in classifier_inputs.ALTERNATIVES.get(name, ())]
     means = _means(inputs.embedded, data)
     scores = {real_rows.PLAIN: np.zeros(data.truth.shape), real_rows.SUITE: np.zeros(data.truth.shape)}
     notes = {real_rows.PLAIN: "mean embedding, standardised logistic regression"}
     if inputs.zero_shot is not None:
-        scores["zero-shot"] = classifier_choice.pool_zero_shot(inputs, inputs.zero_shot[0])
+        scores["zero-shot"] = inputs.zero_shot_scores
         notes["zero-shot"] = f"{JOBS[name]}'s own scores, pooled over patches"
     chosen = []
     for fold in runtime.progress(range(folds.max() + 1), desc=f"species by sound, {JOBS[name]}"):
@@ -87,23 +84,16 @@ def _inputs(name, data, folder, options):
     embedded = _embed(name, data, folder)
     patch_pooling = embedded.pooling(options.pooling)
     features = train_heads.pool_recordings(embedded, data, patch_pooling)
-    return classifier_choice.Inputs(_CONFIG | {"encoder": name}, data, embedded, features, patch_pooling, options)
+    return classifier_inputs.Inputs(_CONFIG | {"encoder": name}, data, embedded, features, patch_pooling, options)
 
 
 def _embed(name, data, folder):
-    """``train_heads.PatchEmbeddings`` of whole recordings, through the store of the cache."""
+    """``train_heads.PatchEmbeddings`` of whole recordings."""
     embedder = embedders.load(name, data.weights_dir, n_threads=1)
-    parts, tables = [], []
-    with EmbeddingStore(data.outputs_dir / "store", embedder.key) as store:
-        for recording in runtime.progress(list(data.splits.itertuples()), desc=f"{name} embeddings"):
-            path = folder / recording.audio_path
-            digest = kinds.digest_file(path)
-            if digest not in store:
-                store.put(digest, *embedder.embed(audio_io.read(path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
-            embeddings, bird_scores = store.get(digest)
-            parts.append(np.array(embeddings))
-            tables.append(pd.DataFrame({"recording_id": recording.recording_id, "bird_score": np.array(bird_scores)}))
-    return train_heads.PatchEmbeddings(np.concatenate(parts), pd.concat(tables, ignore_index=True), None, {"embedder": name}, embedder.weights)
+    embeddings, bird_scores = zip(*real_embeddings.embed([folder / path for path in data.splits["audio_path"]], embedder, data.outputs_dir), strict=True)
+    recording_ids = np.repeat(data.splits["recording_id"].to_numpy(), [len(scores) for scores in bird_scores])
+    patches = pd.DataFrame({"recording_id": recording_ids, "bird_score": np.concatenate(bird_scores)})
+    return train_heads.PatchEmbeddings(np.concatenate(embeddings), patches, None, {"embedder": name}, embedder.weights)
 
 
 def _means(embedded, data):
@@ -114,30 +104,20 @@ def _means(embedded, data):
 
 
 def _figures(job, data, scores, folds, notes, rng):
-    """Rows of each method, and of the paired difference of the suite to the plain reference."""
-    groups, found = data.splits["group_id"].to_numpy(), []
-    for figure, metric in _FIGURES.items():
-        for method, of_method in scores.items():
-            columns = data.truth, of_method, folds
-            found.append(real_rows.of_metric(job, method, figure, metric, *columns, groups=groups, rng=rng, note=notes.get(method, "")))
-
-        def gain(truth, after, before, folds, metric=metric):
-            return metric(truth, after, folds) - metric(truth, before, folds)
-
-        columns = data.truth, scores[real_rows.SUITE], scores[real_rows.PLAIN], folds
-        found.append(real_rows.of_metric(job, f"{real_rows.SUITE} - {real_rows.PLAIN}", figure, gain, *columns, groups=groups, rng=rng))
-    return found
+    groups, truth = data.splits["group_id"].to_numpy(), (data.truth, folds)
+    rows = [real_rows.of_methods(job, figure, metric, truth, scores, groups=groups, rng=rng, notes=notes) for figure, metric in _FIGURES.items()]
+    return [row for of_figure in rows for row in of_figure]
 
 
-def _accuracy(truth, scores, folds):
-    return classification.accuracy(truth.argmax(axis=1), scores)
+def _accuracy(truth, folds, scores):
+    return class_fusion.accuracy(truth, scores)
 
 
-def _macro_auc(truth, scores, folds):
+def _macro_auc(truth, folds, scores):
     return classification.macro_roc_auc(truth, scores)
 
 
-def _macro_auc_in_folds(truth, scores, folds):
+def _macro_auc_in_folds(truth, folds, scores):
     return float(np.nanmean([classification.macro_roc_auc(truth[folds == fold], scores[folds == fold]) for fold in np.unique(folds)]))
 
 

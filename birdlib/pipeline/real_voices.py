@@ -11,12 +11,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, store
-from birdlib.audio import io as audio_io
+from birdlib import runtime
 from birdlib.individuals import background_swap, songs, voice_evaluation, voice_models, voices
 from birdlib.metrics import identity as identity_metrics
 from birdlib.models import embedders
-from birdlib.pipeline import real_rows
+from birdlib.pipeline import real_embeddings, real_rows
 
 EMBEDDERS = ("yamnet", "birdnet")
 _N_FOLDS = 4
@@ -145,7 +144,7 @@ def _load(name, singers, by_session, by_rendition, folder, cache, weights_dir, r
     key = runtime.digest([embedder.key, songs.VERSION, background_swap.VERSION, files, cells["fold"].tolist()])[:16]
     path = cache / f"voices-{name}-{key}.npz"
     birds = singers["individual_id"].to_numpy()
-    vectors = _vectors(embedder, paths, files, cache)
+    vectors = np.array([voices.pooled(*patches) for patches in real_embeddings.embed(paths, embedder, cache)])
     if not path.exists():
         features = voice_models.FEATURES["auto"]
         data, own = voice_evaluation.load_voices(birds, cells, paths, embedder, features=features, n_swapped=len(birds), rng=swap_rng)
@@ -159,17 +158,6 @@ def _load(name, singers, by_session, by_rendition, folder, cache, weights_dir, r
             for view in ("recorded", "swapped", "own")
         }
     return vectors, voice_models.Voices(birds, cells, views["recorded"], views["swapped"]), views["own"]
-
-
-def _vectors(embedder, paths, files, cache):
-    """(recordings, dim), as of ``voices.pooled``; patches are stored."""
-    found = []
-    with store.EmbeddingStore(cache / "store", embedder.key) as stored:
-        for path, digest in zip(runtime.progress(paths, desc=f"{embedder.name} embeddings"), files, strict=True):
-            if digest not in stored:
-                stored.put(digest, *embedder.embed(audio_io.read(path, embedder.sample_rate_hz, resampler=embedder.resampler)[0]))
-            found.append(voices.pooled(*stored.get(digest)))
-    return np.array(found)
 
 
 def _plain(data, vectors, predict):
