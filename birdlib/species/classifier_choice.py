@@ -1,6 +1,6 @@
 """Which classifier stage 07 saves: probes, the network, what the embedder itself knows of the species, blends of these, by cross-validation.
 
-Where the embedder has inner layers that may separate better (``ALTERNATIVES``), there are probes on these, too.
+Where the embedder has inner layers that may separate better (``classifier_inputs.ALTERNATIVES``), there are probes on these, too.
 
 All candidates are scored on the same folds of training and validation recordings, whole groups; the network's epoch is chosen on the next fold. The
 chosen one is fitted again to all of them. So its scores of these recordings are those out of fold, on which thresholds and calibration can be chosen.
@@ -8,21 +8,16 @@ With many recordings, the validation split is the only fold.
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages
-from birdlib.data import taxonomy
-from birdlib.models import base, pooling, probe_fits, probes, zero_shot
+from birdlib.models import probe_fits, probes
 from birdlib.models.probe_fits import PROTOTYPES, STANDARDISED, UNIT, Probe
 from birdlib.species import classifiers, train_heads
 
-MAX_ROWS, MAX_CELLS = 2000, 100_000  # recordings, and recordings x species, up to which there is cross-validation
-_MAX_CELLS_GRID = 20_000  # up to which the whole grid of probes is tried
+_MAX_CELLS_GRID = 20_000  # recordings x species up to which the whole grid of probes is tried
 _FEW = (Probe(PROTOTYPES, 10.0), Probe(STANDARDISED, 0.01), Probe(UNIT, 300.0))
-ALTERNATIVES = {"yamnet": ("yamnet_bands",)}  # embedder → others of the same weights
 WEIGHTS = (0.25, 0.5, 0.75)  # of the network, and of what the embedder knows, beside the best without it
 _MIN_FOLDS = 3  # scored, validation and training, of the network
 NETWORK, ZERO_SHOT = "network", "zero-shot"
@@ -62,136 +57,100 @@ class Selection:
     is_cross_validated: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """What candidates are made of: ``config, data, embedded`` and ``options`` as of ``train_heads.train_head``; ``features`` of its recordings."""
-
-    config: dict
-    data: object
-    embedded: train_heads.PatchEmbeddings
-    features: np.ndarray
-    patch_pooling: object
-    options: train_heads.Options
-
-    @property
-    def is_used(self):
-        """(rows,) bool: recordings of training and validation that have features, each once."""
-        splits = self.data.splits
-        return ~splits["is_repeated"].to_numpy() & (splits["split"] != "test").to_numpy() & np.isfinite(self.features[:, 0])
-
-    @property
-    def is_small(self):
-        """Whether there are few enough recordings for cross-validation."""
-        n = int(self.is_used.sum())
-        return n <= MAX_ROWS and n * len(self.data.classes) <= MAX_CELLS
-
-    @property
-    def embedder(self):
-        """Its name."""
-        return self.embedded.preprocessing["embedder"]
-
-    @functools.cached_property
-    def background(self):
-        """(windows, features) of soundscapes without any of the species, or None."""
-        if self.embedded.windows is None:
-            return None
-        windows, targets = train_heads.pool_windows(self.embedded, self.data, self.patch_pooling)
-        return windows[~targets.any(axis=1)]
-
-    @functools.cached_property
-    def zero_shot(self):
-        """(layer, is_known (classes,)) of what the embedder knows of the species without training; None where that is nothing."""
-        last_layer = zero_shot.load(self.embedder, self.data.weights_dir)
-        if last_layer is None:
-            return None
-        matched = taxonomy.match(_names(self.data), last_layer.species)["column"].to_numpy()
-        return (last_layer.columns(matched), matched >= 0) if (matched >= 0).any() else None
-
-
-def _names(data):
-    """Names of the classes, by the taxonomy of the recordings' folder where it has one."""
-    try:
-        return taxonomy.names(data.classes, stages.recordings_root(data.outputs_dir))
-    except runtime.BirdlibError:  # without stage 01, as in benchmarks, or its recordings are gone
-        return taxonomy.names(data.classes)
-
-
-def alternatives(inputs, folder):
-    """Inputs of the recordings by the other embedders of the same weights, where they are few enough for cross-validation.
-
-    Args:
-        inputs: those of stage 03's embedder.
-        folder: for the embeddings, which are memory-mapped.
-
-    Returns:
-        (list of Inputs, notes): notes say which cannot be had.
-    """
-    name, found, notes = inputs.embedder, [], []
-    for other in ALTERNATIVES.get(name, ()) if inputs.is_small else ():
-        try:
-            embedded = train_heads.load_embeddings(other, inputs.data, folder, inputs.embedded.windows is not None)
-        except base.EmbedderError as error:
-            notes.append(f"{other}: {error}")
-            continue
-        patch_pooling = embedded.pooling()
-        features = train_heads.pool_recordings(embedded, inputs.data, patch_pooling)
-        found.append(dataclasses.replace(inputs, embedded=embedded, features=features, patch_pooling=patch_pooling))
-    return found, notes
-
-
 def select(inputs, rng, network=None, others=()):
     """Choose a classifier, see above.
 
     Args:
-        inputs: Inputs of stage 03's embedder.
+        inputs: ``classifier_inputs.Inputs`` of stage 03's embedder.
         rng: of folds, networks and bootstrap.
         network: fitted on the training split; used where there are too many recordings for cross-validation, with its scores of validation.
-        others: of ``alternatives``.
+        others: of ``classifier_inputs.alternatives``.
 
     Returns:
         Selection.
     """
-    data, rows, mode = inputs.data, np.flatnonzero(inputs.is_used), inputs.data.label_mode
-    features, targets, groups = inputs.features[rows], data.truth[rows], data.splits["group_id"].to_numpy()[rows]
-    folds = probes.assign_folds(targets, groups, rng, n_repeats=1) if inputs.is_small else None
-    is_cross_validated = folds is not None and bool(folds.max() >= _MIN_FOLDS - 1)
-    if not is_cross_validated:
-        folds = np.where(data.is_validation[rows], 0, -1)[None]
-    grid = [*(probes.PROBES if targets.size <= _MAX_CELLS_GRID else _FEW), *([probes.PLAIN] if inputs.is_small else [])]
-    grid = [*dict.fromkeys(grid)]
-    scores, parts = probes.cross_validate(grid, features, targets, folds, mode, inputs.background)
-    candidates = {name: Candidate(inputs.embedder, of_probes) for name, of_probes in parts.items()}
-
-    def best(names):
-        return max(names, key=lambda name: np.nan_to_num(probes.quality(scores[name], targets, folds), nan=-1.0))
-
-    probe, known = best(scores), inputs.zero_shot
-    if known is not None:
-        layer, is_known = known
-        species_scores = pool_zero_shot(inputs, layer)[rows]
-        _add_zero_shot(probe, candidates, scores, species_scores, is_known, mode)
+    data, rows = inputs.data, np.flatnonzero(inputs.is_used)
+    targets, groups = data.truth[rows], data.splits["group_id"].to_numpy()[rows]
+    folds, is_cross_validated = _folds(inputs, rows, rng)
+    tried = _Candidates(inputs, rows, folds)
+    probe = tried.add_probes()
+    tried.add_zero_shot(probe)
     for other in others:
-        found, parts_of_other = probes.cross_validate(grid, np.nan_to_num(other.features[rows]), targets, folds, mode, other.background)
-        scores |= {f"{other.embedder}: {name}": of_probes for name, of_probes in found.items()}
-        candidates |= {f"{other.embedder}: {name}": Candidate(other.embedder, of_probes) for name, of_probes in parts_of_other.items()}
+        tried.add_probes_of(other)
     epochs = [inputs.options.epochs]
     if is_cross_validated:
-        scores[NETWORK], epochs = _network_scores(inputs, rows, folds, rng)
+        network_scores, epochs = _network_scores(inputs, rows, folds, rng)
     else:
-        scores[NETWORK] = classifiers.predict(network, features)[None]
-    candidates[NETWORK] = Candidate(inputs.embedder, {}, 1.0)
-    for weight in WEIGHTS:
-        name = f"{1 - weight:g} ({probe}) + {weight:g} {NETWORK}"
-        scores[name] = (1.0 - weight) * scores[probe] + weight * scores[NETWORK]
-        candidates[name] = Candidate(inputs.embedder, {part: (1.0 - weight) * share for part, share in parts[probe].items()}, weight)
-    if known is not None:
-        with_network = best([name for name, candidate in candidates.items() if candidate.network])
-        _add_zero_shot(with_network, candidates, scores, species_scores, is_known, mode)
-    baseline, levels = str(probes.PLAIN) if inputs.is_small else None, {name: each.level(inputs.embedder) for name, each in candidates.items()}
-    name, table = probes.compare(scores, targets, folds, groups, levels=levels, baseline=baseline, rng=rng)
+        network_scores = classifiers.predict(network, inputs.features[rows])[None]
+    tried.add_zero_shot(tried.add_network(network_scores, probe))
+    baseline = str(probes.PLAIN) if inputs.is_small else None
+    name, table = probes.compare(tried.scores, targets, folds, groups, levels=tried.levels(), baseline=baseline, rng=rng)
     out_of_fold, is_scored = np.full(data.truth.shape, np.nan, np.float32), folds[0] >= 0
-    out_of_fold[rows[is_scored]] = scores[name][0][is_scored]
-    return Selection(name, candidates[name], table, int(np.median(epochs)), out_of_fold, is_cross_validated)
+    out_of_fold[rows[is_scored]] = tried.scores[name][0][is_scored]
+    return Selection(name, tried.candidates[name], table, int(np.median(epochs)), out_of_fold, is_cross_validated)
+
+
+def _folds(inputs, rows, rng):
+    """((1, recordings) fold numbers, whether they are of cross-validation); of many recordings, or of too few groups, validation is the only fold."""
+    data, groups = inputs.data, inputs.data.splits["group_id"].to_numpy()[rows]
+    folds = probes.assign_folds(data.truth[rows], groups, rng, n_repeats=1) if inputs.is_small else None
+    if folds is not None and folds.max() >= _MIN_FOLDS - 1:
+        return folds, True
+    return np.where(data.is_validation[rows], 0, -1)[None], False
+
+
+class _Candidates:
+    """Candidates, each with its scores out of fold: ``candidates`` {name: Candidate}, ``scores`` {name: (1, recordings, classes)}."""
+
+    def __init__(self, inputs, rows, folds):
+        self.inputs, self.rows, self.folds, self.targets = inputs, rows, folds, inputs.data.truth[rows]
+        self.candidates, self.scores = {}, {}
+        grid = probes.PROBES if self.targets.size <= _MAX_CELLS_GRID else _FEW
+        self._grid = list(dict.fromkeys([*grid, *([probes.PLAIN] if inputs.is_small else [])]))
+
+    def add_probes(self):
+        """Add the probes on the embedder of stage 03; returns the name of the best."""
+        self._cross_validate(self.inputs, "")
+        return self._best(self.candidates)
+
+    def add_probes_of(self, other):
+        """Add the probes on another embedder, by its Inputs."""
+        self._cross_validate(other, f"{other.embedder}: ")
+
+    def add_network(self, network_scores, probe):
+        """Add the network, and blends with the probe of that name; returns the name of the best of these."""
+        self.candidates[NETWORK], self.scores[NETWORK] = Candidate(self.inputs.embedder, {}, 1.0), network_scores
+        for weight in WEIGHTS:
+            name = f"{1 - weight:g} ({probe}) + {weight:g} {NETWORK}"
+            parts = {part: (1.0 - weight) * share for part, share in self.candidates[probe].parts.items()}
+            self.candidates[name] = Candidate(self.inputs.embedder, parts, weight)
+            self.scores[name] = (1.0 - weight) * self.scores[probe] + weight * network_scores
+        return self._best(name for name, candidate in self.candidates.items() if candidate.network)
+
+    def add_zero_shot(self, name):
+        """Add the candidate of that name combined with what the embedder knows, if it knows any species; weight 1 uses the candidate for the others only."""
+        from birdlib.models import zero_shot_layers
+
+        if self.inputs.zero_shot is None:
+            return
+        known, (_, is_known), mode = self.inputs.zero_shot_scores[self.rows], self.inputs.zero_shot, self.inputs.data.label_mode
+        for weight in (*WEIGHTS, 1.0):
+            combined = f"{ZERO_SHOT}, weight {weight:g}, with {name}"
+            self.candidates[combined] = dataclasses.replace(self.candidates[name], zero_shot=weight)
+            self.scores[combined] = np.stack([np.asarray(zero_shot_layers.log_linear(own, known, weight, is_known, mode)) for own in self.scores[name]])
+
+    def levels(self):
+        """{name: complexity}."""
+        return {name: candidate.level(self.inputs.embedder) for name, candidate in self.candidates.items()}
+
+    def _cross_validate(self, inputs, prefix):
+        features = np.nan_to_num(inputs.features[self.rows])
+        scores, parts = probes.cross_validate(self._grid, features, self.targets, self.folds, inputs.data.label_mode, inputs.background)
+        self.scores |= {prefix + name: of_probes for name, of_probes in scores.items()}
+        self.candidates |= {prefix + name: Candidate(inputs.embedder, of_probes) for name, of_probes in parts.items()}
+
+    def _best(self, names):
+        return max(names, key=lambda name: np.nan_to_num(probes.quality(self.scores[name], self.targets, self.folds), nan=-1.0))
 
 
 def fit(selection, inputs, rng, network=None):
@@ -216,7 +175,7 @@ def fit(selection, inputs, rng, network=None):
     if candidate.zero_shot:
         layer, is_known = inputs.zero_shot
         known = layer, zero_shot_layers.LogLinear(candidate.zero_shot, is_known.tolist(), data.label_mode)
-        scores = np.asarray(known[1](scores, pool_zero_shot(inputs, layer)))
+        scores = np.asarray(known[1](scores, inputs.zero_shot_scores))
     model = classifiers.join(inputs.patch_pooling, head, inputs.embedded.embeddings.shape[1], known)
     return model, scores
 
@@ -233,25 +192,6 @@ def describe(selection):
     if first != selection.name:
         text += f" The best, {first}, has {table['macro_auc'].iloc[0]:.3f} and {table['accuracy'].iloc[0]:.3f}, within one standard error, so the simpler is taken."
     return text + f" In {chosen['share_best']:.0%} of resamples of the groups it is the best of {len(table)} candidates."
-
-
-def pool_zero_shot(inputs, layer):
-    """Scores of ``layer`` for every row of the splits, (rows, classes); 0.5 for recordings without embeddings."""
-    patches = inputs.embedded.patches
-    slices = pooling.recording_slices(patches)
-    scores = pooling.pool(inputs.embedded.embeddings, pooling.patch_weights(patches["bird_score"].to_numpy()), slices, layer)
-    rows = pd.Index(slices["recording_id"]).get_indexer(inputs.data.splits["recording_id"])
-    return np.where(rows[:, None] >= 0, scores[rows], 0.5)
-
-
-def _add_zero_shot(name, candidates, scores, species_scores, is_known, mode):
-    """Add candidate ``name`` combined with what the embedder knows, with each weight; 1 uses the candidate for unknown species only."""
-    from birdlib.models import zero_shot_layers
-
-    for weight in (*WEIGHTS, 1.0):
-        combined = f"{ZERO_SHOT}, weight {weight:g}, with {name}"
-        candidates[combined] = dataclasses.replace(candidates[name], zero_shot=weight)
-        scores[combined] = np.stack([np.asarray(zero_shot_layers.log_linear(of_repeat, species_scores, weight, is_known, mode)) for of_repeat in scores[name]])
 
 
 def _network_scores(inputs, rows, folds, rng):

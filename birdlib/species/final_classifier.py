@@ -15,6 +15,7 @@ from birdlib.metrics import calibration, classification
 from birdlib.models import pooling, probe_fits, probes
 from birdlib.species import (
     classifier_choice,
+    classifier_inputs,
     classifiers,
     ensembles,
     experiments,
@@ -25,9 +26,6 @@ from birdlib.species import (
 
 BOTH, AUTO, CHOSEN = "both", "auto", "chosen"  # the last: the name of what ``auto`` gives
 SAVED = (AUTO, BOTH, "network", "logistic regression")
-
-
-Inputs = classifier_choice.Inputs  # what a classifier is made of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +94,7 @@ def save_classifier(folder, network, inputs, saved, rng):
 
     Args:
         network: of ``train_heads.train_head``, on the training split.
-        inputs: Inputs.
+        inputs: ``classifier_inputs.Inputs``.
         saved: one of ``SAVED``.
         rng: of the choice.
 
@@ -119,7 +117,7 @@ def save_classifier(folder, network, inputs, saved, rng):
     name, selection, notes = CHOSEN if saved == AUTO else saved, None, []
     if saved == AUTO:
         with tempfile.TemporaryDirectory(dir=folder) as other_dir:
-            others, notes = classifier_choice.alternatives(inputs, Path(other_dir))
+            others, notes = classifier_inputs.alternatives(inputs, Path(other_dir))
             selection = classifier_choice.select(inputs, rng, network, others)
             chosen = next(one for one in [inputs, *others] if one.embedder == selection.candidate.embedder)
             model, fitted = classifier_choice.fit(selection, chosen, rng, network)
@@ -199,10 +197,16 @@ def describe_calibration(result):
     return text
 
 
-def describe_ensemble(ensemble):
-    """A sentence about an Ensemble: what was chosen, and how much the best candidate would gain on validation."""
+def member_names(ensemble, classifier, own):
+    """Names of the members, for people: that on stage 03's embedder ``own`` is followed by the embedder of the saved classifier, where it is another."""
+    embedder = classifier.first.preprocessing["embedder"]
+    return [f"{name} ({embedder})" if name == own != embedder else name for name in ensemble.members]
+
+
+def describe_ensemble(ensemble, names):
+    """A sentence about an Ensemble of ``member_names``: what was chosen, and how much the best candidate would gain on validation."""
     chosen = ensemble.tried.loc[ensemble.tried["is_chosen"], "macro_auc"].iloc[0]
-    text = f"Chosen: {ensemble.rule} of {', '.join(ensemble.members)}, macro ROC-AUC {chosen:.3f} on validation."
+    text = f"Chosen: {ensemble.rule} of {', '.join(names)}, macro ROC-AUC {chosen:.3f} on validation."
     best = ensemble.tried["macro_auc"].max()
     if best > chosen:
         text += f" The best combination has {best:.3f}, which is within one standard error, so the simplest is taken."

@@ -12,7 +12,7 @@ import pandas as pd
 from birdlib import runtime
 from birdlib.metrics import bootstrap
 from birdlib.models import base, pooling, probe_fits, probes
-from birdlib.species import ablation, classifier_choice, dataset, train_heads
+from birdlib.species import ablation, classifier_inputs, dataset, train_heads
 
 PROBE = probe_fits.Probe(probe_fits.UNIT, 300.0)
 REFERENCE = "mean and deviation, weighted by bird score"
@@ -66,7 +66,7 @@ def run(outputs_dir, *, n_repeats=2, seed=0):
     data = dataset.load(outputs_dir, "single")
     scored, rng = {}, np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
-        for name in (data.embedder, *classifier_choice.ALTERNATIVES.get(data.embedder, ())):
+        for name in (data.embedder, *classifier_inputs.ALTERNATIVES.get(data.embedder, ())):
             (Path(folder) / name).mkdir()
             try:
                 embedded = train_heads.load_embeddings(name, data, Path(folder) / name, False)

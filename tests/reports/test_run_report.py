@@ -246,6 +246,13 @@ def test_birds_have_the_number_and_the_colour_of_their_boxes(whole):
     assert set(found) == {(f"{red} {green} {blue}", "bird 1")}
 
 
+def test_how_the_saved_classifier_was_chosen_is_said(outputs):
+    receipt = stages.receipt(outputs, "07_classify")
+    said = "Chosen by cross-validation: prototypes. In 61% of resamples it is the best of 38 candidates."
+    made_run.finish(outputs, "07_classify", {}, {**receipt["results"], "saved classifier": said})
+    assert said in run_report.write(outputs).read_text(encoding="utf-8")
+
+
 def test_a_random_split_is_said_loudly(outputs):
     """In the answer, on the card and in the data section; a split by group says the opposite."""
     by_group = run_report.write(outputs).read_text(encoding="utf-8")

@@ -8,7 +8,13 @@ import pytest
 
 from birdlib import runtime
 from birdlib.models import probe_fits, probes, zero_shot
-from birdlib.species import classifier_choice, classifiers, dataset, train_heads
+from birdlib.species import (
+    classifier_choice,
+    classifier_inputs,
+    classifiers,
+    dataset,
+    train_heads,
+)
 
 N, DIM, CLASSES = 48, 8, ["jay", "owl", "tit"]
 CONFIG = {"encoder": "birdnet", "loss": "cross_entropy", "soundscapes": False, "mixup": False}
@@ -35,7 +41,7 @@ def inputs_of(tmp_path, embedder="birdnet", noise=1.0, seed=0, mode="single", di
     patch_pooling = embedded.pooling("mean")
     features = train_heads.pool_recordings(embedded, data, patch_pooling)
     options = train_heads.Options(window_patches=0, hidden="8", n_networks=1, epochs=3, patience=2)
-    return classifier_choice.Inputs(CONFIG, data, embedded, features, patch_pooling, options)
+    return classifier_inputs.Inputs(CONFIG, data, embedded, features, patch_pooling, options)
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ def test_codes_of_the_recordings_taxonomy_are_matched_with_what_the_embedder_kno
     assert inputs_of(tmp_path).zero_shot is None
     rows = [{"primary_label": "owl", "scientific_name": "Strix aluco", "common_name": "Tawny Owl"}]
     pd.DataFrame(rows).to_csv(tmp_path / "taxonomy.csv", index=False)
-    monkeypatch.setattr(classifier_choice.stages, "recordings_root", lambda outputs_dir: tmp_path)
+    monkeypatch.setattr(classifier_inputs.stages, "recordings_root", lambda outputs_dir: tmp_path)
     assert inputs_of(tmp_path).zero_shot[1].tolist() == [False, True, False]
 
 
@@ -120,14 +126,14 @@ def test_features_that_separate_better_are_taken(tmp_path, unknowing, no_network
 
 
 def test_many_recordings_are_judged_on_validation_by_the_network_that_there_is(tmp_path, unknowing, monkeypatch):
-    monkeypatch.setattr(classifier_choice, "MAX_ROWS", 10)
+    monkeypatch.setattr(classifier_inputs, "MAX_ROWS", 10)
     inputs = inputs_of(tmp_path)
     runtime.set_seed(0)
     network = classifiers.build_head(DIM, 3, "single", [4], 0.0)
     selection = classifier_choice.select(inputs, np.random.default_rng(0), network)
     is_scored = np.isfinite(selection.scores).all(axis=1)
     assert not selection.is_cross_validated and (is_scored == inputs.data.is_validation).all()
-    assert "Chosen by validation" in classifier_choice.describe(selection) and not classifier_choice.alternatives(inputs, tmp_path)[0]
+    assert "Chosen by validation" in classifier_choice.describe(selection) and not classifier_inputs.alternatives(inputs, tmp_path)[0]
     as_network = dataclasses.replace(selection, candidate=classifier_choice.Candidate("birdnet", {}, 1.0))
     assert classifier_choice.fit(as_network, inputs, np.random.default_rng(0), network)[1] == pytest.approx(classifiers.predict(network, inputs.features), abs=1e-5)
 

@@ -12,7 +12,7 @@ from birdlib.metrics import classification
 from birdlib.models import probes
 from birdlib.species import (
     ablation,
-    classifier_choice,
+    classifier_inputs,
     classifiers,
     dataset,
     ensembles,
@@ -49,7 +49,7 @@ def test_ensemble_is_chosen_on_validation_with_the_scores_of_the_saved_classifie
     chosen = final_classifier.choose_ensemble("auto", results_of(data, {"yamnet": 0.0, "mel_cnn": 0.0}), own, data, rng())
     assert chosen.members == ["yamnet"] and np.allclose(chosen.scores, own) and set(chosen.validation) == {"yamnet", "mel_cnn"}
     assert chosen.validation["yamnet"] == classification.macro_roc_auc(data.truth[data.is_validation], own[data.is_validation])
-    assert final_classifier.describe_ensemble(chosen).startswith(f"Chosen: {chosen.rule} of yamnet, macro ROC-AUC ")
+    assert final_classifier.describe_ensemble(chosen, ["yamnet"]).startswith(f"Chosen: {chosen.rule} of yamnet, macro ROC-AUC ")
 
 
 def test_named_members_all_join_and_only_the_rule_is_chosen(data):
@@ -58,7 +58,15 @@ def test_named_members_all_join_and_only_the_rule_is_chosen(data):
     assert chosen.members == ["birdnet", "mel_cnn"] and chosen.rule in ensembles.RULES
     assert "within one standard error" in final_classifier.describe_ensemble(dataclasses.replace(
         chosen, tried=pd.DataFrame({"macro_auc": [0.9, 0.8], "is_chosen": [False, True]})
-    ))  # fmt: skip
+    ), chosen.members)  # fmt: skip
+
+
+@pytest.mark.parametrize(("embedder", "name"), [("yamnet", "yamnet"), ("yamnet_bands", "yamnet (yamnet_bands)")])
+def test_a_member_is_named_with_the_embedder_that_was_chosen_for_it(embedder, name, data):
+    chosen = final_classifier.choose_ensemble("yamnet,mel_cnn", results_of(data, {"yamnet": 0.0, "mel_cnn": 0.0}), scores_of(data, 1.0), data, rng())
+    first = train_heads.PatchEmbeddings(None, None, None, {"embedder": embedder}, {})
+    saved = final_classifier.Saved({}, "chosen", None, first, 1.0)
+    assert final_classifier.member_names(chosen, saved, "yamnet") == [name, "mel_cnn"]
 
 
 def test_calibration_is_fitted_on_validation_and_evaluated_on_test(data):
@@ -89,7 +97,7 @@ def inputs(data, monkeypatch):
     layer = embedded.pooling()
     config = {"loss": "cross_entropy", "soundscapes": False, "mixup": False}
     options = train_heads.Options(window_patches=0, hidden="4", epochs=2)
-    return classifier_choice.Inputs(config, data, embedded, train_heads.pool_recordings(embedded, data, layer), layer, options)
+    return classifier_inputs.Inputs(config, data, embedded, train_heads.pool_recordings(embedded, data, layer), layer, options)
 
 
 def network_of(inputs):

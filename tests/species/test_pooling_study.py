@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from birdlib.models import base, probe_fits
-from birdlib.species import classifier_choice, dataset, pooling_study, train_heads
+from birdlib.species import classifier_inputs, dataset, pooling_study, train_heads
 
 N, DIM = 40, 4
 
@@ -29,7 +29,7 @@ def made(tmp_path, monkeypatch):
             raise base.EmbedderError("its layers cannot be reached")
         return embedded
 
-    monkeypatch.setattr(classifier_choice, "ALTERNATIVES", {"made": ("other",)})
+    monkeypatch.setattr(classifier_inputs, "ALTERNATIVES", {"made": ("other",)})
     monkeypatch.setattr(dataset, "load", lambda outputs, mode: data)
     monkeypatch.setattr(train_heads, "load_embeddings", load)
     return embedded, splits

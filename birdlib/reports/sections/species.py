@@ -37,8 +37,9 @@ def _figures(run):
         "Intervals hold 90 % of bootstrap resamples of whole groups.",
         _compare(results),
     )
+    choice = page.paragraph(str(results.get("saved classifier", "")))
     columns = [tables.Column("classifier", "Classifier"), *(tables.Column(name, title, "interval", explanation=why) for name, title, why in _FIGURES)]
-    return page.join(text, tables.table(table, columns, caption="All figures are between 0 and 1; higher is better."))
+    return page.join(text, choice, tables.table(table, columns, caption="All figures are between 0 and 1; higher is better."))
 
 
 def _compare(results):
