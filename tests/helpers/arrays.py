@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 DIM = 8
+MINED = ["triplet", "batch_hard", "batch_semi_hard"]  # losses of triplets
 
 
 def rng(seed=0):
@@ -26,6 +27,17 @@ def at_degrees(*degrees):
 
 def cosine(degrees):
     return math.cos(math.radians(degrees))
+
+
+def cosine_distance(degrees):
+    return 1.0 - cosine(degrees)
+
+
+def crowd(n_species=3, n_each=4, dim=4, seed=0):
+    """(labels, embeddings) of species that overlap."""
+    labels = np.repeat(np.arange(n_species), n_each)
+    centres = rng(seed).normal(size=(n_species, dim))
+    return labels, unit(centres[labels] + 0.8 * rng(seed + 1).normal(size=(len(labels), dim)))
 
 
 def cost(loss, truth, vectors):
