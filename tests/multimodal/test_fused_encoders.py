@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from models import aimed, gradients, narrow_vgg, outputs_in_another_process, run
+from made_encoders import with_presence
+from models import aimed, gradients, outputs_in_another_process, run
 
 from birdlib.multimodal import encoders, fused_encoders
 
@@ -20,17 +21,6 @@ def arrays_of(encoder, n=4, seed=0):
     shapes = {name: [n, *(6 if size is None else size for size in x.shape[1:])] for name, x in encoder.input.items()}
     arrays = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
     return with_presence(arrays, 1, 1) if "presence" in arrays else arrays
-
-
-def with_presence(arrays, *presence):
-    return arrays | {"presence": np.array([presence] * len(arrays["presence"]), np.float32)}
-
-
-@pytest.fixture
-def vgg():
-    weights = narrow_vgg().get_weights()
-    yield narrow_vgg()
-    narrow_vgg().set_weights(weights)
 
 
 def test_the_published_network_has_its_layers_in_their_order(vgg):
