@@ -3,23 +3,16 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from made_voices import DIM, N_BIRDS, N_EACH, aviary
 
 from birdlib import runtime
 from birdlib.individuals import voice_models, voices
 
-N_BIRDS, N_EACH, DIM = 8, 12, 20
 
-
-def aviary(seed=0, spread=0.2, distance=1.0, loudness=5.0, n_sessions=3, features=("embedding",)):
-    """Birds with a voice each, singing now louder and now fainter, as ``Voices`` without comparison of songs."""
-    rng = np.random.default_rng(seed)
-    birds = np.repeat([f"bird{i}" for i in range(N_BIRDS)], N_EACH)
-    own = np.repeat(distance * rng.standard_normal((N_BIRDS, DIM)), N_EACH, axis=0)
-    louder = np.outer(loudness * rng.standard_normal(len(birds)), np.eye(DIM)[0])  # says nothing about the bird
-    vectors = own + louder + spread * rng.standard_normal((len(birds), DIM))
-    groups = [f"{bird}-{i % n_sessions}" for i, bird in enumerate(birds)]
-    sessions = voices.sessions(pd.DataFrame({"individual_id": birds, "group_id": groups}))
-    return voice_models.Voices(birds, sessions, view(vectors, birds), features=features)
+def voices_of(features=("embedding",), **options):
+    """The birds of ``made_voices.aviary`` as ``Voices`` without comparison of songs."""
+    vectors, birds, table = aviary(**options)
+    return voice_models.Voices(birds, voices.sessions(table), view(vectors, birds), features=features)
 
 
 def view(vectors, hosts, similarities=None):
@@ -41,13 +34,13 @@ def with_songs(data, similarities, features=voice_models.FEATURES["auto"]):
 @pytest.fixture(scope="module")
 def clear():
     """Voices that differ."""
-    return aviary()
+    return voices_of()
 
 
 @pytest.fixture(scope="module")
 def alike():
     """Birds that all sound the same."""
-    return aviary(distance=0.0)
+    return voices_of(distance=0.0)
 
 
 def test_distinct_voices_are_identified_and_equal_ones_at_chance(clear, alike):
@@ -107,7 +100,7 @@ def test_the_feature_that_identifies_birds_gets_the_weight(clear, alike):
 
 def test_an_embedding_that_follows_the_background_gets_less_weight():
     """One session a bird: as recorded, the embedding identifies all birds; over another background it points to the host."""
-    data = aviary(n_sessions=1)
+    data = voices_of(n_sessions=1)
     assert data.sessions["shares_background"].all()
     data = with_songs(data, types_sung())
     rng, places = np.random.default_rng(0), data.recorded.vectors
@@ -159,7 +152,7 @@ def test_new_birds_are_accepted_at_no_more_than_the_given_rate(false_accept):
     """Over many partitions of birds that overlap. The standard error of the mean is 0.02, as eight birds are new in five aviaries."""
     taken = []
     for seed in range(5):
-        data = aviary(spread=1.0, seed=seed)
+        data = voices_of(spread=1.0, seed=seed)
         found = voice_models.open_set(data, false_accept, n_folds=1, rng=np.random.default_rng(seed))
         taken.append(1.0 - found.loc[~found["is_known"], "is_right"].mean())
     assert 0 < np.mean(taken) < false_accept + 0.04
