@@ -109,27 +109,6 @@ def background_shares(swapped, *, rng):
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 
 
-def plot_shares(table, n_birds, ax=None):
-    """Bars of ``background_shares`` with intervals; the dotted line is chance among ``n_birds``."""
-    from birdlib import plots
-
-    ax = ax or plots.new_axes(7, 3)
-    colours = {"the bird": "#4c78a8", "the background's bird": "#b4464b", "another": "#bbbbbb"}
-    for group, kind in enumerate(KINDS):
-        for step, (name, colour) in enumerate(colours.items()):
-            row = table[(table["kind"] == kind) & (table["taken_for"] == name)]
-            if len(row):
-                share, low, high = row[["share", "low", "high"]].to_numpy()[0]
-                x = group + 0.26 * (step - 1)
-                ax.bar(x, share, 0.24, color=colour, label=name if kind == KINDS[-1] else None)
-                if np.isfinite(low):
-                    ax.plot([x, x], [low, high], color="black", linewidth=1.2)
-    ax.axhline(1.0 / n_birds, color="black", linestyle=":", linewidth=1)
-    ax.set(xticks=range(len(KINDS)), xticklabels=KINDS, ylim=(0, 1), ylabel="share of recordings", title="Bird that the recording is identified as")
-    ax.legend(frameon=False)
-    return ax
-
-
 def _quiet(waveform, sample_rate_hz):
     """The stretches of a recording without song.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import plots
-from birdlib.individuals import clustering
+from birdlib.individuals import background_swap, clustering
 from birdlib.metrics.identity import UNKNOWN
 from birdlib.video import annotations, images, squares
 
@@ -221,6 +221,25 @@ def individuals_by_threshold(table, thresholds, ax=None):
     ax.set(xlabel="threshold, cosine distance", ylabel="individuals in all films", ylim=(0, None), title="The count depends on the threshold")
     ax.legend(frameon=False)
     ax.grid(alpha=0.3)
+    return ax
+
+
+def background_shares(table, n_birds, ax=None):
+    """Bars of ``background_swap.background_shares`` with intervals; the dotted line is chance among ``n_birds``."""
+    ax = ax or plots.new_axes(7, 3)
+    colours = {"the bird": "#4c78a8", "the background's bird": "#b4464b", "another": "#bbbbbb"}
+    for group, kind in enumerate(background_swap.KINDS):
+        for step, (taken_for, shade) in enumerate(colours.items()):
+            row = table[(table["kind"] == kind) & (table["taken_for"] == taken_for)]
+            if len(row):
+                share, low, high = row[["share", "low", "high"]].to_numpy()[0]
+                x = group + 0.26 * (step - 1)
+                ax.bar(x, share, 0.24, color=shade, label=taken_for if kind == background_swap.KINDS[-1] else None)
+                if np.isfinite(low):
+                    ax.plot([x, x], [low, high], color="black", linewidth=1.2)
+    ax.axhline(1.0 / n_birds, color="black", linestyle=":", linewidth=1)
+    ax.set(xticks=range(len(background_swap.KINDS)), xticklabels=background_swap.KINDS, ylim=(0, 1), ylabel="share of recordings", title="Bird that the recording is identified as")
+    ax.legend(frameon=False)
     return ax
 
 

@@ -123,11 +123,6 @@ def log_loss(targets, probabilities):
     return float(-np.mean(np.log(np.maximum(true, 1e-12))))
 
 
-def quality(targets, probabilities):
-    """Mean of accuracy and macro ROC-AUC; of one of them where the other is not defined."""
-    return float(np.nanmean([accuracy(targets, probabilities), classification.macro_roc_auc(targets, probabilities)]))
-
-
 def accuracy(targets, probabilities):
     """Share of rows whose highest class is right, see ``classification.accuracy``."""
     return classification.accuracy(targets.argmax(axis=1), probabilities)

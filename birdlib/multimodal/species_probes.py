@@ -135,7 +135,7 @@ def fit(media, rng):
         return SpeciesProbe(head, classes, choice.name, 0.0, None, CONSTANT)
     weights = (0.0, *_KNOWN_WEIGHTS) if media.known is not None else (0.0,)
     combined = {weight: _with_known(choice.scores, media.known, classes, weight) for weight in weights}
-    best = max(weights, key=lambda weight: class_fusion.quality(targets, combined[weight]))  # the first of equal ones: without
+    best = max(weights, key=lambda weight: np.nanmean(probes.figures(targets, combined[weight])))  # the first of equal ones: without
     name = f"known species, weight {best:g}, with {choice.name}" if best else choice.name
     return SpeciesProbe(head, classes, name, best, combined[best], class_fusion.calibrate(combined[best], targets))
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from birdlib.individuals import background_swap
+from birdlib.individuals import plots as individual_plots
 
 RATE_HZ = 32_000
 SONGS_HZ = {"ann": 2500.0, "bob": 3500.0, "cyd": 5000.0}
@@ -138,6 +139,6 @@ def test_shares_of_a_kind_add_up_to_one(judged):
 
 def test_the_figure_has_a_bar_for_each_share_and_a_line_for_chance(judged):
     table = background_swap.background_shares(judged["song"], rng=np.random.default_rng(0))
-    ax = background_swap.plot_shares(table, n_birds=3)
+    ax = individual_plots.background_shares(table, n_birds=3)
     assert sorted(bar.get_height() for bar in ax.patches) == sorted(table["share"])
     assert any(np.allclose(line.get_ydata(), 1 / 3) for line in ax.lines)

@@ -4,7 +4,8 @@ import pytest
 import soundfile
 
 from birdlib import stages
-from birdlib.individuals import background_swap, voice_evaluation, voice_models, voices
+from birdlib.individuals import plots as individual_plots
+from birdlib.individuals import voice_evaluation, voice_models, voices
 from birdlib.models import embedders
 
 RATE_HZ = 24_000
@@ -146,7 +147,7 @@ def test_evaluation_needs_stage_03(tmp_path):
 
 def test_bars_are_drawn(outputs, drawn):
     folder, singers = outputs
-    background_swap.plot_shares(judge(folder, singers, n_swapped=3)[1], 5)
+    individual_plots.background_shares(judge(folder, singers, n_swapped=3)[1], 5)
 
 
 def test_description_states_whether_identity_follows_the_voice_or_the_background():
