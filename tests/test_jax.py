@@ -8,7 +8,13 @@ from birdlib import runtime
 
 FILES = [
     "tests/losses/test_metric_learning.py",
+    "tests/losses/test_triplet_losses.py",
+    "tests/losses/test_arcface.py",
+    "tests/losses/test_multi_similarity.py",
+    "tests/losses/test_active_share.py",
     "tests/multimodal/test_encoders.py",
+    "tests/multimodal/test_audio_encoder.py",
+    "tests/multimodal/test_image_encoder.py",
     "tests/multimodal/test_fused_encoders.py",
     "tests/losses/test_matching.py",
     "tests/multimodal/test_scene_encoders.py",
@@ -23,6 +29,7 @@ FILES = [
     "tests/models/test_mae_heads.py",
     "tests/species/test_mel_models.py",
     "tests/species/test_mel_training.py",
+    "tests/species/test_mel_resuming.py",
     "tests/species/test_weight_averaging.py",
     "tests/species/test_distillation.py",
 ]

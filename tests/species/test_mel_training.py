@@ -1,86 +1,17 @@
-import errno
-import os
+"""Training on windows of sound: what is learnt and kept, and what is refused."""
+
 import re
 
 import keras
 import numpy as np
 import pytest
-from keras import layers as kl
+from made_mel_training import NUMBERS, OPTIONS, batches, fit, model_of, validation
 from sounds import two_birds
 
-from birdlib import runtime
 from birdlib.audio import windowing
 from birdlib.audio.batches import ConsecutiveWindows, RandomWindows
 from birdlib.metrics import classification
 from birdlib.species import mel_models, mel_training
-
-RATE_HZ = 8000
-NUMBERS = {"rate_hz": RATE_HZ, "window_s": 0.25}
-OPTIONS = {"loss": "categorical_crossentropy", "epochs": 4, "patience": 4, "learning_rate": 0.02}
-
-
-class PowerCut(BaseException):
-    """Ends a training in the middle."""
-
-
-@pytest.fixture(scope="module")
-def aviary(tmp_path_factory):
-    return two_birds(tmp_path_factory.mktemp("audio"), RATE_HZ)
-
-
-def model_of(seed=0, n_classes=2):
-    """A tiny network with every kind of state: weights, moving averages, dropout."""
-    keras.utils.set_random_seed(seed)
-    sounds = keras.Input((2000,))
-    x = kl.Conv1D(6, 64, strides=16, activation="relu")(kl.Reshape((2000, 1))(sounds))
-    x = kl.Dropout(0.3)(kl.GlobalAveragePooling1D()(kl.BatchNormalization(momentum=0.9)(x)))
-    return keras.Model(sounds, kl.Dense(n_classes, activation="softmax")(x))
-
-
-def batches(aviary, seed=0, **options):
-    folder, table, truth = aviary
-    options = {"batch_size": 8, "n_steps": 4, "rng": np.random.default_rng(seed)} | NUMBERS | options
-    return RandomWindows(table, folder, truth, **options)
-
-
-def validation(aviary, rows=slice(None)):
-    folder, table, truth = aviary
-    table = table[rows].assign(row=range(len(table[rows])))
-    return ConsecutiveWindows(table, folder, n_windows=2, **NUMBERS), truth[rows]
-
-
-def fit(aviary, model, folder=None, fed=None, **options):
-    return mel_training.fit(model, fed or batches(aviary), validation(aviary), folder=folder, **OPTIONS | options)
-
-
-def interrupt(aviary, model, folder, epoch, **options):
-    """A training that is killed after ``epoch`` epochs, during the next validation."""
-    validate, n = mel_training.predict, 0
-
-    def failing(*arguments):
-        nonlocal n
-        n += 1
-        if n > epoch:
-            raise PowerCut
-        return validate(*arguments)
-
-    mel_training.predict = failing
-    try:
-        with pytest.raises(PowerCut):
-            fit(aviary, model, folder, **options)
-    finally:
-        mel_training.predict = validate
-    keras.utils.set_random_seed(99)
-
-
-@pytest.fixture(scope="module")
-def whole(aviary, tmp_path_factory):
-    """A training that was not interrupted: (model, history, folder)."""
-    model, folder = model_of(), tmp_path_factory.mktemp("whole")
-    return model, fit(aviary, model, folder), folder
-
-
-# Training
 
 
 def test_network_learns_and_keeps_its_best_epoch(aviary, whole):
@@ -127,35 +58,6 @@ def test_training_on_spectrograms_equals_training_on_waveforms(aviary):
     assert np.allclose(on_spectrograms[["loss", "validation_loss"]], on_sounds[["loss", "validation_loss"]], rtol=1e-3)
 
 
-# Interrupted
-
-
-@pytest.mark.parametrize("epoch", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_interrupted_training_resumes_with_the_same_figures(aviary, whole, tmp_path, epoch):
-    """The new process has other random numbers and initial weights; the checkpoint replaces them."""
-    interrupt(aviary, model_of(), tmp_path, epoch)
-    again = model_of(seed=5)
-    fed = batches(aviary)
-    heard = []
-    fed.augment_batch = lambda sounds, truth, rng: (heard.append(len(sounds)), (sounds, truth))[1]
-    history = fit(aviary, again, tmp_path, fed)
-    assert len(heard) <= 4 * (4 - epoch) + 2  # not the finished epochs; Keras reads a batch more
-    assert np.allclose(history.astype(float), whole[1].astype(float), rtol=1e-4, atol=1e-6)
-    for a, b in zip(again.get_weights(), whole[0].get_weights(), strict=True):
-        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize("averaging", ["swa", "ema"])
-def test_interrupted_training_resumes_with_its_averaged_weights(aviary, tmp_path, averaging):
-    """The mean over epochs begins with the third of four, after which the power fails."""
-    model, again = model_of(), model_of(seed=5)
-    history = fit(aviary, model, averaging=averaging)
-    interrupt(aviary, model_of(), tmp_path, 3, averaging=averaging)
-    assert np.allclose(fit(aviary, again, tmp_path, averaging=averaging).astype(float), history.astype(float), rtol=1e-4, atol=1e-6)
-    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
-        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
 def test_averaged_weights_are_validated_and_kept(aviary):
     """The training is the same as without an average, the figures are not; and they are those of the model that comes out."""
     model, loss = model_of(), keras.losses.get("categorical_crossentropy")
@@ -165,70 +67,6 @@ def test_averaged_weights_are_validated_and_kept(aviary):
     windows, truth = validation(aviary)
     found = float(np.mean(loss(truth, mel_training.predict(model, windows, len(truth)))))
     assert found == pytest.approx(averaged.loc[averaged["is_kept"], "validation_loss"].item(), rel=1e-3)
-
-
-def test_finished_training_is_not_repeated(aviary, whole):
-    model, history, folder = whole
-    again, fed = model_of(seed=5), batches(aviary)
-    fed.augment_batch = pytest.fail
-    assert fit(aviary, again, folder, fed).equals(history)
-    assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), model.get_weights(), strict=True))
-
-
-def test_checkpoint_of_another_training_is_not_resumed(aviary, whole, tmp_path):
-    """Another rate, another augmentation, another loss: epochs are trained, not taken from the file."""
-    (tmp_path / mel_training.CHECKPOINT).write_bytes((whole[2] / mel_training.CHECKPOINT).read_bytes())
-    for other in ({"learning_rate": 0.01}, {"key": "louder"}, {"loss": "binary_crossentropy"}):
-        heard = []
-        fed = batches(aviary, augment_batch=lambda *both, rng: (heard.append(1), both)[1], n_steps=4)  # noqa: B023
-        with pytest.raises(PowerCut):
-            mel_training.fit(model_of(), fed, _failing_validation(aviary), folder=tmp_path, **OPTIONS | other)
-        assert len(heard) >= 4, other
-
-
-def _failing_validation(aviary):
-    windows, truth = validation(aviary)
-
-    class Failing(type(windows)):
-        def __getitem__(self, step):
-            raise PowerCut
-
-    windows.__class__ = Failing
-    return windows, truth
-
-
-def test_damaged_checkpoint_is_warned_about_and_training_restarts(aviary, tmp_path):
-    (tmp_path / mel_training.CHECKPOINT).write_bytes(b"PK half a file")
-    with pytest.warns(UserWarning, match="training.npz is damaged"):
-        history = fit(aviary, model_of(), tmp_path, epochs=1)
-    assert len(history) == 1
-
-
-def test_last_whole_checkpoint_survives_a_full_disk(aviary, tmp_path, monkeypatch):
-    interrupt(aviary, model_of(), tmp_path, 1)
-    before = (tmp_path / mel_training.CHECKPOINT).read_bytes()
-
-    def full(path, **_):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patched, pytest.raises(runtime.FullDiskError, match="training.npz.*disk is full"):
-        patched.setattr(np, "savez", full)
-        fit(aviary, model_of(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [mel_training.CHECKPOINT]
-    assert (tmp_path / mel_training.CHECKPOINT).read_bytes() == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["mixed_float16"], indirect=True)
-def test_mixed_precision_training_resumes_too(aviary, tmp_path, precision):
-    """Its optimizer has a further state, the scale of the loss."""
-    whole = fit(aviary, model_of(), epochs=2)
-    interrupt(aviary, model_of(), tmp_path, 1, epochs=2)
-    assert np.allclose(fit(aviary, model_of(seed=5), tmp_path, epochs=2)["loss"], whole["loss"], rtol=1e-2)
-
-
-# Errors
 
 
 def test_empty_validation_is_refused(aviary):
@@ -284,9 +122,6 @@ def test_scores_that_are_not_finite_are_refused_with_the_file(aviary):
     windows, truth = validation(aviary)
     with pytest.raises(mel_training.MelTrainingError, match=re.escape(windows.table["audio_path"][0])):
         mel_training.predict(model, windows, len(truth))
-
-
-# Detectors
 
 
 @pytest.mark.slow
