@@ -123,7 +123,7 @@ def compare(countings, summary, must_not_link, films, *, known, names=None, rng)
             rows.append(_over_draws(figure, lambda found, groups=groups: _pairwise_f1(found, names, groups), countings))
     if known_films := [film for film in films if film in known]:
         birds = np.array([known[film] for film in known_films])
-        found = [[_n_birds(countings[side][0][of_film == film]) for film in known_films] for side in _SIDES[:2]]
+        found = [np.array([_n_birds(countings[side][0][of_film == film]) for film in known_films]) for side in _SIDES[:2]]
         rows.append(_over_films("films counted right", lambda found, birds: float(np.sum(found == birds)), found, birds, rng))
         rows.append(_over_films("mean absolute error of counts", lambda found, birds: float(np.mean(np.abs(found - birds))), found, birds, rng))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -180,13 +180,12 @@ def _over_draws(figure, statistic, countings):
 
 
 def _over_films(figure, statistic, found, birds, rng):
-    greedy, clustering = (np.array(numbers) for numbers in found)
     statistics = (
-        lambda greedy, clustering, birds: statistic(greedy, birds),
-        lambda greedy, clustering, birds: statistic(clustering, birds),
-        lambda greedy, clustering, birds: statistic(clustering, birds) - statistic(greedy, birds),
+        lambda greedy, clustered, birds: statistic(greedy, birds),
+        lambda greedy, clustered, birds: statistic(clustered, birds),
+        lambda greedy, clustered, birds: statistic(clustered, birds) - statistic(greedy, birds),
     )
-    columns = [bootstrap.interval(side, greedy, clustering, birds, level=counts.LEVEL, rng=copy.deepcopy(rng)) for side in statistics]
+    columns = [bootstrap.interval(side, *found, birds, level=counts.LEVEL, rng=copy.deepcopy(rng)) for side in statistics]
     return [figure, *np.concatenate(columns)]
 
 

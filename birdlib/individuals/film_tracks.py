@@ -44,10 +44,8 @@ def track_films(films, root, detector, folder, **options):
         films that were used in spite of a flaw.
     """
     found, skipped = track_each(films, root, detector, folder, **options)
-    tracks, crops = [pd.DataFrame(columns=tracking.COLUMNS)], [pd.DataFrame(columns=tracking.CROP_COLUMNS)]
-    for of_film, crops_of_film in found.values():
-        tracks.append(of_film)
-        crops.append(crops_of_film)
+    nothing = pd.DataFrame(columns=tracking.COLUMNS), pd.DataFrame(columns=tracking.CROP_COLUMNS)
+    tracks, crops = zip(nothing, *found.values(), strict=True)
     return concatenate(tracks), concatenate(crops), skipped
 
 
@@ -184,14 +182,12 @@ def _follow(root, folder, detector, path_of, *, recording_id, start_s, end_s, ra
             detections = [(0.0, image, detector.detect([image])[0])]
         else:
             detections = detector.detect_film(path, rate_hz, start_s, end_s)
-        recorder, faint = frame_counts.Recorder(recording_id), []
-        tracks, crops = tracking.follow(recorder.watch(detections), recording_id, folder, rate_hz=rate_hz, faint=faint, **options)
-        tables = tracks, crops, recorder.table(faint)
-    for table, file in zip(tables, _files(folder, recording_id), strict=True):
+        tracks, crops, frames = tracking.follow(detections, recording_id, folder, rate_hz=rate_hz, **options)
+    files = _files(folder, recording_id)
+    for table, file in zip((tracks, crops, frames), files, strict=True):
         runtime.write_table(table, file)
-    tracking.write_mot(tables[0], folder / "tracks" / f"{recording_id}.txt", rate_hz)
-    sizes = {file.name: file.stat().st_size for file in _files(folder, recording_id)}
-    return {"notes": notes, "sizes": sizes, "crops": tables[1]["path"].tolist()}
+    tracking.write_mot(tracks, folder / "tracks" / f"{recording_id}.txt", rate_hz)
+    return {"notes": notes, "sizes": {file.name: file.stat().st_size for file in files}, "crops": crops["path"].tolist()}
 
 
 def _annotate(root, folder, paths, of_film, birds, *, name, **_):

@@ -63,7 +63,9 @@ def _revise(row, frames, is_validated):
         high = max(n, frame_counts.steady(frames["n_possible"], _MAX_SHARE))
         return n, max(low, row.at_once), high, DENSITY, LIKELY if high - low <= n / 2 else UNCERTAIN
     low = row.low if is_validated else min(row.low, max(firm, min(row.n, 1)))
-    high = max(row.high, likely, row.n + frames["n_faint"].sum(), 0 if row.n else frame_counts.steady(frames["n_possible"], _MAX_SHARE))
+    high = max(row.high, likely, row.n + frames["n_faint"].sum())
+    if not row.n:
+        high = max(high, frame_counts.steady(frames["n_possible"], _MAX_SHARE))
     return row.n, low, high, TRACKS, _certainty(row, low, high)
 
 

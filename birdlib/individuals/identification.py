@@ -155,7 +155,8 @@ def draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, 
     embeddings, crop_tracks = np.asarray(embeddings)[order], crop_tracks[order]
     sizes = np.bincount(crop_tracks, minlength=len(exists))[crop_tracks]  # (crops,) of the track of each
     starts = np.searchsorted(crop_tracks, crop_tracks)
-    draws, joinings = np.empty((len(thresholds), len(exists)), dtype=int), links.joinings() if links else track_links.JOININGS[:1]
+    draws = np.empty((len(thresholds), len(exists)), dtype=int)
+    joinings = links.joinings() if links else ("default",)
     with threadpoolctl.threadpool_limits(1, user_api="blas"):  # threads slow down many small products
         for index, threshold in enumerate(thresholds):
             crops = starts + rng.integers(sizes) if len(sizes) else starts

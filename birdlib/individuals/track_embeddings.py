@@ -235,6 +235,6 @@ def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0
 def _film_crops(path, detector, **options):
     with tempfile.TemporaryDirectory() as folder:
         detections = detector.detect_film(path, options["rate_hz"])
-        tracks, table = tracking.follow(detections, "film", folder, **options)
+        tracks, table, _ = tracking.follow(detections, "film", folder, **options)
         images = [video_images.read_image(Path(folder) / crop) for crop in table["path"]]
     return images, film_tracks.track_rows(tracking.summary(tracks), table), tracking.must_not_link(tracks)

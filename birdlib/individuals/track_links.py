@@ -21,21 +21,23 @@ UNEXPLAINED, PLAUSIBLE, EVIDENT = 0, 1, 2
 UNVALIDATED = 2.0  # factor of a threshold that was not validated on individuals
 _MIN_PAIRS, _MAX_ERROR = 20, 0.15  # of a validated one: known pairs of each kind, equal error rate
 JOININGS = ("default", "all", "evident")  # how tracks of one film without evidence are joined: with closer appearance, as any others, never
-EVIDENT_S, SOON_S, AT_EDGE_S, HIDDEN_S = 1.0, 2.0, 5.0, 10.0  # the longest time without the bird
+_EVIDENT_S, _SOON_S, _AT_EDGE_S, _HIDDEN_S = 1.0, 2.0, 5.0, 10.0  # the longest time without the bird
 _SIZES_PER_S = 8.0  # that a hopping or running bird moves
 _STILL, _NEAR = 1.0, 4.0  # sizes: a bird that has not moved; that has moved a little, unseen
 _MAX_SIZE_RATIO = 3.0
 _MIN_IOU = 0.3  # of a bird at the edge that has not left
 _MIN_HIDDEN = 0.3  # share of its box that other birds cover
 _EDGE = 0.01  # of the image
+_SIDES = ["x", "y", "width", "height"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Links:
     """Evidence for all pairs of tracks.
 
-    ``level`` is (tracks, tracks) int8, of the second track as the one that follows the first; ``same_film`` is (tracks, tracks) bool. ``factor`` divides the threshold of appearance for
-    unexplained pairs of one film: 1 where the threshold is that of an encoder that was validated on individuals, whose word is evidence enough.
+    ``level`` is (tracks, tracks) int8, of the second track as the one that follows the first; ``same_film`` is (tracks, tracks) bool. ``factor``
+    divides the threshold of appearance for unexplained pairs of one film: 1 where the threshold was validated on individuals, so that appearance
+    is evidence enough.
     """
 
     level: np.ndarray
@@ -70,8 +72,7 @@ def find(tracks, summary, frames, factor=1.0):
     of_film, frames_of = dict(list(tracks.groupby("recording_id"))), dict(list(frames.groupby("recording_id")))
     for film in pd.unique(films):
         rows = np.flatnonzero(films == film)
-        found = _film_evidence(of_film[film], frames_of.get(film), summary["track"].to_numpy()[rows])
-        level[np.ix_(rows, rows)] = found
+        level[np.ix_(rows, rows)] = _film_evidence(of_film[film], frames_of.get(film), summary["track"].to_numpy()[rows])
     return Links(level, same_film, factor)
 
 
@@ -104,10 +105,9 @@ def chains(distances, must_not_link, threshold, links, min_level=PLAUSIBLE):
 def _film_evidence(tracks, frames, numbers):
     """(tracks, tracks) int8 of a film; ``numbers`` are those of its tracks, in the order of the rows."""
     grouped = tracks.sort_values("time_s", kind="stable").groupby("track")
-    sides = ["x", "y", "width", "height"]
-    first, last = (getattr(grouped, name)().loc[numbers] for name in ("first", "last"))
+    first, last = grouped.first().loc[numbers], grouped.last().loc[numbers]
     start_s, end_s = first["time_s"].to_numpy(), last["time_s"].to_numpy()
-    begins, ends = first[sides].to_numpy(float), last[sides].to_numpy(float)
+    begins, ends = first[_SIDES].to_numpy(float), last[_SIDES].to_numpy(float)
     width, height, scene_of = _film_size(tracks, frames)
 
     gap_s = start_s - end_s[:, None]  # (before, after)
@@ -123,8 +123,8 @@ def _film_evidence(tracks, frames, numbers):
     moved = inside & (distance <= _STILL + _SIZES_PER_S * gap_s) | (boxes.iou(ends[:, None], begins) >= _MIN_IOU)
     at_one_edge = (left[:, None] & came).any(axis=2) & (distance <= _NEAR)
     hidden = (_hidden(tracks, numbers, end_s, ends)[:, None] | _hidden(tracks, numbers, start_s, begins)) & (distance <= _NEAR)
-    plausible = follows & (moved & (gap_s <= SOON_S) | at_one_edge & (gap_s <= AT_EDGE_S) | hidden & (gap_s <= HIDDEN_S))
-    return plausible.astype(np.int8) + (follows & moved & (gap_s <= EVIDENT_S))
+    plausible = follows & (moved & (gap_s <= _SOON_S) | at_one_edge & (gap_s <= _AT_EDGE_S) | hidden & (gap_s <= _HIDDEN_S))
+    return plausible.astype(np.int8) + (follows & moved & (gap_s <= _EVIDENT_S))
 
 
 def _film_size(tracks, frames):
@@ -150,7 +150,7 @@ def _hidden(tracks, numbers, times_s, own):
     found = np.zeros(len(numbers), bool)
     for i, number in enumerate(numbers):
         rows = at[round(times_s[i] * 1000)]
-        others = rows.loc[rows["track"] != number, ["x", "y", "width", "height"]].to_numpy(float)
+        others = rows.loc[rows["track"] != number, _SIDES].to_numpy(float)
         shared = np.prod(boxes.shared_sides(own[i], others), axis=1)
         found[i] = shared.max(initial=0.0) >= _MIN_HIDDEN * max(boxes.area(own[i]), 1e-6)
     return found

@@ -102,7 +102,7 @@ def _tracked(path, folder, detector, backbone):
     """(seconds, birds in tracks, crops embedded)."""
     start = time.perf_counter()
     detections = detector.detect_film(path, _SAMPLED_HZ)
-    found, crops = tracking.follow(detections, "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
+    found, crops, _ = tracking.follow(detections, "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
     backbones.extract_features([video_images.read_image(folder / name) for name in crops["path"]], backbone)
     return time.perf_counter() - start, len(found), len(crops)
 
@@ -166,7 +166,7 @@ def look_through(path, folder):
                 known[number] = detector.detect([image])[0]
             yield time_s, image, known[number]
 
-    _, crops = tracking.follow(detections(), "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
+    _, crops, _ = tracking.follow(detections(), "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
     print(_peak_mb())  # for the process that has started this one
     chosen = crops["path"].iloc[:: max(1, len(crops) // _EMBEDDED)]
     backbones.extract_features([video_images.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))

@@ -150,9 +150,8 @@ def _half_rows(counts, tracks, whole_counts, whole_tracks, rng):
     result = []
     if len(named):
         columns = [named[name].to_numpy() for name in ("bird", "identity", "recording_id")]
-        f1 = lambda bird, identity, film: identity_metrics.pairwise_precision_recall_f1(bird, identity, groups=film)["f1"]  # noqa: E731
         note = f"tracks of {named['bird'].nunique()} birds that a track of the uncut clip follows from one half into the other"
-        result.append(real_rows.of_metric(HALVES, real_rows.SUITE, "pairwise F1 of tracks across halves", f1, *columns, groups=named["clip"], rng=rng, note=note))
+        result.append(real_rows.of_metric(HALVES, real_rows.SUITE, "pairwise F1 of tracks across halves", _pairwise_f1, *columns, groups=named["clip"], rng=rng, note=note))
     for clip, pair in counts.groupby("clip"):
         birds = {half: set(tracks.loc[(tracks["recording_id"] == name) & (tracks["identity"] >= 0), "identity"]) for half, name in zip(pair["half"], pair["recording_id"], strict=True)}
         if set(birds) != {"A", "B"}:
@@ -161,6 +160,10 @@ def _half_rows(counts, tracks, whole_counts, whole_tracks, rng):
         dice = 2 * len(a & b) / max(len(a) + len(b), 1)
         result.append(real_rows.Row(HALVES, real_rows.SUITE, f"birds of {clip} in both halves, 2 |A and B| / (|A| + |B|)", dice, n=1, note=f"{len(a)} in A, {len(b)} in B, {len(a & b)} in both"))
     return result
+
+
+def _pairwise_f1(birds, identities, films):
+    return identity_metrics.pairwise_precision_recall_f1(birds, identities, groups=films)["f1"]
 
 
 def _names(half, tracks, whole_counts, whole_tracks):

@@ -16,15 +16,15 @@ class Cuts:
     """Numbers the scenes of consecutive images from 0."""
 
     def __init__(self):
-        self.scene, self._before = 0, None
+        self._scene, self._before = 0, None
 
     def add(self, image):
         """The scene of the next (height, width, 3) uint8 RGB image."""
         after = _signature(image)
         if self._before is not None and _is_cut(self._before, after):
-            self.scene += 1
+            self._scene += 1
         self._before = after
-        return self.scene
+        return self._scene
 
 
 def _signature(image):

@@ -1,7 +1,8 @@
 """Boxes of each frame of a film, whether or not a track holds them: how many there are, for birds that cannot be tracked.
 
 A table has a row a sampled frame: ``COLUMNS``; ``scene`` counts from 0 and goes up at every cut, ``width`` and ``height`` are those of the
-image in pixels, ``n_possible``, ``n_likely`` and ``n_firm`` the boxes with at least the scores of ``SCORES``, ``n_faint`` the faint tracks of ``tracking.follow`` that begin in the frame.
+image in pixels, ``n_possible``, ``n_likely`` and ``n_firm`` the boxes with at least the scores of ``SCORES``. ``n_faint`` is the number of faint
+tracks that begin in the frame: those that ``tracking.follow`` drops for their scores alone, though they move as birds do.
 """
 
 import numpy as np
@@ -14,28 +15,24 @@ COLUMNS = ["recording_id", "time_s", "scene", "width", "height", *SCORES, "n_fai
 
 
 class Recorder:
-    """Counts the boxes of detections that pass through."""
+    """Numbers the scenes of a film and counts the boxes of its frames, as detections pass through."""
 
     def __init__(self, recording_id):
-        self.recording_id, self._rows, self._scenes = recording_id, [], cuts.Cuts()
+        self._recording_id, self._rows, self._scenes = recording_id, [], cuts.Cuts()
 
-    def watch(self, detections):
-        """Yield the detections, (time_s, image, boxes), unchanged."""
+    def record(self, detections):
+        """Yield (scene, time_s, image, boxes) for each of the detections, (time_s, image, boxes)."""
         for time_s, image, boxes in detections:
-            scores = np.asarray(boxes, np.float32).reshape(-1, 5)[:, 4]
+            scene, scores = self._scenes.add(image), np.asarray(boxes, np.float32).reshape(-1, 5)[:, 4]
             n = [int(np.sum(scores >= score)) for score in SCORES.values()]
-            self._rows.append((self.recording_id, time_s, self._scenes.add(image), image.shape[1], image.shape[0], *n))
-            yield time_s, image, boxes
+            self._rows.append((self._recording_id, time_s, scene, image.shape[1], image.shape[0], *n))
+            yield scene, time_s, image, boxes
 
-    def table(self, faint=()):
-        """DataFrame of ``COLUMNS``.
-
-        Args:
-            faint: times from ``tracking.follow``.
-        """
+    def table(self, faint_s):
+        """DataFrame of ``COLUMNS``, a row a frame until now; ``faint_s`` are the times at which faint tracks begin."""
         table = pd.DataFrame(self._rows, columns=COLUMNS[:-1])
-        began = pd.Series(faint, dtype=float).value_counts()
-        return typed(table.assign(n_faint=table["time_s"].map(began).fillna(0)))
+        n_begin = pd.Series(faint_s, dtype=float).value_counts()
+        return typed(table.assign(n_faint=table["time_s"].map(n_begin).fillna(0)))
 
 
 def typed(table):

@@ -13,7 +13,7 @@ from birdlib.video import io as video_io
 
 RECIPE = 1
 AUTO = 0  # as ``n_tiles``: chosen for each film
-MAX_TILES = 2
+MORE_TILES = 2  # along the longer side, for small birds
 _N_IMAGES = 8  # spread over the film
 _MIN_SCORE = 0.5
 _MIN_RATIO, _MIN_GAIN = 1.5, 0.3  # of the boxes in an image with more tiles to those with fewer; and more boxes an image
@@ -29,16 +29,12 @@ def choose(images, detect):
         detect: function of (images, n_tiles) to a list of (n, 5) boxes.
 
     Returns:
-        int, 1 to ``MAX_TILES``.
+        1 or ``MORE_TILES``.
     """
     n_found, _ = _count(images, detect(images, 1))
-    for n_tiles in range(2, MAX_TILES + 1):
-        n_closer, side = _count(images, detect(images, n_tiles))
-        if n_closer >= max(_MIN_RATIO * n_found, n_found + _MIN_GAIN) and side <= _MAX_SIDE:
-            return n_tiles
-        if n_closer:
-            break
-    return 1
+    n_closer, side = _count(images, detect(images, MORE_TILES))
+    finds_more = n_closer >= max(_MIN_RATIO * n_found, n_found + _MIN_GAIN) and side <= _MAX_SIDE
+    return MORE_TILES if finds_more else 1
 
 
 def sample(path, start_s=0.0, end_s=None):
@@ -50,7 +46,8 @@ def sample(path, start_s=0.0, end_s=None):
     until_s = until_s if end_s is None else min(end_s, until_s)
     images = []
     for k in range(_N_IMAGES):
-        with contextlib.suppress(video_io.VideoError), contextlib.closing(video_io.frames(path, None, start_s + (k + 0.5) * max(until_s - start_s, 0.0) / _N_IMAGES, end_s)) as frames:
+        from_s = start_s + (k + 0.5) * max(until_s - start_s, 0.0) / _N_IMAGES
+        with contextlib.suppress(video_io.VideoError), contextlib.closing(video_io.frames(path, None, from_s, end_s)) as frames:
             images.append(next(frames)[1])
     return images
 
@@ -68,6 +65,6 @@ def _moving(found):
     moving = []
     for k, boxes in enumerate(found):
         others = [other for j, other in enumerate(found) if j != k]
-        n_still = sum((geometry.iou(boxes[:, None], other) >= _STILL_IOU).any(axis=1) for other in others) if others else np.zeros(len(boxes))
+        n_still = sum(((geometry.iou(boxes[:, None], other) >= _STILL_IOU).any(axis=1) for other in others), np.zeros(len(boxes)))
         moving.append(boxes[n_still <= _MAX_STILL * len(others)])
     return moving

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from birdlib.video import boxes as geometry
-from birdlib.video import cuts, reassociation, track_crops, track_state
+from birdlib.video import reassociation, track_crops, track_state
 
 _MAX_FIRST_SCORE = 0.4  # the score that may begin a track is ``min_score``, but at most this
 _MIN_MATCH = 0.1  # intersection over union, times the score, of one bird in consecutive images
@@ -27,13 +27,13 @@ class TrackBuilder:
         self._next_s = 1.5 / rate_hz  # to the next image at most; times are rounded
         self._longest_s = max_gap_s + 0.5 / rate_hz
         self._longest_lost_s = self._longest_s + 1 / rate_hz
-        self._n_confirmed, self._scenes, self._scene = 0, cuts.Cuts(), 0
+        self._n_confirmed, self._scene = 0, 0
         self._begin_scene()
 
     def build(self, detections):
-        """Yield each ``track_state.Track`` when it ends, confirmed or not; detections as of ``tracking.follow``."""
-        for time_s, image, boxes in detections:
-            yield from self._end_scene(image)
+        """Yield each ``track_state.Track`` when it ends, confirmed or not; detections as of ``frame_counts.Recorder.record``."""
+        for scene, time_s, image, boxes in detections:
+            yield from self._end_scene(scene)
             yield from self._end_lost(time_s)
             yield from self._end_without_firm_box(time_s)
             self._add(time_s, *_observe(time_s, image, boxes, self._tracker))
@@ -49,12 +49,11 @@ class TrackBuilder:
 
     # Tracks that end
 
-    def _end_scene(self, image):
+    def _end_scene(self, scene):
         """All tracks, if the image is the first of another scene."""
-        scene, self._scene = self._scene, self._scenes.add(image)
-        if self._scene == scene:
+        if scene == self._scene:
             return []
-        ended = self._all()
+        self._scene, ended = scene, self._all()
         self._begin_scene()
         return ended
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.video import track_building, track_crops, track_state
+from birdlib.video import frame_counts, track_building, track_crops, track_state
 
 COLUMNS = ["recording_id", "track", *track_state.FIELDS]  # a row a detection
 CROP_COLUMNS = ["recording_id", "track", "time_s", "path", "quality"]
@@ -22,7 +22,7 @@ SUMMARY_COLUMNS = [
 _MIN_ALONE_S = 1.0  # a shorter sound is not attributed
 
 
-def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0, faint=None):
+def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.5, min_detections=3, max_gap_s=1.0):
     """Track the birds of a film, in memory that does not grow with its length (but for the rows returned).
 
     Boxes of consecutive images are joined by ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating
@@ -40,11 +40,11 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
             a track, as they are often no birds by themselves.
         min_detections: a track of fewer is dropped.
         max_gap_s: within a track.
-        faint: list, to which the times are added when tracks begin that are dropped for their scores alone, though they move as birds do.
 
     Returns:
         tracks: DataFrame of ``COLUMNS``, sorted by track and time.
         crops: DataFrame of ``CROP_COLUMNS``, sorted by track, best first.
+        frames: DataFrame of ``frame_counts.COLUMNS``, sorted by time.
 
     Raises:
         ParameterError: if a number is out of range.
@@ -57,19 +57,20 @@ def follow(detections, recording_id, folder, *, rate_hz, n_crops=8, min_score=0.
     builder = track_building.TrackBuilder(
         rate_hz=rate_hz, n_crops=n_crops, min_score=min_score, min_detections=min_detections, max_gap_s=max_gap_s
     )
-    finished, crop_rows = [], []
-    for track in builder.build(detections):
+    recorder = frame_counts.Recorder(recording_id)
+    finished, crop_rows, faint_s = [], [], []
+    for track in builder.build(recorder.record(detections)):
         if track.number:
             finished.append((track.number, track.firm_detections()))
             written = track_crops.write(track.best_crops(), folder, f"crops/{recording_id}/{track.number:04d}")
             crop_rows.extend((recording_id, track.number, *row) for row in written)
-        elif faint is not None and track.is_faint(min_detections):
-            faint.append(track.start_s)
-    return _track_table(finished, recording_id), _crop_table(crop_rows)
+        elif track.is_faint(min_detections):
+            faint_s.append(track.start_s)
+    return _track_table(finished, recording_id), _crop_table(crop_rows), recorder.table(faint_s)
 
 
 def require_sampling(rate_hz, n_crops, min_score):
-    """Raise ParameterError for numbers that ``track`` cannot use; it names them."""
+    """Raise ParameterError for numbers that ``follow`` cannot use; it names them."""
     if not 0 < rate_hz < np.inf or n_crops < 1 or not 0 <= min_score <= 1:
         raise runtime.ParameterError(f"rate_hz is {rate_hz:g}, n_crops {n_crops} and min_score {min_score:g}: they must be positive, min_score at most 1")
 

@@ -5,20 +5,21 @@ import numpy as np
 from birdlib.video import frame_counts
 
 
-def test_boxes_are_counted_by_their_scores_and_pass_unchanged():
+def test_boxes_are_counted_by_their_scores_and_pass_unchanged_with_their_scene():
     boxes = np.array([[0, 0, 9, 9, 0.9], [20, 0, 9, 9, 0.45], [40, 0, 9, 9, 0.35], [60, 0, 9, 9, 0.1]], np.float32)
     image = np.zeros((60, 80, 3), np.uint8)
     recorder = frame_counts.Recorder("film")
-    passed = list(recorder.watch([(0.0, image, boxes), (0.2, image, boxes[:0])]))
-    table = recorder.table()
-    assert list(table) == frame_counts.COLUMNS and np.array_equal(passed[0][2], boxes)
+    passed = list(recorder.record([(0.0, image, boxes), (0.2, image, boxes[:0])]))
+    table = recorder.table([])
+    assert [(scene, time_s) for scene, time_s, *_ in passed] == [(0, 0.0), (0, 0.2)]
+    assert list(table) == frame_counts.COLUMNS and np.array_equal(passed[0][3], boxes)
     assert table[["n_possible", "n_likely", "n_firm"]].to_numpy().tolist() == [[3, 2, 1], [0, 0, 0]]
     assert recorder.table([0.2, 0.2])["n_faint"].tolist() == [0, 2] and not table["n_faint"].any()
     assert table[["scene", "width", "height"]].to_numpy().tolist() == [[0, 80, 60]] * 2
 
 
 def test_a_film_without_a_frame_has_typed_columns():
-    assert frame_counts.Recorder("film").table().dtypes["n_firm"] == np.int64
+    assert frame_counts.Recorder("film").table([]).dtypes["n_firm"] == np.int64
 
 
 def test_a_steady_number_is_reached_in_a_share_of_the_frames():

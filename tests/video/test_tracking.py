@@ -36,7 +36,8 @@ def perched(n, x=100, y=100, size=40, colour=RED):
 
 
 def follow(detections, folder, **parameters):
-    return tracking.follow(detections, "film", folder, rate_hz=RATE_HZ, **parameters)
+    """(tracks, crops)."""
+    return tracking.follow(detections, "film", folder, rate_hz=RATE_HZ, **parameters)[:2]
 
 
 def n_tracks(detections, folder, **parameters):
@@ -313,11 +314,10 @@ def test_a_faint_bird_that_moves_before_it_is_confirmed_is_tracked_from_the_begi
 
 def test_faint_tracks_are_those_that_move(tmp_path):
     walks, sits = [(20 + 8 * k, 40, 40, 40, RED) for k in range(10)], perched(10, y=160)
-    faint = []
-    found, _ = follow(film(walks, sits, score=0.5), tmp_path, min_score=0.6, faint=faint)
-    assert not len(found) and faint == [0.0]
-    follow(film(walks, sits), tmp_path, min_score=0.6, faint=faint)
-    assert faint == [0.0]
+    found, _, frames = tracking.follow(film(walks, sits, score=0.5), "film", tmp_path, rate_hz=RATE_HZ, min_score=0.6)
+    assert not len(found) and frames["n_faint"].tolist() == [1] + [0] * 9
+    _, _, frames = tracking.follow(film(walks, sits), "film", tmp_path, rate_hz=RATE_HZ, min_score=0.6)
+    assert not frames["n_faint"].any()
 
 
 def test_no_track_goes_on_over_a_cut(tmp_path):
