@@ -4,7 +4,7 @@ Where the embedder has inner layers that may separate better (``classifier_input
 
 All candidates are scored on the same folds of training and validation recordings, whole groups; the network's epoch is chosen on the next fold. The
 chosen one is fitted again to all of them. So its scores of these recordings are those out of fold, on which thresholds and calibration can be chosen.
-With many recordings, the validation split is the only fold.
+With many recordings, or too few for the folds of a network, the validation split is the only fold; without one, plain logistic regression is taken.
 """
 
 import dataclasses
@@ -72,6 +72,8 @@ def select(inputs, rng, network=None, others=()):
     data, rows = inputs.data, np.flatnonzero(inputs.is_used)
     targets, groups = data.truth[rows], data.splits["group_id"].to_numpy()[rows]
     folds, is_cross_validated = _folds(inputs, rows, rng)
+    if (folds < 0).all():
+        return _plain(inputs, probes.compare({}, targets, folds, groups, rng=rng)[1])
     tried = _Candidates(inputs, rows, folds)
     probe = tried.add_probes()
     tried.add_zero_shot(probe)
@@ -94,9 +96,26 @@ def _folds(inputs, rows, rng):
     """((1, recordings) fold numbers, whether they are of cross-validation); of many recordings, or of too few groups, validation is the only fold."""
     data, groups = inputs.data, inputs.data.splits["group_id"].to_numpy()[rows]
     folds = probes.assign_folds(data.truth[rows], groups, rng, n_repeats=1) if inputs.is_small else None
-    if folds is not None and folds.max() >= _MIN_FOLDS - 1:
+    if folds is not None and folds.max() >= _MIN_FOLDS - 1 and _can_train(data.truth[rows], folds[0]):
         return folds, True
     return np.where(data.is_validation[rows], 0, -1)[None], False
+
+
+def _following(numbers, number):
+    """The fold on which a network's epoch is chosen that does not see fold ``number``."""
+    return (number + 1) % (numbers.max() + 1)
+
+
+def _can_train(targets, numbers):
+    """Whether the network of each fold is trained on two species or more."""
+    trained = ((numbers != number) & (numbers != _following(numbers, number)) for number in np.unique(numbers))
+    return all(targets[rows].any(axis=0).sum() >= 2 for rows in trained)
+
+
+def _plain(inputs, table):
+    """The Selection where nothing can be compared."""
+    scores = np.full(inputs.data.truth.shape, np.nan, np.float32)
+    return Selection(str(probes.PLAIN), Candidate(inputs.embedder, {probes.PLAIN: 1.0}), table, inputs.options.epochs, scores, False)
 
 
 class _Candidates:
@@ -183,6 +202,8 @@ def fit(selection, inputs, rng, network=None):
 def describe(selection):
     """Sentences about a Selection: what was chosen, from what, and how sure the choice is."""
     table = selection.table.set_index("candidate")
+    if not len(table):
+        return f"Too few groups, and no validation recording, so candidates cannot be compared: {selection.name}."
     chosen, first = table.loc[selection.name], table.index[0]
     how = "cross-validation over groups of training and validation recordings" if selection.is_cross_validated else "validation"
     text = f"Chosen by {how}: {selection.name}; macro ROC-AUC {chosen['macro_auc']:.3f}, accuracy {chosen['accuracy']:.3f}."
@@ -202,7 +223,7 @@ def _network_scores(inputs, rows, folds, rng):
     options = dataclasses.replace(inputs.options, n_networks=1)
 
     def predict(is_fitted, is_scored):
-        following = (numbers[is_scored][0] + 1) % (numbers.max() + 1)
+        following = _following(numbers, numbers[is_scored][0])
         split = np.full(len(inputs.data.splits), "test", object)
         split[rows[is_fitted]] = np.where(numbers[is_fitted] == following, "validation", "train")
         part = dataclasses.replace(inputs.data, splits=inputs.data.splits.assign(split=split))
