@@ -9,11 +9,12 @@ import pandas as pd
 from birdlib import checkpoints, stages
 from birdlib.losses import matching
 from birdlib.metrics import bootstrap, classification, retrieval
+from birdlib.models import batch_calls
 from birdlib.multimodal import scene_encoders, scene_pairs
 
 _DEPTHS = (1, 5, 10)
 _PAIR_FIGURES = ("accuracy", "roc_auc", "equal_error_rate", "average_precision")
-BATCH = 256  # scenes, or pairs, whose arrays are in memory at once
+BATCH = 64  # scenes, or pairs, whose arrays are in memory at once
 
 
 def fit(model, library, train, validation, loss, *, epochs=30, patience=6, pairs_an_epoch=1024, batch_size=32,
@@ -172,7 +173,7 @@ def embed(model, library, table, side):
     vectors = [np.zeros((0, encoder.output_shape[-1]), np.float32)]
     for first in range(0, len(table), BATCH):
         part = pd.DataFrame({side: table.index[first : first + BATCH]})
-        vectors.append(encoder.predict(scene_pairs.inputs(library, part, list(encoder.input)), verbose=0))
+        vectors.append(batch_calls.outputs(encoder, scene_pairs.inputs(library, part, list(encoder.input)), BATCH))
     return np.concatenate(vectors)
 
 

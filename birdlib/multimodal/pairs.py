@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib.data import splits as split_rules
-from birdlib.models import pooling
+from birdlib.models import batch_calls, pooling
 
 ABSENT = -1
 _CHUNK = 512  # pairs whose arrays are in memory at once, at most
@@ -145,7 +145,7 @@ def embed(encoder, library, pairs):
     for start in range(0, len(pairs), chunk):
         arrays = inputs(library, pairs.iloc[start : start + chunk])
         arrays = {name: arrays[name] for name in encoder.input}
-        embedded.append(encoder.predict(arrays, batch_size=64, verbose=0))
+        embedded.append(batch_calls.outputs(encoder, arrays, 64))
     return np.concatenate(embedded)
 
 

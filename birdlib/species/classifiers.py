@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import probe_fits
+from birdlib.models import batch_calls, probe_fits
 
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # label modes: one species a recording, or any number of them
 LOSSES = {"single": "cross_entropy", "multi": "bce"}  # defaults
@@ -81,7 +81,7 @@ def join(patch_pooling, head, dim, zero_shot=None):
 
 def predict(head, features):
     """(n, features) → (n, classes) probabilities."""
-    return head.predict(features, batch_size=1024, verbose=0)
+    return batch_calls.outputs(head, features, 1024)
 
 
 # Files

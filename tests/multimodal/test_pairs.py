@@ -50,7 +50,7 @@ class Encoder:
     input = {"embeddings": None, "presence": None}
     output_shape = (None, 1)
 
-    def predict(self, arrays, batch_size, verbose):
+    def __call__(self, arrays, training):
         assert set(arrays) == set(self.input)
         self.sizes = [*getattr(self, "sizes", []), len(arrays["presence"])]
         return arrays["embeddings"][:, 0, :1] + 1000 * arrays["presence"].sum(axis=1, keepdims=True)
