@@ -22,7 +22,7 @@ def roc_auc(truth, scores):
     Raises:
         ValueError: for unequal shapes, truth other than 0 and 1, or NaN scores.
     """
-    truth, scores = _checked(truth, scores)
+    truth, scores = checked(truth, scores)
     ascending = np.sort(scores.T, axis=1)  # (classes, recordings)
     n_positives = truth.sum(axis=0)
     rank_sums = np.empty(len(ascending))
@@ -42,7 +42,7 @@ def macro_roc_auc(truth, scores):
     Returns:
         float in [0, 1]; NaN when no class is left.
     """
-    return _mean(roc_auc(truth, scores))
+    return mean_defined(roc_auc(truth, scores))
 
 
 def macro_roc_auc_gain(truth, after, before):
@@ -59,7 +59,7 @@ def average_precision(truth, scores):
     Raises:
         ValueError: as ``roc_auc``.
     """
-    truth, scores = _checked(truth, scores)
+    truth, scores = checked(truth, scores)
     n_kept, hits, _ = _cuts(truth, scores)
     new_hits = np.diff(hits, axis=0, prepend=0)
     return _divide((new_hits * hits / n_kept).sum(axis=0), truth.sum(axis=0))
@@ -78,7 +78,7 @@ def equal_error_rate(truth, scores):
     Raises:
         ValueError: as ``roc_auc``.
     """
-    truth, scores = _checked(np.asarray(truth).reshape(-1, 1), np.asarray(scores).reshape(-1, 1))
+    truth, scores = checked(np.asarray(truth).reshape(-1, 1), np.asarray(scores).reshape(-1, 1))
     n_positives = truth.sum()
     if n_positives in (0, len(truth)):
         return float("nan")
@@ -113,12 +113,12 @@ def cmap(truth, scores, padding=0):
     Returns:
         float in [0, 1]; NaN when no class has positives.
     """
-    truth, scores = _checked(truth, scores)
+    truth, scores = checked(truth, scores)
     if padding:
         added = np.ones((padding, truth.shape[1]))
         truth = np.concatenate([truth, added])
         scores = np.concatenate([scores, np.maximum(scores.max(axis=0, initial=1.0), 1.0) * added])
-    return _mean(average_precision(truth, scores))
+    return mean_defined(average_precision(truth, scores))
 
 
 def f1(truth, scores, thresholds=_DEFAULT_THRESHOLD):
@@ -131,7 +131,7 @@ def f1(truth, scores, thresholds=_DEFAULT_THRESHOLD):
         dict of float: ``samples`` (mean over recordings), ``micro`` (all decisions pooled),
         ``macro`` (mean over classes, those without positives included).
     """
-    truth, scores = _checked(truth, scores)
+    truth, scores = checked(truth, scores)
     predicted = scores >= thresholds
     return {
         "samples": float(np.mean(_f1(truth, predicted, axis=1))) if len(truth) else np.nan,
@@ -149,11 +149,16 @@ def accuracy(labels, scores, top_k=1):
     Returns:
         float in [0, 1]; NaN without recordings.
     """
+    return mean_defined(hit_shares(labels, scores, top_k))
+
+
+def hit_shares(labels, scores, top_k=1):
+    """(recordings,) in [0, 1]: 1 where the label is among the ``top_k`` highest scores, a share where it is tied; see ``accuracy``."""
     labels, scores = np.asarray(labels, dtype=int), np.asarray(scores, dtype=np.float64)
     _check_not_nan(scores)
     true_score = scores[np.arange(len(scores)), labels][:, None]
     n_above, n_tied = (scores > true_score).sum(axis=1), (scores == true_score).sum(axis=1)
-    return _mean(np.clip((top_k - n_above) / n_tied, 0.0, 1.0))
+    return np.clip((top_k - n_above) / n_tied, 0.0, 1.0)
 
 
 def per_species_table(truth, scores, classes, thresholds=_DEFAULT_THRESHOLD):
@@ -167,7 +172,7 @@ def per_species_table(truth, scores, classes, thresholds=_DEFAULT_THRESHOLD):
         DataFrame, one row a class: ``species, n_positives, roc_auc, average_precision, precision, recall, f1``;
         NaN where undefined.
     """
-    truth, scores = _checked(truth, scores, classes)
+    truth, scores = checked(truth, scores, classes)
     predicted = scores >= thresholds
     hits, n_positives = (truth * predicted).sum(axis=0), truth.sum(axis=0)
     return pd.DataFrame(
@@ -192,7 +197,7 @@ def best_thresholds(truth, scores, fallback=None):
     Returns:
         (classes,) float64.
     """
-    truth, scores = _checked(truth, scores)
+    truth, scores = checked(truth, scores)
     if fallback is None:
         pooled = _best_cut(truth.reshape(-1, 1), scores.reshape(-1, 1))[0]
         fallback = pooled if truth.any() else _DEFAULT_THRESHOLD
@@ -201,7 +206,8 @@ def best_thresholds(truth, scores, fallback=None):
     return np.where(truth.any(axis=0), _best_cut(truth, scores), fallback)
 
 
-def _checked(truth, scores, classes=None):
+def checked(truth, scores, classes=None):
+    """Truth and scores as float64, (recordings, classes) each; ValueError where they are not what the head of this module says."""
     truth, scores = np.asarray(truth, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if truth.ndim != 2 or truth.shape != scores.shape:
         raise ValueError(f"truth {truth.shape} and scores {scores.shape} are not the same (recordings, classes)")
@@ -225,7 +231,8 @@ def _divide(above, below):
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
 
 
-def _mean(values):
+def mean_defined(values):
+    """The mean of the values that are not NaN, float; NaN where there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

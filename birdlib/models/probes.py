@@ -7,12 +7,13 @@ Scores out of fold are (repeats, n, classes): in each repeat, a row is scored by
 """
 
 import dataclasses
+import functools
 import warnings
 
 import numpy as np
 import pandas as pd
 
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, classification, resampled
 from birdlib.models import probe_fits
 from birdlib.models.probe_fits import PROTOTYPES, STANDARDISED, UNIT, Probe
 
@@ -245,6 +246,17 @@ def _mean(values):
 
 def _draws(candidates, targets, groups, rng):
     """(draws, candidates): mean of ``figures`` in resamples of groups, the same for all candidates; draws without a figure are left out."""
-    draws = [[_mean(figures(targets[rows], scores[rows]))[0] for scores in candidates] for rows in bootstrap.resamples(groups, _N_DRAWS, rng)]
-    draws = np.reshape(draws, (-1, len(candidates)))
+    batches = list(bootstrap.resample_counts(groups, _N_DRAWS, rng))
+    of_candidates = map(functools.partial(_figure, targets), candidates)
+    draws = [np.concatenate([of_counts(counts) for counts in batches]) for of_counts in of_candidates] if batches else []
+    draws = np.reshape(draws, (len(candidates), -1)).T
     return draws[np.isfinite(draws).all(axis=1)]
+
+
+def _figure(targets, scores):
+    """The mean of ``figures`` that are defined, as a function of counts (rows, resamples)."""
+    auc = resampled.MACRO_ROC_AUC.prepare(targets, scores)
+    has_class = targets.any(axis=1)
+    is_hit = has_class & (targets[np.arange(len(scores)), scores.argmax(axis=1)] > 0)
+    accuracy = resampled.RATIO.prepare(is_hit, has_class)
+    return lambda counts: np.array([_mean(pair)[0] for pair in zip(auc(counts), accuracy(counts), strict=True)])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, classification, resampled
 from birdlib.models import birdnet, perch, weights
 
 _STEPS = {"audio": "train audio only", "soundscapes": "+ soundscapes", "mixup": "+ mixup"}
@@ -157,7 +157,7 @@ def compare(results, truth, splits, thresholds, is_validation, rng):
                 figures = _figures(truth[mask], result.scores[mask], cut, groups, rng)
                 if base is not None and base.scores is not None:
                     pair = truth[mask], result.scores[mask], base.scores[mask]
-                    difference = _interval(classification.macro_roc_auc_gain, *pair, groups=groups, rng=rng)
+                    difference = _interval(resampled.MACRO_ROC_AUC_GAIN, *pair, groups=groups, rng=rng)
             rows.append({**columns, "rows": name, "n": int(mask.sum()), **figures, "difference": difference, "verdict": verdict(difference)})
     return pd.DataFrame(rows)
 
@@ -227,8 +227,7 @@ def as_text(table):
 
 
 def _figures(truth, scores, cut, groups, rng):
-    f1_samples, f1_micro = (lambda t, s, mean=mean: classification.f1(t, s, cut)[mean] for mean in ("samples", "micro"))
-    functions = zip(FIGURES, (f1_samples, f1_micro, classification.macro_roc_auc), strict=True)
+    functions = zip(FIGURES, (resampled.f1("samples", cut), resampled.f1("micro", cut), resampled.MACRO_ROC_AUC), strict=True)
     return {name: _interval(function, truth, scores, groups=groups, rng=rng) for name, function in functions}
 
 

@@ -6,7 +6,7 @@ chosen, so a window's score does not depend on which other windows are predicted
 
 import numpy as np
 
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, classification, resampled
 
 RULES = ("mean", "min", "rank")  # the simplest first
 _LEVELS = np.linspace(0.0, 1.0, 21)  # quantiles that are kept for ``rank``
@@ -150,7 +150,7 @@ def _cost(option, names):
 def _standard_error(truth, scores, best, option, groups, folds, rng):
     """Of the difference of two ensembles' macro ROC-AUC, bootstrapped by groups; 0 where it is not defined."""
     first, second = _together(scores, *best, folds), _together(scores, *option, folds)
-    differences = bootstrap.samples(classification.macro_roc_auc_gain, truth, first, second, groups=groups, n=_N_DRAWS, rng=rng)
+    differences = bootstrap.samples(resampled.MACRO_ROC_AUC_GAIN, truth, first, second, groups=groups, n=_N_DRAWS, rng=rng)
     return float(differences.std()) if len(differences) else 0.0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, classification, resampled
 
 
 def evaluate(truth, labels, scores, thresholds, groups, rng):
@@ -19,28 +19,14 @@ def evaluate(truth, labels, scores, thresholds, groups, rng):
     Returns:
         dict: ``macro_auc, accuracy, cmap, f1_macro, f1_micro, f1_samples``, each [value, low, high]; NaN without rows.
     """
-    figures = {
-        "macro_auc": lambda t, _, s: classification.macro_roc_auc(t, s),
-        "accuracy": lambda _, y, s: classification.accuracy(y, s),
-        "cmap": lambda t, _, s: classification.cmap(t, s),
-        "f1_macro": lambda t, _, s: _f1_macro(t, s, thresholds),
-        "f1_micro": lambda t, _, s: classification.f1(t, s, thresholds)["micro"],
-        "f1_samples": lambda t, _, s: classification.f1(t, s, thresholds)["samples"],
-    }
+    figures = {"macro_auc": resampled.MACRO_ROC_AUC, "accuracy": resampled.ACCURACY, "cmap": resampled.CMAP}
+    figures |= {f"f1_{average}": resampled.f1(average, thresholds) for average in ("macro", "micro", "samples")}
     if not len(truth):
         return {name: [np.nan] * 3 for name in figures}
     return {
-        name: bootstrap.interval(figure, truth, labels, scores, groups=groups, n=300, rng=rng)
+        name: bootstrap.interval(figure, labels if name == "accuracy" else truth, scores, groups=groups, n=300, rng=rng)
         for name, figure in figures.items()
     }
-
-
-def _f1_macro(truth, scores, thresholds):
-    """Mean F1 of the species with positives; a bootstrap draw may lack some, which would count as 0."""
-    present = truth.any(axis=0)
-    if not present.any():
-        return np.nan
-    return classification.f1(truth[:, present], scores[:, present], thresholds[present])["macro"]
 
 
 def scores_table(scores, splits, truth, labels, thresholds, rng):

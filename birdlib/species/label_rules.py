@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, resampled
 from birdlib.species import classifiers, pseudolabels, students, teacher_assignment
 
 ALL = "all"  # teachers together
@@ -89,7 +89,7 @@ def evaluate(rules, truth, windows, classes, assignment, rng):
             is_labelled = (pseudolabels.as_targets(table, row_ids, classes) >= 0.5)[:, columns]
             is_true = truth[:, columns] > 0
         right, labelled, true = (values.sum(axis=1) for values in (is_labelled & is_true, is_labelled, is_true))
-        figures = [bootstrap.interval(_ratio, right, of, groups=windows["soundscape"], n=_N_DRAWS, rng=rng) for of in (labelled, true)]
+        figures = [bootstrap.interval(resampled.RATIO, right, of, groups=windows["soundscape"], n=_N_DRAWS, rng=rng) for of in (labelled, true)]
         rows.append((teacher, rule, int(labelled.sum()), *figures[0], *figures[1]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -113,8 +113,8 @@ def student_gains(rules, data, row_ids, classes, seed):
     for name, table in {(ALL, "recordings alone"): None, **{name: table for name, table in rules.items() if name[0] == ALL}}.items():
         after = classifiers.predict(data.first if table is None else _student(table, data, row_ids, classes, seed), features)
         options = {"groups": groups, "n": _N_DRAWS, "rng": np.random.default_rng(seed)}
-        figure = bootstrap.interval(classification.macro_roc_auc, truth, after, **options)
-        gain = [np.nan] * 3 if before is None else bootstrap.interval(classification.macro_roc_auc_gain, truth, after, before, **options)
+        figure = bootstrap.interval(resampled.MACRO_ROC_AUC, truth, after, **options)
+        gain = [np.nan] * 3 if before is None else bootstrap.interval(resampled.MACRO_ROC_AUC_GAIN, truth, after, before, **options)
         rows.append((*name, *figure, *gain))
         before = after
     return pd.DataFrame(rows, columns=["teacher", "rule", *GAIN_COLUMNS])
@@ -155,8 +155,3 @@ def _student(table, data, row_ids, classes, seed):
     targets, _, is_labelled = pseudolabels.as_arrays(table, row_ids, classes)
     training_set = students.training_set(data.recordings, data.windows[is_labelled], targets[is_labelled], share=data.share, rng=rng)
     return data.train_head(training_set, data.validation)
-
-
-def _ratio(part, whole):
-    total = np.sum(whole)
-    return float(np.sum(part) / total) if total else np.nan

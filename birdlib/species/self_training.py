@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, resampled
 from birdlib.species import classifiers, pseudolabels
 from birdlib.species.students import StudentError
 
@@ -172,9 +172,9 @@ def evaluate_rounds(rounds, heads, held_out, *, best, rng):
     features, truth, groups = held_out
     interval = functools.partial(bootstrap.interval, groups=groups, n=300, rng=rng)
     scores = [classifiers.predict(head, features) for head in heads]
-    figures = [interval(classification.macro_roc_auc, truth, of_round) for of_round in scores]
+    figures = [interval(resampled.MACRO_ROC_AUC, truth, of_round) for of_round in scores]
     rounds = rounds.assign(**dict(zip(_HELD_OUT, np.array(figures).T, strict=True)))
-    return rounds, interval(classification.macro_roc_auc_gain, truth, scores[best], scores[0])
+    return rounds, interval(resampled.MACRO_ROC_AUC_GAIN, truth, scores[best], scores[0])
 
 
 def describe(rounds, best, gain):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, resampled
 from birdlib.species import ablation, soundscape_predictions
 from birdlib.species import smoothing as species_smoothing
 
@@ -34,8 +34,8 @@ def compare(files, members, config, truth, inference_config, postprocessing, rng
     scores = {name: finish.apply(found[option], groups) for name, (option, finish) in variants.items()}
     rows, resampling = [], {"groups": groups, "n": _N_DRAWS, "rng": rng}
     for name, of_variant in scores.items():
-        figure = bootstrap.interval(classification.macro_roc_auc, truth, of_variant, **resampling)
-        change = bootstrap.interval(classification.macro_roc_auc_gain, truth, of_variant, scores["plain"], **resampling)
+        figure = bootstrap.interval(resampled.MACRO_ROC_AUC, truth, of_variant, **resampling)
+        change = bootstrap.interval(resampled.MACRO_ROC_AUC_GAIN, truth, of_variant, scores["plain"], **resampling)
         rows.append((name, figure, change, "" if name == "plain" else ablation.verdict(change)))
     return pd.DataFrame(rows, columns=["windows", "macro_auc", "change", "verdict"])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import recording_names, runtime
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, resampled
 
 FILE = "site_hour.json"
 STRENGTH = 8.0  # windows without label that each share is smoothed with: two thirds of a minute
@@ -158,8 +158,8 @@ def choose_weight(scores, soundscapes, truth, classes, rng, strength=STRENGTH, w
     table = [
         (
             weight,
-            bootstrap.interval(classification.macro_roc_auc, truth, found[weight], **options),
-            bootstrap.interval(classification.macro_roc_auc_gain, truth, found[weight], scores, **options),
+            bootstrap.interval(resampled.MACRO_ROC_AUC, truth, found[weight], **options),
+            bootstrap.interval(resampled.MACRO_ROC_AUC_GAIN, truth, found[weight], scores, **options),
         )
         for weight in weights
     ]

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from birdlib.data import splits as split_rules
-from birdlib.metrics import bootstrap, classification
+from birdlib.metrics import bootstrap, resampled
 from birdlib.species import classifiers, train_heads
 
 N_FOLDS = 5
 _MIN_FOLDS = 3  # test, validation and training
 _COLUMNS = ["figure", "n", "random", "grouped", "difference"]
-_FIGURES = {"macro_auc": classification.macro_roc_auc, "accuracy": lambda truth, scores: float((truth.argmax(axis=1) == scores.argmax(axis=1)).mean())}
+_FIGURES = ("macro_auc", "accuracy")
 
 
 def compare(config, data, embedded, patch_pooling, options, rng, n_folds=N_FOLDS):
@@ -43,11 +43,13 @@ def compare(config, data, embedded, patch_pooling, options, rng, n_folds=N_FOLDS
     is_tested = np.isfinite(found["recording"]).all(axis=1) & np.isfinite(found["group"]).all(axis=1)
     truth, groups = data.truth[is_tested], data.splits["group_id"].to_numpy()[is_tested]
     random, grouped = found["recording"][is_tested], found["group"][is_tested]
-    rows = []
-    for name, figure in _FIGURES.items():
-        values = [bootstrap.interval(figure, truth, scores, groups=groups, rng=rng) for scores in (random, grouped)]
-        gain = bootstrap.interval(lambda t, a, b, of=figure: of(t, a) - of(t, b), truth, random, grouped, groups=groups, rng=rng)
-        rows.append((name, int(is_tested.sum()), *values, gain))
+    of_random, of_grouped = ((truth.argmax(axis=1) == scores.argmax(axis=1)).astype(float) for scores in (random, grouped))
+    all_rows = np.ones(len(truth))
+    statistics = {  # of random, of grouped, of their difference
+        _FIGURES[0]: [(resampled.MACRO_ROC_AUC, truth, random), (resampled.MACRO_ROC_AUC, truth, grouped), (resampled.MACRO_ROC_AUC_GAIN, truth, random, grouped)],
+        _FIGURES[1]: [(resampled.RATIO, hits, all_rows) for hits in (of_random, of_grouped, of_random - of_grouped)],
+    }
+    rows = [(name, int(is_tested.sum()), *(bootstrap.interval(*of, groups=groups, rng=rng) for of in three)) for name, three in statistics.items()]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
