@@ -4,7 +4,7 @@ import os
 import sys
 
 import birdlib
-from birdlib import runtime
+from birdlib import devices, runtime
 from birdlib.commands import (
     analyse,
     bench,
@@ -34,6 +34,7 @@ _GROUPS = {  # what people want: modules, each with the commands for it
 def main(arguments=None):
     """Run one command; returns the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without TensorFlow's notices
+    devices.choose_backend()
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from birdlib import runtime
+from birdlib import devices, runtime
 
 KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle mounts attached data sets
 WHEELS = "birdlib-wheels.txt"  # lists the packages whose wheels are beside it
@@ -28,10 +28,12 @@ def prepare(root):
     packages are installed, on Kaggle those with attached wheels; installed packages are never replaced.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    devices.choose_backend()
     logging.getLogger("tensorflow").addFilter(_is_relevant)
     where = runtime.platform()
     if where == "colab":
-        missing = missing_requirements(Path(root) / "requirements.txt")
+        file = "requirements-jax.txt" if os.environ.get("KERAS_BACKEND") == "jax" else "requirements.txt"
+        missing = missing_requirements(Path(root) / file)
         if missing:
             install(missing)
     if where == "kaggle":

@@ -1,4 +1,4 @@
-"""What every module may use: platform, atomic file writes, digests, seeds, progress bars, devices. Importing it has no side effects."""
+"""What every module may use: platform, atomic file writes, digests, seeds, progress bars. Importing it has no side effects."""
 
 import contextlib
 import errno
@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import random
+import secrets
 import shutil
 import sys
 import time
@@ -18,11 +19,9 @@ import numpy as np
 import birdlib
 
 _REPORTED_PACKAGES = (
-    "tensorflow keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
+    "tensorflow jax keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
 MIN_FREE_BYTES = 65_536  # a disk with less is full
-_STRATEGIES = ("auto", "default", "mirrored", "tpu")
-_PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 class BirdlibError(Exception):
@@ -79,6 +78,18 @@ def platform():
     return "colab" if "COLAB_RELEASE_TAG" in os.environ else "local"
 
 
+@contextlib.contextmanager
+def environment(values):
+    """Set environment variables while the block runs, also for processes that are started in it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def repository():
     """The folder that holds ``birdlib/``, ``notebooks/`` and ``data/``."""
     return Path(birdlib.__file__).resolve().parent.parent
@@ -103,7 +114,7 @@ def replacing(path):
         FullDiskError: if the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{secrets.randbelow(10**9):09}{path.suffix}")  # processes of two machines may have one number
     try:
         with full_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +226,7 @@ def progress(iterable, total=None, desc=""):
     write(n)
 
 
-# Devices and versions
+# Processes and versions
 
 
 def require_jobs(n_jobs):
@@ -226,54 +237,6 @@ def require_jobs(n_jobs):
     """
     if n_jobs == 0:
         raise ParameterError("n_jobs is 0: give a number of processes, or -1 for all cores")
-
-
-def tensorflow_strategy(strategy="auto", precision="float32"):
-    """Set up TensorFlow (GPU memory grows on demand) and return the distribution strategy to build models under.
-
-    Args:
-        strategy: ``"auto"`` (all GPUs if there are several, else the one device), ``"default"``, ``"mirrored"`` or ``"tpu"``.
-        precision: a Keras policy: ``"float32"``, ``"mixed_float16"`` or ``"mixed_bfloat16"``.
-
-    Raises:
-        ParameterError: for another strategy or precision.
-    """
-    for what, value, known in (("strategy", strategy, _STRATEGIES), ("precision", precision, _PRECISIONS)):
-        if value not in known:
-            raise ParameterError(f"{what} {value!r} is unknown: use {', '.join(known[:-1])} or {known[-1]}")
-    import keras
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        with contextlib.suppress(RuntimeError):  # already in use
-            tf.config.experimental.set_memory_growth(gpu, True)
-    keras.config.set_dtype_policy(precision)
-    if strategy == "mirrored" or (strategy == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy()
-    if strategy == "tpu":
-        return tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver.connect())
-    return tf.distribute.get_strategy()
-
-
-def n_replicas():
-    """Number of replicas of the current distribution strategy; 1 where Keras does not run on TensorFlow."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def devices():
-    """TensorFlow's devices, e.g. ``["CPU"]`` or ``["GPU: NVIDIA L4"]``."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    return [f"GPU: {name}" for name in names] or ["CPU"]
 
 
 def versions():

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 import birdlib
-from birdlib import runtime, source_digest, watched_files
+from birdlib import devices as keras_on
+from birdlib import locks, runtime, source_digest, watched_files
 
 RECEIPT = "stage.json"
 SKIPPED = "skipped.parquet"  # of a stage, and of all in the outputs folder
@@ -60,7 +61,7 @@ class Stage:
 
 
 def start(name, outputs_dir, also=(), **parameters):
-    """Open a stage: check its inputs, make its folder, remove an old receipt.
+    """Open a stage: check its inputs, make and lock its folder until ``finish`` or the end of the process, remove an old receipt.
 
     Args:
         name: such as ``"03_embed"``; a key of ``READS``.
@@ -70,11 +71,12 @@ def start(name, outputs_dir, also=(), **parameters):
 
     Raises:
         MissingStageError: if a stage that this one reads is not finished; it names the notebook to run.
+        LockError: if another process has opened the stage and not finished it, or the folder is not writable.
     """
     folder = Path(outputs_dir) / name
     extra = [other for other in _MAY_READ.get(name, ()) if can_be_read(outputs_dir, other)]
     inputs = {needed: receipt(outputs_dir, needed)["digest"] for needed in needed_stages(name, parameters, (*also, *extra))}
-    folder.mkdir(parents=True, exist_ok=True)
+    locks.hold(folder, "close its notebook if it has failed there, or choose another outputs folder", name)
     (folder / RECEIPT).unlink(missing_ok=True)
     return Stage(name, folder, _normalise_parameters(parameters, outputs_dir), inputs, _code(name))
 
@@ -94,9 +96,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         watched: files and folders outside ``outputs`` whose change makes the stage stale.
         devices: names of the devices used.
     """
-    for path in stage.folder.rglob(".*"):
-        if _HALF_WRITTEN.fullmatch(path.name):  # left by a killed run
-            path.unlink(missing_ok=True)
+    remove_half_written(stage.folder.rglob(".*"))
     watched_files.record(stage.folder, watched)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
     written = {
@@ -107,6 +107,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         "code": stage.code,
         "results": results,
         "weights": weights or {},
+        "backend": keras_on.backend(),
         "devices": list(devices),
         "versions": runtime.versions(),
         "seconds": round(time.monotonic() - stage.started, 2),
@@ -115,7 +116,15 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         "digest": runtime.digest({name: record["sha256"] for name, record in files.items()}),
     }
     runtime.write_json(written, stage.folder / RECEIPT)
+    locks.release(stage.folder)
     return written
+
+
+def remove_half_written(paths):
+    """Remove those that a killed run left half-written, by their names."""
+    for path in paths:
+        if _HALF_WRITTEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _peak_mb():

@@ -141,12 +141,6 @@ def test_warnings_about_a_file_are_collected_once_and_without_its_path():
     assert notes == ["one"]
 
 
-@pytest.mark.parametrize(("given", "message"), [({"strategy": "all"}, "'all' is unknown: use auto"), ({"precision": "half"}, "'half' is unknown: use float32")])
-def test_an_unknown_strategy_or_precision_is_refused(given, message):
-    with pytest.raises(runtime.ParameterError, match=message):
-        runtime.tensorflow_strategy(**given)
-
-
 def test_no_processes_at_all_are_refused(tmp_path):
     for run in (lambda: resume.map_resumable(print, {}, tmp_path / "journal", n_jobs=0), lambda: duplicates.fingerprints([], n_jobs=0)):
         with pytest.raises(runtime.ParameterError, match="n_jobs is 0: give a number of processes"):

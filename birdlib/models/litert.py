@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from birdlib import runtime
+from birdlib import devices, runtime
 
 _MAX_DIFFERENCE = 1e-3  # of scores in [0, 1]
 BATCH = 8  # windows; the last batch of a file is padded
@@ -20,23 +20,53 @@ _REPEATS = 3  # timings, of which the fastest counts
 
 
 def has_litert():
-    """Whether LiteRT may be faster: its package is installed (the one inside older TensorFlows is slow), and there is no GPU."""
-    import tensorflow as tf
-
-    return importlib.util.find_spec("ai_edge_litert") is not None and not tf.config.list_physical_devices("GPU")
+    """Whether LiteRT may be faster: its package is installed (the one inside older TensorFlows is slow), TensorFlow is there to convert for it, and there is no GPU."""
+    return devices.backend() == "tensorflow" and importlib.util.find_spec("ai_edge_litert") is not None and not devices.has_gpu()
 
 
 def open_interpreter(path, n_threads=1, **options):
-    """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow."""
+    """A LiteRT interpreter, allocated: from ai-edge-litert where it is installed, else the one inside TensorFlow.
+
+    Raises:
+        BirdlibError: if neither is installed.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:  # there is no wheel for some machines, e.g. macOS on Intel
+        if not devices.has_tensorflow():
+            raise runtime.BirdlibError(f"{path} is a TFLite file and needs an interpreter: install ai-edge-litert or tensorflow") from None
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
     interpreter = Interpreter(model_path=str(path), num_threads=n_threads, **options)
     interpreter.allocate_tensors()
     return interpreter
+
+
+def compiled(model, name, shape):
+    """A Keras model of one input as a compiled function of its backend, for batches of exactly this shape; arrays of NumPy in and out.
+
+    Args:
+        name: of its argument.
+        shape: (batch, ...); a dimension may be None on TensorFlow.
+
+    Returns:
+        function, batch → an array, or a dict of arrays.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        run = traced(model, name, shape)
+    else:
+        import jax
+
+        of_weights = jax.jit(lambda trainable, fixed, batch: model.stateless_call(trainable, fixed, batch, training=False)[0])
+
+        def run(batch):
+            weights = ([variable.value for variable in variables] for variables in (model.trainable_variables, model.non_trainable_variables))
+            return of_weights(*weights, batch)
+
+    return lambda batch: keras.tree.map_structure(keras.ops.convert_to_numpy, run(batch))
 
 
 def traced(model, name, shape):
@@ -84,13 +114,7 @@ def lite(path, n_threads):
 
 def keras_predictor(model):
     """A model of waveforms (batch, samples) → (batch, classes) computed by Keras, as a function of any number of rows."""
-    import keras
-
-    shape = (BATCH, *model.input_shape[1:])
-    if keras.backend.backend() != "tensorflow":
-        return in_batches(lambda batch: np.asarray(model.predict_on_batch(batch)), BATCH)
-    run = traced(model, "waveforms", shape)
-    return in_batches(lambda batch: run(batch).numpy(), BATCH)
+    return in_batches(compiled(model, "waveforms", (BATCH, *model.input_shape[1:])), BATCH)
 
 
 def litert_predictor(model, key, n_threads):

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import devices, runtime
 from birdlib.models import base
 
 SAMPLE_RATE_HZ = 32_000
@@ -59,8 +59,10 @@ def load(source):
     Early exports of version 1 take one patch at a time and give a pair, later ones a dict; version 2 has a signature only.
 
     Raises:
-        PerchError: if its outputs have another form, or its classes differ from their list.
+        PerchError: if its outputs have another form, its classes differ from their list, or TensorFlow, which runs it, is not installed.
     """
+    if not devices.has_tensorflow():
+        raise PerchError(f"{source.path} is a SavedModel, which needs TensorFlow: install tensorflow, or choose birdnet or yamnet")
     import tensorflow as tf
 
     model = tf.saved_model.load(str(source.path))

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from birdlib.models import mirrors
+from birdlib import devices
+from birdlib.models import base, mirrors
 
 SAMPLE_RATE_HZ = 16_000
 PATCH_S, HOP_S = 0.96, 0.48
@@ -21,6 +22,9 @@ PATCH_SAMPLES = 15_600  # 96 frames, 10 ms apart, of 25 ms: the last window ends
 HOP_SAMPLES = 7_680
 PATCH_FRAMES, HOP_FRAMES, MEL_BANDS = 96, 48, 64
 EMBEDDING_DIM = 1024
+_WINDOW, _STEP, _FFT = 400, 160, 512  # of the spectrogram: 25 ms every 10 ms
+_MIN_HZ, _MAX_HZ = 125.0, 7500.0
+_LOG_OFFSET = 0.001
 
 BIRD_CLASSES = (
     "Fowl", "Chicken, rooster", "Cluck", "Crowing, cock-a-doodle-doo", "Turkey", "Gobble", "Duck", "Quack", "Goose", "Honk",
@@ -54,21 +58,29 @@ class Yamnet:
 
 
 def load(source):
-    """Load the weights that ``birdlib.models.weights`` found, a SavedModel folder or a TFLite file, as a ``Yamnet``."""
+    """Load the weights that ``birdlib.models.weights`` found, a SavedModel folder or a TFLite file, as a ``Yamnet``.
+
+    Raises:
+        EmbedderError: for a SavedModel where TensorFlow is not installed.
+    """
     if source.format == "savedmodel":
         return _load_saved_model(source.path)
+    import keras
+
     layers, class_names = mirrors.read_yamnet(source.path)
     model = build_model(layers)
 
     def predict(waveform):
         outputs = model(pad(waveform)[None], training=False)
-        return tuple(outputs[name].numpy()[0] for name in ("scores", "embeddings", "log_mel"))
+        return tuple(keras.ops.convert_to_numpy(outputs[name])[0] for name in ("scores", "embeddings", "log_mel"))
 
     return Yamnet(class_names, predict, model.get_layer("front_end"), model.get_layer("body"))
 
 
 def _load_saved_model(folder):
     """Load the official SavedModel (google/yamnet/1), as ``hub.load`` does once it has the files."""
+    if not devices.has_tensorflow():
+        raise base.EmbedderError(f"{folder} is a SavedModel, which needs TensorFlow: install tensorflow, or use yamnet.tflite, see `python -m birdlib weights`")
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder))
@@ -96,23 +108,19 @@ def build_model(layers):
         embeddings (batch, patches, 1024) and log_mel (batch, frames, 64). It holds the models "front_end" and "body".
     """
     import keras
-    import tensorflow as tf
     from keras import layers as kl
-
-    def to_log_mel(waveforms):
-        spectrogram = tf.abs(tf.signal.stft(waveforms, frame_length=400, frame_step=160, fft_length=512))
-        mel_bands = tf.signal.linear_to_mel_weight_matrix(MEL_BANDS, 257, SAMPLE_RATE_HZ, 125.0, 7500.0)
-        return tf.math.log(tf.matmul(spectrogram, mel_bands) + 0.001)  # (batch, frames, 64)
+    from keras import ops
 
     def to_patches(log_mel):
-        patches = tf.signal.frame(log_mel, PATCH_FRAMES, HOP_FRAMES, axis=1)  # (batch, patches, 96, 64)
-        return tf.reshape(patches, (-1, PATCH_FRAMES, MEL_BANDS))  # (batch * patches, 96, 64)
+        patches = ops.extract_sequences(ops.transpose(log_mel, (0, 2, 1)), PATCH_FRAMES, HOP_FRAMES)  # (batch, 64, patches, 96)
+        return ops.reshape(ops.transpose(patches, (0, 2, 3, 1)), (-1, PATCH_FRAMES, MEL_BANDS))  # (batch * patches, 96, 64)
 
     def unmerge(values_and_log_mel):
         values, log_mel = values_and_log_mel
-        return tf.reshape(values, (tf.shape(log_mel)[0], -1, values.shape[-1]))  # (batch, patches, values)
+        return ops.reshape(values, (ops.shape(log_mel)[0], -1, values.shape[-1]))  # (batch, patches, values)
 
     waveforms = keras.Input((None,), name="waveforms")
+    to_log_mel = _tensorflow_log_mel if keras.backend.backend() == "tensorflow" else _log_mel
     log_mel = kl.Lambda(to_log_mel, output_shape=(None, MEL_BANDS), dtype="float32", name="log_mel")(waveforms)
     front_end = keras.Model(waveforms, log_mel, name="front_end")
     body = _build_body(layers)
@@ -124,6 +132,44 @@ def build_model(layers):
         for name, values in outputs.items()
     }
     return keras.Model(waveforms, {"log_mel": log_mel, **outputs}, name="yamnet")
+
+
+def _tensorflow_log_mel(waveforms):
+    """(batch, samples) → (batch, frames, 64) by ``tf.signal``, whose float32 mel bands those of ``_log_mel`` equal to 1e-5."""
+    import tensorflow as tf
+
+    spectrogram = tf.abs(tf.signal.stft(waveforms, frame_length=_WINDOW, frame_step=_STEP, fft_length=_FFT))
+    mel_bands = tf.signal.linear_to_mel_weight_matrix(MEL_BANDS, _FFT // 2 + 1, SAMPLE_RATE_HZ, _MIN_HZ, _MAX_HZ)
+    return tf.math.log(tf.matmul(spectrogram, mel_bands) + _LOG_OFFSET)
+
+
+def _log_mel(waveforms):
+    """(batch, samples) → (batch, frames, 64) on any backend of Keras."""
+    from keras import ops
+
+    frames = ops.extract_sequences(waveforms, _WINDOW, _STEP)  # (batch, frames, 400)
+    real, imaginary = ops.rfft(frames * _hann(), _FFT)
+    magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))  # (batch, frames, 257)
+    return ops.log(ops.matmul(magnitude, _mel_bands()) + _LOG_OFFSET)
+
+
+def _hann():
+    """The periodic Hann window, (400,) float32."""
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)).astype(np.float32)
+
+
+def _mel_bands():
+    """Triangles of equal width on the mel scale 1127 ln(1 + f / 700), as of ``tf.signal.linear_to_mel_weight_matrix``: (257, 64) float32."""
+    edges = np.linspace(_mel(_MIN_HZ), _mel(_MAX_HZ), MEL_BANDS + 2)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]  # (64,)
+    bins = _mel(np.linspace(0.0, SAMPLE_RATE_HZ / 2, _FFT // 2 + 1))[:, None]  # (257, 1)
+    bands = np.maximum(np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)), 0.0)
+    bands[0] = 0.0  # not the mean
+    return bands.astype(np.float32)
+
+
+def _mel(hz):
+    return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
 
 
 def _build_body(layers):

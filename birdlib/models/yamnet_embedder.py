@@ -1,15 +1,16 @@
-"""YAMNet as an embedder, see ``embedders``: streaming, the octave-down view, and its body in TensorFlow or LiteRT, which must agree."""
+"""YAMNet as an embedder, see ``embedders``: streaming, the octave-down view, and its body in Keras or LiteRT, which must agree."""
 
 import time
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import devices, runtime
 from birdlib.models import base, litert, weights, yamnet
 
 _MAX_DIFFERENCE, _MIN_COSINE = 1e-3, 0.9999  # between the two backends, see ``parity``
-_BATCH = {"tensorflow": 64, "litert": 16}  # patches; the last batch of a waveform is padded
+_BATCH = {"keras": 64, "litert": 16}  # patches; the last batch of a waveform is padded
+_JAX_BATCH = 16  # patches, on a CPU
 
 
 class YamnetEmbedder(base.PatchwiseEmbedder):
@@ -78,19 +79,22 @@ def _without_first(views, n):
     return [view[n * yamnet.HOP_SAMPLES * speed :] for speed, view in enumerate(views, start=1)]
 
 
-# The two backends: TensorFlow and LiteRT
+# The two ways to compute it: Keras and LiteRT
 
 
 def _predictor(model, source, backend, n_threads):
     """(predict, facts for the receipt); predict: waveforms of whole patches → a list of (scores, embeddings)."""
-    import tensorflow as tf
-
     if model.body is None:
         if backend == "litert":
             raise base.EmbedderError("the official SavedModel of YAMNet runs in TensorFlow only: choose another backend")
         return lambda waveforms: [model.predict(waveform)[:2] for waveform in waveforms], {"backend": "tensorflow"}
+    import keras
 
-    front_end = tf.function(model.front_end, input_signature=[tf.TensorSpec((1, None), tf.float32)])
+    if keras.backend.backend() == "jax":
+        if backend == "litert":
+            raise base.EmbedderError("YAMNet is converted to LiteRT by TensorFlow: unset KERAS_BACKEND, or choose the backend auto")
+        return _jax_predictor(model), {"backend": "jax"}
+    front_end = litert.compiled(model.front_end, "waveform", (1, None))
     facts, body = {"backend": "tensorflow"}, None
     if backend == "litert" or (backend == "auto" and litert.has_litert()):
         path, found = _litert_model(model.body, source)
@@ -99,15 +103,35 @@ def _predictor(model, source, backend, n_threads):
             facts["backend"], body = "litert", _litert(path, n_threads)
         elif backend == "litert":
             raise base.EmbedderError(f"LiteRT does not agree with TensorFlow on this machine: {found}")
-    body = body or _tensorflow(model.body)
+    body = body or _keras(model.body)
 
     def predict(waveforms):
-        spectrograms = [front_end(waveform[None]).numpy()[0] for waveform in waveforms]  # (frames, 64) each
-        patches = [_patches(log_mel) for log_mel in spectrograms]
-        outputs, ends = body(np.concatenate(patches)), np.cumsum([len(part) for part in patches])[:-1]
-        return list(zip(np.split(outputs["scores"], ends), np.split(outputs["embeddings"], ends), strict=True))
+        patches = [_patches(front_end(waveform[None])[0]) for waveform in waveforms]
+        return _parted(body(np.concatenate(patches)), patches)
 
     return predict, facts
+
+
+def _jax_predictor(model):
+    """As of ``_predictor``: sound goes to the device in patches of one shape, as JAX compiles anew for each shape; the log-mel is computed there."""
+    import keras
+
+    n = _BATCH["keras"] if devices.has_gpu() else _JAX_BATCH
+    sound = keras.Input((yamnet.PATCH_SAMPLES,), name="patches")
+    whole = keras.Model(sound, model.body(model.front_end(sound)))
+    run = litert.in_batches(litert.compiled(whole, "patches", (n, yamnet.PATCH_SAMPLES)), n)
+
+    def predict(waveforms):
+        patches = [np.lib.stride_tricks.sliding_window_view(waveform, yamnet.PATCH_SAMPLES)[:: yamnet.HOP_SAMPLES] for waveform in waveforms]
+        return _parted(run(np.concatenate(patches)), patches)
+
+    return predict
+
+
+def _parted(outputs, patches):
+    """Outputs of the patches of several waveforms as a list of (scores, embeddings), one a waveform."""
+    ends = np.cumsum([len(part) for part in patches])[:-1]
+    return list(zip(np.split(outputs["scores"], ends), np.split(outputs["embeddings"], ends), strict=True))
 
 
 def _patches(log_mel):
@@ -115,10 +139,9 @@ def _patches(log_mel):
     return windows.transpose(0, 2, 1)  # (patches, 96, 64)
 
 
-def _tensorflow(body):
+def _keras(body):
     """YAMNet's body as a function: patches (n, 96, 64) → {"scores", "embeddings"}; so is ``_litert``."""
-    run = litert.traced(body, "patches", _shape("tensorflow"))
-    return litert.in_batches(lambda patches: {name: output.numpy() for name, output in run(patches).items()}, _BATCH["tensorflow"])
+    return litert.in_batches(litert.compiled(body, "patches", _shape("keras")), _BATCH["keras"])
 
 
 def _litert(path, n_threads):
@@ -138,7 +161,7 @@ def _litert_model(body, source):
         if facts.pop("sha256") == runtime.digest_file(path) and _agree(facts):
             return path, facts
     litert.convert(body, _shape("litert"), path)
-    facts = parity(_tensorflow(body), _litert(path, n_threads=2))
+    facts = parity(_keras(body), _litert(path, n_threads=2))
     runtime.write_json({**facts, "sha256": runtime.digest_file(path)}, facts_path)
     return path, facts
 
@@ -181,7 +204,7 @@ def benchmark(seconds=2.0, n_threads=2):
     path, _ = _litert_model(model.body, source)
     ways = {
         "Keras predict, one patch": (lambda batch: model.body.predict(batch, verbose=0), 1),
-        f"tf.function, {_BATCH['tensorflow']} patches": (_tensorflow(model.body), 64),
+        f"compiled, {_BATCH['keras']} patches": (_keras(model.body), 64),
         f"LiteRT, {_BATCH['litert']} patches, {n_threads} threads": (_litert(path, n_threads), 64),
     }
     rows = []

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, runtime, stages
+from birdlib import checkpoints, devices, runtime, stages
 from birdlib.losses import metric_learning, mining
 from birdlib.metrics import retrieval
 from birdlib.multimodal import pairs, triplet_batches
@@ -120,7 +120,7 @@ def fit(encoder, library, train, validation, options):
         model = compiled(encoder, len(classes), dataclasses.replace(options, objective=guard.objective))
         while n_done < options.epochs and not best.is_over and not guard.has_collapsed:
             mined = OBJECTIVES[guard.objective][1]
-            n_replicas, data_seed = runtime.n_replicas(), [options.seed, n_done]
+            n_replicas, data_seed = devices.n_replicas(), [options.seed, n_done]
             data = triplet_batches.batches(encoder, library, train, classes, mined, options, n_replicas=n_replicas, seed=data_seed)
             n = min(options.epochs - n_done, options.remine_every if mined else options.epochs)
             history = model.fit(data, epochs=n, callbacks=[guard, validate], verbose=0).history

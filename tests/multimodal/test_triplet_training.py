@@ -218,13 +218,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 import made_pairs
 import test_triplet_training as here
-from birdlib import runtime
+from birdlib import devices
 from birdlib.metrics import retrieval
-assert runtime.n_replicas() == 1
+assert devices.n_replicas() == 1
 for objective in ("batch_semi_hard", "triplet_semi_hard"):
     whole = made_pairs.library()
     with strategy.scope():
-        assert runtime.n_replicas() == 2
+        assert devices.n_replicas() == 2
         one = made_pairs.encoder()
         history = here.fit(one, whole, objective=objective, epochs=4, n_species=5, n_samples=3)
     (found, species), (gallery, among) = here.embedded(one, whole, "validation"), here.embedded(one, whole, "train")
