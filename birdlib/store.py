@@ -7,15 +7,30 @@ next writer drops. There is one writer at a time and any number of readers.
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from birdlib import resume, runtime
+from birdlib import locks, runtime
 
 
 class StoreError(runtime.BirdlibError):
     """The store cannot be written."""
+
+
+def temporary_array(folder, shape):
+    """A float32 array of zeros on disk, memory-mapped: a file without a name, which goes with the array or with the process, however that ends.
+
+    Raises:
+        FullDiskError: if the disk is full.
+    """
+    if not all(shape):
+        return np.zeros(shape, np.float32)
+    with runtime.full_disk_errors(Path(folder) / "temporary"), tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # on a full disk, writing into the map would kill the process
+            os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
+        return np.memmap(file, np.float32, mode="w+", shape=shape)
 
 
 class EmbeddingStore:
@@ -59,8 +74,28 @@ class EmbeddingStore:
         """Store the embeddings of a recording; replaces an older entry of that key."""
         self.put_stream(key, [(embeddings, bird_score)])
 
-    def put_stream(self, key, pieces):
+    def rows(self):
+        """The rows of all entries as one read-only memory map, (rows, dim + 1): the last column is the bird score; see ``span``."""
+        if not self._end:
+            return np.zeros((0, 1), np.float32)
+        n_columns = next(iter(self._entries.values()))["columns"]
+        return np.memmap(self._data_path, np.float32, mode="r", shape=(self._end // (4 * n_columns), n_columns))
+
+    def span(self, key):
+        """(first, last): the embeddings of a key are rows ``first`` to ``last`` - 1 of ``rows``."""
+        entry = self._entries[key]
+        first = entry["start"] // (4 * entry["columns"])
+        return first, first + entry["rows"]
+
+    def facts(self, key):
+        """The ``facts`` that a key was stored with, a dict."""
+        return self._entries[key].get("facts", {}) if key in self._entries else {}
+
+    def put_stream(self, key, pieces, facts=None):
         """Store what ``embed_stream`` yields, piece by piece, in little memory; nothing is stored if it raises.
+
+        Args:
+            facts: JSON-able dict that is stored with the key; it may be filled while the pieces are read.
 
         Raises:
             StoreError: if another process is writing.
@@ -77,7 +112,7 @@ class EmbeddingStore:
                 n_rows, n_columns = n_rows + len(rows), rows.shape[1]
             self._data.flush()
             os.fsync(self._data.fileno())  # rows before their index line
-        entry = {"key": key, "start": self._end, "rows": n_rows, "columns": n_columns}
+        entry = {"key": key, "start": self._end, "rows": n_rows, "columns": n_columns, **({"facts": facts} if facts else {})}
         self._index.write((json.dumps(entry) + "\n").encode())
         self._index.flush()
         self._entries[key] = entry
@@ -94,7 +129,7 @@ class EmbeddingStore:
         if self._data:
             return
         data = self._data_path.open("ab+")
-        if not resume.lock_file(data):
+        if not locks.lock_file(data):
             data.close()
             raise StoreError(f"{self._data_path}: another process is writing to this store")
         self._entries, self._end, index_end = self._read_index()

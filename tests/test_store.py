@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -5,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from birdlib.store import EmbeddingStore, StoreError
+from birdlib.store import EmbeddingStore, StoreError, temporary_array
 
 WRITER = """
 import sys, time
@@ -91,6 +92,33 @@ def test_put_and_get(tmp_path):
         got = some.get("robin")
         assert np.array_equal(got[0], embeddings) and np.array_equal(got[1], bird_score)
         assert some.get("wren")[0].shape == (1, 4) and len(some) == 2 and "wren" in some
+
+
+def test_all_rows_are_one_array_in_which_a_key_is_a_span(tmp_path):
+    """With what else was stored of a key, also where that is known only at the end."""
+    rng, facts = np.random.default_rng(0), {}
+    entries = {name: (rng.random((n, 4), np.float32), rng.random(n, np.float32)) for name, n in (("robin", 5), ("wren", 3))}
+
+    def pieces():
+        yield entries["wren"]
+        facts["duration_s"] = 1.5
+
+    with EmbeddingStore(tmp_path, "key") as store:
+        assert store.rows().shape[0] == 0 and store.facts("wren") == {}
+        store.put("robin", *entries["robin"])
+        store.put_stream("wren", pieces(), facts)
+    store = EmbeddingStore(tmp_path, "key")
+    first, last = store.span("wren")
+    assert (first, last) == (5, 8) and np.array_equal(store.rows()[first:last, :-1], entries["wren"][0])
+    assert np.array_equal(store.rows()[:5, -1], entries["robin"][1])
+    assert store.facts("wren") == {"duration_s": 1.5} and store.facts("robin") == store.facts("owl") == {}
+
+
+def test_a_temporary_array_leaves_no_file(tmp_path):
+    array = temporary_array(tmp_path, (3, 4))
+    array[1] = 7
+    assert array.dtype == np.float32 and array.sum() == 28 and temporary_array(tmp_path, (0, 4)).shape == (0, 4)
+    assert os.name == "nt" or not list(tmp_path.iterdir())
 
 
 def test_embedders_do_not_share_entries(tmp_path):

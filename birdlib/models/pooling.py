@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import runtime
+from birdlib.store import temporary_array
 
 ADAPTIVE_AVERAGE, ADAPTIVE_SIZE = "adaptive_average", 1024
 STATISTICS = ("mean_std", "mean", ADAPTIVE_AVERAGE)  # weighted by bird score and scaled to unit length; the last is the plain average, unscaled
@@ -49,7 +50,7 @@ def window_slices(slices, n_patches, hop):
     return pd.DataFrame(rows, columns=["recording_id", "first", "last"])
 
 
-def pool(embeddings, weights, slices, patch_pooling):
+def pool(embeddings, weights, slices, patch_pooling, folder=None):
     """Pool the patches of each slice.
 
     Args:
@@ -57,18 +58,34 @@ def pool(embeddings, weights, slices, patch_pooling):
         weights: (patches,), from ``patch_weights``.
         slices: with ``first`` and ``last``.
         patch_pooling: a layer from ``build_pooling``.
+        folder: where the features lie on disk, see ``store.temporary_array``; None keeps them in memory.
 
     Returns:
         (slices, features) float32.
     """
-    shape = patch_pooling.compute_output_shape((len(slices), None, embeddings.shape[1]), (len(slices), None))
-    pooled = np.empty(shape, np.float32)
+    return _pool(lambda numbers: (np.asarray(embeddings[numbers]), weights[numbers]), embeddings.shape[1], slices, patch_pooling, folder)
+
+
+def pool_rows(rows, slices, patch_pooling, folder=None):
+    """``pool`` for the rows of an embedding store, (patches, dim + 1), whose last column is the bird score."""
+
+    def read(numbers):
+        found = rows[numbers]  # (batch, length, dim + 1)
+        return found[..., :-1], patch_weights(found[..., -1])
+
+    return _pool(read, rows.shape[1] - 1, slices, patch_pooling, folder)
+
+
+def _pool(read, dim, slices, patch_pooling, folder):
+    """``read``: numbers of patches → (their embeddings, their weights)."""
+    shape = patch_pooling.compute_output_shape((len(slices), None, dim), (len(slices), None))
+    pooled = np.empty(shape, np.float32) if folder is None else temporary_array(folder, shape)
     firsts, lengths = slices["first"].to_numpy(), (slices["last"] - slices["first"]).to_numpy()
     for length in runtime.progress(np.unique(lengths), desc="pooling"):  # slices of one length are pooled together, without padding
         rows, size = np.flatnonzero(lengths == length), max(1, _BATCH // length)
         for batch in (rows[begin : begin + size] for begin in range(0, len(rows), size)):
             numbers = firsts[batch, None] + np.arange(length)  # (batch, length)
-            pooled[batch] = np.asarray(patch_pooling(np.asarray(embeddings[numbers]), weights[numbers]))
+            pooled[batch] = np.asarray(patch_pooling(*read(numbers)))
     return pooled
 
 

@@ -73,14 +73,14 @@ def load(folder, weights_dir="", backend="auto", n_threads=2):
     return members
 
 
-def load_classifier(folder, embedder):
-    """The classifier in a folder, on an embedder that is loaded already.
+def load_classifier(folder, file_embedder):
+    """The classifier in a folder, on a ``file_embedding.FileEmbedder`` that is there already.
 
     Raises:
         ClassifierError: if there is none, or it was trained on another embedder.
     """
     model, classes, preprocessing = classifiers.load(folder)
-    return EmbeddingMember(preprocessing["embedder"], ".", classes, preprocessing, model, file_embedding.FileEmbedder(embedder))
+    return EmbeddingMember(preprocessing["embedder"], ".", classes, preprocessing, model, file_embedder)
 
 
 def _load_member(folder, member_id, classes, file_embedders, weights_dir, backend, n_threads):

@@ -5,6 +5,7 @@ A window is named by its ``row_id``, file stem and end second, so of several fil
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
-from birdlib.species import pseudolabels, soundscape_annotations
+from birdlib.species import file_embedding, pseudolabels, soundscape_annotations
 
 STAGE = "06_pseudolabel"
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
-_PATCH_NUMBERS = {"patch": np.int64, "start_s": np.float64, "end_s": np.float64, "bird_score": np.float32}
+_BATCH = 4096  # patches that are copied at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +86,44 @@ def embed(paths, embedder, store):
     with store:
         for path in runtime.progress(paths, desc="embedding soundscapes"):
             try:
-                if (key := _key(path)) not in store:
-                    store.put_stream(key, embedder.embed_stream(audio_io.stream(path, sample_rate_hz=embedder.sample_rate_hz, resampler=embedder.resampler)))
+                _ensure(path, embedder, store)
             except audio_io.AudioError as error:
                 skipped[path.name] = error.reason
     return [path for path in paths if path.name not in skipped], stages.skipped_table(list(skipped.items()), STAGE)
+
+
+def _ensure(path, embedder, store):
+    """Embed a soundscape unless it is in the store; returns its key."""
+    key = _key(path)
+    if "duration_s" not in store.facts(key):
+        facts = {"duration_s": 0.0}
+
+        def counted():
+            for block in audio_io.stream(path, sample_rate_hz=embedder.sample_rate_hz, resampler=embedder.resampler):
+                facts["duration_s"] += len(block) / embedder.sample_rate_hz
+                yield block
+
+        store.put_stream(key, embedder.embed_stream(counted()), facts)
+    return key
+
+
+class StoredEmbedder(file_embedding.FileEmbedder):
+    """Whole soundscapes as ``file_embedding.FileEmbedder`` embeds them, but from the store, and put there if they are new; denoised ones are not stored."""
+
+    def __init__(self, embedder, store):
+        super().__init__(embedder)
+        self._store = store
+
+    def embed(self, path, denoise, end_s=None, again=False):
+        """As of ``FileEmbedder``; the embeddings are memory-mapped."""
+        if denoise != "none" or end_s is not None or again:
+            return super().embed(path, denoise, end_s, again)
+        with self._store:
+            key = _ensure(path, self.embedder, self._store)
+        embeddings, bird_scores = self._store.get(key)
+        centres_s = np.arange(len(embeddings)) * self.embedder.hop_s + self.embedder.patch_s / 2
+        patches = {"embeddings": embeddings, "weights": pooling.patch_weights(bird_scores), "centres_s": centres_s}
+        return {**patches, "duration_s": self._store.facts(key)["duration_s"]}
 
 
 def assemble(windows, paths, embedder, store, path):
@@ -107,47 +141,52 @@ def assemble(windows, paths, embedder, store, path):
         DataFrame, row-aligned with the array: the columns of stage 03, ``recording_id`` and ``clip_id`` being the window's row_id; ``patch``
         and times count from the beginning of the soundscape.
     """
-    stems = set(windows["soundscape"])
-    keys = {birdclef.stem(path): _key(path) for path in paths if birdclef.stem(path) in stems}
-    n_patches = {stem: len(store.get(keys[stem])[1]) for stem in windows["soundscape"].unique()}
-    pieces, tables, end = [], [], 0
-    for row in windows.itertuples():
-        centres_s = np.arange(n_patches[row.soundscape]) * embedder.hop_s + embedder.patch_s / 2
-        pieces.append((row.row_id, row.soundscape, *embedder_base.patches_of(centres_s, row.start_s, row.end_s)))
+    slices, firsts = _slices(windows, paths, embedder, store)
+    n_patches = (slices["last"] - slices["first"]).to_numpy()
+    window = np.repeat(np.arange(len(windows)), n_patches)  # of each patch
+    within = np.arange(len(window)) - np.repeat(np.cumsum(n_patches) - n_patches, n_patches)
+    numbers = slices["first"].to_numpy()[window] + within  # rows of the store
+    rows, bird_scores = store.rows(), np.empty(len(numbers), np.float32)
     with runtime.replacing(path) as temporary:
-        shape = (sum(last - first for *_, first, last in pieces), embedder.dim)
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        if shape[0]:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(numbers), embedder.dim))
+        if len(numbers):
             runtime.reserve(temporary)
-        for row_id, stem, first, last in pieces:
-            embeddings, bird_scores = store.get(keys[stem])
-            array[end : end + last - first] = embeddings[first:last]
-            end += last - first
-            patch = np.arange(first, last)
-            start_s = patch * embedder.hop_s
-            names = {"recording_id": row_id, "clip_id": row_id, "patch": patch}
-            times = {"start_s": start_s, "end_s": start_s + embedder.patch_s}
-            tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores[first:last])}))
+        for begin in range(0, len(numbers), _BATCH):
+            found = rows[numbers[begin : begin + _BATCH]]
+            array[begin : begin + _BATCH], bird_scores[begin : begin + _BATCH] = found[:, :-1], found[:, -1]
         array.flush()
         del array
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=embedder_base.PATCH_COLUMNS).astype(_PATCH_NUMBERS)
+    patch = numbers - firsts[window]
+    start_s, row_ids = patch * embedder.hop_s, windows["row_id"].to_numpy()[window]
+    columns = row_ids, row_ids, patch, start_s, start_s + embedder.patch_s, bird_scores
+    return pd.DataFrame(dict(zip(embedder_base.PATCH_COLUMNS, columns, strict=True)))
+
+
+def _slices(windows, paths, embedder, store):
+    """(slices, firsts): the ``recording_id`` of each window and its rows ``first`` to ``last`` - 1 of the store; and the first row of its soundscape."""
+    stems = set(windows["soundscape"])
+    spans = {birdclef.stem(path): store.span(_key(path)) for path in paths if birdclef.stem(path) in stems}
+    bounds, times_s = np.zeros((len(windows), 3), np.int64), windows[["start_s", "end_s"]].to_numpy()
+    for stem, numbers in windows.groupby("soundscape", sort=False).indices.items():
+        start, end = spans[stem]
+        centres_s = np.arange(end - start) * embedder.hop_s + embedder.patch_s / 2
+        for number in numbers:
+            first, last = embedder_base.patches_of(centres_s, *times_s[number])
+            bounds[number] = start + first, start + last, start
+    return pd.DataFrame({"recording_id": windows["row_id"].to_numpy(), "first": bounds[:, 0], "last": bounds[:, 1]}), bounds[:, 2]
 
 
 def features(windows, paths, embedder, store, folder, patch_pooling):
-    """The pooled patches of windows, in their order: (windows, features) float32.
+    """The pooled patches of windows, in their order: (windows, features) float32, memory-mapped.
 
     Args:
         windows, paths, embedder, store: as in ``assemble``.
-        folder: for the patches while they are pooled.
+        folder: where they lie on disk, see ``store.temporary_array``.
         patch_pooling: a layer of ``pooling``.
     """
-    path = Path(folder) / ".patches.npy"
-    try:
-        patches = assemble(windows, paths, embedder, store, path)
-        weights = pooling.patch_weights(patches["bird_score"].to_numpy())
-        return pooling.pool(np.load(path, mmap_mode="r"), weights, pooling.recording_slices(patches), patch_pooling)
-    finally:
-        path.unlink(missing_ok=True)
+    slices, _ = _slices(windows, paths, embedder, store)
+    rows = store.rows() if len(slices) else np.zeros((0, embedder.dim + 1), np.float32)
+    return pooling.pool_rows(rows, slices, patch_pooling, folder)
 
 
 def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling):
@@ -169,8 +208,21 @@ def held_out_set(root, classes, window_s, embedder, store, folder, patch_pooling
     return pooled, soundscape_annotations.read_truth(truth_path, windows["row_id"], classes), windows["soundscape"]
 
 
+def digest(path):
+    """sha256 of a soundscape, hex, "" where there is none; computed once for all teachers as long as the file does not change."""
+    if not Path(path).is_file():
+        return ""
+    state = Path(path).stat()
+    return _digest(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(2**16)
+def _digest(path, size, mtime_ns):
+    return runtime.digest_file(path)
+
+
 def _key(path):
-    return runtime.digest(["soundscape", runtime.digest_file(path) if Path(path).is_file() else ""])
+    return runtime.digest(["soundscape", digest(path)])
 
 
 # Windows labelled by stage 06

@@ -33,7 +33,7 @@ def label(windows, scores, other_scores, labels_of, assignment, *, confidence=ps
 
     Args:
         windows: with ``row_id``.
-        scores, other_scores: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teachers.predict_all``.
+        scores, other_scores: {teacher: (windows, its labels)} and {teacher: (windows,)}, from ``teacher_scores.predict_all``.
         labels_of: {teacher: its labels}.
         assignment: from ``assign``.
         rules: of ``RULES``; without ``quartile`` all scores above the confidence are labels, without ``negatives`` no window is one.

@@ -13,16 +13,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from birdlib import recording_names, runtime, stages, streaming
-from birdlib import store as embedding_store
+from birdlib import recording_names, runtime, streaming
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, taxonomy
 from birdlib.models import base as embedder_base
 from birdlib.models import birdnet, birdnet_location, embedders, perch, weights, yamnet
-from birdlib.species import classifiers, inference, pseudolabels
+from birdlib.species import classifiers, inference, soundscape_windows
 
 GENERAL = ("birdnet", *perch.VERSIONS)  # trained on far more recordings than this project has
-_STAGE = "06_pseudolabel"
 _BATCH = 16  # patches that a network scores at once
 
 
@@ -157,17 +155,18 @@ def from_embedder(embedder, names, window_s=birdclef.WINDOW_S, expect=None, loca
     return Teacher(embedder.name, labels, predict, window_s, key, embedder.weights, matched)
 
 
-def from_classifier(folder, embedder, window_s=birdclef.WINDOW_S, name="classifier"):
+def from_classifier(folder, embedder, store, window_s=birdclef.WINDOW_S, name="classifier"):
     """A saved classifier as a teacher: it knows the classes that it was trained on, and no other sound.
 
     Args:
         folder: with the files of ``classifiers.save``.
         embedder: that the classifier was trained on.
+        store: its ``EmbeddingStore``, from which soundscapes are taken, and into which new ones are put.
 
     Raises:
         ClassifierError: if the folder has no classifier, or that of another embedder.
     """
-    member = inference.load_classifier(folder, embedder)
+    member = inference.load_classifier(folder, soundscape_windows.StoredEmbedder(embedder, store))
 
     def predict(path):
         file = member.open(path)
@@ -235,60 +234,3 @@ def max_in_windows(scores, centres_s, windows):
         first, last = embedder_base.patches_of(centres_s, start_s, end_s)
         highest[row] = scores[first:last].max(axis=0)
     return highest
-
-
-# Their scores
-
-
-def predict_all(paths, teachers, folder):
-    """Every teacher's scores of every soundscape. Scores are kept in the folder, so an interrupted run continues.
-
-    Args:
-        paths: of soundscapes, one a stem, since windows are named by it.
-        teachers: list of Teacher.
-        folder: for the scores, a store a teacher.
-
-    Returns:
-        (windows, scores, other_scores, skipped): DataFrame ``row_id, soundscape, start_s, end_s``; {teacher: (windows, its labels)};
-        {teacher: (windows,)}, both float32; and the skipped table. A file that one teacher cannot read is left out for all.
-
-    Raises:
-        TeacherError: if there is no teacher, or their windows differ.
-        ScoreError: if scores are not in [0, 1]; it names teacher, window and label.
-    """
-    if len({teacher.window_s for teacher in teachers}) != 1:
-        raise TeacherError("there must be teachers, all of the same window_s")
-    found, skipped = {}, {}
-    for teacher in teachers:
-        with embedding_store.EmbeddingStore(folder, teacher.key) as store:
-            for path in runtime.progress([path for path in paths if path not in skipped], desc=f"scores of {teacher.name}"):
-                try:
-                    found[path, teacher.name] = _predict(teacher, path, store)
-                except audio_io.AudioError as error:
-                    skipped[path] = error.reason
-    readable = [path for path in paths if path not in skipped]
-    # where two sampling rates round a duration to either side of a window's end, the last window is dropped
-    n_windows = {path: min(len(found[path, teacher.name]) for teacher in teachers) for path in readable}
-    window_s = teachers[0].window_s
-    spans = [(path, i * window_s, (i + 1) * window_s) for path in readable for i in range(n_windows[path])]
-    rows = [(birdclef.row_id(path, end_s), birdclef.stem(path), start_s, end_s) for path, start_s, end_s in spans]
-    windows = pd.DataFrame(rows, columns=["row_id", "soundscape", "start_s", "end_s"])
-    scores, other_scores = {}, {}
-    for teacher in teachers:
-        empty = np.zeros((0, len(teacher.labels) + 1), np.float32)
-        both = np.concatenate([empty, *(found[path, teacher.name][: n_windows[path]] for path in readable)])
-        scores[teacher.name], other_scores[teacher.name] = both[:, :-1], both[:, -1]
-    return windows, scores, other_scores, stages.skipped_table([(path.name, reason) for path, reason in skipped.items()], _STAGE)
-
-
-def _predict(teacher, path, store):
-    """(windows, labels + 1) of one soundscape, from the store if it is there."""
-    key = runtime.digest([runtime.digest_file(path) if path.is_file() else "", birdclef.stem(path)])  # the name may contain the date
-    if (kept := store.get(key)) is None:
-        scores, others = teacher.predict(path)
-        row_ids = [birdclef.row_id(path, (i + 1) * teacher.window_s) for i in range(len(scores))]
-        pseudolabels.require_scores(scores, row_ids, teacher.labels, teacher.name)
-        pseudolabels.require_scores(np.reshape(others, (-1, 1)), row_ids, ["(other sounds)"], teacher.name)
-        store.put(key, scores, others)
-        kept = scores, others
-    return np.column_stack(kept).astype(np.float32)
