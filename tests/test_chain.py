@@ -9,6 +9,7 @@ import time
 
 import document_commands
 import numpy as np
+import odd_sets
 import pandas as pd
 import pytest
 import soundfile
@@ -157,10 +158,8 @@ def make_bad_data(folder, sample_folder):
 def test_bad_recordings_are_listed_and_the_run_ends_well(outputs, tmp_path):
     """With no test soundscapes 08 rehearses on the training ones, of which one is empty: it gets the prior."""
     bad = make_bad_data(tmp_path / "data", stages.recordings_root(outputs))
-    assert (
-        __main__.main(["run", "--data", str(tmp_path / "data"), "--outputs", str(tmp_path / "out"), "-p", "epochs=3"])
-        == 0
-    )
+    given = [argument for name, value in odd_sets.FAST.items() for argument in ("-p", f"{name}={value}")]
+    assert __main__.main(["run", "--data", str(tmp_path / "data"), "--outputs", str(tmp_path / "out"), *given]) == 0
     skipped = pd.concat(pd.read_parquet(path) for path in (tmp_path / "out").glob("*/skipped.parquet"))
     is_species = skipped["path"].str.startswith("species ")
     assert {path.split("/")[-1] for path in skipped["path"][~is_species]} == bad | {"empty_20250101_000000.ogg"}

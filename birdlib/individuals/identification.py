@@ -60,6 +60,11 @@ def simultaneous_tracks(tracks, summary):
     return keys.isin(pd.MultiIndex.from_frame(members[["recording_id", "track"]]))
 
 
+def is_counted(tracks, summary):
+    """(tracks,) bool: tracks that are birds more likely than not, or are seen at once; arguments as of ``simultaneous_tracks``."""
+    return (existence(summary) >= MIN_EXISTENCE_PROB) | simultaneous_tracks(tracks, summary)
+
+
 def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting="clustering", links=None, joining="default"):
     """Group the tracks that exist into individuals.
 
@@ -68,7 +73,7 @@ def identify(embeddings, crop_tracks, must_not_link, threshold, exists, counting
         crop_tracks: (crops,) int, the row of the track of each.
         must_not_link: (tracks, tracks) bool.
         threshold: as in ``clustering.cluster``.
-        exists: (tracks,) bool, ``existence(summary) >= MIN_EXISTENCE_PROB``, say.
+        exists: (tracks,) bool, of ``is_counted``.
         counting: one of ``clustering.COUNTINGS``.
         links: of the tracks, from ``track_links.find``; None: time and place are not known. Greedy counting does not use them.
         joining: one of ``track_links.JOININGS``.
@@ -178,5 +183,5 @@ def identify_with_draws(embeddings, crop_tracks, must_not_link, tracks, summary,
         (identities, draws, at_once): (tracks,) int; (draws, tracks) int; (tracks,) bool, of ``simultaneous_tracks``.
     """
     exists, at_once = existence(summary), simultaneous_tracks(tracks, summary)
-    identities = identify(embeddings, crop_tracks, must_not_link, threshold, (exists >= MIN_EXISTENCE_PROB) | at_once, counting, links)
+    identities = identify(embeddings, crop_tracks, must_not_link, threshold, is_counted(tracks, summary), counting, links)
     return identities, draw_identities(embeddings, crop_tracks, must_not_link, thresholds, exists, at_once, rng, counting, links), at_once

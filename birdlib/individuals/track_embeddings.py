@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime, stages
-from birdlib.individuals import backbones, clustering, film_tracks
+from birdlib.individuals import backbones, clustering, film_tracks, identification, track_links
+from birdlib.metrics.identity import UNKNOWN
 from birdlib.models.vgg16 import IMAGE_SIZE
 from birdlib.video import detectors, kinds, track_crops, tracking
 from birdlib.video import images as video_images
@@ -192,7 +193,7 @@ def from_stage(outputs_dir, weights_dir=""):
     settings = read_settings(outputs_dir)
     embedder, key = load_saved(settings, outputs_dir, weights_dir)
     detector = detectors.load(settings["detector"], weights_dir, settings["n_tiles"], min_score=MIN_BOX_SCORE)
-    options = {name: settings[name] for name in ("rate_hz", "min_score", "n_crops")}
+    options = {name: settings[name] for name in ("rate_hz", "min_score", "n_crops")} | {"link_factor": settings.get("link_factor", 1.0)}
 
     def embed(path):
         return _embed_file(path, embedder, detector, settings["threshold"], **options)
@@ -200,7 +201,7 @@ def from_stage(outputs_dir, weights_dir=""):
     return embed, key, settings["threshold"]
 
 
-def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0.5, n_crops=8):
+def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0.5, n_crops=8, link_factor=1.0):
     """The birds of one film or photo.
 
     Args:
@@ -208,9 +209,10 @@ def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0
         rate_hz: frames per second of a film.
         min_score: of a box in a photo, and of the best one of a track.
         n_crops: of a track, at most.
+        link_factor: as in ``track_links.Links``.
 
     Returns:
-        (birds, dim) float32 unit vectors, the mean of a bird's crops.
+        (birds, dim) float32 unit vectors, the mean of a bird's crops; in a film, of the tracks that stage 09 would count.
 
     Raises:
         TrackEmbedderError: it is a sound.
@@ -222,19 +224,19 @@ def _embed_file(path, embedder, detector, threshold, *, rate_hz=5.0, min_score=0
     if kind == "image":
         image = video_images.read_image(path)
         crops = [track_crops.crop(image, box) for box in detector.detect([image])[0] if box[4] >= min_score]
-        of_track, must_not_link = np.arange(len(crops)), ~np.eye(len(crops), dtype=bool)
-    else:
-        crops, of_track, must_not_link = _film_crops(path, detector, rate_hz=rate_hz, min_score=min_score, n_crops=n_crops)
-    if not crops:
-        return np.zeros((0, embedder.dim), np.float32)
-    vectors = embedder.embed(crops)
-    identities = clustering.cluster(clustering.mean_embeddings(vectors, of_track), must_not_link, threshold)
-    return clustering.mean_embeddings(vectors, identities[of_track])
+        return embedder.embed(crops) if crops else np.zeros((0, embedder.dim), np.float32)
+    return _embed_film(path, embedder, detector, threshold, link_factor, rate_hz=rate_hz, min_score=min_score, n_crops=n_crops)
 
 
-def _film_crops(path, detector, **options):
+def _embed_film(path, embedder, detector, threshold, link_factor, **sampling):
     with tempfile.TemporaryDirectory() as folder:
-        detections = detector.detect_film(path, options["rate_hz"])
-        tracks, table, _ = tracking.follow(detections, "film", folder, **options)
-        images = [video_images.read_image(Path(folder) / crop) for crop in table["path"]]
-    return images, film_tracks.track_rows(tracking.summary(tracks), table), tracking.must_not_link(tracks)
+        tracks, crops, frames = tracking.follow(detector.detect_film(path, sampling["rate_hz"]), "film", folder, **sampling)
+        images = [video_images.read_image(Path(folder) / crop) for crop in crops["path"]]
+    if not images:
+        return np.zeros((0, embedder.dim), np.float32)
+    summary, vectors = tracking.summary(tracks), embedder.embed(images)
+    of_track, links = film_tracks.track_rows(summary, crops), track_links.find(tracks, summary, frames, link_factor)
+    identities = identification.identify(vectors, of_track, tracking.must_not_link(tracks), threshold, identification.is_counted(tracks, summary), links=links)
+    of_crop = identities[of_track]
+    is_used = of_crop != UNKNOWN
+    return clustering.mean_embeddings(vectors[is_used], of_crop[is_used]) if is_used.any() else np.zeros((0, embedder.dim), np.float32)

@@ -56,8 +56,8 @@ def write(path, image):
     return path
 
 
-def seen(path, threshold=0.1):
-    return track_embeddings._embed_file(path, Colours(), Detector(), threshold)
+def seen(path, threshold=0.1, **options):
+    return track_embeddings._embed_file(path, Colours(), Detector(), threshold, **options)
 
 
 def is_red(vectors):
@@ -82,6 +82,14 @@ def test_a_bird_that_returns_to_a_film_is_one_bird(tmp_path):
     assert is_red(seen(tmp_path / "film.mkv")) == [True]
     film(tmp_path / "both.mkv", [scene((RED, 10))] * 10 + [scene()] * 30 + [scene((BLUE, 80))] * 10)
     assert is_red(seen(tmp_path / "both.mkv")) == [True, False]
+
+
+def test_the_birds_of_a_film_are_those_that_stage_09_counts(tmp_path):
+    """Where its threshold is not validated, a bird that comes later and elsewhere has to be more alike to be the same."""
+    path = tmp_path / "film.mkv"
+    film(path, [scene((RED, 10))] * 10 + [scene()] * 30 + [scene(((250, 120, 60), 80))] * 10)
+    apart = 1.0 - float(np.prod(seen(path, 1e-6), axis=0).sum())
+    assert len(seen(path, 1.5 * apart)) == 1 and len(seen(path, 1.5 * apart, link_factor=2.0)) == 2
 
 
 def test_two_birds_in_one_frame_are_two(tmp_path):
