@@ -1,4 +1,4 @@
-"""Resumable work: finished tasks are not repeated, unfinished ones are; locks."""
+"""Resumable work: finished tasks are not repeated, unfinished ones are."""
 
 import os
 import signal
@@ -104,47 +104,15 @@ def test_a_killed_run_resumes_where_it_stopped(tmp_path):
     assert before - 1 <= 200 - len(calls) <= before
 
 
-def test_a_locked_folder_is_refused_with_a_remedy_and_free_after_the_block(tmp_path):
-    pytest.importorskip("fcntl")
-    with resume.lock_folder(tmp_path / "new"):
-        with pytest.raises(resume.LockError, match="another run writes into .*new: wait for its end, or choose another"):
-            with resume.lock_folder(tmp_path / "new", "choose another"):
-                pass
-    with resume.lock_folder(tmp_path / "new", "choose another"):
-        pass
-
-
-def test_a_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
-    (tmp_path / "file").touch()
-    for remedy, shown in (("choose another", "choose another"), ("", "or choose another folder")):
-        with pytest.raises(resume.LockError, match=rf"deep cannot be written into \(Not a directory\): .*{shown}$"), resume.lock_folder(tmp_path / "file" / "deep", remedy):
-            pass
-
-
-def test_a_folder_that_became_read_only_is_named(tmp_path, monkeypatch):
-    with resume.lock_folder(tmp_path, "choose another"):
-        pass
-    monkeypatch.setattr(resume.os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(resume.LockError, match=r"cannot be written into \(Permission denied\): choose another"), resume.lock_folder(tmp_path, "choose another"):
-        pass
-
-
-def test_a_drive_without_locks_is_a_warning(tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-
-    def no_locks(*_):
-        raise OSError("no locks here")
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.warns(UserWarning, match="cannot be locked"), resume.lock_folder(tmp_path, "choose another"):
-        pass
-
-
 def test_relative_paths_belong_to_the_folder_of_the_call(tmp_path, monkeypatch):
     """Processes are kept from call to call, and the notebook or script may have changed its folder."""
+
+    def size_of(filename):
+        return {"bytes": os.path.getsize(filename)}
+
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text(name)
         monkeypatch.chdir(tmp_path / name)
-        rows = resume.map_resumable(os.path.getsize, {"a": {"filename": "a.txt"}, "b": {"filename": "a.txt"}}, "journal.jsonl", n_jobs=2)
-        assert rows == {"a": len(name), "b": len(name)}
+        rows = resume.map_resumable(size_of, {"a": {"filename": "a.txt"}, "b": {"filename": "a.txt"}}, "journal.jsonl", n_jobs=2)
+        assert rows == {"a": {"bytes": len(name)}, "b": {"bytes": len(name)}}

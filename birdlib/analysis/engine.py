@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 import birdlib
-from birdlib import resume, runtime, stages
+from birdlib import locks, resume, runtime, stages
 from birdlib.analysis import detections, films, inputs, models, outputs, sound_files, tabulation, windows
 from birdlib.data import formats
 from birdlib.models import birdnet_location, weights
@@ -142,7 +142,7 @@ def run(paths, folder, settings, *, to=(), n_jobs=-1, overwrite=False, outputs_d
     files, unfit = inputs.find(paths, leave_out=[folder])
     relative = [inputs.relative(file.path) for file in files]
     outputs.require_free(folder, settings, relative, overwrite)
-    with resume.lock_folder(folder, "choose another --output"):
+    with locks.lock_folder(folder, "choose another --output", "analyse"):
         outputs.begin(folder, settings, relative)
         tasks = _tasks(files, settings)
         rows, n_computed = _compute(tasks, folder, settings, n_jobs)

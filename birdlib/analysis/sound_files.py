@@ -1,6 +1,5 @@
 """The work on one sound file, or on a part of a long one: windows, their scores, and what is above the thresholds, as JSON-able rows."""
 
-import multiprocessing
 import os
 import time
 
@@ -50,7 +49,6 @@ def analyse_part(path, version, media, first, end, model, overlap_s, min_confide
     """
     began = time.monotonic()
     path = as_path(path)
-    _one_thread()
     try:
         with runtime.collect_warnings(path) as notes:
             recorded = clock.read(path)
@@ -150,15 +148,6 @@ def _has_sound(path):
                 return bool(container.streams.audio) or not container.streams.video
         except (av.FFmpegError, ValueError):
             return True  # it cannot be read at all, which is another reason
-
-
-def _one_thread():
-    """One thread for each worker process; a process of the user's own is left as it is."""
-    if multiprocessing.parent_process() is None:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
 def as_settings(model):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from birdlib import runtime
+from birdlib import parallel, runtime
 
 
 def add(commands):
@@ -18,6 +18,7 @@ def add(commands):
             "run --data birdclef-2025",
             "run --from 03  # begin there; --only 07 runs one notebook",
             "run -p policy=soften -p seed=1  # parameters of the notebooks",
+            "run --engine dask --address tcp://127.0.0.1:8786  # work over files goes to the workers of a cluster",
             "run --recipe triplet-vgg16  # a published recipe, into outputs/recipes/triplet-vgg16",
         ],
     )
@@ -39,6 +40,10 @@ def add(commands):
         metavar="NAME=VALUE",
         help="set a parameter in the notebooks that have it; may be repeated (default: as in their parameters cells)",
     )
+    run.add_argument(
+        "--engine", default="", choices=list(parallel.ENGINES), help="where work over files is done: an engine that is running (default: processes of this machine)"
+    )
+    run.add_argument("--address", default="", metavar="ADDRESS", help="of the engine: Dask's scheduler, Ray's head, the master of Spark (default: none)")
     run.add_argument("--force", action="store_true", help="run current stages, too")
     run.set_defaults(command=_run)
 
@@ -58,6 +63,7 @@ def _run(options):
         if path:
             given[name] = path
     outputs = options.outputs or ("outputs" if not options.recipe else str(Path("outputs", "recipes", options.recipe)))
-    runner.run(outputs, options.first, options.only, given, options.force, options.recipe)
+    with parallel.on_engine(options.engine, options.address):
+        runner.run(outputs, options.first, options.only, given, options.force, options.recipe)
     print(Path(outputs) / "report.html")
     return 0

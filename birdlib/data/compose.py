@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime, stages
+from birdlib import parallel, runtime, stages
 from birdlib.audio import io as audio_io
 from birdlib.data import composition_files, composition_plan, duplicates, manifest, mixtures, splits, taxonomy
 
@@ -158,11 +158,9 @@ def _parts(paths, test_share):
 
 def _analyse(sources, n_jobs, desc):
     """(sources with their activity, [(path, reason)] of those without)."""
-    from joblib import Parallel, delayed
-
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_analysed)(source) for source in sources)
+    results = parallel.map_ordered(_analysed, [{"source": source} for source in sources], [source.path for source in sources], n_jobs, desc)
     kept, skipped = [], []
-    for source, (found, reason) in zip(sources, runtime.progress(results, total=len(sources), desc=desc), strict=True):
+    for source, (found, reason) in zip(sources, results, strict=True):
         if found is None:
             skipped.append((source.path, reason))
         else:

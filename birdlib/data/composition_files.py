@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import parallel, runtime
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef, composition_plan, manifest, mixtures, recording_ids, submissions
 
@@ -25,14 +25,11 @@ _TRAIN_COLUMNS = ["primary_label", "secondary_labels", "filename", "scientific_n
 
 def write_soundscapes(plan, folder, soundscape_s, n_jobs=-1):
     """Write the soundscapes; returns their events, a table of ``mixtures.EVENT_COLUMNS``."""
-    from joblib import Parallel, delayed
-
     for role in composition_plan.ROLES:
         (folder / f"{role}_soundscapes").mkdir(parents=True)
-    jobs = [delayed(_write_soundscape)(item, folder / f"{item.role}_soundscapes" / item.name, soundscape_s) for item in plan]
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    for _ in runtime.progress(results, total=len(jobs), desc="soundscapes"):
-        pass
+    paths = [folder / f"{item.role}_soundscapes" / item.name for item in plan]
+    tasks = [{"item": item, "path": path, "soundscape_s": soundscape_s} for item, path in zip(plan, paths, strict=True)]
+    parallel.map_ordered(_write_soundscape, tasks, paths, n_jobs, "soundscapes")
     return pd.concat([mixtures.events(birdclef.stem(item.name), item.bouts) for item in plan], ignore_index=True)
 
 

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import parallel, runtime
 from birdlib.audio import io as audio_io
 from birdlib.data import manifest, splits
 from birdlib.metrics import bootstrap
@@ -32,25 +32,24 @@ _BATCH = 2000  # pairs compared at once
 
 
 def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
-    """Compute the fingerprint of each recording, in parallel through joblib.
+    """Compute the fingerprint of each recording, in parallel.
 
     Args:
         paths: of recordings; an empty path (of a photo, for example) gives a row of NaN.
         starts_s, ends_s: the part of each file that is the recording; None or NaN: the whole file.
-        n_jobs: processes; ``joblib.parallel_config`` may send them to a cluster.
+        n_jobs: as in ``parallel.map_unordered``.
 
     Returns:
         (recordings, features) float32.
     """
-    from joblib import Parallel, delayed
-
     runtime.require_jobs(n_jobs)
     starts_s, ends_s = (np.full(len(paths), np.nan) if times is None else times for times in (starts_s, ends_s))
-    jobs = [delayed(_fingerprint)(str(path), *part) for path, *part in zip(paths, starts_s, ends_s, strict=True)]
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    prints = np.empty((len(jobs), _N_STATISTICS + _N_FRAMES * _N_BANDS), dtype=np.float32)
-    for index, row in enumerate(runtime.progress(results, total=len(jobs), desc="fingerprints")):
-        prints[index] = row
+    rows = enumerate(zip(paths, starts_s, ends_s, strict=True))
+    tasks = {(row, str(path)): {"path": str(path), "start_s": start_s, "end_s": end_s} for row, (path, start_s, end_s) in rows}
+    prints = np.empty((len(tasks), _N_STATISTICS + _N_FRAMES * _N_BANDS), dtype=np.float32)
+    results = parallel.map_unordered(_fingerprint, tasks, n_jobs)
+    for (row, _), found in runtime.progress(results, total=len(tasks), desc="fingerprints"):
+        prints[row] = found
     return prints
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from birdlib import resume, runtime
+from birdlib import locks, runtime
 from birdlib.individuals import clustering, open_set_threshold
 from birdlib.metrics.identity import UNKNOWN
 
@@ -46,7 +46,7 @@ def add(folder, name, embeddings, key, source=""):
         raise GalleryError(folder, "a bird needs a name that is not blank: give one")
     clustering.distances(embeddings)  # raises where they are no unit vectors
     added = pd.DataFrame({"name": [name] * len(embeddings), "source": str(source)})
-    with resume.lock_folder(folder):
+    with locks.lock_folder(folder):
         table, known, old = pd.DataFrame(columns=_COLUMNS), embeddings[:0], {}
         if (folder / _INDEX).exists():
             table, known, old = _read(folder, key)

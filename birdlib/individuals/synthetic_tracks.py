@@ -8,7 +8,7 @@ true ones with the random errors of a detector.
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import parallel
 from birdlib.data.synthetic import acoustics, films, generator, world
 from birdlib.multimodal import scene_audio
 from birdlib.video import track_crops
@@ -31,7 +31,7 @@ def draw(n_individuals, *, n_crops=8, sound="alone", rng, n_jobs=1):
         n_individuals: of all species in turn; rounded up to whole films of four.
         n_crops: of a track, at most, selected as ``tracking.follow`` does.
         sound: ``alone``, a song of each bird alone, or ``crop``, the soundtrack around the time of each crop, as of ``track_sounds.extract``.
-        n_jobs: processes of joblib.
+        n_jobs: processes, as in ``parallel.map_unordered``.
 
     Returns:
         table: DataFrame of ``recording_id, track, individual_id, species, time_s, sound``, a row a crop, sorted by recording_id and track;
@@ -39,13 +39,10 @@ def draw(n_individuals, *, n_crops=8, sound="alone", rng, n_jobs=1):
         images: list of (height, width, 3) uint8 RGB, row-aligned with it.
         spectrograms: (sounds, 125, 128) float32; with ``alone`` one a track, in the order of the tracks in ``table``.
     """
-    import joblib
-
-    casts = enumerate(_casts(n_individuals, rng))
-    jobs = [joblib.delayed(_film)(f"aviary-{number:04d}", cast, n_crops, sound, own_rng) for number, (cast, own_rng) in casts]
-    done = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    casts = {f"aviary-{number:04d}": cast for number, cast in enumerate(_casts(n_individuals, rng))}
+    tasks = [{"recording_id": name, "cast": cast, "n_crops": n_crops, "sound": sound, "rng": own_rng} for name, (cast, own_rng) in casts.items()]
     rows, images, spectrograms = [], [], []
-    for found in runtime.progress(done, total=len(jobs), desc="synthetic birds"):
+    for found in parallel.map_ordered(_film, tasks, casts, n_jobs, "synthetic birds"):
         rows += [(*row, len(spectrograms) + sound_row) for *row, sound_row in found[0]]
         images += found[1]
         spectrograms += found[2]

@@ -61,7 +61,7 @@ def execute(notebook, parameters, outputs, progress_file, recipe=""):
     target.unlink(missing_ok=True)
     environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository()), "BIRDLIB_RECIPE": recipe}
     options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
-    with _environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
+    with runtime.environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
         try:
             source, copy = papermill_path(notebook), papermill_path(unfinished)
             papermill.execute_notebook(source, copy, parameters, kernel_log=kernel_log, **options)
@@ -104,17 +104,6 @@ def _logging_engine():
 
     papermill_engines.register("birdlib", LoggingEngine)
     return "birdlib"
-
-
-@contextmanager
-def _environment(values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextmanager

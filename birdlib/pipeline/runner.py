@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import resume, runtime, stages
+from birdlib import locks, runtime, stages
 from birdlib.data import birdclef
 from birdlib.models import weights
 from birdlib.multimodal import scene_pairs
@@ -87,7 +87,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False, recip
     Raises:
         execute.ChainError: if a notebook fails; it names the cell, the error and the executed notebook.
         recipes.RecipeError: for a recipe that does not exist.
-        resume.LockError: if another run writes into the same folder, or it is not writable.
+        locks.LockError: if another run writes into the same folder, or it is not writable.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
     first, only = (number and number.zfill(2) for number in (first, only))
@@ -101,7 +101,9 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False, recip
         raise execute.ChainError("outputs_dir is the same for the whole run: give it by --outputs")
     given |= {name: str(Path(given[name]).resolve()) for name in _paths(given)}
     parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)}, recipe)
-    with resume.lock_folder(outputs, "choose other --outputs"):
+    with locks.lock_folder(outputs, "choose other --outputs", "run"):
+        for folder in (outputs, outputs / "notebooks"):
+            stages.remove_half_written(folder.glob(".*"))
         recipes.write(outputs, recipe, given)
         return _run(chosen, parameters, outputs, force, recipe)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from birdlib import resume, runtime, stages
+from birdlib import locks, runtime, stages
 from birdlib.models import weights
 from birdlib.pipeline import execute
 
@@ -34,8 +34,8 @@ def describe(outputs_dir, rows):
     outputs = Path(outputs_dir)
     store_mb, all_mb = (_disk_mb(folder) for folder in (outputs / "store", outputs))
     lines = [f"{all_mb:,.0f} MB in {outputs}, {store_mb:,.0f} of them stored embeddings, which later runs take up."]
-    if resume.is_locked(outputs):
-        lines.insert(0, "A run writes into this folder now.")
+    if who := locks.holder(outputs):
+        lines.insert(0, f"A run writes into this folder now: {who}.")
     if n_skipped := int(rows["skipped"].sum()):
         lines.append(f"{n_skipped} skipped files or categories, each with its reason: {outputs / stages.SKIPPED}")
     if (rows["state"] != FINISHED).any():

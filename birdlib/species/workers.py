@@ -5,11 +5,8 @@ import os
 import time
 import warnings
 
-from birdlib import runtime
+from birdlib import parallel, runtime
 
-_ONE_THREAD = {  # read by the libraries when a worker starts
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-} | {"TF_CPP_MIN_LOG_LEVEL": "2"}
 _state = {}  # of a worker: its members, their config, and the number of workers
 
 
@@ -26,7 +23,7 @@ class Workers:
         from joblib.externals import loky
 
         self.n = n
-        self._pool = loky.ProcessPoolExecutor(n, initializer=_start, initargs=(n, str(classifier_dir), weights_dir, chosen, os.getcwd()), env=_ONE_THREAD)
+        self._pool = loky.ProcessPoolExecutor(n, initializer=_start, initargs=(n, str(classifier_dir), weights_dir, chosen, os.getcwd()), env=parallel.ONE_THREAD)
 
     def submit(self, path, soundscape, windows, inference_config):
         """A future of (``soundscape_predictions.predict_windows``, seconds) of a file: those that it took, divided by the number of workers."""

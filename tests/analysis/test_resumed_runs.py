@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from analysed import run
 
-from birdlib import resume
+from birdlib import locks
 from birdlib.analysis import detections, engine, inputs, sound_files, summary
 
 
@@ -42,8 +42,8 @@ def test_a_finished_analysis_is_not_computed_again_but_for_new_and_changed_files
 
 
 def test_two_runs_do_not_write_into_one_folder(here):
-    with resume.lock_folder("out"):
-        with pytest.raises(resume.LockError, match="another --output"):
+    with locks.lock_folder("out"):
+        with pytest.raises(locks.LockError, match="another --output"):
             run()
 
 

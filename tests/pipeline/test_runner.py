@@ -13,7 +13,7 @@ import pytest
 from made_chain import SPLIT, put_chain
 from made_notebooks import notebook
 
-from birdlib import __main__, resume, runtime, stages
+from birdlib import __main__, locks, runtime, stages
 from birdlib.pipeline import execute, runner
 from birdlib.reports import run_report
 
@@ -147,7 +147,7 @@ def test_given_paths_are_relative_to_the_current_folder_and_defaults_to_the_repo
 
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(resume.LockError, match=r"file/outputs cannot be written into \(Not a directory\): choose other --outputs"):
+    with pytest.raises(locks.LockError, match=r"file/outputs cannot be written into \(Not a directory\): choose other --outputs"):
         runner.run(tmp_path / "file" / "outputs")
 
 
@@ -156,7 +156,7 @@ def test_a_second_run_into_the_same_outputs_is_refused(chain):
     chain.mkdir()
     with open(chain / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(resume.LockError, match=f"another run writes into {chain}"):
+        with pytest.raises(locks.LockError, match=f"another run writes into {chain}"):
             runner.run(chain)
     assert runner.run(chain, only="1") == {"01_split": "ran"}
 

@@ -1,8 +1,10 @@
 """The state of a run's folder: finished, stale, failed and missing stages."""
 
+import os
+
 import pytest
 
-from birdlib import __main__, resume, runtime, stages
+from birdlib import __main__, locks, runtime, stages
 from birdlib.pipeline import status
 
 
@@ -47,10 +49,10 @@ def test_the_command_prints_the_table_and_what_to_do(outputs, capsys):
 
 
 def test_a_running_run_is_said(outputs):
-    with resume.lock_folder(outputs):
-        assert resume.is_locked(outputs)
-        assert "A run writes into this folder now." in status.describe(outputs, status.table(outputs))
-    assert not resume.is_locked(outputs)
+    with locks.lock_folder(outputs):
+        assert f"process {os.getpid()} on " in locks.holder(outputs)
+        assert f"A run writes into this folder now: process {os.getpid()} on " in status.describe(outputs, status.table(outputs))
+    assert locks.holder(outputs) == ""
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path, capsys):
