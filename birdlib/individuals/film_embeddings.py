@@ -141,7 +141,7 @@ def train_early_fusion(tracks, backbone, options, *, rng, **fitting):
 
     sets = [tracks] if len(tracks.names) else []
     if options.n_aviary:
-        sets.append(track_datasets.synthetic(options.n_aviary, backbone, sound=options.sound, rng=rng))
+        sets.append(track_datasets.synthetic(options.n_aviary, backbone, sound=options.sound if options.has_sound else "", rng=rng))
     sizes = {"out_dim": options.embedding_dim, "sound_dim": options.sound_dim}
     encoder = track_encoder.encoder(backbone.dim, backbone.map_shape, has_sound=options.has_sound, **sizes)
     history = pd.DataFrame(columns=["epoch", "loss", "validation", "is_kept"])

@@ -30,14 +30,15 @@ def draw(n_individuals, *, n_crops=8, sound="alone", rng, n_jobs=1):
     Args:
         n_individuals: of all species in turn; rounded up to whole films of four.
         n_crops: of a track, at most, selected as ``tracking.follow`` does.
-        sound: ``alone``, a song of each bird alone, or ``crop``, the soundtrack around the time of each crop, as of ``track_sounds.extract``.
+        sound: ``alone``, a song of each bird alone, or ``crop``, the soundtrack around the time of each crop, as of ``track_sounds.extract``;
+            ``""``: none.
         n_jobs: processes, as in ``parallel.map_unordered``.
 
     Returns:
         table: DataFrame of ``recording_id, track, individual_id, species, time_s, sound``, a row a crop, sorted by recording_id and track;
             an ``individual_id`` is in ``N_FILMS`` films; ``sound`` is the row of ``spectrograms``.
         images: list of (height, width, 3) uint8 RGB, row-aligned with it.
-        spectrograms: (sounds, 125, 128) float32; with ``alone`` one a track, in the order of the tracks in ``table``.
+        spectrograms: (sounds, 125, 128) float32; with ``alone`` one a track, in the order of the tracks in ``table``; a single one of zeros for none.
     """
     casts = {f"aviary-{number:04d}": cast for number, cast in enumerate(_casts(n_individuals, rng))}
     tasks = [{"recording_id": name, "cast": cast, "n_crops": n_crops, "sound": sound, "rng": own_rng} for name, (cast, own_rng) in casts.items()]
@@ -46,6 +47,7 @@ def draw(n_individuals, *, n_crops=8, sound="alone", rng, n_jobs=1):
         rows += [(*row, len(spectrograms) + sound_row) for *row, sound_row in found[0]]
         images += found[1]
         spectrograms += found[2]
+    spectrograms = spectrograms or [np.zeros((scene_audio.N_STEPS, scene_audio.N_BANDS), np.float32)]
     return pd.DataFrame(rows, columns=_COLUMNS), images, np.stack(spectrograms)
 
 
@@ -99,7 +101,7 @@ def _film(recording_id, cast, n_crops, sound, rng):
             if sound == "crop" and time_s not in sound_at:
                 sound_at[time_s] = len(spectrograms)
                 spectrograms.append(_spectrogram_around(soundtrack, time_s))
-            rows.append((*track, time_s, number - 1 if sound == "alone" else sound_at[time_s]))
+            rows.append((*track, time_s, number - 1 if sound == "alone" else sound_at.get(time_s, 0)))
             images.append(crop)
     return rows, images, spectrograms
 

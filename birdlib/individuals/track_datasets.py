@@ -48,7 +48,7 @@ def from_films(summary, crops, crop_features, sounds, must_not_link, names):
 
 
 def synthetic(n_individuals, backbone, *, n_crops=8, sound="alone", rng):
-    """Tracks of synthetic birds; see ``synthetic_tracks``."""
+    """Tracks of synthetic birds; arguments as of ``synthetic_tracks.draw``."""
     table, images, spectrograms = synthetic_tracks.draw(n_individuals, n_crops=n_crops, sound=sound, rng=rng, n_jobs=-1)
     of_track = table.groupby(["recording_id", "track"], sort=False).ngroup().to_numpy()
     tracks = table.drop_duplicates(["recording_id", "track"])
@@ -57,7 +57,7 @@ def synthetic(n_individuals, backbone, *, n_crops=8, sound="alone", rng):
     times_s = table["time_s"].to_numpy(float)
     order = np.lexsort([times_s, of_track])
     features = tuple(array[order] for array in backbones.extract_features([images[i] for i in order], backbone))
-    sounds = track_sounds.Sounds(spectrograms, np.ones(len(spectrograms), bool), table["sound"].to_numpy()[order])
+    sounds = track_sounds.Sounds(spectrograms, np.full(len(spectrograms), bool(sound)), table["sound"].to_numpy()[order])
     return TrackSet(features, of_track[order], times_s[order], sounds, must_not_link, names, tracks["species"].to_numpy())
 
 

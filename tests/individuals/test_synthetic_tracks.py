@@ -39,6 +39,12 @@ def test_with_the_sound_of_the_crops_all_birds_of_a_frame_share_it(drawn):
     assert (table.groupby("sound").size() > 1).any() and len(images) == len(table) and spectrograms.shape[1:] == (125, 128)
 
 
+def test_without_sound_the_birds_are_the_same(drawn):
+    table, images, spectrograms = synthetic_tracks.draw(4, n_crops=3, sound="", rng=np.random.default_rng(0))
+    assert table.drop(columns="sound").equals(drawn[0].drop(columns="sound")) and all((a == b).all() for a, b in zip(images, drawn[1], strict=True))
+    assert spectrograms.shape == (1, 125, 128) and not spectrograms.any() and set(table["sound"]) == {0}
+
+
 def test_seeds_are_beyond_those_of_samples(drawn):
     seeds = drawn[0]["individual_id"].str.rsplit("-", n=1).str[1].astype(int)
     assert (seeds >= synthetic_tracks.MIN_SEED).all()
