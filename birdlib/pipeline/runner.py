@@ -1,6 +1,7 @@
 """The chain: which notebooks have to run, in which order, with which parameters."""
 
 import ast
+import contextlib
 import functools
 import sys
 import time
@@ -123,7 +124,8 @@ def _run(chosen, parameters, outputs, force, recipe):
                 bar.write(f"{notebook.stem}: running ({reason})", file=sys.stderr)
                 started = time.monotonic()
                 try:
-                    execute.execute(notebook, parameters[notebook], outputs, progress_file, recipe.name if recipe else "")
+                    with _kept_until_written(notebook, outputs):
+                        execute.execute(notebook, parameters[notebook], outputs, progress_file, recipe.name if recipe else "")
                 except stages.NothingToDoError as error:
                     lacking = str(error)
                 except execute.WeightsError as error:
@@ -145,6 +147,27 @@ def _run(chosen, parameters, outputs, force, recipe):
         runtime.write_table(stages.all_skipped(outputs), outputs / stages.SKIPPED)
         run_report.write(outputs, left_out)
     return done
+
+
+@contextlib.contextmanager
+def _kept_until_written(notebook, outputs):
+    """Where a notebook fails before it has written into its folder, for a wrong parameter say, the results of its last run stand."""
+    folder = outputs / notebook.stem
+    ends = [path for path in (execute.executed_path(outputs, notebook), folder / stages.RECEIPT) if path.is_file()]
+    before, kept = _files(folder), {path: path.read_bytes() for path in ends}
+    try:
+        yield
+    except Exception:
+        for path, data in kept.items() if _files(folder) == before else ():
+            with runtime.replacing(path) as temporary:
+                temporary.write_bytes(data)
+        raise
+
+
+def _files(folder):
+    """{path: (bytes, time of the last change)} of the files of a stage, without its receipt."""
+    paths = [path for path in folder.rglob("[!.]*") if path.is_file() and path.name != stages.RECEIPT]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 
 def _missing_input(stem, outputs, parameters, left_out=()):

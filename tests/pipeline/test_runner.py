@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from made_chain import SPLIT, put_chain
+from made_chain import CLEAN, SPLIT, put_chain
 from made_notebooks import notebook
 
 from birdlib import __main__, locks, runtime, stages
@@ -81,6 +81,17 @@ def test_a_failure_names_the_cell_the_error_and_the_path_and_exits_with_1(chain,
     assert stages.why_stale(chain, "02_clean", {"policy": "wrong"}) == "not finished yet"
     assert __main__.main(["run", "--outputs", str(chain)]) == 0
     assert not (chain / "notebooks" / "02_clean.failed.ipynb").exists()
+
+
+def test_a_wrong_parameter_costs_no_finished_stage(finished):
+    with pytest.raises(execute.ChainError, match="there is no such policy"):
+        runner.run(finished, given={"policy": "wrong"})
+    assert runner.run(finished) == {"01_split": "current", "02_clean": "current"}
+    half = CLEAN.replace("stages.finish(", "1 / 0, (")
+    notebook(runner.notebooks()[1], 'outputs_dir = "outputs"  # where\npolicy = "remove"  # of it', half)
+    with pytest.raises(execute.ChainError, match="division by zero"):
+        runner.run(finished, given={"policy": "keep"})
+    assert not stages.can_be_read(finished, "02_clean")
 
 
 def test_a_users_mistake_prints_its_message_only(chain, capsys):
