@@ -264,7 +264,9 @@ def _soundscape_files(folder, which):
 
 def _walk(folder, suffixes):
     """(media, other) files anywhere below a folder; hidden folders are left out."""
-    is_shown = lambda path: not any(map(media_types.is_hidden, path.relative_to(folder).parts))  # noqa: E731
+    def is_shown(path):
+        return not any(map(media_types.is_hidden, path.relative_to(folder).parts))
+
     media, others = media_types.list_media(folder, suffixes, "**/*")
     return list(filter(is_shown, media)), list(filter(is_shown, others))
 

@@ -112,7 +112,8 @@ def plan(options, sounds):
     planned = []
     for role, n in options.n_soundscapes().items():
         rng = np.random.default_rng([options.seed, 1 + ROLES.index(role)])
-        labelled = set(rng.permutation(n)[: round(n * options.labelled_share)]) if role == "train" else set()
+        n_labelled = max(round(n * options.labelled_share), options.labelled_share > 0)  # of few soundscapes at least one
+        labelled = set(rng.permutation(n)[:n_labelled]) if role == "train" else set()
         for number in range(n):
             seed = [options.seed, 3 + ROLES.index(role), number]
             planned.append(_planned(role, number, number in labelled, seed, options, world, sounds))

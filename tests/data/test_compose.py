@@ -128,6 +128,12 @@ def test_the_same_seed_gives_the_same_bytes(composed, recordings, tmp_path):
     assert names[0] == names[2] != names[1]
 
 
+def test_of_few_soundscapes_one_is_labelled_where_any_share_is_asked():
+    options = composition_plan.Options(minutes=1.0, soundscape_s=10.0, test_share=0.5)
+    for share, n in ((0.1, 1), (0.0, 0), (1.0, 3)):
+        assert sum(item.is_labelled for item in composition_plan.plan(dataclasses.replace(options, labelled_share=share), made_sounds())) == n
+
+
 def digest(folder):
     return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}
 
