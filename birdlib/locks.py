@@ -101,9 +101,11 @@ def _open(folder, remedy):
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):  # a lock that is there could be opened
+        file = (folder / _NAME).open("a")
+        if not os.access(folder, os.W_OK | os.X_OK):  # a lock that was there can be opened all the same
+            file.close()
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return (folder / _NAME).open("a")
+        return file
     except OSError as error:
         raise LockError(f"{folder} cannot be written into ({error.strerror}): {remedy or 'make it writable, or choose another folder'}") from error
 

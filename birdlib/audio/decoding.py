@@ -9,8 +9,10 @@ Decoders get an open file, never its name: a name need not be text that they can
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,12 +73,15 @@ def open_file(path, error=AudioError, kind="sound"):
     """A file opened for a decoder, unbuffered, without a name.
 
     Raises:
-        error: if it cannot be opened, is a folder, is empty, or is a web page.
+        error: if it cannot be opened, is a folder, device or pipe, is empty, or is a web page.
     """
     path = Path(path)
-    if path.is_dir():
-        raise error(path, "is a folder, not a file: name the files in it")
     try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise error(path, "is a folder, not a file: name the files in it")
+        if not stat.S_ISREG(mode):  # it may never end, or never begin
+            raise error(path, "is a device or a pipe, not a file: copy what it gives into a file")
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb", buffering=0)
     except FileNotFoundError as missing:
         raise error(path, NO_SUCH_FILE) from missing
@@ -88,6 +93,19 @@ def open_file(path, error=AudioError, kind="sound"):
         file.close()
         raise error(path, f"is a web page, not {kind} (a failed download?): download the file itself" if head else "is empty (0 bytes): copy it again, or remove it")
     return file
+
+
+def digest_file(path, error=AudioError, kind="sound"):
+    """sha256 of a file's bytes, as hex.
+
+    Raises:
+        error: if it is missing, empty, a folder or a web page, or cannot be read.
+    """
+    with open_file(path, error, kind) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as refused:
+            raise error(path, f"could not be read ({refused.strerror or refused}): copy it again") from refused
 
 
 def is_web_page(head):

@@ -54,7 +54,7 @@ def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
 
 
 def digest_media(table, root):
-    """A list of str, one per row: sha256 of the recording's file, with the start and end of its part.
+    """A list of str, one per row: sha256 of the recording's file, with the start and end of its part; "" where it can no longer be read.
 
     Args:
         table: normalised manifest.
@@ -62,7 +62,15 @@ def digest_media(table, root):
     """
     rows = list(zip(manifest.first_media(table), table["start_s"], table["end_s"], strict=True))
     rows = runtime.progress(rows, desc="digests")
-    return [f"{runtime.digest_file(root / path)} {start}-{end}" for path, start, end in rows]
+    return [digest and f"{digest} {start}-{end}" for path, start, end in rows for digest in [_digest(root / path)]]
+
+
+def _digest(path):
+    try:
+        return runtime.digest_file(path)
+    except OSError as error:
+        warnings.warn(f"{runtime.printable(path)}: could not be read ({error.strerror}), so its copies are not found: put it back and run again", runtime.FileWarning, stacklevel=3)
+        return ""
 
 
 def _is_readable(table, prints):

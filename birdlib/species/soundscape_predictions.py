@@ -15,6 +15,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib import store as embedding_store
+from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
 from birdlib.data import birdclef
 from birdlib.models import litert
@@ -174,8 +175,11 @@ def _outcomes(files, members, config, budget, store, pool):
     for row in runtime.progress(list(files.itertuples()), desc="soundscapes"):
         step, file_key, kept, future = budget.step, "", None, None
         if not row.fault:
-            file_key = runtime.digest([row.soundscape, runtime.digest_file(row.path), len(row.windows)])
-            kept = store.get(file_key)
+            try:
+                file_key = runtime.digest([row.soundscape, decoding.digest_file(row.path), len(row.windows)])
+                kept = store.get(file_key)
+            except audio_io.AudioError as error:  # it was there when its header was read
+                row = row._replace(fault=error.reason)
         if kept is None and not row.fault and budget.has_time_for(row.minutes):
             future = _submit(pool, here, row, budget.config)
         else:

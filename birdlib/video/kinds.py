@@ -1,6 +1,5 @@
 """What a file is: a picture, a film or a sound. Its suffix tells; where it may be several, or is unknown, its content."""
 
-import hashlib
 import io
 
 from birdlib import media_types, runtime
@@ -41,11 +40,7 @@ def digest_file(path):
     Raises:
         MediaError: it is missing, empty, a folder or a web page, or cannot be read.
     """
-    with decoding.open_file(path, MediaError, "a picture, film or sound") as file:
-        try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise MediaError(path, f"could not be read ({error.strerror or error}): copy it again") from error
+    return decoding.digest_file(path, MediaError, "a picture, film or sound")
 
 
 def _kind_of_content(file):

@@ -37,6 +37,14 @@ def pairs_among(paths):
     return {(first, second): kind for first, second, kind in found[["first", "second", "kind"]].itertuples(index=False)}
 
 
+def test_a_file_that_vanishes_during_the_run_has_no_copies(tmp_path):
+    save(tmp_path / "a.wav", song(0, 2.0))
+    table = pd.DataFrame({"audio_path": ["a.wav", "b.wav"], "image_path": "", "video_path": "", "start_s": np.nan, "end_s": np.nan})
+    with pytest.warns(runtime.FileWarning, match="b.wav: could not be read .*put it back and run again"):
+        digests = duplicates.digest_media(table, tmp_path)
+    assert digests == [f"{runtime.digest_file(tmp_path / 'a.wav')} nan-nan", ""]
+
+
 def test_copies_are_found_and_other_songs_are_not(tmp_path):
     """Twenty songs, and the first of them again in five ways."""
     paths = [save(tmp_path / f"{seed}.flac", song(seed)) for seed in range(20)]

@@ -166,6 +166,22 @@ def test_an_interrupted_run_continues(tmp_path, both):
     assert timings["seconds"].isna().tolist() == [True, True, False]
 
 
+def test_a_file_that_vanishes_during_the_run_gets_the_prior(tmp_path, both):
+    paths = [soundscape(tmp_path, f"H{i}.wav", [0.1 * i] * 10) for i in range(3)]
+    whole = predict(paths, both)[2]
+    first = Member("fast", ".")
+
+    def vanish(path, denoise):
+        paths[2].unlink(missing_ok=True)
+        return both[0].open(path, denoise)
+
+    first.open = vanish
+    _, _, scores, timings, skipped, _ = predict(paths, [first, Member("slow", "members/slow")])
+    assert skipped["path"].tolist() == ["H2.wav"] and "there is no such file" in skipped["reason"][0]
+    assert timings["is_prior"].tolist() == [False, False, True]
+    assert np.array_equal(scores[:-2], whole[:-2]) and np.allclose(scores[-2:], PRIOR)
+
+
 def test_failures_of_a_member_are_reported_by_the_next_run_too(tmp_path):
     path = soundscape(tmp_path, "H1.wav", [0.1] * 10)
     for _ in range(2):
