@@ -1,5 +1,6 @@
 """Every container is decoded whole, whatever its header states, and everything else is refused with a reason."""
 
+import os
 import struct
 
 import av
@@ -126,3 +127,13 @@ def test_what_is_no_file_of_sound_is_named(tmp_path, content, reason):
         path.write_bytes(content)
     with pytest.raises(decoding.AudioError, match=reason), decoding.opened(path):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such files")
+def test_devices_and_pipes_are_refused_at_once(tmp_path):
+    """A pipe that nobody writes to would be waited for, and /dev/zero never ends."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    for name in ("pipe.wav", "zero.wav"):
+        with pytest.raises(decoding.AudioError, match=f"{name}: is a device or a pipe"):
+            decoding.open_file(tmp_path / name)

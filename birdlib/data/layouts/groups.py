@@ -121,7 +121,7 @@ def exif_group(path):
         with Image.open(path) as photo:
             tags = photo.getexif()
             details, gps = tags.get_ifd(_EXIF_IFD), tags.get_ifd(_GPS_IFD)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, KeyError, TypeError):  # no photo, which stage 01 reports, or broken tags
+    except Exception:  # of one of Pillow's many readers: no photo, which stage 01 reports, or broken tags
         return ""
     date = next(filter(None, (rows.day(details.get(tag)) for tag in _DATE_TAGS)), "")
     if not date:
