@@ -68,7 +68,7 @@ def read(folder):
         unknown = sorted(set(manifest.class_names(table)) - known)
         if unknown:
             warnings.warn(f"taxonomy.csv lacks {len(unknown)} labels: {', '.join(unknown[:10])}", stacklevel=2)
-    manifest.check(table, folder.resolve())
+    manifest.check(table, folder.resolve(), may_leave=False)
     return table, folder.resolve()
 
 
@@ -85,7 +85,7 @@ def unchecked(folder):
     if not is_layout(folder):
         raise LayoutError(_why_no_layout(folder))
     train = _read_table(train_table(folder), ("primary_label", "filename"), _TRAIN_COLUMNS)
-    recordings = manifest.find_media(_recordings(train, _audio_folder(folder)), folder.resolve())
+    recordings = manifest.find_media(_recordings(train, _audio_folder(folder)), folder.resolve(), may_leave=False)
     tables = [recordings, *(_media(folder, kind, suffixes) for kind, (suffixes, _) in _MEDIA.items())]
     table = pd.concat([part for part in tables if len(part)] or [recordings], ignore_index=True).fillna("")
     paths = [table.get(name, pd.Series("", index=table.index)) for name in manifest.PATH_COLUMNS]

@@ -69,16 +69,20 @@ def load(path):
     return normalise(table), root
 
 
-def find_media(table, root):
-    """The table with the paths of ``PATH_COLUMNS`` as they are on the disk; those without a file stay as given."""
-    disk = media_paths.Disk(root)
+def find_media(table, root, may_leave=True):
+    """The table with the paths of ``PATH_COLUMNS`` as they are on the disk; those without a file stay as given. ``may_leave``: see ``media_paths.Disk``."""
+    disk = media_paths.Disk(root, may_leave)
     columns = [name for name in PATH_COLUMNS if name in table]
     return table.assign(**{name: [path for path, _, _ in disk.find(_text(table[name]))] for name in columns})
 
 
-def check(table, root):
-    """Raise ManifestError if there are faults: count, examples and remedy of each kind, and all of them in ``faults``."""
-    faults = _find_faults(table, root)
+def check(table, root, may_leave=True):
+    """Raise ManifestError if there are faults: count, examples and remedy of each kind, and all of them in ``faults``.
+
+    Args:
+        may_leave: as in ``find_media``.
+    """
+    faults = _find_faults(table, root, may_leave)
     if faults.empty:
         return
     lines = [f"the manifest of {root} has {len(faults)} fault{'s' * (len(faults) > 1)}:"]
@@ -98,7 +102,7 @@ def _remedy(kind):
     return _REMEDIES.get(kind) or _REMEDIES[re.sub(rf"^({column}) | ({column})$", "", kind)]
 
 
-def _find_faults(table, root):
+def _find_faults(table, root, may_leave=True):
     """All faults of a manifest, as read or as normalised.
 
     Returns:
@@ -135,7 +139,7 @@ def _find_faults(table, root):
         report(text["species"].map(species_labels.clean) == "row_id", "species is 'row_id' (a column of submissions)", ids)
     if paths:
         report(np.logical_and.reduce([values == "" for values in paths.values()]), "no media path", ids)
-    disk = media_paths.Disk(root)
+    disk = media_paths.Disk(root, may_leave)
     for name, values in paths.items():
         rows = zip(table.index, disk.find(values), strict=True)
         faults = [(row, path, f"{name} {fault}", hint) for row, (path, fault, hint) in rows if fault]

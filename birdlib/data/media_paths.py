@@ -2,6 +2,9 @@
 
 A path is relative to a root and has ``/``. Case, accents (NFC or NFD), blanks at the end, backslashes, ``./`` and quotation
 marks need not agree with the disk if one file is meant. A name that is not UTF-8 cannot stand in a table and is not found.
+
+A table may come from strangers: what it names outside of the root (``../recordings/a.wav``) is found only where it is a sound, photo or
+film by its suffix and neither hidden nor in a hidden folder.
 """
 
 import difflib
@@ -13,13 +16,17 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+from birdlib import media_types
+
 _WEB_ADDRESS = re.compile(r"(?!file:)(?![A-Za-z]:[\\/])[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _N_THREADS = 8  # network folders are slow
 _MIN_LIKENESS = 0.75
+_MEDIA = media_types.SOUND | media_types.IMAGE | media_types.FILM
 FAULTS = {  # {fault: remedy}
     "is a web address": "download the file and write its path",
     "is absolute": "write it relative to the manifest",
+    "is outside of the folder": "copy the file below the folder; outside, only a manifest's sounds, photos and films are read, and no hidden ones",
     "is a folder": "write the path of a file",
     "fits several files": "write it exactly as the disk does",
     "has no such file": "correct the path, or copy the file there",
@@ -36,10 +43,15 @@ def is_text(path):
 
 
 class Disk:
-    """The files below a root; each folder is listed once."""
+    """The files below a root; each folder is listed once.
 
-    def __init__(self, root):
-        self.root = Path(root)
+    Args:
+        root: folder.
+        may_leave: False finds nothing outside of it.
+    """
+
+    def __init__(self, root, may_leave=True):
+        self.root, self.may_leave = Path(root), may_leave
         self._folders = {}
 
     def find(self, paths):
@@ -61,13 +73,15 @@ class Disk:
             return "", "", ""
         if _WEB_ADDRESS.match(path):
             return path, "is a web address", ""
-        if not os.path.isabs(path) and path == posixpath.normpath(path) and self._is_file(path):
+        if not os.path.isabs(path) and path == posixpath.normpath(path) and not _is_outside(path) and self._is_file(path):
             return path, "", ""
         relative = _plain(path)
         if os.path.isabs(relative) or _DRIVE.match(relative):
             relative = self._below_root(relative)
             if relative is None:
                 return path, "is absolute", ""
+        if _is_outside(relative) and not (self.may_leave and _is_media(relative)):
+            return path, "is outside of the folder", ""
         if self._is_file(relative):
             return relative, "", ""
         return self._search(path, relative)
@@ -124,6 +138,15 @@ class Disk:
             except (OSError, ValueError):
                 self._folders[folder] = {}
         return self._folders[folder]
+
+
+def _is_outside(path):
+    return path.startswith("../")
+
+
+def _is_media(path):
+    parts = [part for part in path.split("/") if part != ".."]
+    return media_types.has_suffix(path, _MEDIA) and not any(map(media_types.is_hidden, parts))
 
 
 def _plain(path):

@@ -241,3 +241,13 @@ def test_row_ids_contain_the_end_second():
 def test_a_window_without_length_is_refused(window_s):
     with pytest.raises(runtime.ParameterError, match="window_s is"):
         birdclef.windows(60.0, window_s)
+
+
+@pytest.mark.parametrize("name", ["../../outside.ogg", "amekes/../../../outside.ogg", "..\\..\\outside.ogg"])
+def test_train_csv_names_no_file_outside_of_the_folder(tmp_path, name):
+    """Competitions have theirs below train_audio/: a name that leaves it is no recording of theirs."""
+    (tmp_path / "outside.ogg").write_bytes(b"x")
+    (tmp_path / "data").mkdir()
+    folder = layout(tmp_path / "data", f"primary_label,filename\namekes,{name}\n", table="train.csv")
+    with pytest.raises(manifest.ManifestError, match="audio_path is outside of the folder"):
+        birdclef.read(folder)

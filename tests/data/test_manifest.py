@@ -213,6 +213,17 @@ def test_rows_are_named_as_the_spreadsheet_numbers_them(tmp_path):
         load(tmp_path, HEAD + "\n,,,,,\na,robin,gone.ogg,,,\n")
 
 
+def test_outside_of_the_manifests_folder_only_media_are_read(tmp_path):
+    touch(tmp_path, "recordings/a.wav", "recordings/b.wav", "passwd")
+    (tmp_path / "tables").mkdir()
+    path = write(tmp_path / "tables", "recording_id,species,audio_path\na,wren,../recordings/a.wav\nb,wren,../Recordings/b.wav\n")
+    assert manifest.read(path)[0]["audio_path"].tolist() == ["../recordings/a.wav", "../recordings/b.wav"]
+    path = write(tmp_path / "tables", "recording_id,species,audio_path,image_path\na,wren,../passwd,../../../../../../etc/passwd\n")
+    with pytest.raises(manifest.ManifestError, match="audio_path is outside of the folder") as caught:
+        manifest.load(path)
+    assert caught.value.faults["fault"].tolist() == ["audio_path is outside of the folder", "image_path is outside of the folder"]
+
+
 @settings(max_examples=40)
 @given(
     st.lists(

@@ -39,6 +39,23 @@ def test_absolute_paths_below_the_root_are_relative(root):
     assert [fault for _, fault, _ in found] == ["", "", "is absolute", "", "is absolute"]
 
 
+OUTSIDE = [
+    ("../other/a.wav", True), ("../other/A.wav", True), ("../other/x.txt", False), ("../other/passwd", False), ("../.ssh/a.wav", False),
+    ("../other/.a.wav", False), ("x/../../other/passwd", False), ("..\\other\\passwd", False), ("../other", False), ("../../../../../../etc/passwd", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "is_found"), OUTSIDE)
+def test_of_what_is_outside_of_the_root_only_media_are_found(root, path, is_found):
+    """A table of strangers must not read a password file into a report; recordings beside it are ordinary."""
+    for name in ("other/a.wav", "other/x.txt", "other/passwd", ".ssh/a.wav", "other/.a.wav"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"x")
+    expected = ("../other/a.wav", "", "") if is_found else (path, "is outside of the folder", "")
+    assert media_paths.Disk(root / "Sounds").find([path]) == [expected]
+    assert media_paths.Disk(root / "Sounds", may_leave=False).find([path]) == [(path, "is outside of the folder", "")]
+
+
 @pytest.mark.parametrize(
     ("path", "fault", "hint"),
     [

@@ -28,7 +28,7 @@ def read(tree, folder, files):
         table = birdclef.unchecked(root)
     except birdclef.LayoutError as error:
         raise LayoutError(str(error)) from error
-    disk = media_paths.Disk(root)
+    disk = media_paths.Disk(root, may_leave=False)
     media = dict(zip(rows.MEDIA_COLUMNS.values(), rows.MEDIA_COLUMNS, strict=True))
     found, gone = [], []
     table = table.reindex(columns=[*table.columns, *(set(manifest.COLUMNS) - set(table.columns))], fill_value="")
