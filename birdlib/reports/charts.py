@@ -41,7 +41,7 @@ def new_figure(*, height=320, tools="", tooltips=None, **options):
     return _style(drawn)
 
 
-def chart(figure, alt, caption="", min_width=0):
+def chart(figure, alt, caption="", min_width=0, shelf=None):
     """HTML of a Bokeh figure or layout.
 
     Args:
@@ -49,12 +49,14 @@ def chart(figure, alt, caption="", min_width=0):
         alt: what the chart shows, for those who do not see it, and where scripts do not run.
         caption: what to see in it, under it.
         min_width: in pixels; on narrower screens the chart scrolls sideways.
+        shelf: id of a ``page.script_data`` of sounds; a click on a point plays the one that its column ``sound`` names. (Bokeh's ``CustomJS``
+            would want a policy that lets text become scripts.)
     """
     from bokeh.embed import json_item
 
     height = getattr(figure, "height", None) or 300
     target, data = f"chart-{figure.id}", f"data-{figure.id}"
-    place = page.element("div", id=target, class_="chart", data_chart=data, role="img", aria_label=alt, style=f"--height: {height}px" + (f"; min-width: {min_width}px" if min_width else ""))
+    place = page.element("div", id=target, class_="chart", data_chart=data, data_shelf=shelf, role="img", aria_label=alt, style=f"--height: {height}px" + (f"; min-width: {min_width}px" if min_width else ""))
     if min_width:
         place = page.element("div", place, class_="chart-scroll", tabindex="0", role="region", aria_label="chart, scrolls sideways")
     return page.figure(page.join(place, page.script_data(json_item(figure), data)), caption)

@@ -2,10 +2,12 @@
 
 A page has a head (title, answer, pictures) and sections. The sections are tabs where scripts run and follow each other where they do not,
 as in the preview of a mail and in print. Everything is in the file: styles, scripts, pictures and sounds as data URIs; a content security
-policy forbids every request. Text is escaped by Jinja2; parts that are HTML are ``markupsafe.Markup``, which the functions here return.
+policy forbids every request and every script but the page's own, which it names by their digests. Text is escaped by Jinja2; parts that are
+HTML are ``markupsafe.Markup``, which the functions here return.
 """
 
 import base64
+import hashlib
 import html
 import json
 import sys
@@ -39,6 +41,7 @@ def render(title, sections, *, subtitle="", lead="", footer="", styles=(), scrip
         styles, scripts: names of further files of ``reports/static``, e.g. ``"player.css"``.
     """
     has_charts = any("data-chart=" in part for part in (lead, *(section.body for section in sections)))
+    scripts = [*([_bokeh()] if has_charts else []), *(static(name) for name in ("page.js", *scripts))]
     return _template("page.html").render(
         title=title,
         subtitle=subtitle,
@@ -46,8 +49,8 @@ def render(title, sections, *, subtitle="", lead="", footer="", styles=(), scrip
         footer=footer,
         sections=[section for section in sections if section.body],
         styles=[static(name) for name in ("page.css", *styles)],
-        scripts=[*([_bokeh()] if has_charts else []), *(static(name) for name in ("page.js", *scripts))],
-        has_charts=has_charts,
+        scripts=scripts,
+        script_digests=markup(" ".join(map(_script_digest, scripts))),
     )
 
 
@@ -181,6 +184,11 @@ def script_data(value, element_id):
 def static(name):
     """Text of a file of ``reports/static``, for a ``style`` or ``script`` element."""
     return markup((_HERE / "static" / name).read_text(encoding="utf-8"))
+
+
+def _script_digest(script):
+    """How a content security policy names a script: the digest of the text between its tags."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _template(name):

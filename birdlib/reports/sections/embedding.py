@@ -49,7 +49,7 @@ def _map(run):
     options = page.element("datalist", *(page.element("option", value=name) for name in sorted(set(table["name"]))), id="map-species")
     return page.join(
         page.element("div", entry, options, class_="table-tools"),
-        page.figure(page.join(charts.chart(drawn, f"Map of {len(table)} photos and sounds by species"), _legend(run, colours, table["species"])), caption, class_="map"),
+        page.figure(page.join(charts.chart(drawn, f"Map of {len(table)} photos and sounds by species", shelf=_SHELF), _legend(run, colours, table["species"])), caption, class_="map"),
         page.script_data(sounds, _SHELF), _sound_table(table, sounds),
     )  # fmt: skip
 
@@ -78,14 +78,12 @@ def _media(run, table, rng):
 
 
 def _scatter(drawn, table, marker, size):
-    from bokeh.models import ColumnDataSource, CustomJS
+    from bokeh.models import ColumnDataSource
 
     columns = ["x", "y", "name", "kind", "split", "file", "thumb", "sound", "colour"]
     source = ColumnDataSource({"alpha": np.full(len(table), 0.85)} | {column: table[column].to_numpy() if column in "xy" else table[column].astype(str).tolist() for column in columns})
     style = {"fill_color": "colour", "fill_alpha": "alpha", "line_color": "#ffffff", "line_width": 0.6, "line_alpha": "alpha"}
     drawn.scatter("x", "y", source=source, marker=marker, size=size, nonselection_fill_alpha="alpha", nonselection_line_alpha="alpha", hover_line_color="#d9822b", **style)
-    code = "const rows = source.selected.indices; if (rows.length) { birdlib.play(birdlib.shelf(shelf)[source.data.sound[rows[0]]]); source.selected.indices = []; }"
-    source.selected.js_on_change("indices", CustomJS(args={"source": source, "shelf": _SHELF}, code=code))
 
 
 def _colours(labels):

@@ -56,7 +56,17 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
     const models = (views.roots ? [...views.roots] : [...views]).map((view) => view.model);
     drawn.set(target, models);
     models.forEach(paint);
+    if (target.dataset.shelf) sources(models).forEach((source) => playOnClick(source, target.dataset.shelf));
     target.dataset.drawn = "yes";
+  }
+  const sources = (models) => models.flatMap((model) => Array.isArray(model.renderers) ? model.renderers.map((renderer) => renderer.data_source) : []);
+  function playOnClick(source, shelf) {
+    source.selected.properties.indices.change.connect(() => {
+      const [row] = source.selected.indices;
+      if (row === undefined) return;
+      birdlib.play(birdlib.shelf(shelf)[source.data.sound[row]]);
+      source.selected.indices = [];
+    });
   }
   const seen = "IntersectionObserver" in window
     ? new IntersectionObserver((entries) => entries.filter((e) => e.isIntersecting).forEach((e) => { seen.unobserve(e.target); draw(e.target); }), { rootMargin: "300px" })
@@ -64,11 +74,9 @@ document.querySelectorAll(".no-script").forEach((note) => note.remove());
   // an input with data-highlight (id of a chart) fades the points whose name does not contain its text
   function highlight(input) {
     const wanted = input.value.trim().toLowerCase();
-    for (const model of drawn.get(document.getElementById(input.dataset.highlight)) || []) {
-      for (const { data_source: source } of Array.isArray(model.renderers) ? model.renderers : []) {
-        const alpha = [...source.data.name].map((name) => (!wanted || name.toLowerCase().includes(wanted) ? 0.85 : 0.06));
-        source.data = { ...source.data, alpha };
-      }
+    for (const source of sources(drawn.get(document.getElementById(input.dataset.highlight)) || [])) {
+      const alpha = [...source.data.name].map((name) => (!wanted || name.toLowerCase().includes(wanted) ? 0.85 : 0.06));
+      source.data = { ...source.data, alpha };
     }
   }
   document.addEventListener("input", (event) => { if (event.target.dataset.highlight) highlight(event.target); });
