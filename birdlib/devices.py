@@ -1,7 +1,7 @@
 """What Keras computes on: its backend, the devices, their number, and the precision.
 
 TensorFlow is the default backend. With ``KERAS_BACKEND=jax`` in the environment everything runs on JAX, TensorFlow need not be installed, and compiled
-programs are kept in the cache folder, so that a second run compiles nothing.
+programs are kept in the cache folder (or in ``BIRDLIB_COMPILED``), so that a second run compiles nothing.
 """
 
 import contextlib
@@ -141,7 +141,7 @@ def _prepare_jax(strategy):
     import jax
     import keras
 
-    jax.config.update("jax_compilation_cache_dir", str(runtime.cache_dir() / "jax"))
+    jax.config.update("jax_compilation_cache_dir", os.environ.get("BIRDLIB_COMPILED") or str(runtime.cache_dir() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_S)
     platform, n_devices = jax.default_backend(), len(jax.devices())
     if strategy == "tpu" and platform != "tpu":

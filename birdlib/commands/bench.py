@@ -15,6 +15,8 @@ def add(commands):
         examples=[
             "bench embed",
             "bench video",
+            "bench train",
+            "bench train --only mae_pretraining,mel_cnn --size full --peer torch",
             "bench analyse my_recordings --peer-python birdnetlib_env/bin/python",
             "bench losses --outputs my_outputs",
             "bench pooling --outputs my_outputs",
@@ -23,7 +25,7 @@ def add(commands):
         ],
     )
     what = (
-        "speed: embed (03), clean (02), triplet (04), video (09), submit (08); analyse: BirdNET on FILES, beside birdnetlib. Accuracy: losses, "
+        "speed: embed (03), clean (02), triplet (04), video (09), submit (08); train: steps of the trainings of 04, 05 and 07 and the share of the device's peak; analyse: BirdNET on FILES, beside birdnetlib. Accuracy: losses, "
         "classifiers with each loss on the embeddings of a finished 03; pooling, each pooling of these; mel, a mel model with one part of the recipe birdclef-2026 after the other; "
         "real: species by sound and photo, individuals by voice and counts of films in a folder of real data, each beside a plain reference"
     )
@@ -35,7 +37,10 @@ def add(commands):
     bench.add_argument("--epochs", type=arguments.at_least(1), default=60, metavar="N", help="of losses and mel: at most (default: 60)")
     bench.add_argument("--steps", type=arguments.at_least(1), default=16, metavar="N", help="of mel: batches of an epoch (default: 16)")
     bench.add_argument("--data", default="", metavar="DIR", help="of real: folder with species24.csv, individuals.csv, videos.csv, or some of them (no default)")
-    bench.add_argument("--only", default="", metavar="JOBS", help="of real: sound, photos, voices or films, separated by commas (default: all)")
+    bench.add_argument("--only", default="", metavar="JOBS", help="of real: sound, photos, voices or films; of train: cases as the table names them; separated by commas (default: all)")
+    bench.add_argument("--size", default="tiny", choices=["tiny", "full"], help="of train: of batches and of Bird-MAE, tiny for a CPU or full for a GPU (default: tiny)")
+    bench.add_argument("--peer", default="", choices=["torch"], help="of train: the same steps in plain PyTorch beside it (default: none)")
+    bench.add_argument("--seconds", type=arguments.at_least(1), default=3, metavar="N", help="of train: that the steps of a case are timed for (default: 3)")
     bench.set_defaults(command=_bench)
 
 
@@ -97,6 +102,14 @@ def _analyse(options):
     return 0
 
 
+def _train(options):
+    from birdlib.pipeline import train_benchmark
+
+    rows = list(runtime.progress(train_benchmark.measure(options.only, options.size, options.peer, options.seconds), desc="cases"))
+    print(train_benchmark.as_text(rows))
+    return int(any("error" in row for row in rows))
+
+
 def _losses(options):
     from birdlib.species import loss_study
 
@@ -146,4 +159,4 @@ def _real(options):
 
 
 _SPEED = {"embed": _embed, "clean": _clean, "triplet": _triplet, "video": _video, "submit": _submit}
-_BENCHES = {"analyse": _analyse, "losses": _losses, "pooling": _pooling, "mel": _mel, "real": _real}
+_BENCHES = {"analyse": _analyse, "train": _train, "losses": _losses, "pooling": _pooling, "mel": _mel, "real": _real}

@@ -48,7 +48,8 @@ def add_untracked(total, table, revised):
         table: before, revised: after ``revise``.
     """
     is_flock = (revised["method"] == DENSITY).to_numpy()
-    return tuple(int(value + (revised[name] - table[name])[is_flock].clip(lower=0).sum()) for value, name in zip(total, ("n", "low", "high"), strict=True))
+    n, low, high = (int(value + (revised[name] - table[name])[is_flock].clip(lower=0).sum()) for value, name in zip(total, ("n", "low", "high"), strict=True))
+    return n, min(low, n), max(high, n)
 
 
 def _revise(row, frames, is_validated):

@@ -114,18 +114,22 @@ def _predictor(model, source, backend, n_threads):
 
 def _jax_predictor(model):
     """As of ``_predictor``: sound goes to the device in patches of one shape, as JAX compiles anew for each shape; the log-mel is computed there."""
-    import keras
-
     n = _BATCH["keras"] if devices.has_gpu() else _JAX_BATCH
-    sound = keras.Input((yamnet.PATCH_SAMPLES,), name="patches")
-    whole = keras.Model(sound, model.body(model.front_end(sound)))
-    run = litert.in_batches(litert.compiled(whole, "patches", (n, yamnet.PATCH_SAMPLES)), n)
+    run = litert.in_batches(litert.compiled(of_patches(model), "patches", (n, yamnet.PATCH_SAMPLES)), n)
 
     def predict(waveforms):
         patches = [np.lib.stride_tricks.sliding_window_view(waveform, yamnet.PATCH_SAMPLES)[:: yamnet.HOP_SAMPLES] for waveform in waveforms]
         return _parted(run(np.concatenate(patches)), patches)
 
     return predict
+
+
+def of_patches(model):
+    """A ``yamnet.Yamnet`` in two halves as one keras.Model, patches of sound (batch, PATCH_SAMPLES) → {"scores", "embeddings"}."""
+    import keras
+
+    sound = keras.Input((yamnet.PATCH_SAMPLES,), name="patches")
+    return keras.Model(sound, model.body(model.front_end(sound)))
 
 
 def _parted(outputs, patches):

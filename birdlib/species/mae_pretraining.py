@@ -112,11 +112,8 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
     n_steps = epochs * len(batches)
     n_warm = max(1, round(warm_up * n_steps))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, max(1, n_steps - n_warm), warmup_target=learning_rate, warmup_steps=n_warm)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, beta_1=0.9, beta_2=0.95)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "token"])
-    pretrainer.compile(optimizer, loss={"loss": _given_loss, "patches": None})
-    optimizer.build(pretrainer.trainable_variables)
-    variables = [*pretrainer.variables, *optimizer.variables]
+    compile_pretrainer(pretrainer, schedule, weight_decay)
+    variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
     numbers = [epochs, batch_size, learning_rate, weight_decay, warm_up, len(spectrograms), *seeds]
     key = runtime.digest([key, numbers, [list(variable.shape) for variable in variables]])
     found = checkpoints.restore(checkpoint, key, variables)
@@ -132,6 +129,14 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
         options = {"epochs": epochs, "initial_epoch": len(rows), "shuffle": False, "verbose": 0}  # the batches are shuffled already
         pretrainer.fit(batches, validation_data=held_out, callbacks=[callback], **options)
     return pd.DataFrame(rows)
+
+
+def compile_pretrainer(pretrainer, learning_rate, weight_decay=0.05):
+    """Compile a pretrainer with AdamW, as of ``fit``, and build the optimizer; ``learning_rate`` is a number or a schedule of Keras."""
+    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, beta_1=0.9, beta_2=0.95)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "token"])
+    pretrainer.compile(optimizer, loss={"loss": _given_loss, "patches": None})
+    optimizer.build(pretrainer.trainable_variables)
 
 
 def orders(n_clips, n_patches, rng):

@@ -84,3 +84,11 @@ def test_the_total_has_the_birds_of_flocks_too():
     after = frame_evidence.revise(before, frames(firm=9, likely=10, possible=12))
     assert frame_evidence.add_untracked((5, 4, 7), before, after) == (13, 12, 16)
     assert frame_evidence.add_untracked((5, 4, 7), before, frame_evidence.revise(before, frames(firm=2))) == (5, 4, 7)
+
+
+def test_the_interval_of_the_total_holds_it_where_a_flock_adds_more_to_its_lower_end():
+    """The flock of 9 to 12 birds had 5 by tracks, at least 0: the count grows by 5, its lower end by 9."""
+    before = table(5, 0, 6, 2)
+    after = frame_evidence.revise(before, frames(firm=9, likely=10, possible=12))
+    n, low, high = frame_evidence.add_untracked((5, 4, 7), before, after)
+    assert (n, low) == (10, 10) and high >= n
