@@ -39,6 +39,8 @@ def prepare(root):
     if where == "kaggle":
         _install_attached()
     _show_labels_as_text()
+    if log := os.environ.get("BIRDLIB_LOG"):
+        _log_to(log)
     os.chdir("/kaggle/working" if where == "kaggle" else root)
 
 
@@ -47,6 +49,16 @@ def _show_labels_as_text():
     import pandas as pd
 
     pd.set_option("display.html.use_mathjax", False)
+
+
+def _log_to(path):
+    """Log lines of birdlib, such as those of skipped files, go to the log beside the executed notebook, not into it: there may be thousands."""
+    logger = logging.getLogger("birdlib")
+    if not logger.handlers:
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _is_relevant(record):

@@ -11,6 +11,8 @@ import importlib.util
 import itertools
 import os
 import threading
+import traceback
+import warnings
 
 from birdlib import runtime
 
@@ -32,10 +34,6 @@ class EngineError(runtime.BirdlibError):
 
 class WorkerError(runtime.BirdlibError):
     """A task that its process died of."""
-
-
-class _TaskError(Exception):
-    """What a task raised, to tell it from errors of the engine."""
 
 
 def map_unordered(function, tasks, n_jobs=-1, died=None):
@@ -109,21 +107,32 @@ def _results(function, tasks, n_jobs, begun):
 
     engine, _ = configured()
     call = functools.partial(_call, function, os.getcwd(), os.getpid())
+    failure = None  # of a task; what is caught here comes from the engine
     try:
-        with _opened(), threadpool_limits(1):
-            yield from _joblib(call, tasks, -1 if engine else n_jobs, begun)
-        return
-    except _TaskError as error:
-        failure = error.args[0]
-        if error.__cause__ is not failure:  # it comes from another process
-            failure.__cause__ = error.__cause__
+        with _opened(), threadpool_limits(1), _closing(_joblib(call, tasks, -1 if engine else n_jobs, begun)) as outcomes:
+            for name, result, failure in outcomes:
+                if failure is not None:
+                    break
+                yield name, result
     except Exception as error:
         if _DEATHS & {kind.__name__ for kind in type(error).__mro__}:
             raise _DeadWorkerError(type(error).__name__) from error
         if not engine or isinstance(error, runtime.BirdlibError):
             raise
         raise _engine_error(f"gave up ({type(error).__name__}: {_first_line(error)})") from error
-    raise failure
+    if failure is not None:
+        raise failure
+
+
+@contextlib.contextmanager
+def _closing(generator):
+    """Close a generator of joblib; what it warns of, tasks that were not finished, is meant."""
+    try:
+        yield generator
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            generator.close()
 
 
 def _joblib(call, tasks, n_jobs, begun):
@@ -147,7 +156,10 @@ def _joblib(call, tasks, n_jobs, begun):
 
 
 def _call(function, folder, home, name, arguments):
-    """A task, in whatever process; ``home`` is the number of the process that asked for it."""
+    """(name, result, error) of a task, in whatever process; ``home`` is the number of the process that asked for it.
+
+    Errors are returned, since not every engine raises them here.
+    """
     if os.getpid() != home:
         _limit_threads()
     with contextlib.suppress(OSError):  # a machine of a cluster may not have it
@@ -155,9 +167,11 @@ def _call(function, folder, home, name, arguments):
             os.chdir(folder)  # a process that is kept may be in the folder of an earlier call
     with _one_at_a_time:  # warnings and interpreters are of the process
         try:
-            return name, function(**arguments)
+            return name, function(**arguments), None
         except Exception as error:
-            raise _TaskError(error).with_traceback(error.__traceback__) from error  # the lines of the task, in its message from another process
+            if os.getpid() != home and not isinstance(error, runtime.BirdlibError):
+                error.add_note("".join(traceback.format_exception(error)))  # which would be lost on the way
+            return name, None, error
 
 
 @functools.cache
@@ -252,7 +266,8 @@ def _ray(address, stack):
     import ray
     from ray.util.joblib import register_ray
 
-    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False)
     register_ray()
     return "ray"
 

@@ -41,7 +41,7 @@ def map_resumable(function, tasks, journal, is_whole=None, n_jobs=1, desc=""):
     with runtime.full_disk_errors(journal), open(journal, "a", encoding="utf-8") as file:
         for name, row in runtime.progress(results, total=len(todo), desc=desc) if todo else ():
             if "skipped_reason" in row:
-                _log.warning("%s: skipped: %s", name, row["skipped_reason"])
+                _log.info("%s: skipped: %s", name, row["skipped_reason"])
             if not isinstance(row, _DeadRow):
                 file.write(json.dumps({"name": name, "key": keys[name], "row": row}, ensure_ascii=False) + "\n")
                 file.flush()

@@ -45,7 +45,7 @@ def code(notebook):
 def execute(notebook, parameters, outputs, progress_file, recipe=""):
     """Execute one notebook; the executed copy is called ``.failed.ipynb`` until it ran to the end.
 
-    The output of libraries on the kernel's stderr goes to a ``.log`` beside it. The receipt names the ``recipe``.
+    The output of libraries on the kernel's stderr and the log lines of birdlib, such as those of skipped files, go to a ``.log`` beside it. The receipt names the ``recipe``.
 
     Raises:
         WeightsError: if weights are missing.
@@ -59,9 +59,10 @@ def execute(notebook, parameters, outputs, progress_file, recipe=""):
     unfinished, log = unfinished_path(outputs, notebook), target.with_suffix(".log")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    environment = {"BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository()), "BIRDLIB_RECIPE": recipe}
+    log.write_bytes(b"")
+    environment = {"BIRDLIB_LOG": str(log), "BIRDLIB_PROGRESS": str(progress_file), "BIRDLIB_ROOT": str(runtime.repository()), "BIRDLIB_RECIPE": recipe}
     options = {"cwd": str(runtime.repository()), "progress_bar": False, "engine_name": _logging_engine()}
-    with runtime.environment(environment), runtime.full_disk_errors(unfinished), open(log, "wb") as kernel_log:
+    with runtime.environment(environment), runtime.full_disk_errors(unfinished), open(log, "ab") as kernel_log:
         try:
             source, copy = papermill_path(notebook), papermill_path(unfinished)
             papermill.execute_notebook(source, copy, parameters, kernel_log=kernel_log, **options)

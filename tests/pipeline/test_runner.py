@@ -185,6 +185,20 @@ def test_a_dead_kernel_is_reported_with_its_log(chain, code):
     assert "loading" in (chain / "notebooks" / "01_split.log").read_text()
 
 
+def test_log_lines_name_the_file_at_fault_and_stay_out_of_the_notebook(chain):
+    first = runner.notebooks()[0]
+    code = """from birdlib import notebook_setup, resume, runtime
+notebook_setup.prepare(".")
+def fail(n):
+    raise runtime.FileError("field/a.wav", "is empty: copy it again")
+rows = resume.map_resumable(fail, {"robin-12": {"n": 1}}, outputs_dir + "/journal.jsonl")"""
+    notebook(first, 'outputs_dir = "outputs"  # where\nseed = 0  # of it', code)
+    runner.run(chain, only="01")
+    lines = (chain / "notebooks" / "01_split.log").read_text().splitlines()
+    assert any(re.fullmatch(r"\d{4}-\d\d-\d\d [\d:,]+ robin-12: skipped: field/a.wav: is empty: copy it again", line) for line in lines)
+    assert "robin-12: skipped" not in (chain / "notebooks" / "01_split.ipynb").read_text()
+
+
 def test_a_damaged_copy_or_receipt_runs_again(finished):
     execute.executed_path(finished, runner.notebooks()[0]).write_text('{"cells": ')
     assert runner.run(finished) == {"01_split": "ran", "02_clean": "current"}
