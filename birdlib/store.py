@@ -33,6 +33,35 @@ def temporary_array(folder, shape):
         return np.memmap(file, np.float32, mode="w+", shape=shape)
 
 
+def write_rows(path, blocks, n_rows, n_columns):
+    """Write blocks of rows as one float32 ``.npy`` file, fit for memory-mapping; what is written does not stay in memory, as it would in a map.
+
+    Args:
+        path: of the file.
+        blocks: iterable of (rows, n_columns), ``n_rows`` in all.
+
+    Raises:
+        FullDiskError: if the disk is full.
+    """
+    with runtime.replacing(path) as temporary, open(temporary, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (int(n_rows), int(n_columns))}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, "<f4"))
+
+
+def read_rows(path, n_rows=4096):
+    """Yields the rows of a float32 ``.npy`` file, at most ``n_rows`` at a time, without a map of the file."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        (n_left, *columns), _, dtype = read(file)
+        while n_left > 0:
+            n = min(n_left, n_rows)
+            yield np.fromfile(file, dtype, n * int(np.prod(columns))).reshape(n, *columns)
+            n_left -= n
+
+
 class EmbeddingStore:
     """Embeddings by key; the key must contain all that determines the input, e.g. audio digest + cleaning parameters.
 
@@ -73,6 +102,16 @@ class EmbeddingStore:
     def put(self, key, embeddings, bird_score):
         """Store the embeddings of a recording; replaces an older entry of that key."""
         self.put_stream(key, [(embeddings, bird_score)])
+
+    def blocks(self, key, n_rows=4096):
+        """Yields ``get`` of a key, at most ``n_rows`` at a time, without a map of the file."""
+        entry = self._entries[key]
+        with open(self._data_path, "rb") as file:
+            file.seek(entry["start"])
+            for first in range(0, entry["rows"], n_rows):
+                n = min(n_rows, entry["rows"] - first)
+                rows = np.fromfile(file, np.float32, n * entry["columns"]).reshape(n, -1)
+                yield rows[:, :-1], rows[:, -1]
 
     def rows(self):
         """The rows of all entries as one read-only memory map, (rows, dim + 1): the last column is the bird score; see ``span``."""

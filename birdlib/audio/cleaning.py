@@ -6,8 +6,6 @@ Recordings are processed in blocks, so memory does not grow with their length. T
 same bytes, whatever the order of the files and the number of processes.
 """
 
-import time
-
 import numpy as np
 import pandas as pd
 
@@ -163,11 +161,11 @@ def energy_share(powers, sample_rate_hz, spans):
     return _weighted_share(inside, powers)
 
 
-def bird_loss(waveform, sample_rate_hz, spans, bird_scores=None, patch_starts_s=None, patch_s=None):
+def bird_loss(powers, sample_rate_hz, spans, bird_scores=None, patch_starts_s=None, patch_s=None):
     """How much bird sound is lost when spans of speech are removed.
 
     Args:
-        waveform: (samples,) float32, before cleaning.
+        powers: of the recording before cleaning, from ``noise.band_powers`` or ``noise.Measures``.
         spans: (n, 2) seconds of speech.
         bird_scores, patch_starts_s, patch_s: (patches,) scores of "bird", start of each patch, length of a patch.
 
@@ -176,7 +174,6 @@ def bird_loss(waveform, sample_rate_hz, spans, bird_scores=None, patch_starts_s=
         and, if scores are given, ``bird_score_share`` of their sum; both in [0, 1].
     """
     spans = np.asarray(spans, np.float64).reshape(-1, 2)
-    powers = noise.band_powers(waveform, sample_rate_hz)
     loss = {"speech_s": _total_s(spans), "energy_share": energy_share(powers, sample_rate_hz, spans)}
     if bird_scores is None:
         return loss
@@ -214,45 +211,3 @@ def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
     clips = [(start_s, min(start_s + clip_s, duration_s), False) for start_s in starts_s.tolist()]
     clips += [(np.nan, np.nan, True)] * (n_clips - n_found)
     return pd.DataFrame(clips, columns=CLIP_COLUMNS)
-
-
-def benchmark(waveform, sample_rate_hz, n_repeats=3):
-    """Time a plain speech detection beside ours, on one core, best of ``n_repeats`` taken in turn.
-
-    Plain is resampling by ``kaiser_best`` and Silero's TorchScript model frame by frame.
-
-    Returns:
-        table of ``step``, ``plain_ms_per_min``, ``ours_ms_per_min`` (of audio) and ``ratio``.
-    """
-    import torch
-
-    n_threads = torch.get_num_threads()
-    import silero_vad  # sets the threads of the whole process to one
-
-    model = silero_vad.load_silero_vad()
-    waveform_16k = resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ)
-    steps = {
-        "resample to 16 kHz": [
-            lambda: resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ, "kaiser_best"),
-            lambda: resampling.resample(waveform, sample_rate_hz, vad.SAMPLE_RATE_HZ),
-        ],
-        "find speech": [
-            lambda: silero_vad.get_speech_timestamps(torch.from_numpy(waveform_16k), model),
-            lambda: vad.speech_spans(waveform_16k),
-        ],
-    }
-    minutes = len(waveform) / sample_rate_hz / 60.0
-    rows = []
-    for step, functions in steps.items():
-        best_ms = np.min([[_time_ms(function) for function in functions] for _ in range(n_repeats)], axis=0) / minutes
-        rows.append((step, *best_ms))
-    torch.set_num_threads(n_threads)
-    table = pd.DataFrame(rows, columns=["step", "plain_ms_per_min", "ours_ms_per_min"])
-    table.loc[len(table)] = ["both", *table.iloc[:, 1:].sum()]
-    return table.assign(ratio=table.plain_ms_per_min / table.ours_ms_per_min)
-
-
-def _time_ms(function):
-    start_s = time.perf_counter()
-    function()
-    return 1000.0 * (time.perf_counter() - start_s)

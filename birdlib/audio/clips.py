@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from birdlib import resume, runtime, stages
-from birdlib.audio import cleaning, decoding
+from birdlib.audio import cleaning, decoding, noise
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders
 from birdlib.models.base import PATCH_COLUMNS
+from birdlib.store import write_rows
 
 RECIPES = ("whole", "random")
+_MAX_MAP_PATCHES = 4096  # of a recording, half an hour, spread over it: enough for its place in the map
 _NOISE_LEVEL_DB = -40.0  # of clips that are white noise (the seed recipe)
 
 
@@ -150,24 +152,22 @@ def assemble(clips, store, embedder, path):
         DataFrame, a row per patch: ``PATCH_COLUMNS``; times in the cleaned audio.
     """
     found = [(clip, key) for clip in clips.itertuples() if (key := _clip_key(clip)) in store]
-    n_patches = sum(len(store.get(key)[1]) for _, key in found)  # one open at a time: each is an open file
-    tables = []
-    with runtime.replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_patches, embedder.dim))
-        runtime.reserve(temporary)
-        first = 0
-        for clip, key in found:
-            embeddings, bird_scores = store.get(key)
-            array[first : first + len(embeddings)] = embeddings
-            first += len(embeddings)
-            patch = np.arange(len(embeddings))
-            start_s = (0.0 if clip.is_noise else clip.start_s) + patch * embedder.hop_s
-            names = {"recording_id": clip.recording_id, "clip_id": clip.clip_id}
-            times = {"patch": patch, "start_s": start_s, "end_s": start_s + embedder.patch_s}
-            tables.append(pd.DataFrame({**names, **times, "bird_score": np.array(bird_scores)}))
-        array.flush()
-        del array
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PATCH_COLUMNS)
+    n_patches = np.array([last - first for first, last in (store.span(key) for _, key in found)], np.int64)
+    bird_scores = []
+
+    def embeddings():
+        for _, key in found:
+            for block, block_scores in store.blocks(key):
+                bird_scores.append(np.array(block_scores))
+                yield block
+
+    write_rows(path, embeddings(), n_patches.sum(), embedder.dim)
+    patch = np.arange(n_patches.sum()) - np.repeat(np.cumsum(n_patches) - n_patches, n_patches)
+    clip_start_s = np.array([0.0 if clip.is_noise else clip.start_s for clip, _ in found])
+    names = ([getattr(clip, name) for clip, _ in found] for name in PATCH_COLUMNS[:2])
+    start_s = np.repeat(clip_start_s, n_patches) + patch * embedder.hop_s
+    columns = *(np.repeat(np.array(column, object), n_patches) for column in names), patch, start_s, start_s + embedder.patch_s
+    return pd.DataFrame(dict(zip(PATCH_COLUMNS, [*columns, np.concatenate([np.zeros(0, np.float32), *bird_scores])], strict=True)))
 
 
 def describe_bird_scores(patches, min_score=0.1):
@@ -178,6 +178,22 @@ def describe_bird_scores(patches, min_score=0.1):
     n_low = int((highest < min_score).sum())
     text = f"Median bird score of a patch: {patches['bird_score'].median():.2f}. In {n_low} of {len(highest)} recordings no patch exceeds {min_score:g}"
     return text + (": check by ear whether they have a bird." if n_low else ".")
+
+
+def speech_excerpt(row, longest_s=120.0, lead_s=10.0):
+    """A part of a recording with speech that is short enough to be drawn: all of it, or ``longest_s`` from ``lead_s`` before the first speech on.
+
+    Args:
+        row: of ``clean_recordings``, with speech.
+
+    Returns:
+        (start_s, end_s, spans): in seconds of the recording; as nothing is removed before the first speech, ``start_s`` is also that of the
+        cleaned one. ``spans`` are of the speech in the part, in seconds of it.
+    """
+    spans = np.asarray(row.speech_spans)
+    start_s = max(0.0, spans[0, 0] - lead_s) if row.duration_s > longest_s else 0.0
+    end_s = min(row.duration_s, start_s + longest_s)
+    return start_s, end_s, np.clip(spans[spans[:, 0] < end_s], start_s, end_s) - start_s
 
 
 def bird_losses(recordings, paths, root, max_recordings=100):
@@ -194,11 +210,11 @@ def bird_losses(recordings, paths, root, max_recordings=100):
     rows = []
     embedder = embedders.load("yamnet", octave_down=False) if len(recordings) else None
     for row in runtime.progress(list(recordings.head(max_recordings).itertuples()), desc="bird loss"):
-        path = Path(root) / paths[row.recording_id]
-        waveform, rate_hz = audio_io.read(path, embedder.sample_rate_hz, row.start_s, row.end_s)
-        _, scores = embedder.embed(waveform)
+        blocks = audio_io.stream(Path(root) / paths[row.recording_id], sample_rate_hz=embedder.sample_rate_hz, start_s=row.start_s, end_s=row.end_s)
+        measures = noise.Measures(embedder.sample_rate_hz)
+        scores = np.concatenate([bird_scores for _, bird_scores in embedder.embed_stream(measures.update(blocks))])
         starts_s = np.arange(len(scores)) * embedder.hop_s
-        loss = cleaning.bird_loss(waveform, rate_hz, row.speech_spans, scores, starts_s, embedder.patch_s)
+        loss = cleaning.bird_loss(measures.band_powers(), embedder.sample_rate_hz, row.speech_spans, scores, starts_s, embedder.patch_s)
         rows.append({"recording_id": row.recording_id, **loss})
     losses = pd.DataFrame(rows, columns=["recording_id", "speech_s", "energy_share", "bird_score_share"])
     return losses, embedder.weights if embedder else {}
@@ -223,7 +239,8 @@ def recording_map(embeddings, patches, seed, max_recordings=2000):
     rows_of = patches.groupby("recording_id", sort=True).indices
     names = np.array(sorted(rows_of), dtype=object)
     names = np.sort(rng.choice(names, min(max_recordings, len(names)), replace=False))
-    return layout(np.stack([embeddings[rows_of[name]].mean(axis=0) for name in names]), seed), names
+    chosen = (rows_of[name][:: -(-len(rows_of[name]) // _MAX_MAP_PATCHES)] for name in names)
+    return layout(np.stack([embeddings[rows].mean(axis=0) for rows in chosen]), seed), names
 
 
 def layout(vectors, seed):
@@ -240,14 +257,17 @@ def layout(vectors, seed):
 
 
 def _clean(root, folder, source, version, target, start_s, end_s, policy, denoise, threshold, seed):
-    """One task of ``clean_recordings``; ``version`` only distinguishes states of the source."""
+    """One task of ``clean_recordings``; ``version`` is that of the source when the run began."""
     path, source = Path(folder) / target, Path(root) / source
     if version is None:
         raise audio_io.AudioError(source, decoding.NO_SUCH_FILE)
-    rng = cleaning.recording_rng(runtime.digest_file(source), seed)
+    rng = cleaning.recording_rng(decoding.digest_file(source), seed)
     options = {"policy": policy, "denoise": denoise, "threshold": threshold}
     with runtime.collect_warnings(source) as notes:
         row = cleaning.clean_recording(source, path, rng, start_s=start_s, end_s=end_s, **options)
+    if _version(source) != version:
+        path.unlink()
+        raise audio_io.AudioError(source, "changed while it was read: run again when it is complete")
     return {"audio_path": target, "bytes": path.stat().st_size, **row, "note": "; ".join(notes)}
 
 

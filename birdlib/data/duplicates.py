@@ -15,6 +15,7 @@ from birdlib import parallel, runtime
 from birdlib.audio import io as audio_io
 from birdlib.data import manifest, splits
 from birdlib.metrics import bootstrap
+from birdlib.store import temporary_array
 
 SAMPLE_RATE_HZ = 16_000
 _FINGERPRINT_S = 10.0
@@ -31,13 +32,14 @@ _RIDGE = 10.0
 _BATCH = 2000  # pairs compared at once
 
 
-def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
+def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1, folder=None):
     """Compute the fingerprint of each recording, in parallel.
 
     Args:
         paths: of recordings; an empty path (of a photo, for example) gives a row of NaN.
         starts_s, ends_s: the part of each file that is the recording; None or NaN: the whole file.
         n_jobs: as in ``parallel.map_unordered``.
+        folder: where they lie on disk, 5 kB a recording, see ``store.temporary_array``; None keeps them in memory.
 
     Returns:
         (recordings, features) float32.
@@ -46,7 +48,8 @@ def fingerprints(paths, starts_s=None, ends_s=None, n_jobs=-1):
     starts_s, ends_s = (np.full(len(paths), np.nan) if times is None else times for times in (starts_s, ends_s))
     rows = enumerate(zip(paths, starts_s, ends_s, strict=True))
     tasks = {(row, str(path)): {"path": str(path), "start_s": start_s, "end_s": end_s} for row, (path, start_s, end_s) in rows}
-    prints = np.empty((len(tasks), _N_STATISTICS + _N_FRAMES * _N_BANDS), dtype=np.float32)
+    shape = len(tasks), _N_STATISTICS + _N_FRAMES * _N_BANDS
+    prints = np.empty(shape, np.float32) if folder is None else temporary_array(folder, shape)
     results = parallel.map_unordered(_fingerprint, tasks, n_jobs)
     for (row, _), found in runtime.progress(results, total=len(tasks), desc="fingerprints"):
         prints[row] = found
@@ -79,7 +82,7 @@ def _is_readable(table, prints):
 
 
 def keep_readable(table, prints, skipped):
-    """(table, prints) without the rows whose sound could not be read.
+    """(table, prints) without the rows whose sound could not be read; prints are moved together in the array that is given, and not copied.
 
     Args:
         skipped: the skipped table, for the message.
@@ -91,7 +94,10 @@ def keep_readable(table, prints, skipped):
     if not is_kept.any():
         reasons = [f"{row.path}: {row.reason}" for row in skipped.head(3).itertuples()]
         raise manifest.ManifestError("\n".join([f"none of the {len(table)} recordings can be read: replace these files", *reasons]))
-    return table[is_kept].reset_index(drop=True), prints[is_kept]
+    rows = np.flatnonzero(is_kept)
+    for start in range(0, len(rows) if len(rows) < len(prints) else 0, _BATCH):
+        prints[start : start + _BATCH][: len(rows) - start] = prints[rows[start : start + _BATCH]]  # no row moves back
+    return table[is_kept].reset_index(drop=True), prints[: len(rows)]
 
 
 def unreadable(table, root, prints):
@@ -234,7 +240,7 @@ def _near_pairs(rows, prints):
     rows = rows[n_frames >= _MIN_S / _HOP_S]
     if len(rows) < 2:
         return pd.DataFrame({"first": [], "second": [], "kind": [], "likeness": []})
-    scaled = statistics(prints[rows]).astype(np.float64)
+    scaled = statistics(prints)[rows].astype(np.float64)
     scaled = (scaled - scaled.mean(axis=0)) / (scaled.std(axis=0) + 1e-9)
     n_neighbors = min(_N_CANDIDATES + 1, len(rows))
     neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(scaled).kneighbors(scaled, return_distance=False)

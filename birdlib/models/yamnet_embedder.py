@@ -1,12 +1,9 @@
 """YAMNet as an embedder, see ``embedders``: streaming, the octave-down view, and its body in Keras or LiteRT, which must agree."""
 
-import time
-
 import numpy as np
-import pandas as pd
 
 from birdlib import devices, runtime
-from birdlib.models import base, litert, weights, yamnet
+from birdlib.models import base, litert, yamnet
 
 _MAX_DIFFERENCE, _MIN_COSINE = 1e-3, 0.9999  # between the two backends, see ``parity``
 _BATCH = {"keras": 64, "litert": 16}  # patches; the last batch of a waveform is padded
@@ -188,36 +185,3 @@ def parity(predict, other):
     cosines = np.sum(a * b, axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
     differences = [np.abs(ours[name] - others[name]).max() for name in ("scores", "embeddings")]
     return {"max_difference": float(max(differences)), "min_cosine": float(cosines.min())}
-
-
-def benchmark(seconds=2.0, n_threads=2):
-    """Time YAMNet's body in the three ways to call it.
-
-    Args:
-        seconds: spent on each, after a first call that is not counted.
-        n_threads: of LiteRT.
-
-    Returns:
-        DataFrame: way, patches_per_s, and times_predict, the ratio to Keras ``predict`` of one patch.
-    """
-    source = weights.fetch("yamnet")
-    model = yamnet.load(source)
-    if model.body is None:
-        raise base.EmbedderError("the official SavedModel runs in one way only: there is nothing to compare")
-    patches = np.random.default_rng(0).standard_normal((64, 96, 64), dtype=np.float32)
-    path, _ = _litert_model(model.body, source)
-    ways = {
-        "Keras predict, one patch": (lambda batch: model.body.predict(batch, verbose=0), 1),
-        f"compiled, {_BATCH['keras']} patches": (_keras(model.body), 64),
-        f"LiteRT, {_BATCH['litert']} patches, {n_threads} threads": (_litert(path, n_threads), 64),
-    }
-    rows = []
-    for way, (predict, n) in ways.items():
-        predict(patches[:n])
-        start, n_done = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - start) < seconds:
-            predict(patches[:n])
-            n_done += n
-        rows.append({"way": way, "patches_per_s": n_done / elapsed})
-    table = pd.DataFrame(rows)
-    return table.assign(times_predict=table["patches_per_s"] / table["patches_per_s"].iloc[0])

@@ -1,6 +1,5 @@
 """Rehearsal of a submission: notebook 08 from the packaged folders on a synthetic hidden test set, offline and timed."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -15,10 +14,9 @@ import pandas as pd
 from birdlib import runtime, stages
 from birdlib.data import birdclef, submissions
 from birdlib.data.synthetic import hidden_test
-from birdlib.pipeline import execute, kaggle, network_guard
+from birdlib.pipeline import execute, kaggle, network_guard, process_watch
 from birdlib.species import soundscape_predictions
 
-_SAMPLING_S = 0.5  # between two measurements of the memory
 _HIDDEN_VARIABLES = ("BIRDLIB_", "KAGGLE_", "XDG_", "JUPYTER_", "IPYTHONDIR", "MPLCONFIGDIR", "PYTHON")  # variables that the notebook must not see
 
 
@@ -115,48 +113,13 @@ def _execute(folder, packages, budget_min, progress_file, parameters=types.Mappi
     with open(log, "wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(command, env=environment, cwd=work, stdout=output, stderr=subprocess.STDOUT)
-        cpu_s, peak = _watch(process, limit_s=60 * budget_min)
+        cpu_s, peak = process_watch.watch(process, limit_s=60 * budget_min)
     wall_s = time.monotonic() - began
     if process.returncode:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:])
         what = f"did not end within {budget_min:g} minutes" if wall_s > 60 * budget_min else "failed"
         raise RehearsalError(f"notebook 08 {what}:\n{last}\n\nThe notebook up to there: {executed}\nIts output: {log}")
     return wall_s, cpu_s, peak
-
-
-def _watch(process, limit_s):
-    """(processor seconds, peak bytes) of a process and its children until it ends or the time is up; then all are killed."""
-    import psutil
-
-    root, cpu_s, peak = psutil.Process(process.pid), {}, 0
-    ends = time.monotonic() + limit_s
-    try:
-        while process.poll() is None and time.monotonic() < ends:
-            now = 0
-            for member in _family(root):
-                with contextlib.suppress(psutil.Error):
-                    now += member.memory_info().rss
-                    times = member.cpu_times()
-                    cpu_s[member.pid] = times.user + times.system
-            peak = max(peak, now)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_SAMPLING_S)
-    finally:
-        family = _family(root)
-        for member in family:
-            with contextlib.suppress(psutil.Error):
-                member.kill()
-        process.wait()
-        psutil.wait_procs(family[1:], timeout=3)
-    return sum(cpu_s.values()), peak
-
-
-def _family(root):
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return [root, *root.children(recursive=True)]
-    return []
 
 
 def _report(folder, packages, files, measured, budget_min):

@@ -17,6 +17,7 @@ from birdlib.data import birdclef
 from birdlib.models import base as embedder_base
 from birdlib.models import pooling
 from birdlib.species import file_embedding, pseudolabels, soundscape_annotations
+from birdlib.store import write_rows
 
 STAGE = "06_pseudolabel"
 COLUMNS = ["row_id", "soundscape", "start_s", "end_s"]
@@ -147,15 +148,14 @@ def assemble(windows, paths, embedder, store, path):
     within = np.arange(len(window)) - np.repeat(np.cumsum(n_patches) - n_patches, n_patches)
     numbers = slices["first"].to_numpy()[window] + within  # rows of the store
     rows, bird_scores = store.rows(), np.empty(len(numbers), np.float32)
-    with runtime.replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(numbers), embedder.dim))
-        if len(numbers):
-            runtime.reserve(temporary)
+
+    def embeddings():
         for begin in range(0, len(numbers), _BATCH):
             found = rows[numbers[begin : begin + _BATCH]]
-            array[begin : begin + _BATCH], bird_scores[begin : begin + _BATCH] = found[:, :-1], found[:, -1]
-        array.flush()
-        del array
+            bird_scores[begin : begin + _BATCH] = found[:, -1]
+            yield found[:, :-1]
+
+    write_rows(path, embeddings(), len(numbers), embedder.dim)
     patch = numbers - firsts[window]
     start_s, row_ids = patch * embedder.hop_s, windows["row_id"].to_numpy()[window]
     columns = row_ids, row_ids, patch, start_s, start_s + embedder.patch_s, bird_scores
@@ -251,6 +251,6 @@ def read(outputs_dir, classes):
 
 def as_clips(windows, root):
     """LabelledWindows as clips for ``clips.embed_clips``, to be embedded by other embedders: paths relative to ``root``."""
-    digests = {path: runtime.digest_file(Path(root) / path) for path in windows.table["audio_path"].unique()}
-    digest, names = windows.table["audio_path"].map(digests), windows.table["row_id"]
-    return windows.table[["audio_path", "start_s", "end_s"]].assign(clip_id=names, recording_id=names, digest=digest, is_noise=False)
+    digests = {path: digest(Path(root) / path) for path in windows.table["audio_path"].unique()}
+    paths, names = windows.table["audio_path"], windows.table["row_id"]
+    return windows.table[["audio_path", "start_s", "end_s"]].assign(clip_id=names, recording_id=names, digest=paths.map(digests), is_noise=False)

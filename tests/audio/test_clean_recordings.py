@@ -1,5 +1,7 @@
 """The recordings of a folder are cleaned, and what that does to them."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +76,39 @@ def test_changed_and_new_sources_are_cleaned(tmp_path):
     assert cleaned["duration_s"].tolist() == [1, 2, 1]
 
 
+@pytest.mark.parametrize(("happens", "reason"), [("vanishes", decoding.NO_SUCH_FILE), ("grows", "changed while it was read: run again when it is complete")])
+def test_a_source_that_changes_during_the_run_is_skipped_and_tried_again(tmp_path, monkeypatch, happens, reason):
+    root, folder = tmp_path / "field", tmp_path / "02_clean"
+    root.mkdir()
+    for name in ("a", "b"):
+        soundfile.write(root / f"{name}.wav", song(1, seed=ord(name)), RATE_HZ)
+    data = (root / "b.wav").read_bytes()
+    digest_file, clean = decoding.digest_file, clips.cleaning.clean_recording
+
+    def vanish(path, *arguments):
+        if path.name == "b.wav":
+            path.unlink()
+        return digest_file(path, *arguments)
+
+    def grow(source, *arguments, **options):
+        row = clean(source, *arguments, **options)
+        if source.name == "b.wav":
+            source.write_bytes(data + data[-2000:])
+        return row
+
+    with monkeypatch.context() as patched:
+        if happens == "vanishes":
+            patched.setattr(decoding, "digest_file", vanish)
+        else:
+            patched.setattr(clips.cleaning, "clean_recording", grow)
+        cleaned, skipped = clips.clean_recordings(manifest_of(["a.wav", "b.wav"]), root, folder, **OPTIONS)
+    assert cleaned["recording_id"].tolist() == ["a"] and skipped.to_numpy().tolist() == [["b.wav", "02_clean", reason]]
+    assert [path.name for path in (folder / "audio").iterdir()] == ["a.flac"]
+    (root / "b.wav").write_bytes(data)
+    cleaned, skipped = clips.clean_recordings(manifest_of(["a.wav", "b.wav"]), root, folder, **OPTIONS)
+    assert cleaned["recording_id"].tolist() == ["a", "b"] and skipped.empty
+
+
 def test_only_the_part_of_a_row_is_cleaned(field, tmp_path):
     table = field[1][:1].assign(start_s=1.0, end_s=2.5)
     cleaned, _ = clips.clean_recordings(table, field[0], tmp_path, **OPTIONS)
@@ -100,7 +135,12 @@ def test_bird_loss_is_measured_on_the_cleaned_part(field, monkeypatch):
     """Spans of speech are in seconds of the part, here the second of its 2 s: it holds half of the energy."""
     embedded = []
     embedder = FakeEmbedder()
-    monkeypatch.setattr(embedder, "embed", lambda waveform: embedded.append(waveform) or (None, np.ones(3, np.float32)))
+
+    def embed_stream(blocks):
+        embedded.append(np.concatenate(list(blocks)))
+        yield None, np.ones(3, np.float32)
+
+    monkeypatch.setattr(embedder, "embed_stream", embed_stream)
     monkeypatch.setattr(clips.embedders, "load", lambda *_, **__: embedder)
     with_speech = pd.DataFrame({"recording_id": ["song"], "start_s": 1.0, "end_s": 3.0, "speech_spans": [[[1.0, 2.0]]]})
     loss, weights = clips.bird_losses(with_speech, {"song": "song.wav"}, field[0])
@@ -109,6 +149,15 @@ def test_bird_loss_is_measured_on_the_cleaned_part(field, monkeypatch):
     assert weights == embedder.weights
     nothing, weights = clips.bird_losses(with_speech[:0], {}, field[0])
     assert nothing.columns.tolist() == list(loss) and weights == {}
+
+
+def test_the_part_with_speech_that_is_drawn_is_short_and_begins_before_it():
+    """Of fifteen hours, two minutes from ten seconds before the first word; of a short recording, all of it."""
+    long, short = (types.SimpleNamespace(speech_spans=[[3600.0, 3605.0], [3700, 3730], [9000, 9001]], duration_s=54_000.0), types.SimpleNamespace(speech_spans=[[5.0, 6.0]], duration_s=30.0))
+    start_s, end_s, spans = clips.speech_excerpt(long)
+    assert (start_s, end_s) == (3590.0, 3710.0) and spans.tolist() == [[10, 15], [110, 120]]
+    start_s, end_s, spans = clips.speech_excerpt(short)
+    assert (start_s, end_s) == (0.0, 30.0) and spans.tolist() == [[5, 6]]
 
 
 def test_files_that_are_not_used_as_they_stand_are_noted(tmp_path):

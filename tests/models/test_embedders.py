@@ -186,10 +186,3 @@ def test_the_real_yamnet_is_the_same_in_both_backends(real):
     other = embedders.load("yamnet", backend="tensorflow")
     assert np.abs(real.embed(waveform)[0] - other.embed(waveform)[0]).max() < 1e-4
     assert real.key == other.key
-
-
-@pytest.mark.slow
-def test_batches_are_many_times_faster_than_predict():
-    table = yamnet_embedder.benchmark(seconds=1.0)
-    of_one, batched, litert = table["times_predict"]
-    assert of_one == 1.0 and batched > 5.0 and litert > 1.0

@@ -13,7 +13,7 @@ import pytest
 from birdlib import __main__, runtime, stages
 from birdlib.data.synthetic import sample
 from birdlib.models import embedders, pooling
-from birdlib.pipeline import network_guard, rehearsal
+from birdlib.pipeline import network_guard, process_watch, rehearsal
 from birdlib.species import classifiers
 
 SEES = """
@@ -64,7 +64,7 @@ def test_all_processes_end_at_the_time_limit():
     family = []
     while len(family) < 2:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
-    rehearsal._watch(process, limit_s=0.1)
+    process_watch.watch(process, limit_s=0.1)
     assert process.returncode and not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
 
 
