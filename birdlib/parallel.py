@@ -145,14 +145,14 @@ def _joblib(call, tasks, n_jobs, begun):
             yield delayed(call)(name, tasks[name])
 
     backend, _ = get_active_backend()
+    timeout = _PATIENCE_S if configured()[0] else None
     if getattr(backend, "supports_return_generator", False):
-        timeout = _PATIENCE_S if configured()[0] else None
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", timeout=timeout)(jobs())
         return
     jobs = jobs()
     n_together = _CHUNK * max(1, backend.effective_n_jobs(n_jobs))
     while chunk := list(itertools.islice(jobs, n_together)):
-        yield from Parallel(n_jobs=n_jobs)(chunk)
+        yield from Parallel(n_jobs=n_jobs, timeout=timeout)(chunk)
 
 
 def _call(function, folder, home, name, arguments):
