@@ -37,7 +37,7 @@ _STAGES = ("01", "02", "03")
 
 
 def long_recordings(minutes=MINUTES):
-    """Yields a row for each length: ``minutes, peak_mb, cpu_s, lowest_cosine`` of an embedding and that of the same patch in a piece of the recording alone.
+    """Yields a row for each length: ``minutes, clean_mb, embed_mb, cpu_s, lowest_cosine`` of an embedding and that of the same patch in a piece of the recording alone.
 
     Raises:
         FullDiskError: if the longest would not fit.
@@ -46,10 +46,12 @@ def long_recordings(minutes=MINUTES):
         with _folder(n * _BYTES_PER_MINUTE * 1.3) as folder:
             path = folder / "long.flac"
             write_long(path, n)
-            peak_mb, cpu_s = _watch(["_clean_and_embed", str(path), str(folder / "whole")])
+            clean_mb, clean_s = _watch(["_clean", str(path), str(folder / "whole")])
+            embed_mb, embed_s = _watch(["_embed", str(folder / "whole")])
             start_s = _PIECE_S * max(0, round((n * 60 - 60) / 2 / _PIECE_S))
-            _watch(["_clean_and_embed", str(path), str(folder / "piece"), start_s, start_s + 5 * _PIECE_S])
-            yield {"minutes": n, "peak_mb": peak_mb, "cpu_s": cpu_s, "lowest_cosine": _lowest_cosine(folder, start_s)}
+            _watch(["_clean", str(path), str(folder / "piece"), start_s, start_s + 5 * _PIECE_S])
+            _watch(["_embed", str(folder / "piece")])
+            yield {"minutes": n, "clean_mb": clean_mb, "embed_mb": embed_mb, "cpu_s": clean_s + embed_s, "lowest_cosine": _lowest_cosine(folder, start_s)}
 
 
 def write_long(path, minutes, rate_hz=LONG_RATE_HZ, seed=0):
@@ -64,12 +66,17 @@ def write_long(path, minutes, rate_hz=LONG_RATE_HZ, seed=0):
             file.write(np.stack([block, block], axis=1))
 
 
-def _clean_and_embed(path, folder, start_s=np.nan, end_s=np.nan):
-    """What 02 and 03 do with one recording, in this process."""
+def _clean(path, folder, start_s=np.nan, end_s=np.nan):
+    """What 02 does with one recording, in this process."""
     table = pd.DataFrame({"recording_id": ["long"], "audio_path": [path], "start_s": float(start_s), "end_s": float(end_s)})
     cleaned, _ = clips.clean_recordings(table, "/", folder, policy="remove", denoise="none", threshold=0.6, seed=0, n_jobs=1)
     clips.bird_losses(cleaned[cleaned["speech_s"] > 0], {"long": path}, "/")
-    chosen, embedder = clips.cut_clips(cleaned, "whole", 0), embedders.load("yamnet")
+    runtime.write_table(clips.cut_clips(cleaned, "whole", 0), Path(folder) / "clips.parquet")
+
+
+def _embed(folder):
+    """What 03 does."""
+    chosen, embedder = pd.read_parquet(Path(folder) / "clips.parquet"), embedders.load("yamnet")
     store = EmbeddingStore(Path(folder) / "store", embedder.key)
     clips.embed_clips(chosen, folder, embedder, store)
     patches = clips.assemble(chosen, store, embedder, Path(folder) / "embeddings.npy")

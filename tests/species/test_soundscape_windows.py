@@ -1,4 +1,7 @@
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -76,6 +79,24 @@ def test_pooled_windows_do_not_depend_on_order_or_number(embedded, tmp_path):
 
     assert np.allclose(pooled(windows.iloc[[9, 0, 15]]), pooled(windows)[[9, 0, 15]])
     assert pooled(windows[:0]).shape == (0, 4) and not list(tmp_path.iterdir())
+
+
+def test_pooled_windows_are_not_in_memory(tmp_path):
+    """Of 20,000 windows they take 10 MB."""
+    embedder, store = Loudness(), EmbeddingStore(tmp_path, "k" * 64)
+    embedder.dim, paths = 64, [tmp_path / f"S{number}.flac" for number in range(4)]  # files that are gone have a key, too
+    with store:
+        store.put(soundscape_windows._key(paths[0]), np.random.default_rng(0).random((50_000, 64), np.float32), np.full(50_000, 0.5, np.float32))
+    spans = [(stem, 5.0 * number) for stem in ("S0", "S1", "S2", "S3") for number in range(5000)]
+    windows = pd.DataFrame([(f"{stem}_{start_s}", stem, start_s, start_s + 5) for stem, start_s in spans], columns=soundscape_windows.COLUMNS)
+    layer = pooling.build_pooling(64)
+    soundscape_windows.features(windows[:9], paths, embedder, store, tmp_path, layer)
+    tracemalloc.start()
+    found = soundscape_windows.features(windows, paths, embedder, store, tmp_path, layer)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.shape == (20_000, 128) and np.array_equal(found[:5000], found[5000:10_000]) and np.ptp(found) > 0
+    assert peak < 8e6 < found.nbytes
 
 
 def test_a_soundscape_is_embedded_once(embedded):
