@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import sys
@@ -22,6 +23,7 @@ _REPORTED_PACKAGES = (
     "tensorflow jax keras torch silero-vad onnxruntime librosa soundfile soxr noisereduce scikit-learn numpy pandas".split()
 )
 MIN_FREE_BYTES = 65_536  # a disk with less is full
+_HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of ``replacing``
 
 
 class BirdlibError(Exception):
@@ -122,6 +124,13 @@ def replacing(path):
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_half_written(paths):
+    """Remove those that a killed run left half-written, by their names."""
+    for path in paths:
+        if _HALF_WRITTEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

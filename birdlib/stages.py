@@ -5,7 +5,6 @@ A receipt is current while its parameters, inputs, weights, code and files are u
 """
 
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from birdlib import locks, runtime, source_digest, watched_files
 RECEIPT = "stage.json"
 SKIPPED = "skipped.parquet"  # of a stage, and of all in the outputs folder
 RECIPE = "recipe.json"  # of the run, in the outputs folder
-_HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")  # the temporary names of runtime.replacing
 READS = {  # stage: the stages that it reads; the keys are in the order of the chain
     "01_split": [],
     "02_clean": ["01_split"],
@@ -36,7 +34,7 @@ READS = {  # stage: the stages that it reads; the keys are in the order of the c
 _MAY_READ = {"07_classify": ["06_pseudolabel"]}  # read as well where they are finished
 _INSTEAD = {"01_split": "data_dir", "07_classify": "classifier_dir"}  # a parameter that replaces reading the stage
 PATH_PARAMETERS = ("manifest", "data_dir", "weights_dir", "classifier_dir")  # recorded relative to the outputs folder
-FIELDS = set("parameters inputs results weights versions seconds files digest".split())  # of a receipt, at least
+FIELDS = {"parameters": dict, "inputs": dict, "results": dict, "weights": dict, "versions": dict, "seconds": float, "files": dict, "digest": str}  # of a receipt, at least
 _READERS = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".npy": lambda path: np.load(path, mmap_mode="r"), ".json": runtime.read_json}
 
 
@@ -96,7 +94,7 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         watched: files and folders outside ``outputs`` whose change makes the stage stale.
         devices: names of the devices used.
     """
-    remove_half_written(stage.folder.rglob(".*"))
+    runtime.remove_half_written(stage.folder.rglob(".*"))
     watched_files.record(stage.folder, watched)
     files = {path.name: _file_record(path) for path in _own_files(stage.folder)}
     written = {
@@ -118,13 +116,6 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
     runtime.write_json(written, stage.folder / RECEIPT)
     locks.release(stage.folder)
     return written
-
-
-def remove_half_written(paths):
-    """Remove those that a killed run left half-written, by their names."""
-    for path in paths:
-        if _HALF_WRITTEN.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def _peak_mb():
@@ -150,11 +141,19 @@ def receipt(outputs_dir, name):
         raise MissingStageError(f"{path.parent} is not finished: run notebooks/{name}.ipynb first")
     try:
         found = runtime.read_json(path)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not FIELDS <= found.keys():
+    if not _is_receipt(found):
         raise MissingStageError(f"{path} is damaged: run notebooks/{name}.ipynb again")
     return found
+
+
+def _is_receipt(found):
+    """Whether a value of a JSON file has all that is asked of receipts."""
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in FIELDS.items()):
+        return False
+    records = [(record, {"bytes", "sha256"}) for record in found["files"].values()] + [(record, {"sha256"}) for record in found["weights"].values()]
+    return isinstance(found.get("code", {}), dict) and all(isinstance(record, dict) and keys <= record.keys() for record, keys in records)
 
 
 def can_be_read(outputs_dir, name):
@@ -179,8 +178,15 @@ def read(outputs_dir, name, *file_names):
     for path in paths:
         if not path.is_file():
             raise MissingStageError(f"{path} is missing: run notebooks/{name}.ipynb again")
-    contents = [_READERS[path.suffix](path) for path in paths]
+    contents = [_read_file(path, name) for path in paths]
     return contents if len(contents) > 1 else contents[0]
+
+
+def _read_file(path, name):
+    try:
+        return _READERS[path.suffix](path)
+    except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are ValueErrors too
+        raise MissingStageError(f"{path} is damaged ({error}): run notebooks/{name}.ipynb again") from error
 
 
 def settings(outputs_dir, name, file_name, fields):
@@ -207,10 +213,10 @@ def recordings_root(outputs_dir):
     Raises:
         MissingStageError: if the folder no longer exists.
     """
-    root = (Path(outputs_dir).resolve() / receipt(outputs_dir, "01_split")["results"]["root"]).resolve()
-    if not root.is_dir():
+    root = os.path.join(os.path.realpath(outputs_dir), str(receipt(outputs_dir, "01_split")["results"].get("root")))
+    if not os.path.isdir(root):
         raise MissingStageError(f"the recordings are no longer in {root}: run notebooks/01_split.ipynb again")
-    return root
+    return Path(root).resolve()
 
 
 def why_stale(outputs_dir, name, parameters, find_weights=None):
@@ -253,8 +259,8 @@ def why_outdated(outputs_dir, name, find_weights=None):
         if other not in old["inputs"] and can_be_read(outputs_dir, other):
             return f"{other} was not finished yet"
     for file_name, record in old["files"].items():
-        path = folder / file_name
-        if not path.is_file() or path.stat().st_size != record["bytes"]:
+        path = os.path.join(folder, file_name)
+        if not os.path.isfile(path) or os.path.getsize(path) != record["bytes"]:
             return f"{file_name} is missing or damaged"
     for model, record in old["weights"].items():
         digest = find_weights(model) if find_weights else None
@@ -285,7 +291,7 @@ def skipped_table(rows, stage):
 
 def all_skipped(outputs_dir):
     """The skipped tables of all stages in one: ``path``, ``stage``, ``reason``."""
-    found = [pd.read_parquet(path) for path in sorted(Path(outputs_dir).glob(f"[0-9][0-9]_*/{SKIPPED}"))]
+    found = [_read_file(path, path.parent.name) for path in sorted(Path(outputs_dir).glob(f"[0-9][0-9]_*/{SKIPPED}"))]
     return pd.concat(found, ignore_index=True) if found else skipped_table([], "")
 
 

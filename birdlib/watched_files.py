@@ -9,6 +9,7 @@ import pandas as pd
 from birdlib import runtime
 
 TABLE = ".watched.parquet"
+_COLUMNS = ["path", "bytes", "modified_ns"]
 _ANY_TIME = 0  # modification time of a file that is compared by size only
 
 
@@ -18,7 +19,7 @@ def record(folder, paths):
     rows = [(os.path.relpath(path, base), *_size_and_time(path)) for path in paths]
     own = [path for path in Path(base).glob("*/**/*") if path.is_file() and path.name[0] != "."]
     rows += [(os.path.relpath(path, base), path.stat().st_size, _ANY_TIME) for path in sorted(own)]
-    runtime.write_table(pd.DataFrame(rows, columns=["path", "bytes", "modified_ns"]), Path(folder) / TABLE)
+    runtime.write_table(pd.DataFrame(rows, columns=_COLUMNS), Path(folder) / TABLE)
 
 
 def why_changed(folder):
@@ -26,9 +27,12 @@ def why_changed(folder):
     base = os.path.realpath(folder)
     if not os.path.isfile(os.path.join(base, TABLE)):
         return f"{TABLE} is missing"
-    table = pd.read_parquet(os.path.join(base, TABLE))
-    for name, size, modified_ns in zip(table["path"], table["bytes"], table["modified_ns"], strict=True):
-        path = os.path.join(base, name)
+    try:
+        table = pd.read_parquet(os.path.join(base, TABLE), columns=_COLUMNS)
+    except Exception:  # of Parquet's readers: whatever damage makes them raise
+        return f"{TABLE} is damaged"
+    for name, size, modified_ns in table.itertuples(index=False):
+        path = os.path.join(base, str(name))
         size_now, modified_ns_now = _size_and_time(path)
         if size_now != size or modified_ns not in (_ANY_TIME, modified_ns_now):
             return f"{os.path.normpath(path)} has changed"
@@ -36,9 +40,9 @@ def why_changed(folder):
 
 
 def _size_and_time(path):
-    """(bytes, modification time in ns); (-1, time) of a folder, (-1, -1) of a missing path."""
+    """(bytes, modification time in ns); (-1, time) of a folder, (-1, -1) of a path that is missing or cannot be looked up."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return -1, -1
     return (-1 if stat.S_ISDIR(found.st_mode) else found.st_size), found.st_mtime_ns

@@ -61,7 +61,7 @@ def find_faults(table, classes, expected_row_ids):
         i = next(i for i, name in enumerate(columns) if name != wanted[i])
         faults.append(f"columns are out of order: column {i + 1} is {columns[i]}, not {wanted[i]}")
     if "row_id" in columns:
-        ids = pd.Series(table.loc[:, [name == "row_id" for name in columns]].iloc[:, 0].astype(str).to_numpy())
+        ids = pd.Series([str(cell) for cell in table.loc[:, [name == "row_id" for name in columns]].iloc[:, 0]], dtype=str)
         expected = set(map(str, expected_row_ids))
         faults += [
             _fault("rows are missing", sorted(expected - set(ids))),
@@ -72,7 +72,7 @@ def find_faults(table, classes, expected_row_ids):
     else:
         ids, scores = pd.Series(range(len(table))).astype(str), table
     values = scores.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float).reshape(scores.shape)
-    empty = scores.isna().to_numpy()
+    empty = scores.isna().to_numpy(dtype=bool)
     problems = {"scores are empty (NaN)": empty, "scores are not numbers": np.isnan(values) & ~empty}
     problems |= {"scores are below 0": values < 0, "scores are above 1": values > 1}
     for problem, is_bad in problems.items():

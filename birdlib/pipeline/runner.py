@@ -104,7 +104,7 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False, recip
     parameters = _choose_parameters(notebooks(), {**given, "outputs_dir": str(outputs)}, recipe)
     with locks.lock_folder(outputs, "choose other --outputs", "run"):
         for folder in (outputs, outputs / "notebooks"):
-            stages.remove_half_written(folder.glob(".*"))
+            runtime.remove_half_written(folder.glob(".*"))
         recipes.write(outputs, recipe, given)
         return _run(chosen, parameters, outputs, force, recipe)
 

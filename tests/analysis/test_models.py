@@ -26,7 +26,7 @@ def stage(tmp_path, monkeypatch):
     digests = {".": runtime.digest_file(folder / "classifier.keras")}
     runtime.write_json({"rule": "mean", "kept": {}, "members": ["."], "sha256": digests, "thresholds": [0.3, 0.4], "prior": [0.5, 0.5], "calibration": {}}, folder / "ensemble.json")
     receipt = {name: {} for name in ("parameters", "inputs", "results", "weights", "files")}
-    runtime.write_json({**receipt, "versions": {"birdlib": birdlib.__version__}, "seconds": 1, "digest": "d"}, folder / "stage.json")
+    runtime.write_json({**receipt, "versions": {"birdlib": birdlib.__version__}, "seconds": 1.0, "digest": "d"}, folder / "stage.json")
     return folder
 
 

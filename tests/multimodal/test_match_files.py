@@ -45,7 +45,7 @@ def outputs(tmp_path_factory):
     runtime.write_json(match_experiments.best(results({("bce", 0): {"validation": 0.9}})), stage / "best.json")
     figures = {"validation": 0.9, "unseen media": 0.8, "unseen species": 0.7, "unseen films": np.nan}
     runtime.write_table(results({("bce", 0): figures, ("bce", 1): {"unseen media": 0.1}}), stage / "results.parquet")
-    runtime.write_json(dict.fromkeys(stages.FIELDS, {}), stage / stages.RECEIPT)
+    runtime.write_json({name: kind() for name, kind in stages.FIELDS.items()}, stage / stages.RECEIPT)
     return folder
 
 

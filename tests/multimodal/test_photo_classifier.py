@@ -21,7 +21,7 @@ def outputs(tmp_path, monkeypatch):
     probe = species_probes.fit(species_probes.Media(table, features), np.random.default_rng(0))
     folder = tmp_path / "out" / "04_triplet"
     folder.mkdir(parents=True)
-    runtime.write_json(dict.fromkeys(stages.FIELDS) | {"stage": "04_triplet"}, folder / stages.RECEIPT)
+    runtime.write_json({name: kind() for name, kind in stages.FIELDS.items()} | {"stage": "04_triplet"}, folder / stages.RECEIPT)
     photo_classifier.save(folder, probe, extractor, "mobilenetv2")
     monkeypatch.setattr(photo_features, "load", lambda *_, **__: photo_species.extractor())
     return tmp_path / "out"

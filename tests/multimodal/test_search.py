@@ -103,7 +103,7 @@ def make_stage(outputs_dir, root, has_photos=True, spans=()):
         "04_triplet": {},
     }
     for name, facts in made_with.items():
-        runtime.write_json(dict.fromkeys(stages.FIELDS) | facts, outputs_dir / name / stages.RECEIPT)
+        runtime.write_json({name: kind() for name, kind in stages.FIELDS.items()} | facts, outputs_dir / name / stages.RECEIPT)
     runtime.write_json(search.preprocessing(outputs_dir, N_PATCHES), folder / "preprocessing.json")
     return vectors, table
 
