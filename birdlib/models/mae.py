@@ -7,7 +7,7 @@ spectrogram (batch, frames, mels) is normalised as ``fbanks`` does; patches, tok
 import keras
 
 from birdlib import runtime
-from birdlib.models import fbanks, mae_layers
+from birdlib.models import fbanks, mae_layers, saved
 
 SIZES = {  # of the encoder and of the decoder that is discarded after pretraining
     "tiny": {"dim": 96, "depth": 4, "heads": 3, "decoder_dim": 64, "decoder_depth": 1, "decoder_heads": 2},
@@ -106,7 +106,7 @@ def build_pretrainer(encoder, size="base", masked=_MASKED, normalise=True):
 
 def load(path):
     """Load a saved encoder or pretrainer."""
-    return keras.saving.load_model(path, compile=False)
+    return saved.load(path)
 
 
 def _size(size):

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from birdlib import runtime
-from birdlib.models import layers
+from birdlib.models import layers, saved
 from birdlib.models.vgg16 import IMAGE_SIZE
 
 _EMBEDDING_DIM = 128
@@ -148,7 +148,7 @@ def with_images(frozen, encoder):
 
 def load(path):
     """A saved encoder, ready to use."""
-    return keras.saving.load_model(path, compile=False)
+    return saved.load(path)
 
 
 def _split_layers(vgg, train_from):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib.metrics import class_fusion
+from birdlib.models import saved
 from birdlib.multimodal import image_features, photo_features
 from birdlib.video import images
 
@@ -69,9 +70,8 @@ def load(outputs_dir, weights_dir=""):
         MissingStageError: if stage 04 is not finished.
         PhotoClassifierError: if it has saved no classifier, or the weights here are not those that it was trained on.
         MissingWeightsError: see ``weights.fetch``.
+        SavedModelError: see ``saved.load``.
     """
-    import keras
-
     from birdlib.models import layers, probe_layers  # noqa: F401  registers their layers with Keras
 
     stages.receipt(outputs_dir, "04_triplet")
@@ -83,7 +83,7 @@ def load(outputs_dir, weights_dir=""):
     extractor = photo_features.load(preprocessing["image_backbone"], weights_dir, detector=detector, size=preprocessing["size"])
     if extractor.key != preprocessing["key"]:
         raise PhotoClassifierError(f"stage 04 used other weights of {preprocessing['image_backbone']}: attach the same, or run 04 again")
-    return PhotoClassifier(keras.saving.load_model(head, compile=False), classes, class_fusion.Calibration(**preprocessing["calibration"]), extractor)
+    return PhotoClassifier(saved.load(head), classes, class_fusion.Calibration(**preprocessing["calibration"]), extractor)
 
 
 def identify(paths, classifier, n=5):

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from birdlib import runtime
-from birdlib.models import layers
+from birdlib.models import layers, saved
 from birdlib.models.resnet50 import FEATURES as FEATURE_DIM
 from birdlib.multimodal import scene_audio
 from birdlib.multimodal.scene_video import N_FRAMES
@@ -120,7 +120,7 @@ def head(matcher):
 
 def load(path):
     """A saved encoder or matcher, ready to use."""
-    return keras.saving.load_model(path, compile=False)
+    return saved.load(path)
 
 
 def _choose(name, builders, kind):

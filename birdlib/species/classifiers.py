@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from birdlib import runtime
-from birdlib.models import batch_calls, probe_fits
+from birdlib.models import batch_calls, probe_fits, saved
 
 ACTIVATIONS = {"single": "softmax", "multi": "sigmoid"}  # label modes: one species a recording, or any number of them
 LOSSES = {"single": "cross_entropy", "multi": "bce"}  # defaults
@@ -118,15 +118,14 @@ def load(folder):
 
     Raises:
         ClassifierError: if a file is missing.
+        SavedModelError: see ``saved.load``.
     """
-    import keras
-
     from birdlib.models import layers, probe_layers, zero_shot_layers  # noqa: F401  registers their layers with Keras
 
     folder = Path(folder)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise ClassifierError(f"{folder} has no {', '.join(missing)}: run notebooks/07_classify.ipynb first")
-    model = keras.saving.load_model(folder / "classifier.keras", compile=False)
+    model = saved.load(folder / "classifier.keras")
     return model, runtime.read_json(folder / "classes.json"), runtime.read_json(folder / "preprocessing.json")
 
 

@@ -14,7 +14,7 @@ from keras import ops
 
 from birdlib import runtime
 from birdlib.audio import spec_augment  # noqa: F401  saved models may contain its layer
-from birdlib.models import efficientnetb0, weights
+from birdlib.models import efficientnetb0, saved, weights
 from birdlib.species import mel_heads
 from birdlib.species.classifiers import ACTIVATIONS
 from birdlib.species.mel_heads import HEADS
@@ -137,7 +137,7 @@ def join_detectors(detectors):
 
 def load(path):
     """A saved mel model; importing this module registered its layers."""
-    return keras.saving.load_model(path, compile=False)
+    return saved.load(path)
 
 
 # Layers
