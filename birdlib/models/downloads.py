@@ -14,6 +14,7 @@ import zipfile
 from birdlib import runtime
 
 TIMEOUT_S = 10.0
+MAX_BYTES = 4 * 2**30  # unpacked; the largest network has a tenth
 
 
 class DownloadError(runtime.BirdlibError):
@@ -65,7 +66,22 @@ def unpack_tar(archive, folder, members=None):
     if not hasattr(tarfile, "data_filter"):
         raise DownloadError("unpacking an archive from outside safely needs Python 3.11.4 or newer")
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, [member for member in tar if members is None or member.name in members], filter="data")
+        chosen = [member for member in tar if members is None or member.name in members]
+        _require_size(archive, sum(member.size for member in chosen))
+        tar.extractall(folder, chosen, filter="data")
+
+
+def unpack_zip(archive, folder, members):
+    """Unpack ``members`` of a zip or wheel from outside safely, as far as they are there; names that leave the folder are cut to stay in it."""
+    with zipfile.ZipFile(archive) as file:
+        chosen = [member for member in file.infolist() if member.filename in members]
+        _require_size(archive, sum(member.file_size for member in chosen))
+        file.extractall(folder, chosen)
+
+
+def _require_size(archive, n_bytes):
+    if n_bytes > MAX_BYTES:
+        raise DownloadError(f"{archive.name} would unpack to {n_bytes / 1e9:.1f} GB, more than any network has")
 
 
 def _require_reachable(url):

