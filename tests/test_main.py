@@ -94,7 +94,7 @@ def alternatives(parser):
         ("nearst photo.jpg", "'nearst' is unknown: did you mean nearest?"),
         ("xyz", "'xyz' is unknown: choose "),
         ("gallery mach a.mp4", "'mach' is unknown: did you mean match?"),
-        ("bench embd", "'embd' is unknown: did you mean embed?"),
+        ("bench audoi", "'audoi' is unknown: did you mean audio?"),
         ("nearest a.wav --ouputs out", "--ouputs is no option: did you mean --outputs?"),
         ("run --xyz=3", "--xyz=3 is no option"),
         ("match my film.mp4 song.wav", "song.wav is one word too many: names with a space stand in quotation marks"),
