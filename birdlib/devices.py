@@ -84,6 +84,15 @@ def has_gpu():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def fits(n_bytes):
+    """Whether arrays may stay on the device through a training: up to a quarter of the memory of JAX's device, which a CPU does not have."""
+    if backend() != "jax":
+        return False
+    import jax
+
+    return n_bytes <= (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 0) / 4
+
+
 def n_replicas():
     """Number of parts that the current distribution cuts a batch into, each with a loss of its own; 1 on JAX, where the loss is of the whole batch."""
     import keras

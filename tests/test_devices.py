@@ -1,8 +1,6 @@
-"""The backend, its devices and precision; JAX's part runs in processes of its own, because Keras settles its backend once."""
+"""The backend, its devices and precision; several devices are tested in ``test_parity``."""
 
 import os
-import subprocess
-import sys
 import types
 
 import pytest
@@ -53,33 +51,3 @@ def test_jax_needs_what_tensorflow_needs_but_tensorflow():
     )
     assert {line.split(">")[0] for line in with_tensorflow - with_jax} == {"tensorflow"}
     assert {line.split(">")[0] for line in with_jax - with_tensorflow} == {"jax"}
-
-
-TWO_DEVICES = """
-import keras, numpy as np
-from birdlib import devices
-distribution = devices.prepare("mirrored")
-assert devices.names() == ["JAX, CPU"] * 2 and devices.n_replicas() == 1
-with distribution.scope():
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.AdamW(0.05), "mse")
-    x = np.random.default_rng(0).normal(size=(23, 4)).astype("float32")  # the last batch has 7 rows
-    losses = model.fit(x, x[:, :1], batch_size=8, epochs=5, shuffle=False, verbose=0).history["loss"]
-    assert model.layers[0].kernel.value.sharding.num_devices == 2
-    scores = model.predict(x, batch_size=5, verbose=0)
-keras.distribution.set_distribution(None)
-keras.utils.set_random_seed(0)
-alone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)])
-alone.compile(keras.optimizers.AdamW(0.05), "mse")
-expected = alone.fit(x, x[:, :1], batch_size=8, epochs=5, shuffle=False, verbose=0).history["loss"]
-assert np.allclose(losses, expected, rtol=1e-5) and losses[-1] < losses[0]
-assert np.allclose(scores, alone.predict(x, verbose=0), atol=1e-5)
-"""
-
-
-@pytest.mark.slow
-def test_two_devices_of_jax_train_as_one_also_where_rows_do_not_divide(tmp_path):
-    environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "BIRDLIB_CACHE": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], cwd=runtime.repository(), env=os.environ | environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr

@@ -73,7 +73,7 @@ def test_headless_progress_yields_everything_and_writes_a_file(tmp_path, monkeyp
     assert written == {"desc": "birds", "n": 3, "total": 3}
 
 
-KERAS_MODULES = {  # hold layers and losses of Keras or PyTorch, and are imported by the functions that build models
+KERAS_MODULES = {  # hold layers, losses and data sets of Keras or PyTorch, and are imported by the functions that build models
     "birdlib.individuals.training",
     "birdlib.individuals.track_encoder",
     "birdlib.multimodal.encoders",
@@ -87,6 +87,7 @@ KERAS_MODULES = {  # hold layers and losses of Keras or PyTorch, and are importe
     "birdlib.losses.matching",
     "birdlib.losses.metric_learning",
     "birdlib.models.fbanks",
+    "birdlib.read_ahead",
     "birdlib.pipeline.train_benchmark_torch_pairs",
     "birdlib.pipeline.train_benchmark_torch_sound",
     "birdlib.models.layers",

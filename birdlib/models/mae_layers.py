@@ -37,6 +37,18 @@ def _take(tokens, indices):
     return ops.take_along_axis(tokens, indices[..., None], axis=1)
 
 
+class Resident(keras.layers.Layer):
+    """Numbers of rows (batch,) → these rows of an array (n, ...) that stays on the device, float32; for training only, it is not saved."""
+
+    def __init__(self, array, **options):
+        super().__init__(dtype="float32", trainable=False, **options)
+        self.array = self.add_weight(shape=array.shape, initializer="zeros", trainable=False, autocast=False, dtype=str(array.dtype), name="array")
+        self.array.assign(array)
+
+    def call(self, rows):
+        return ops.cast(ops.take(self.array, rows, axis=0), "float32")
+
+
 @keras.saving.register_keras_serializable("birdlib")
 class Patches(keras.layers.Layer):
     """(batch, frames, mels) → (batch, patches, patch²); ``normalise``: each patch with mean 0 and variance 1."""

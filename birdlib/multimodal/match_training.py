@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, stages
+from birdlib import checkpoints, read_ahead, stages
 from birdlib.losses import matching
 from birdlib.metrics import bootstrap, classification, retrieval
 from birdlib.models import batch_calls
@@ -42,7 +42,7 @@ def fit(model, library, train, validation, loss, *, epochs=30, patience=6, pairs
     best, history, is_over = checkpoints.BestEpoch(model, patience), [], False
     while len(history) < epochs and not is_over:
         batches = _PairBatches(library, _sample_pairs(train, pairs_an_epoch, rng), list(model.input), batch_size)
-        logs = model.fit(batches, shuffle=False, verbose=0).history
+        logs = model.fit(read_ahead.on_jax(batches), shuffle=False, verbose=0).history
         auc = np.nan
         if len(validation_pairs):
             auc = _auc(validation_pairs["match"], scores(model, library, validation_pairs)[0])

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, devices, runtime, stages
+from birdlib import checkpoints, devices, read_ahead, runtime, stages
 from birdlib.losses import metric_learning, mining
 from birdlib.metrics import retrieval
 from birdlib.multimodal import pairs, triplet_batches
@@ -123,7 +123,7 @@ def fit(encoder, library, train, validation, options):
             n_replicas, data_seed = devices.n_replicas(), [options.seed, n_done]
             data = triplet_batches.batches(encoder, library, train, classes, mined, options, n_replicas=n_replicas, seed=data_seed)
             n = min(options.epochs - n_done, options.remine_every if mined else options.epochs)
-            history = model.fit(data, epochs=n, callbacks=[guard, validate], verbose=0).history
+            history = model.fit(read_ahead.on_jax(data), epochs=n, callbacks=[guard, validate], verbose=0).history
             tables.append(pd.DataFrame(history).assign(mining=guard.objective))
             n_done += len(tables[-1])
         if guard.has_collapsed and not guard.soften():

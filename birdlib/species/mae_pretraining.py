@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, runtime, stages
+from birdlib import checkpoints, devices, read_ahead, runtime, stages
 from birdlib.audio import io as audio_io
 from birdlib.models import fbanks, mae, mae_layers
 
@@ -103,17 +103,19 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
     """
     if len(spectrograms) < batch_size:
         raise runtime.BirdlibError(f"{len(spectrograms)} clips do not fill a batch of {batch_size}: add recordings, or lower batch_size")
-    n_patches = pretrainer.input["order"].shape[1]
-    batches = _Batches(spectrograms, n_patches, batch_size, int(rng.integers(2**31)))
-    seeds, held_out = [batches.seed], None
+    n_patches, trained = pretrainer.input["order"].shape[1], pretrainer
+    batches, held_out = _Batches(spectrograms, n_patches, batch_size, int(rng.integers(2**31))), None
     if validation is not None and len(validation):
         held_out = _Batches(validation, n_patches, min(batch_size, len(validation)), int(rng.integers(2**31)))
-        seeds.append(held_out.seed)
+    sets = [data for data in (batches, held_out) if data]
+    seeds = [data.seed for data in sets]
+    if devices.fits(sum(data.spectrograms.nbytes for data in sets)):
+        trained = _of_rows(pretrainer, sets)
     n_steps = epochs * len(batches)
     n_warm = max(1, round(warm_up * n_steps))
     schedule = keras.optimizers.schedules.CosineDecay(0.0, max(1, n_steps - n_warm), warmup_target=learning_rate, warmup_steps=n_warm)
-    compile_pretrainer(pretrainer, schedule, weight_decay)
-    variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
+    compile_pretrainer(trained, schedule, weight_decay)
+    variables = [*pretrainer.variables, *trained.optimizer.variables]
     numbers = [epochs, batch_size, learning_rate, weight_decay, warm_up, len(spectrograms), *seeds]
     key = runtime.digest([key, numbers, [list(variable.shape) for variable in variables]])
     found = checkpoints.restore(checkpoint, key, variables)
@@ -127,7 +129,7 @@ def fit(pretrainer, spectrograms, *, validation=None, epochs=20, batch_size=32, 
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch), on_epoch_end=save_epoch)
     if len(rows) < epochs:
         options = {"epochs": epochs, "initial_epoch": len(rows), "shuffle": False, "verbose": 0}  # the batches are shuffled already
-        pretrainer.fit(batches, validation_data=held_out, callbacks=[callback], **options)
+        trained.fit(read_ahead.on_jax(batches), validation_data=held_out, callbacks=[callback], **options)
     return pd.DataFrame(rows)
 
 
@@ -176,6 +178,16 @@ def to_spectrograms(patches, shape, patch):
     frames, mels = shape
     cut = patches.reshape(len(patches), frames // patch, mels // patch, patch, patch)
     return cut.transpose(0, 1, 3, 2, 4).reshape(len(patches), frames, mels)
+
+
+def _of_rows(pretrainer, sets):
+    """The pretrainer on numbers of rows of spectrograms that stay on the device: the batches of ``sets`` are of rows from now on."""
+    first = 0
+    for data in sets:
+        data.first_row, first = first, first + len(data.spectrograms)
+    row, order = keras.Input((), dtype="int32", name="row"), keras.Input(pretrainer.input["order"].shape[1:], dtype="int32", name="order")
+    spectrogram = mae_layers.Resident(np.concatenate([data.spectrograms for data in sets]), name="resident")(row)
+    return keras.Model({"row": row, "order": order}, pretrainer({"spectrogram": spectrogram, "order": order}))
 
 
 def _given_loss(_, losses):
@@ -238,11 +250,11 @@ def _write_header(file, n):
 
 
 class _Batches(keras.utils.PyDataset):
-    """Clips with an order of their patches, which depend on seed, epoch and step only."""
+    """Clips with an order of their patches, which depend on seed, epoch and step only; with a ``first_row`` the numbers of the clips, from that one."""
 
     def __init__(self, spectrograms, n_patches, batch_size, seed):
         super().__init__()
-        self.spectrograms, self.n_patches, self.batch_size, self.seed = spectrograms, n_patches, batch_size, seed
+        self.spectrograms, self.n_patches, self.batch_size, self.seed, self.first_row = spectrograms, n_patches, batch_size, seed, None
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -255,5 +267,7 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, step):
         rows = np.sort(self.clips[step * self.batch_size : (step + 1) * self.batch_size])
         order = orders(len(rows), self.n_patches, np.random.default_rng([self.seed, self.epoch, step]))
-        spectrograms = np.asarray(self.spectrograms[rows], np.float32)
-        return {"spectrogram": spectrograms, "order": order}, {"loss": np.zeros(len(rows), np.float32)}
+        targets = {"loss": np.zeros(len(rows), np.float32)}
+        if self.first_row is not None:
+            return {"row": (self.first_row + rows).astype(np.int32), "order": order}, targets
+        return {"spectrogram": np.asarray(self.spectrograms[rows], np.float32), "order": order}, targets

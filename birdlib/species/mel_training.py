@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from birdlib import checkpoints, runtime
+from birdlib import checkpoints, read_ahead, runtime
 from birdlib.audio import windowing
 from birdlib.metrics import classification
 from birdlib.species import mel_models, weight_averaging
@@ -81,7 +81,7 @@ def fit(
     keeper.resume()
     if best.n_epochs < epochs and not (best.n_epochs and best.is_over):
         try:
-            trained.fit(batches, initial_epoch=best.n_epochs, epochs=epochs, callbacks=[keeper], shuffle=False, verbose=0)
+            trained.fit(read_ahead.on_jax(batches), initial_epoch=best.n_epochs, epochs=epochs, callbacks=[keeper], shuffle=False, verbose=0)
         except Exception as error:
             if batches.failure and batches.failure is not error:  # TensorFlow raises an error of its own
                 raise batches.failure from error

@@ -130,3 +130,11 @@ def make(folder, name):
     data = _Set(folder)
     SETS[name](data)
     return data.write()
+
+
+def make_whole(folder):
+    """Write a data set that lacks nothing: two species with sounds and photos, and two films of a bird of each; gives the path of its manifest."""
+    data = _Set(folder)
+    _each(["finch", "crow"], 4, photo=True)(data)
+    _films(data)
+    return data.write()
