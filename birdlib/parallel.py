@@ -36,6 +36,10 @@ class WorkerError(runtime.BirdlibError):
     """A task that its process died of."""
 
 
+class _DeadWorkerError(Exception):
+    """A process died while it worked on one of several tasks."""
+
+
 def map_unordered(function, tasks, n_jobs=-1, died=None):
     """Call ``function(**arguments)`` for every task in parallel, and yield each result as soon as it is there.
 
@@ -64,9 +68,10 @@ def map_unordered(function, tasks, n_jobs=-1, died=None):
             for name, result in _results(function, waiting, n_jobs, begun):
                 del waiting[name]
                 yield name, result
-        except _DeadWorkerError:
-            pass  # the suspects follow
-        for name in [name for name in begun if name in waiting]:
+        except _DeadWorkerError as error:
+            if not any(name in waiting for name in begun):
+                raise WorkerError(f"processes die before they begin a task ({error}): free some memory, or run again with n_jobs=1") from error
+        for name in [name for name in begun if name in waiting]:  # those that the process may have died of
             yield name, _alone(function, name, waiting.pop(name), n_jobs, died)
 
 
@@ -83,10 +88,6 @@ def map_ordered(function, tasks, names, n_jobs=-1, desc=""):
     for (number, _), result in runtime.progress(map_unordered(function, numbered, n_jobs), total=len(tasks), desc=desc):
         results[number] = result
     return results
-
-
-class _DeadWorkerError(Exception):
-    """A process died while it worked on one of several tasks."""
 
 
 def _alone(function, name, arguments, n_jobs, died):

@@ -140,6 +140,19 @@ def test_a_task_that_its_process_always_dies_of_is_named():
         list(parallel.map_unordered(mortal([7], ""), tasks_of(range(30)), 2))
 
 
+def test_processes_that_cannot_be_started_are_an_error(monkeypatch):
+    """Not a loop that starts them for ever."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    def broken(*_):
+        raise BrokenProcessPool("no memory")
+        yield
+
+    monkeypatch.setattr(parallel, "_joblib", broken)
+    with pytest.raises(parallel.WorkerError, match="die before they begin a task .BrokenProcessPool.*n_jobs=1"):
+        list(parallel.map_unordered(square_of(), tasks_of([1]), 2))
+
+
 def test_a_file_that_kills_its_process_is_a_row_that_the_next_run_tries_again(tmp_path, caplog):
     caplog.set_level("INFO", "birdlib")
     journal = tmp_path / "journal.jsonl"
