@@ -30,7 +30,7 @@ def encode(path, tracks, codec, container=None, rate_hz=RATE_HZ, default=0, opti
         streams = [file.add_stream(codec, rate=rate_hz, layout="mono") for _ in tracks]
         for number, stream in enumerate(streams):
             stream.bit_rate = 96_000
-            stream.disposition = av.stream.Disposition.default if number == default else av.stream.Disposition(0)
+            stream.disposition = av.stream.Disposition.default.value if number == default else 0
         sizes = [getattr(stream.codec_context, "frame_size", 0) or 1024 for stream in streams]
         resamplers = [av.AudioResampler(stream.format, "mono", stream.rate, frame_size=size) for stream, size in zip(streams, sizes, strict=True)]
         for stream, resampler, waveform in zip(streams, resamplers, tracks, strict=True):

@@ -34,7 +34,7 @@ def with_tracks(path, sounds, rate_hz=8000, default=0, n_pictures=20):
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         tracks = [container.add_stream("pcm_s16le", rate=rate_hz, layout=("mono", "stereo")[len(sound) - 1]) for sound in sounds]
         for number, track in enumerate(tracks):
-            track.disposition = av.stream.Disposition.default if number == default else av.stream.Disposition(0)
+            track.disposition = av.stream.Disposition.default.value if number == default else 0
         for number in range(n_pictures):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * (number % 20), np.uint8), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 10)
