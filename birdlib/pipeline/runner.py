@@ -91,6 +91,8 @@ def run(outputs_dir="outputs", first="", only="", given=None, force=False, recip
         locks.LockError: if another run writes into the same folder, or it is not writable.
     """
     outputs, given = Path(outputs_dir).resolve(), dict(given or {})
+    if any(outputs / "notebooks" == notebook.parent for notebook in notebooks()):
+        raise execute.ChainError(f"{outputs} has the notebooks themselves, which their executed copies would replace: choose other --outputs")
     first, only = (number and number.zfill(2) for number in (first, only))
     recipe = recipes.load(recipe) if recipe else None
     own = [n for n in notebooks() if recipe is None or n.stem[:2] in ("00", *recipe.notebooks)]

@@ -156,6 +156,13 @@ def test_given_paths_are_relative_to_the_current_folder_and_defaults_to_the_repo
         runner.run("out", given={"outputs_dir": "elsewhere"})
 
 
+def test_executed_copies_never_replace_the_notebooks(chain):
+    before = [path.read_bytes() for path in runner.notebooks()]
+    with pytest.raises(execute.ChainError, match="has the notebooks themselves"):
+        runner.run(chain.parent)
+    assert [path.read_bytes() for path in runner.notebooks()] == before
+
+
 def test_outputs_that_cannot_be_written_are_named(chain, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(locks.LockError, match=r"file/outputs cannot be written into \(Not a directory\): choose other --outputs"):
