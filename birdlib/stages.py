@@ -152,8 +152,8 @@ def _is_receipt(found):
     """Whether a value of a JSON file has all that is asked of receipts."""
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in FIELDS.items()):
         return False
-    records = [(record, {"bytes", "sha256"}) for record in found["files"].values()] + [(record, {"sha256"}) for record in found["weights"].values()]
-    return isinstance(found.get("code", {}), dict) and all(isinstance(record, dict) and keys <= record.keys() for record, keys in records)
+    parts = [found.get("code", {}), *found["files"].values(), *found["weights"].values()]
+    return all(isinstance(part, dict) for part in parts) and all("bytes" in record for record in found["files"].values())
 
 
 def can_be_read(outputs_dir, name):
@@ -264,7 +264,7 @@ def why_outdated(outputs_dir, name, find_weights=None):
             return f"{file_name} is missing or damaged"
     for model, record in old["weights"].items():
         digest = find_weights(model) if find_weights else None
-        if digest is not None and digest != record["sha256"]:
+        if digest is not None and digest != record.get("sha256"):
             return f"the weights of {model} have changed"
     return watched_files.why_changed(folder)
 
