@@ -238,6 +238,21 @@ def progress(iterable, total=None, desc=""):
 # Processes and versions
 
 
+def peak_mb():
+    """Most memory that this program has held at once, in MB (1e6 bytes): on Linux without that of a program from which it was started."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(line.split()[1]) * 1024 / 1e6)
+    if sys.platform == "win32":
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 1e6)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)  # bytes on macOS
+
+
 def require_jobs(n_jobs):
     """Refuse a number of processes that joblib does not take.
 

@@ -5,7 +5,6 @@ A receipt is current while its parameters, inputs, weights, code and files are u
 """
 
 import os
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,25 +108,13 @@ def finish(stage, results, weights=None, watched=(), devices=("CPU",)):
         "devices": list(devices),
         "versions": runtime.versions(),
         "seconds": round(time.monotonic() - stage.started, 2),
-        "peak_mb": _peak_mb(),
+        "peak_mb": runtime.peak_mb(),
         "files": files,
         "digest": runtime.digest({name: record["sha256"] for name, record in files.items()}),
     }
     runtime.write_json(written, stage.folder / RECEIPT)
     locks.release(stage.folder)
     return written
-
-
-def _peak_mb():
-    """Most memory that this process has held at once, in MB (1e6 bytes); None where the system does not say."""
-    if sys.platform == "win32":
-        import psutil
-
-        return round(psutil.Process().memory_info().peak_wset / 1e6)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, else KiB
-    return round(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 
 
 def receipt(outputs_dir, name):

@@ -186,7 +186,7 @@ def test_settings_of_another_version_name_the_missing_field(outputs):
 def test_the_peak_memory_changes_neither_digest_nor_staleness(outputs, monkeypatch):
     first = finish_split(outputs)
     assert first["peak_mb"] > 20  # Python with NumPy and pandas
-    monkeypatch.setattr(stages, "_peak_mb", lambda: 123_456)
+    monkeypatch.setattr(runtime, "peak_mb", lambda: 123_456)
     second = finish_split(outputs)
     assert second["peak_mb"] == 123_456 and second["digest"] == first["digest"]
     path = outputs / "01_split" / stages.RECEIPT

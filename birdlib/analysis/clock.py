@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from birdlib import recording_names, runtime
-from birdlib.audio import decoding, riff
+from birdlib.audio import decoding, media_files, riff
 from birdlib.recording_names import Moment
 
 _COMMENT = re.compile(
@@ -109,7 +109,7 @@ def _site_of_folder(folder):
 def _of_wav(path):
     """Clues of the chunks of a WAV file; None if it is none."""
     try:
-        with decoding.open_file(path) as file:
+        with media_files.open_file(path) as file:
             found = riff.chunks(file)
             contents = {chunk.name: riff.read(file, chunk) for chunk in found if chunk.name in (b"guan", b"wamd", b"bext")}
             info = {}
@@ -191,7 +191,7 @@ def _of_tags(path):
 def _tags(path):
     """{name in lower case: text} of a container and its streams."""
     try:
-        with decoding.open_file(path) as file, decoding.open_container(file) as container:
+        with media_files.open_file(path) as file, decoding.open_container(file) as container:
             both = [*(stream.metadata for stream in container.streams), container.metadata]
             return {name.lower(): text for tags in both for name, text in tags.items()}
     except Exception:  # of one of FFmpeg's many readers: the reader of the sound will say what is wrong

@@ -7,7 +7,7 @@ import numpy as np
 
 from birdlib import runtime
 from birdlib.analysis import bands, clock, models, windows
-from birdlib.audio import decoding
+from birdlib.audio import decoding, media_files
 from birdlib.audio import io as audio_io
 from birdlib.models import birdnet_location
 
@@ -142,7 +142,7 @@ def _where(recorded, location):
 def _has_sound(path):
     import av
 
-    with decoding.open_file(path) as file:
+    with media_files.open_file(path) as file:
         try:
             with decoding.open_container(file) as container:
                 return bool(container.streams.audio) or not container.streams.video

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from birdlib import resume, runtime, stages
-from birdlib.audio import cleaning, decoding, noise
+from birdlib.audio import cleaning, media_files, noise
 from birdlib.audio import io as audio_io
 from birdlib.models import embedders
 from birdlib.models.base import PATCH_COLUMNS
@@ -260,8 +260,8 @@ def _clean(root, folder, source, version, target, start_s, end_s, policy, denois
     """One task of ``clean_recordings``; ``version`` is that of the source when the run began."""
     path, source = Path(folder) / target, Path(root) / source
     if version is None:
-        raise audio_io.AudioError(source, decoding.NO_SUCH_FILE)
-    rng = cleaning.recording_rng(decoding.digest_file(source), seed)
+        raise audio_io.AudioError(source, media_files.NO_SUCH_FILE)
+    rng = cleaning.recording_rng(media_files.digest_file(source), seed)
     options = {"policy": policy, "denoise": denoise, "threshold": threshold}
     with runtime.collect_warnings(source) as notes:
         row = cleaning.clean_recording(source, path, rng, start_s=start_s, end_s=end_s, **options)

@@ -9,34 +9,22 @@ Decoders get an open file, never its name: a name need not be text that they can
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import os
-import stat
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from birdlib import runtime
 from birdlib.audio import riff
+from birdlib.audio.media_files import AudioError, open_file
 
 _SOUND_CONTAINERS = set(  # FFmpeg's names; text, pictures and playlists are not among them
     "aac ac3 aiff amr ape asf au avi caf dts eac3 flac flv m4a matroska mov mp3 mp4 mpc mpc8 mpeg mpegts mxf ogg oma rm tak truehd tta voc w64 wav webm wv".split()
 )
-NO_SUCH_FILE = "there is no such file: correct the path, or copy the file there"
 _MIN_RATE_HZ, _MAX_RATE_HZ = 50, 1_600_000  # bat detectors record up to 500 kHz
 _UNKNOWN_SAMPLES = 2**40  # libsndfile states about 2**63 where a header has no length
 _PROBED_S = 10.0  # of each of several sound tracks, to find one that is not silent
 _SILENT_PEAK = 1e-4
-
-
-class AudioError(runtime.FileError):
-    """A recording that cannot be used."""
-
-
-class AudioWarning(runtime.FileWarning):
-    """A recording is used, but not as it stands: a part is missing, or its channels cancel each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,50 +55,6 @@ def opened(path):
             if not _MIN_RATE_HZ <= decoder.sample_rate_hz <= _MAX_RATE_HZ:
                 raise AudioError(path, f"states a sample rate of {decoder.sample_rate_hz} Hz, which no recorder has: its header is damaged, save the sound again with its true rate")
         yield decoders
-
-
-def open_file(path, error=AudioError, kind="sound"):
-    """A file opened for a decoder, unbuffered, without a name.
-
-    Raises:
-        error: if it cannot be opened, is a folder, device or pipe, is empty, or is a web page.
-    """
-    path = Path(path)
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise error(path, "is a folder, not a file: name the files in it")
-        if not stat.S_ISREG(mode):  # it may never end, or never begin
-            raise error(path, "is a device or a pipe, not a file: copy what it gives into a file")
-        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb", buffering=0)
-    except FileNotFoundError as missing:
-        raise error(path, NO_SUCH_FILE) from missing
-    except (OSError, ValueError) as refused:
-        raise error(path, f"could not be opened ({getattr(refused, 'strerror', None) or refused}): check its permissions, or copy it again") from refused
-    head = file.read(256)
-    file.seek(0)
-    if not head or is_web_page(head):
-        file.close()
-        raise error(path, f"is a web page, not {kind} (a failed download?): download the file itself" if head else "is empty (0 bytes): copy it again, or remove it")
-    return file
-
-
-def digest_file(path, error=AudioError, kind="sound"):
-    """sha256 of a file's bytes, as hex.
-
-    Raises:
-        error: if it is missing, empty, a folder or a web page, or cannot be read.
-    """
-    with open_file(path, error, kind) as file:
-        try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as refused:
-            raise error(path, f"could not be read ({refused.strerror or refused}): copy it again") from refused
-
-
-def is_web_page(head):
-    """Whether the first bytes of a file are those of HTML or XML, as of a failed download."""
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml"))
 
 
 def open_container(file):

@@ -15,7 +15,7 @@ import numpy as np
 
 from birdlib import runtime, streaming
 from birdlib.audio import decoding, resampling
-from birdlib.audio.decoding import AudioError, AudioWarning  # raised by all that reads sound
+from birdlib.audio.media_files import AudioError, AudioWarning  # raised by all that reads sound
 
 _MAX_PEAK = 16.0  # float files may overshoot 1.0 a little; beyond this they are not scaled to [-1, 1] at all
 _CANCELLED = 0.1  # level of the mix over that of the loudest channel, below which channels cancel each other

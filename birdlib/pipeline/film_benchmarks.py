@@ -167,20 +167,7 @@ def look_through(path, folder):
             yield time_s, image, known[number]
 
     _, crops, _ = tracking.follow(detections(), "film", folder, rate_hz=_SAMPLED_HZ, min_score=_MIN_SCORE)
-    print(_peak_mb())  # for the process that has started this one
+    print(runtime.peak_mb())  # for the process that has started this one
     chosen = crops["path"].iloc[:: max(1, len(crops) // _EMBEDDED)]
     backbones.extract_features([video_images.read_image(Path(folder) / name) for name in chosen], backbones.load("resnet50"))
-    print(_peak_mb())
-
-
-def _peak_mb():
-    """What Linux says of this program alone; elsewhere, where there is ``resource``, of the process."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
+    print(runtime.peak_mb())

@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 import json
-import sys
 import time
 
 import numpy as np
 
-from birdlib import devices
+from birdlib import devices, runtime
 from birdlib.pipeline import train_benchmark_cases as cases
 
 _PRODUCT = {False: 1024, True: 8192}  # rows and columns of the matrices whose product is timed: on a CPU, on a GPU
@@ -136,16 +135,7 @@ def _memory_mb():
         import tensorflow as tf
 
         found = tf.config.experimental.get_memory_info("GPU:0")["peak"] if devices.has_gpu() else None
-    return found / 1e6 if found else process_peak_mb()
-
-
-def process_peak_mb():
-    """Most memory that this process has held at once, in MB (1e6 bytes); NaN on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return np.nan
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return found / 1e6 if found else runtime.peak_mb()
 
 
 # Operations

@@ -15,8 +15,8 @@ import pandas as pd
 
 from birdlib import runtime, stages
 from birdlib import store as embedding_store
-from birdlib.audio import decoding
 from birdlib.audio import io as audio_io
+from birdlib.audio import media_files
 from birdlib.data import birdclef
 from birdlib.models import litert
 from birdlib.species import inference, pseudolabels
@@ -176,7 +176,7 @@ def _outcomes(files, members, config, budget, store, pool):
         step, file_key, kept, future = budget.step, "", None, None
         if not row.fault:
             try:
-                file_key = runtime.digest([row.soundscape, decoding.digest_file(row.path), len(row.windows)])
+                file_key = runtime.digest([row.soundscape, media_files.digest_file(row.path), len(row.windows)])
                 kept = store.get(file_key)
             except audio_io.AudioError as error:  # it was there when its header was read
                 row = row._replace(fault=error.reason)

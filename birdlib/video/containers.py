@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from birdlib import runtime
-from birdlib.audio import decoding
+from birdlib.audio import decoding, media_files
 from birdlib.video import images, timeline
 
 REMEDY = "copy it again, or convert it to MP4 (H.264)"
@@ -25,7 +25,7 @@ class VideoWarning(runtime.FileWarning):
 @contextlib.contextmanager
 def open_film(path):
     """(container, its image stream); whatever a decoder raises in the block becomes a VideoError."""
-    with decoding.open_file(path, VideoError, "a film") as file:
+    with media_files.open_file(path, VideoError, "a film") as file:
         try:
             container = decoding.open_container(file)
         except Exception as error:  # of one of FFmpeg's many readers
@@ -64,7 +64,7 @@ def timeline_of(path):
     Raises:
         VideoError: the file cannot be opened.
     """
-    decoding.open_file(path, VideoError, "a film").close()
+    media_files.open_file(path, VideoError, "a film").close()
     state = os.stat(path)
     return _read_timeline(path, state.st_size, state.st_mtime_ns)
 

@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 
 from birdlib import runtime
-from birdlib.audio import decoding
+from birdlib.audio import media_files
 
 MAX_PIXELS = 120_000_000  # more than cameras for birds have; 360 MB as uint8
 _MAX_BYTES = 2**31  # of a file: no picture has more
@@ -78,7 +78,7 @@ def is_image(file):
 
 
 def _bytes_of(path):
-    with decoding.open_file(path, ImageError, "a picture") as file:
+    with media_files.open_file(path, ImageError, "a picture") as file:
         try:
             if (n_bytes := file.seek(0, io.SEEK_END)) > _MAX_BYTES:
                 raise ImageError(path, f"has {n_bytes / 1e9:.1f} GB, more than a picture has: {_REMEDY}")

@@ -3,7 +3,7 @@
 import io
 
 from birdlib import media_types, runtime
-from birdlib.audio import decoding
+from birdlib.audio import decoding, media_files
 from birdlib.video import images
 
 READABLE = "pictures (JPEG, PNG, HEIC, WebP, TIFF, ...), films (MP4, MOV, MKV, WebM, ...) and sounds (WAV, FLAC, MP3, M4A, OGG, ...)"
@@ -21,7 +21,7 @@ def kind_of(path):
     Raises:
         MediaError: the file is missing, empty or a folder, or its suffix is unknown and its content too.
     """
-    with decoding.open_file(path, MediaError, "a picture, film or sound") as file:
+    with media_files.open_file(path, MediaError, "a picture, film or sound") as file:
         if media_types.has_suffix(path, media_types.IMAGE):
             return "image"
         if media_types.has_suffix(path, media_types.SOUND):
@@ -40,7 +40,7 @@ def digest_file(path):
     Raises:
         MediaError: it is missing, empty, a folder or a web page, or cannot be read.
     """
-    return decoding.digest_file(path, MediaError, "a picture, film or sound")
+    return media_files.digest_file(path, MediaError, "a picture, film or sound")
 
 
 def _kind_of_content(file):

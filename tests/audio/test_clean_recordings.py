@@ -9,7 +9,7 @@ import soundfile
 from made_clips import OPTIONS, RATE_HZ, FakeEmbedder, manifest_of, song
 
 from birdlib import runtime
-from birdlib.audio import clips, decoding
+from birdlib.audio import clips, media_files
 from birdlib.audio import io as audio_io
 
 
@@ -19,7 +19,7 @@ def test_every_recording_is_cleaned_or_skipped_with_a_reason(field, stage):
     assert skipped.to_numpy().tolist() == [
         ["empty.wav", "02_clean", "is empty (0 bytes): copy it again, or remove it"],
         ["page.mp3", "02_clean", "is a web page, not sound (a failed download?): download the file itself"],
-        ["gone.wav", "02_clean", decoding.NO_SUCH_FILE],
+        ["gone.wav", "02_clean", media_files.NO_SUCH_FILE],
     ]
     for row in cleaned.itertuples():
         assert audio_io.duration(folder / row.audio_path) == pytest.approx(row.cleaned_s)
@@ -76,14 +76,14 @@ def test_changed_and_new_sources_are_cleaned(tmp_path):
     assert cleaned["duration_s"].tolist() == [1, 2, 1]
 
 
-@pytest.mark.parametrize(("happens", "reason"), [("vanishes", decoding.NO_SUCH_FILE), ("grows", "changed while it was read: run again when it is complete")])
+@pytest.mark.parametrize(("happens", "reason"), [("vanishes", media_files.NO_SUCH_FILE), ("grows", "changed while it was read: run again when it is complete")])
 def test_a_source_that_changes_during_the_run_is_skipped_and_tried_again(tmp_path, monkeypatch, happens, reason):
     root, folder = tmp_path / "field", tmp_path / "02_clean"
     root.mkdir()
     for name in ("a", "b"):
         soundfile.write(root / f"{name}.wav", song(1, seed=ord(name)), RATE_HZ)
     data = (root / "b.wav").read_bytes()
-    digest_file, clean = decoding.digest_file, clips.cleaning.clean_recording
+    digest_file, clean = media_files.digest_file, clips.cleaning.clean_recording
 
     def vanish(path, *arguments):
         if path.name == "b.wav":
@@ -98,7 +98,7 @@ def test_a_source_that_changes_during_the_run_is_skipped_and_tried_again(tmp_pat
 
     with monkeypatch.context() as patched:
         if happens == "vanishes":
-            patched.setattr(decoding, "digest_file", vanish)
+            patched.setattr(media_files, "digest_file", vanish)
         else:
             patched.setattr(clips.cleaning, "clean_recording", grow)
         cleaned, skipped = clips.clean_recordings(manifest_of(["a.wav", "b.wav"]), root, folder, **OPTIONS)

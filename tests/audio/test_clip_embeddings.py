@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_clips import FakeEmbedder
 
-from birdlib.audio import clips, decoding
+from birdlib.audio import clips, media_files
 from birdlib.audio import io as audio_io
 from birdlib.store import EmbeddingStore
 
@@ -62,7 +62,7 @@ def test_an_unreadable_clip_is_skipped(stage, tmp_path):
     chosen = clips.cut_clips(stage[1], "whole", seed=0)
     chosen.loc[1, "audio_path"] = "audio/gone.flac"
     embeddings, patches, skipped, _ = embed(chosen, stage[0], tmp_path)
-    assert skipped.to_numpy().tolist() == [["audio/gone.flac", "03_embed", decoding.NO_SUCH_FILE]]
+    assert skipped.to_numpy().tolist() == [["audio/gone.flac", "03_embed", media_files.NO_SUCH_FILE]]
     assert len(embeddings) == len(patches) and patches["recording_id"].nunique() == len(chosen) - 1
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from odd_files import encode, without_length
 
-from birdlib.audio import decoding
+from birdlib.audio import decoding, media_files
 
 RATE_HZ = 32_000
 
@@ -136,4 +136,4 @@ def test_devices_and_pipes_are_refused_at_once(tmp_path):
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     for name in ("pipe.wav", "zero.wav"):
         with pytest.raises(decoding.AudioError, match=f"{name}: is a device or a pipe"):
-            decoding.open_file(tmp_path / name)
+            media_files.open_file(tmp_path / name)
