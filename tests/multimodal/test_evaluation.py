@@ -1,5 +1,4 @@
 import functools
-import types
 
 import numpy as np
 import pandas as pd
@@ -53,13 +52,14 @@ def encoder(whole, kinds=("image_features", "embeddings"), is_blind=False):
     names = [name for name, media in zip(kinds, (whole.photos, whole.sounds), strict=True) if len(media)]
     dim, draw = whole.embeddings.shape[1], rng(5)
 
-    def predict(arrays, batch_size, verbose):
+    def outputs(arrays, training):
         parts = {"image_features": lambda x: x, "embeddings": lambda x: x[:, 0]}
         found = sum(parts[name](arrays[name]) for name in names)
         found = draw.standard_normal(found.shape).astype(np.float32) if is_blind else found
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
-    return types.SimpleNamespace(input=dict.fromkeys(names), output_shape=(None, dim), predict=predict)
+    outputs.input, outputs.output_shape = dict.fromkeys(names), (None, dim)
+    return outputs
 
 
 def results(whole, left_out=("s1", "s2"), **options):

@@ -58,7 +58,7 @@ class Head:
         mass = truth * weight[:, None]
         self.centres = (mass.T @ features) / mass.sum(axis=0)[:, None]
 
-    def predict(self, features, batch_size, verbose):
+    def __call__(self, features, training):
         distance = np.linalg.norm(features[:, None] - self.centres, axis=2)
         scores = np.exp(-4 * distance)
         return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -100,7 +100,7 @@ def test_species_in_the_mixed_window_do_not_change_the_evaluation():
         def __init__(self, gain):
             self.gain = gain
 
-        def predict(self, features, batch_size, verbose):
+        def __call__(self, features, training):
             return features[:, :3] + self.gain * features[:, 3:]
 
     recordings, truth = np.pad(np.eye(3, dtype=np.float32), ((0, 0), (0, 3))), np.eye(3, dtype=np.float32)
@@ -129,8 +129,8 @@ def test_the_training_set_has_recordings_windows_and_mixtures():
 
 def test_nan_scores_of_a_head_are_rejected_with_round_window_and_label():
     class Broken(Head):
-        def predict(self, features, batch_size, verbose):
-            return super().predict(features, batch_size, verbose) * np.where(np.arange(3) == 1, np.nan, 1).astype(np.float32)
+        def __call__(self, features, training):
+            return super().__call__(features, training) * np.where(np.arange(3) == 1, np.nan, 1).astype(np.float32)
 
     features, truth = sounds(6, 0.0, 0)
     recordings = features, truth, np.ones(6, np.float32)
