@@ -55,7 +55,7 @@ def test_results_of_all_parts_are_read_and_failures_are_told():
         analyse_benchmark._run(sys.executable, "1 / 0", [["a"]])
 
 
-@pytest.mark.parametrize(("words", "message"), [(["analyse"], "needs recordings"), (["embed", "a.wav"], "takes no files")])
+@pytest.mark.parametrize(("words", "message"), [(["analyse"], "needs recordings"), (["triplet", "a.wav"], "takes no files")])
 def test_files_belong_to_the_benchmark_of_analyse(capsys, words, message):
     assert __main__.main(["bench", *words]) == 1
     assert message in capsys.readouterr().err
