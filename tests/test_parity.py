@@ -45,6 +45,7 @@ def float32_afterwards():
     devices.prepare(precision="float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [pretrain, train_mel_model])
 def test_bfloat16_gives_the_losses_of_float32(train, float32_afterwards):
     devices.prepare(precision="float32")
@@ -55,6 +56,7 @@ def test_bfloat16_gives_the_losses_of_float32(train, float32_afterwards):
     assert np.allclose(found, expected, **BFLOAT16)
 
 
+@pytest.mark.slow
 def test_spectrograms_that_stay_on_the_device_give_the_same_figures(monkeypatch):
     expected = pretrain(epochs=2)
     monkeypatch.setattr(devices, "fits", lambda n_bytes: True)
