@@ -39,7 +39,7 @@ def load(path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except SavedModelError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise SavedModelError(path, f"cannot be opened ({reason}), damaged or of another version: {_REMEDY}") from error
 
