@@ -6,6 +6,8 @@ Recordings are processed in blocks, so memory does not grow with their length. T
 same bytes, whatever the order of the files and the number of processes.
 """
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -14,13 +16,14 @@ from birdlib.audio import io as audio_io
 from birdlib.audio import noise, resampling, vad
 
 POLICIES = ("remove", "soften", "keep")
+_N_KEPT = 5  # blocks of a recording that are kept in memory
 _MIN_DURATION_S = 0.975  # one patch of YAMNet
 CLIP_COLUMNS = ["start_s", "end_s", "is_noise"]
 
 
 def clean_recording(
     source, target, rng, *, policy="remove", denoise="none", start_s=0.0, end_s=None, threshold=vad.SPEECH_THRESHOLD,
-    soften_db=20.0, max_rate_hz=32000, min_duration_s=_MIN_DURATION_S, block_s=300.0,
+    soften_db=20.0, max_rate_hz=32000, min_duration_s=_MIN_DURATION_S, block_s=60.0,
 ):  # fmt: skip
     """Clean one recording, or the part of it from ``start_s`` to ``end_s``, into a FLAC file.
 
@@ -36,7 +39,7 @@ def clean_recording(
         policy, denoise: one of ``POLICIES``, of ``noise.DENOISERS``.
         start_s, end_s: in seconds of the file; None or NaN is its beginning or end.
         threshold: of the speech probability.
-        block_s: a recording up to this length is decoded once, a longer one twice.
+        block_s: seconds in memory at a time; a recording of up to five such blocks is decoded once, a longer one twice.
 
     Returns:
         dict of JSON types: ``duration_s``, ``speech_s`` and ``speech_spans`` of the source part; ``policy`` as applied,
@@ -93,11 +96,10 @@ def recording_rng(digest, seed=0):
 
 
 def _repeatable(path, block_s, sample_rate_hz, start_s, end_s):
-    """A function that returns a new iterator of the blocks; a recording of one block is kept in memory."""
-    blocks = audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
-    first = next(blocks)
-    if next(blocks, None) is None:
-        return lambda: iter([first])
+    """A function that returns a new iterator of the blocks; a recording of few blocks is kept in memory."""
+    kept = list(itertools.islice(audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s), _N_KEPT + 1))
+    if len(kept) <= _N_KEPT:
+        return lambda: iter(kept)
     return lambda: audio_io.stream(path, block_s, sample_rate_hz, start_s, end_s)
 
 

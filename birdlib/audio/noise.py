@@ -90,7 +90,7 @@ class Measures:
         powers = band_powers(second, self.sample_rate_hz)
         if second.any():
             keep = heapq.heappush if len(self._quietest) < _N_QUIETEST else heapq.heappushpop
-            keep(self._quietest, (-powers.mean(), len(self._powers), second.copy()))  # a view would keep its block, five minutes
+            keep(self._quietest, (-powers.mean(), len(self._powers), second.copy()))  # a view would keep its block
         self._powers.append(powers)
 
 

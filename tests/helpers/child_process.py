@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 _REPORT = """
-import resource, sys
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) // 2**20)
+from birdlib import runtime
+print(runtime.peak_mb())
 """
 
 

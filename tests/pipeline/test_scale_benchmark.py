@@ -45,7 +45,6 @@ def test_a_measurement_that_fails_says_why(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="02 holds blocks of five minutes, so that six take more than one: not mended yet", raises=AssertionError)
 def test_a_long_recording_needs_no_more_memory_and_its_patches_are_those_of_its_pieces(capsys):
     """Five minutes more would be 460 MB of samples."""
     assert __main__.main(["bench", "memory", "--minutes", "1", "6", "--rows"]) == 0
