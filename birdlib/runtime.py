@@ -152,13 +152,6 @@ def full_disk_errors(path):
         ) from error
 
 
-def reserve(path):
-    """Allocate the disk space of a new memory-mapped file: on a full disk, writing into the map would kill the process."""
-    if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-
-
 def write_json(value, path):
     """Write ``value`` as indented JSON, atomically. Bytes of paths that are not UTF-8 are written as escapes, which ``read_json`` reads as they were."""
     text = json.dumps(value, indent=1, ensure_ascii=False)

@@ -119,14 +119,6 @@ def test_importing_birdlib_is_cheap():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_reserving_space_keeps_the_contents(tmp_path):
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(300, 1000))
-    runtime.reserve(tmp_path / "a.npy")
-    array[:] = 1.0
-    array.flush()
-    assert np.load(tmp_path / "a.npy").sum() == 300_000
-
-
 def test_names_of_a_comma_list():
     assert runtime.names(" birdnet,yamnet,, birdnet ") == ["birdnet", "yamnet"] and runtime.names("") == []
 
