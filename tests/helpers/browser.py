@@ -5,6 +5,7 @@ import functools
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -70,3 +71,11 @@ def visit(browser, path, width=1280, height=900, dark=False):
 def overflow_px(page):
     """By how many pixels the page is wider than the window; 0 for a page without horizontal scrolling."""
     return page.evaluate("Math.max(0, document.documentElement.scrollWidth - window.innerWidth)")
+
+
+def holds(page, expression, seconds=15):
+    """Whether an expression of JavaScript becomes true in time; ``wait_for_function`` asks by ``eval``, which a content security policy refuses."""
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(expression)) and time.monotonic() < end:
+        page.wait_for_timeout(100)
+    return found

@@ -127,7 +127,7 @@ def test_the_map_tells_species_and_file_and_plays(visit):
     alphas = page.evaluate("""() => { const chart = document.querySelector('#photos-and-sound .map [data-chart]'); const view = [...Bokeh.index].find(v => chart.contains(v.el));
         return Object.fromEntries(view.model.renderers.flatMap(r => r.data_source.data.name.map((name, i) => [name, r.data_source.data.alpha[i]]))); }""")
     assert {name for name, alpha in alphas.items() if alpha > 0.5} == {point["name"]}
-    page.wait_for_function("!birdlib.player.paused && birdlib.player.currentTime > 0")
+    assert browser.holds(page, "!birdlib.player.paused && birdlib.player.currentTime > 0")
 
 
 def test_buttons_play_and_stop(visit):
