@@ -111,12 +111,12 @@ def _fit_head(head, train, validation, *, loss, epochs, patience, learning_rate,
     if validation is not None and not len(validation[0]):
         raise classifiers.ClassifierError("validation has no recordings to choose an epoch on: give it a share in 01_split")
     head.compile(keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay), loss=losses.get(loss) if isinstance(loss, str) else loss)
-    callbacks = [] if validation is None else [MacroAuc(*validation), _early_stopping(validation[1], patience)]
+    callbacks = [] if validation is None else [Validation(*validation), _early_stopping(validation[1], patience)]
     size = batch_size or int(np.clip(len(features) // 400, 32, 1024))
     rows = {"x": features, "y": truth, "sample_weight": sample_weight, "batch_size": size}
     if mixup:
         rows = {"x": MixedRows(features, truth, sample_weight, size, mixup, int(rng.integers(2**32)))}
-    history = head.fit(**rows, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=0).history
+    history = head.fit(**rows, epochs=epochs, callbacks=callbacks, verbose=0).history
     table = pd.DataFrame(history).rename(columns={"val_loss": "validation_loss"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table.reindex(columns=["epoch", "loss", "validation_loss", "validation_macro_auc"])
@@ -172,19 +172,24 @@ class MixedRows(keras.utils.PyDataset):
         return features, truth / sample_weight, sample_weight[:, 0]
 
 
-class MacroAuc(keras.callbacks.Callback):
-    """Adds ``validation_macro_auc`` to the logs, before the EarlyStopping that monitors it; BirdlibError if scores are not finite."""
+class Validation(keras.callbacks.Callback):
+    """Adds ``val_loss`` and ``validation_macro_auc`` to the logs, before the EarlyStopping that monitors them; BirdlibError if scores are not finite.
+
+    One pass without the set-up of ``evaluate``, which takes longer than such a head itself.
+    """
 
     def __init__(self, features, truth):
         super().__init__()
         self.features, self.truth = features, truth
 
     def on_epoch_end(self, epoch, logs=None):
-        scores = np.asarray(self.model(self.features, training=False))  # predict_on_batch repeats rows by replica
+        predicted = self.model(self.features, training=False)  # predict_on_batch repeats rows by replica
+        scores = np.asarray(predicted)
         if not np.isfinite(scores).all():
             raise runtime.BirdlibError(
                 f"after epoch {epoch + 1} the network's scores are not finite: lower the learning rate, or use float32"
             )
+        logs["val_loss"] = float(self.model.compute_loss(None, self.truth, predicted, training=False))
         logs["validation_macro_auc"] = classification.macro_roc_auc(self.truth, scores)
 
 

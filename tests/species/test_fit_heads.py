@@ -154,7 +154,7 @@ def test_mixup_depends_on_seed_and_epoch_only():
 
 
 def test_scores_that_are_not_finite_are_reported_with_their_epoch():
-    callback = fit_heads.MacroAuc(np.zeros((2, 3)), np.eye(2))
+    callback = fit_heads.Validation(np.zeros((2, 3)), np.eye(2))
     callback.set_model(lambda features, training: np.array([[0.5, np.nan], [0.5, 0.5]]))
     with pytest.raises(runtime.BirdlibError, match="epoch 3"):
         callback.on_epoch_end(2, {})

@@ -3,12 +3,13 @@
 Each file has a random generator of its own, so that one more photo changes no song.
 """
 
+import copy
 import zlib
 
 import numpy as np
 import pandas as pd
 
-from birdlib import runtime
+from birdlib import parallel, runtime
 from birdlib.data.synthetic import acoustics, drawing, films, songs, world
 
 WINDOW_S = 5
@@ -21,16 +22,18 @@ _TRUTH_COLUMNS = {
     "speech": "file start_s end_s text",
     "video_tracks": "video frame time_s individual_id label x y width height sings",
 }
+_ROWS = ("train", "individuals", "speech", "windows", "tracks")  # of the tables that grow with every file
+_FEW = 50  # jobs, which take less time than starting processes
 _SPECIES = {species.primary_label: species for species in world.SPECIES}
 
 
 class SampleBuilder:
-    """One sample: its individuals, its jobs (a file each), and the tables that grow with every file."""
+    """One sample: its individuals, its jobs (a file each: the name of a method, and its arguments), and the tables that grow with every file."""
 
     def __init__(self, folder, seed, *, n_recordings, n_outings, n_photos, n_films, n_train_soundscapes,
                  n_test_soundscapes, soundscape_s):  # fmt: skip
         self.folder, self.seed = folder, seed
-        self.train, self.individuals, self.speech, self.windows, self.tracks = [], [], [], [], []
+        vars(self).update({name: [] for name in _ROWS})
         self.outings = world.outings(n_outings, seed=seed)
         recordings = world.assign_recordings(n_recordings, n_outings, seed=seed)
         self.residents = {label: [] for label in world.LABELS}  # by species, each once, in order of recording
@@ -40,14 +43,14 @@ class SampleBuilder:
                 self.residents[label].append(resident)
         rng = self._rng("jobs")
         announced = set(rng.permutation(len(recordings))[: round(0.15 * len(recordings))].tolist())
-        self.jobs = [(self._record, label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
+        self.jobs = [("_record", label, outing, k, k in announced) for k, (label, outing) in enumerate(recordings)]
         n_decks = 1 + (n_train_soundscapes + n_test_soundscapes) // 3
         deck = np.concatenate([rng.permutation(world.LABELS) for _ in range(n_decks)]).tolist()
         for k, kind in enumerate(["test"] * n_test_soundscapes + ["train"] * n_train_soundscapes):
-            self.jobs.append((self._record_soundscape, kind, k, deck[4 * k : 4 * k + 4], soundscape_s))
+            self.jobs.append(("_record_soundscape", kind, k, deck[4 * k : 4 * k + 4], soundscape_s))
         for label, *_, n_rare in world.SPECIES:
-            self.jobs += [(self._draw_photo, label, k) for k in range(n_rare or n_photos)]
-        self.jobs += [(self._draw_film, k) for k in range(n_films)]
+            self.jobs += [("_draw_photo", label, k) for k in range(n_rare or n_photos)]
+        self.jobs += [("_draw_film", k) for k in range(n_films)]
 
     def build(self):
         """Write every file, then the tables."""
@@ -56,8 +59,10 @@ class SampleBuilder:
         for label in world.LABELS:
             (self.folder / "train_audio" / label).mkdir(parents=True)
             (self.folder / "images" / label).mkdir(parents=True)
-        for write, *arguments in runtime.progress(self.jobs, desc="synthetic sample"):
-            write(*arguments)
+        tasks = [{"builder": self, "write": write, "arguments": arguments} for write, *arguments in self.jobs]
+        for rows in parallel.map_ordered(_write_file, tasks, range(len(tasks)), -1 if len(tasks) > _FEW else 1, "synthetic sample"):
+            for name, added in rows.items():
+                getattr(self, name).extend(added)
         self._write_tables()
 
     def _rng(self, *purpose):
@@ -211,6 +216,15 @@ class SampleBuilder:
             runtime.write_table(table, self.folder / f"{name}.csv")
         (self.folder / "truth" / "README.md").write_text(_TRUTH, encoding="utf-8")
         (self.folder / "recording_location.txt").write_text(_LOCATION, encoding="utf-8")
+
+
+def _write_file(builder, write, arguments):
+    """Do one job: {attribute of the builder: its rows}."""
+    own = copy.copy(builder)
+    rows = {name: [] for name in _ROWS}
+    vars(own).update(rows)
+    getattr(own, write)(*arguments)
+    return rows
 
 
 def _speak_as(recordist, text):
