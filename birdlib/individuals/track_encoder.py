@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from birdlib.models import layers
+from birdlib.models import batch_calls, layers
 from birdlib.multimodal import scene_audio, scene_encoders
 
 EMBEDDING_DIM = 256
@@ -123,4 +123,4 @@ def embed_crops(encoder, crop_features, sounds=None):
         if sounds is not None:
             spectrograms, has_sound = sounds.spectrograms[sounds.of_crop], sounds.is_present[sounds.of_crop]
         arrays |= {"spectrogram": spectrograms, "has_sound": has_sound.astype(np.float32)[:, None]}
-    return np.asarray(encoder.predict(arrays, batch_size=_BATCH, verbose=0), np.float32)
+    return np.asarray(batch_calls.outputs(encoder, arrays, _BATCH), np.float32)
