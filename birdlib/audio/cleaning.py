@@ -9,7 +9,6 @@ same bytes, whatever the order of the files and the number of processes.
 import itertools
 
 import numpy as np
-import pandas as pd
 
 from birdlib import runtime
 from birdlib.audio import io as audio_io
@@ -18,7 +17,6 @@ from birdlib.audio import noise, resampling, vad
 POLICIES = ("remove", "soften", "keep")
 _N_KEPT = 5  # blocks of a recording that are kept in memory
 _MIN_DURATION_S = 0.975  # one patch of YAMNet
-CLIP_COLUMNS = ["start_s", "end_s", "is_noise"]
 
 
 def clean_recording(
@@ -196,20 +194,19 @@ def _total_s(spans):
 
 
 def whole_clips(duration_s):
-    """One clip: the whole recording. A table of ``start_s``, ``end_s``, ``is_noise``."""
-    return pd.DataFrame([(0.0, float(duration_s), False)], columns=CLIP_COLUMNS)
+    """One clip: the whole recording. A list of (start_s, end_s, is_noise)."""
+    return [(0.0, float(duration_s), False)]
 
 
 def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
     """Random clips that do not overlap, sorted; noise replaces those for which a recording is too short.
 
     Returns:
-        a table of ``start_s``, ``end_s``, ``is_noise``: always ``n_clips`` rows, at least one of the recording. Rows of
-        noise have no times (NaN) and stand for ``clip_s`` of white noise. A shorter recording is one clip as a whole.
+        list of (start_s, end_s, is_noise): always ``n_clips``, at least one of the recording. Noise has no times (NaN) and
+        stands for ``clip_s`` of white noise. A shorter recording is one clip as a whole.
     """
     n_found = min(n_clips, max(1, int(duration_s / clip_s)))
     slack_s = max(0.0, duration_s - n_found * clip_s)
     starts_s = np.sort(rng.uniform(0.0, slack_s, n_found)) + clip_s * np.arange(n_found)
     clips = [(start_s, min(start_s + clip_s, duration_s), False) for start_s in starts_s.tolist()]
-    clips += [(np.nan, np.nan, True)] * (n_clips - n_found)
-    return pd.DataFrame(clips, columns=CLIP_COLUMNS)
+    return clips + [(np.nan, np.nan, True)] * (n_clips - n_found)

@@ -104,16 +104,14 @@ def cut_clips(cleaned, recipe, seed):
     """
     if recipe not in RECIPES:
         raise runtime.BirdlibError(f"clip recipe {recipe!r} is unknown: use {' or '.join(RECIPES)}")
-    tables = []
+    rows = []
     for row in cleaned.itertuples():
         if recipe == "whole":
-            clips = cleaning.whole_clips(row.cleaned_s)
+            spans = cleaning.whole_clips(row.cleaned_s)
         else:
-            clips = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
-        source = {"recording_id": row.recording_id, "audio_path": row.audio_path, "digest": row.digest}
-        tables.append(clips.assign(clip_id=[f"{row.recording_id}-{i}" for i in range(len(clips))], **source))
-    columns = ["clip_id", "recording_id", "audio_path", "digest", *cleaning.CLIP_COLUMNS]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+            spans = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
+        rows += [(f"{row.recording_id}-{i}", row.recording_id, row.audio_path, row.digest, *span) for i, span in enumerate(spans)]
+    return pd.DataFrame(rows, columns=["clip_id", "recording_id", "audio_path", "digest", "start_s", "end_s", "is_noise"])
 
 
 def embed_clips(clips, folder, embedder, store):
@@ -229,8 +227,12 @@ def describe_bird_losses(losses, max_share=0.2):
     return text + (" Where birds matter more than voices, use policy=soften or keep." if n_high else "")
 
 
-def recording_map(embeddings, patches, seed, max_recordings=2000):
+def recording_map(path, patches, seed, max_recordings=2000):
     """A map of recordings by their mean embeddings, ``max_recordings`` of them chosen at random.
+
+    Args:
+        path: of ``embeddings.npy``, mapped anew for each recording, so that what was read does not stay in memory.
+        patches: its rows, from ``assemble``.
 
     Returns:
         (points, recording_ids): (n, 2) and (n,).
@@ -240,7 +242,7 @@ def recording_map(embeddings, patches, seed, max_recordings=2000):
     names = np.array(sorted(rows_of), dtype=object)
     names = np.sort(rng.choice(names, min(max_recordings, len(names)), replace=False))
     chosen = (rows_of[name][:: -(-len(rows_of[name]) // _MAX_MAP_PATCHES)] for name in names)
-    return layout(np.stack([embeddings[rows].mean(axis=0) for rows in chosen]), seed), names
+    return layout(np.stack([np.load(path, mmap_mode="r")[rows].mean(axis=0) for rows in chosen]), seed), names
 
 
 def layout(vectors, seed):

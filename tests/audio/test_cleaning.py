@@ -4,6 +4,7 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from sounds import RATE_HZ, hiss, song
@@ -225,13 +226,13 @@ def test_the_random_generator_depends_on_the_recording():
 def test_random_clips_are_the_recording_or_noise():
     rng = np.random.default_rng(0)
     for duration_s in (0.04, 0.9, 1.0, 2.5, 3.0, 100.0):
-        clips = cleaning.random_clips(duration_s, rng)
+        clips = pd.DataFrame(cleaning.random_clips(duration_s, rng), columns=["start_s", "end_s", "is_noise"])
         assert len(clips) == 3
         found = clips[~clips.is_noise]
         assert len(found) == min(3, max(1, int(duration_s)))
         assert (found.start_s >= 0).all() and (found.end_s <= duration_s + 1e-9).all()
         assert (found.start_s.to_numpy()[1:] >= found.end_s.to_numpy()[:-1] - 1e-9).all()
-    assert cleaning.whole_clips(7.5).values.tolist() == [[0.0, 7.5, False]]
+    assert cleaning.whole_clips(7.5) == [(0.0, 7.5, False)]
 
 
 PEAK_MEMORY = """

@@ -8,16 +8,18 @@ from birdlib.audio import clips
 
 
 @pytest.mark.parametrize(("n", "is_alike"), [(1, False), (4, False), (5, False), (12, False), (8, True)])
-def test_every_recording_has_a_point_on_the_map(n, is_alike):
+def test_every_recording_has_a_point_on_the_map(n, is_alike, tmp_path):
     """Also those that all sound the same."""
     patches = pd.DataFrame({"recording_id": np.repeat([f"r{i:02}" for i in range(n)], 3)})
     embeddings = np.random.default_rng(0).random((3 * n, 8), dtype=np.float32)
-    points, names = clips.recording_map(np.ones_like(embeddings) if is_alike else embeddings, patches, seed=0)
+    np.save(tmp_path / "embeddings.npy", np.ones_like(embeddings) if is_alike else embeddings)
+    points, names = clips.recording_map(tmp_path / "embeddings.npy", patches, seed=0)
     assert points.shape == (n, 2) and np.isfinite(points).all() and names.tolist() == sorted(set(names))
     assert set(names) == set(patches["recording_id"])
 
 
-def test_a_map_is_limited_to_a_number_of_recordings():
+def test_a_map_is_limited_to_a_number_of_recordings(tmp_path):
     patches = pd.DataFrame({"recording_id": [f"r{i:03}" for i in range(300)]})
-    points, names = clips.recording_map(np.random.default_rng(0).random((300, 4)), patches, seed=0, max_recordings=5)
+    np.save(tmp_path / "embeddings.npy", np.random.default_rng(0).random((300, 4)))
+    points, names = clips.recording_map(tmp_path / "embeddings.npy", patches, seed=0, max_recordings=5)
     assert len(points) == len(set(names)) == 5
