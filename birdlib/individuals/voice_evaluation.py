@@ -38,6 +38,13 @@ def select_singers(splits):
     return named[named["species"] == n_birds.idxmax()].reset_index(drop=True)
 
 
+def require(false_accept, n_swapped, voice_features):
+    """Raise ParameterError for what ``evaluate`` cannot use; it names it."""
+    if not 0 < false_accept < 1 or n_swapped < 0:
+        raise runtime.ParameterError(f"false_accept is {false_accept:g} and n_swapped {n_swapped}: choose a share between 0 and 1, such as 0.1, and 0 recordings or more")
+    voice_models.resolve_features(voice_features)
+
+
 def evaluate(singers, outputs_dir, *, false_accept, n_swapped, voice_features="auto", weights_dir="", rng):
     """Closed set, open set, clusters of unknown birds, and the background test.
 

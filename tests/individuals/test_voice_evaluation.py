@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from birdlib import stages
+from birdlib import runtime, stages
 from birdlib.individuals import plots as individual_plots
 from birdlib.individuals import voice_evaluation, voice_models, voices
 from birdlib.models import embedders
@@ -217,3 +217,10 @@ def test_auroc_is_that_of_the_margin():
     """Of four pairs of a known and a new recording, three are in order."""
     assert voice_evaluation.known_or_new_auroc(np.array([True, False, True, False]), np.array([3.0, 1.0, 0.5, -2.0])) == 0.75
     assert np.isnan(voice_evaluation.known_or_new_auroc(np.array([True]), np.array([1.0])))
+
+
+@pytest.mark.parametrize(("wrong", "named"), [((0.0, 400, "auto"), "false_accept is 0"), ((0.1, -1, "auto"), "n_swapped -1"), ((0.1, 0, "words"), "voice_features is 'words'")])
+def test_parameters_that_no_voice_can_be_evaluated_with_are_named(wrong, named):
+    voice_evaluation.require(0.1, 0, "auto")
+    with pytest.raises(runtime.ParameterError, match=named):
+        voice_evaluation.require(*wrong)

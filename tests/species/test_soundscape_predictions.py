@@ -261,3 +261,18 @@ def test_settings_are_described_by_their_verdicts():
     assert settings_comparison.describe(table) == "Against plain windows, no difference seen: + shifts; helps: + TopN."
     assert "too few soundscapes" in settings_comparison.describe(table.assign(verdict=""))
     assert "not known" in settings_comparison.describe(table[:0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"data_dir": "nowhere"}, "data_dir is nowhere"), ({"window_s": 0.0}, "window_s is 0"), ({"hop_s": 6.0}, "hop_s 6"), ({"hop_s": -1.0}, "hop_s -1"),
+        ({"hop_s": float("nan")}, "hop_s nan"), ({"budget_min": 0.0}, "budget_min is 0"), ({"n_rehearse": 0}, "n_rehearse 0"),
+    ],
+)  # fmt: skip
+def test_parameters_that_nothing_can_be_predicted_with_are_named(tmp_path, wrong, named):
+    given = {"data_dir": str(tmp_path), "window_s": 5.0, "hop_s": 2.5, "budget_min": 90.0, "n_rehearse": 8}
+    soundscape_predictions.require(**given)
+    soundscape_predictions.require(**given | {"data_dir": ""})
+    with pytest.raises(runtime.ParameterError, match=named):
+        soundscape_predictions.require(**given | wrong)
