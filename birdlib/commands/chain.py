@@ -14,7 +14,7 @@ def add(commands):
         "a killed run resumes with the same command.",
         examples=[
             "run --manifest my_recordings.csv --outputs my_outputs",
-            "run  # the synthetic sample, 15 to 30 minutes on two cores",
+            "run  # the synthetic sample, 13 minutes on two cores",
             "run --data birdclef-2025",
             "run --from 03  # begin there; --only 07 runs one notebook",
             "run -p policy=soften -p seed=1  # parameters of the notebooks",
