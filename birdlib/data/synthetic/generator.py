@@ -23,7 +23,7 @@ _TRUTH_COLUMNS = {
     "video_tracks": "video frame time_s individual_id label x y width height sings",
 }
 _ROWS = ("train", "individuals", "speech", "windows", "tracks")  # of the tables that grow with every file
-_FEW = 50  # jobs, which take less time than starting processes
+_FEW = 100  # jobs, which take less time than starting processes
 _SPECIES = {species.primary_label: species for species in world.SPECIES}
 
 
