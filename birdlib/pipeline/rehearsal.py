@@ -68,6 +68,24 @@ def run(outputs_dir, n_files=soundscape_predictions.COMPETITION_FILES, budget_mi
     return report
 
 
+def project(n_files, timings, wall_s):
+    """What the competition's files would take.
+
+    Args:
+        n_files: of this rehearsal.
+        timings: ``seconds, minutes`` of the files that were predicted.
+        wall_s: of all of it.
+
+    Returns:
+        (seconds spent outside the files, seconds a minute of sound, seconds of the whole): the last is what this rehearsal took, where it had as
+        many files, of which some may have got the prior for want of time.
+    """
+    seconds, files = timings["seconds"].sum(), soundscape_predictions.COMPETITION_FILES
+    per_minute = seconds / timings["minutes"].sum()
+    whole_s = wall_s - seconds + files * soundscape_predictions.COMPETITION_S / 60 * per_minute
+    return wall_s - seconds, per_minute, wall_s if n_files >= files else whole_s
+
+
 def lines(report):
     """The report as text."""
     kinds = ", ".join(f"{n} {kind}" for kind, n in report["kinds"].items())
@@ -137,9 +155,7 @@ def _report(folder, packages, files, measured, budget_min):
             f"The reason is in {folder / kaggle.NOTEBOOK}; remove it, or run notebooks/07_classify.ipynb again"
         )
     timings = pd.read_csv(written / "timings.csv").dropna(subset="seconds")  # files that were predicted
-    start_up_s = wall_s - timings["seconds"].sum()
-    seconds_per_minute = timings["seconds"].sum() / timings["minutes"].sum()
-    projected_s = start_up_s + soundscape_predictions.COMPETITION_FILES * soundscape_predictions.COMPETITION_S / 60 * seconds_per_minute
+    start_up_s, seconds_per_minute, projected_s = project(len(files), timings, wall_s)
     return {
         "files": len(files),
         "kinds": files["kind"].value_counts().sort_index().to_dict(),

@@ -7,6 +7,7 @@ import sys
 
 import nbformat
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -112,3 +113,10 @@ def test_a_rehearsal_from_end_to_end(tmp_path, capsys):
     runtime.write_json(strange, tmp_path / "07_classify" / "preprocessing.json")
     assert __main__.main(command) == 1
     assert "notebook 08 failed" in capsys.readouterr().err
+
+
+def test_fewer_files_are_projected_and_as_many_as_the_competition_has_are_not():
+    """Also where some of these got the prior, as the time was up: those that were predicted took a minute each."""
+    timings = pd.DataFrame({"seconds": [60.0] * 8, "minutes": 1.0})
+    assert rehearsal.project(10, timings, 500.0) == (20.0, 60.0, 20.0 + 700 * 60.0)
+    assert rehearsal.project(700, timings, 500.0) == (20.0, 60.0, 500.0)
