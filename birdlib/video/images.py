@@ -18,7 +18,7 @@ from birdlib.audio import media_files
 
 MAX_PIXELS = 120_000_000  # more than cameras for birds have; 360 MB as uint8
 _MAX_BYTES = 2**31  # of a file: no picture has more
-_ONLY_PILLOW = ("AVIF", "HEIF", "float")  # OpenCV ignores the rotation in the first two
+_ONLY_PILLOW = ("AVIF", "HEIF", "WEBP", "float")  # OpenCV ignores the rotation in the first two, and before 4.13 in WebP
 _LENIENT = ("JPEG2000",)  # Pillow reads it although a part is missing
 _MAX_JUNK = 65_536  # bytes before a JPEG
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
