@@ -32,6 +32,7 @@ ELSEWHERE = {  # too long to be run twice: the test, or the script of CI, that r
     "python -m birdlib run -p policy=soften -p seed=1": "tests/pipeline/test_runner.py::test_a_changed_parameter_runs_its_stage_and_what_reads_it",
     "python -m birdlib run --manifest my_recordings.csv --outputs my_outputs": "tests/test_accounts.py::test_every_sound_file_is_used_or_skipped_with_a_reason",
     "python -m birdlib run --manifest species24.csv --only 07 -p mel_epochs=40 -p mel_steps=16": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
+    "python -m birdlib run --only 07 -p members=yamnet,birdnet,mel_cnn": "tests/pipeline/test_runner.py::test_only_and_from_choose_stages",
     "python -m birdlib run --data birdclef-2025": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
     "python -m birdlib run --data aviary1 --outputs outputs1": "tests/test_chain.py::test_bad_recordings_are_listed_and_the_run_ends_well",
     "python -m birdlib run --recipe triplet-vgg16": "tests/pipeline/test_recipes.py::test_run_writes_a_recipe_into_its_own_folder",
