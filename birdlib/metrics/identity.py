@@ -141,9 +141,9 @@ def _balanced(truth, is_correct, counts):
 
 def _with_codes(table):
     film = table["recording_id"] if "recording_id" in table else pd.Series("", index=table.index)
-    bird = pd.MultiIndex.from_arrays([film, table["track"]])
+    bird = pd.DataFrame({"film": film, "track": table["track"]}).groupby(["film", "track"], sort=False, dropna=False).ngroup()
     return pd.DataFrame({
-        "film": film, "millisecond": np.round(1000 * table["time_s"]).astype(np.int64), "bird": pd.factorize(bird)[0],
+        "film": film, "millisecond": np.round(1000 * table["time_s"]).astype(np.int64), "bird": bird,
         **{name: table[name] for name in ("x", "y", "width", "height")},
     })  # fmt: skip
 
