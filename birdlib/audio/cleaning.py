@@ -193,11 +193,6 @@ def _total_s(spans):
 # Clips
 
 
-def whole_clips(duration_s):
-    """One clip: the whole recording. A list of (start_s, end_s, is_noise)."""
-    return [(0.0, float(duration_s), False)]
-
-
 def random_clips(duration_s, rng, n_clips=3, clip_s=1.0):
     """Random clips that do not overlap, sorted; noise replaces those for which a recording is too short.
 

@@ -107,7 +107,7 @@ def cut_clips(cleaned, recipe, seed):
     rows = []
     for row in cleaned.itertuples():
         if recipe == "whole":
-            spans = cleaning.whole_clips(row.cleaned_s)
+            spans = [(0.0, float(row.cleaned_s), False)]
         else:
             spans = cleaning.random_clips(row.cleaned_s, cleaning.recording_rng(row.digest, seed))
         rows += [(f"{row.recording_id}-{i}", row.recording_id, row.audio_path, row.digest, *span) for i, span in enumerate(spans)]

@@ -33,12 +33,12 @@ _MAX_TRIALS = 3  # files to prepare members on, where the first ones cannot be r
 # Files and windows
 
 
-def require(data_dir, window_s, hop_s, budget_min, n_rehearse):
+def require(data_dir, window_s, budget_min, n_rehearse):
     """Raise ParameterError for a folder that is not there, or numbers that no prediction can be made with; it names them."""
     if data_dir and not Path(data_dir).is_dir():
         raise runtime.ParameterError(f"data_dir is {runtime.printable(data_dir)}, which is no folder: name that with test_soundscapes/")
-    if not 0 < window_s < np.inf or not 0 <= hop_s <= window_s:
-        raise runtime.ParameterError(f"window_s is {window_s:g} and hop_s {hop_s:g}: choose seconds above 0, such as 5, and a hop of at most a window")
+    if not 0 < window_s < np.inf:
+        raise runtime.ParameterError(f"window_s is {window_s:g}: choose seconds above 0, such as 5")
     if not 0 < budget_min or n_rehearse < 1:
         raise runtime.ParameterError(f"budget_min is {budget_min:g} and n_rehearse {n_rehearse}: choose minutes above 0, and one soundscape or more")
 

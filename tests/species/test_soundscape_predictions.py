@@ -266,12 +266,12 @@ def test_settings_are_described_by_their_verdicts():
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"data_dir": "nowhere"}, "data_dir is nowhere"), ({"window_s": 0.0}, "window_s is 0"), ({"hop_s": 6.0}, "hop_s 6"), ({"hop_s": -1.0}, "hop_s -1"),
-        ({"hop_s": float("nan")}, "hop_s nan"), ({"budget_min": 0.0}, "budget_min is 0"), ({"n_rehearse": 0}, "n_rehearse 0"),
+        ({"data_dir": "nowhere"}, "data_dir is nowhere"), ({"window_s": 0.0}, "window_s is 0"), ({"window_s": float("nan")}, "window_s is nan"),
+        ({"budget_min": 0.0}, "budget_min is 0"), ({"n_rehearse": 0}, "n_rehearse 0"),
     ],
 )  # fmt: skip
 def test_parameters_that_nothing_can_be_predicted_with_are_named(tmp_path, wrong, named):
-    given = {"data_dir": str(tmp_path), "window_s": 5.0, "hop_s": 2.5, "budget_min": 90.0, "n_rehearse": 8}
+    given = {"data_dir": str(tmp_path), "window_s": 5.0, "budget_min": 90.0, "n_rehearse": 8}
     soundscape_predictions.require(**given)
     soundscape_predictions.require(**given | {"data_dir": ""})
     with pytest.raises(runtime.ParameterError, match=named):

@@ -3,6 +3,7 @@
 Each file has a random generator of its own, so that one more photo changes no song.
 """
 
+import collections
 import copy
 import zlib
 
@@ -22,7 +23,6 @@ _TRUTH_COLUMNS = {
     "speech": "file start_s end_s text",
     "video_tracks": "video frame time_s individual_id label x y width height sings",
 }
-_ROWS = ("train", "individuals", "speech", "windows", "tracks")  # of the tables that grow with every file
 _FEW = 100  # jobs, which take less time than starting processes
 _SPECIES = {species.primary_label: species for species in world.SPECIES}
 
@@ -33,7 +33,7 @@ class SampleBuilder:
     def __init__(self, folder, seed, *, n_recordings, n_outings, n_photos, n_films, n_train_soundscapes,
                  n_test_soundscapes, soundscape_s):  # fmt: skip
         self.folder, self.seed = folder, seed
-        vars(self).update({name: [] for name in _ROWS})
+        self.rows = collections.defaultdict(list)  # of the tables that grow with every file
         self.outings = world.outings(n_outings, seed=seed)
         recordings = world.assign_recordings(n_recordings, n_outings, seed=seed)
         self.residents = {label: [] for label in world.LABELS}  # by species, each once, in order of recording
@@ -62,7 +62,7 @@ class SampleBuilder:
         tasks = [{"builder": self, "write": write, "arguments": arguments} for write, *arguments in self.jobs]
         for rows in parallel.map_ordered(_write_file, tasks, range(len(tasks)), -1 if len(tasks) > _FEW else 1, "synthetic sample"):
             for name, added in rows.items():
-                getattr(self, name).extend(added)
+                self.rows[name] += added
         self._write_tables()
 
     def _rng(self, *purpose):
@@ -98,10 +98,10 @@ class SampleBuilder:
             start = margin if rng.random() < 0.5 else len(air) - len(speech) - margin
             air[start : start + len(speech)] += rng.uniform(0.8, 1.3) * max(0.2, np.abs(air).max()) * speech
             start_s, end_s = (round(n / _RATE_HZ, 3) for n in (start, start + len(speech)))
-            self.speech.append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s, "text": text})
+            self.rows["speech"].append({"file": f"train_audio/{name}", "start_s": start_s, "end_s": end_s, "text": text})
         self._save(acoustics.record(air, recordist, rng=rng), f"train_audio/{name}")
         self._add_individual(f"train_audio/{name}", "audio", singer)
-        self.train.append({
+        self.rows["train"].append({
             "primary_label": label, "secondary_labels": str(secondary or [""]), "type": str(["song"]), "filename": name,
             "collection": collection, "rating": round(2 * rng.uniform(1, 5)) / 2,
             "url": f"https://aviary.invalid/{name}", "latitude": place.latitude, "longitude": place.longitude,
@@ -125,7 +125,7 @@ class SampleBuilder:
 
     def _add_individual(self, file, kind, animal, **span):
         row = {"file": file, "kind": kind, "label": animal.label, "individual_id": animal.individual_id}
-        self.individuals.append(row | span)
+        self.rows["individuals"].append(row | span)
 
     def _record_soundscape(self, kind, number, labels, duration_s):
         """A minute at one place: bouts of several species, some at once, and a stretch without song."""
@@ -159,7 +159,7 @@ class SampleBuilder:
             for label, start, end in sung:
                 sung_s[label] += max(0.0, min(end, end_s) - max(start, end_s - WINDOW_S))
             birds = sorted(label for label, seconds in sung_s.items() if seconds >= 0.2)
-            self.windows.append({"row_id": f"{stem}_{end_s}", "which": kind, "birds": ";".join(birds)})
+            self.rows["windows"].append({"row_id": f"{stem}_{end_s}", "which": kind, "birds": ";".join(birds)})
 
     def _draw_photo(self, label, number):
         """One photo; two consecutive ones show the same individual, where a species has more than four photos."""
@@ -192,7 +192,7 @@ class SampleBuilder:
                 yield image
 
         films.write_film(images(), soundtrack, self.folder / name, fps=FPS)
-        self.tracks += tracks
+        self.rows["tracks"] += tracks
         for bird in cast:
             times_s = [row["time_s"] for row in tracks if row["individual_id"] == bird.individual_id]
             self._add_individual(name, "video", bird, enter_s=times_s[0], exit_s=round(times_s[-1] + 1 / FPS, 3))
@@ -201,16 +201,16 @@ class SampleBuilder:
         taxonomy = pd.DataFrame(world.SPECIES)
         numbers = [label if label.isdigit() else str(99_000_000 + k) for k, label in enumerate(taxonomy.primary_label)]
         taxonomy = taxonomy.assign(inat_taxon_id=numbers)
-        windows = pd.DataFrame(self.windows)
+        windows = pd.DataFrame(self.rows["windows"])
         submission = pd.DataFrame({"row_id": windows.row_id[windows.which == "test"]})
         submission[list(world.LABELS)] = 1 / len(world.LABELS)
         tables = {
-            "train": pd.DataFrame(self.train).sort_values(["primary_label", "filename"]),
+            "train": pd.DataFrame(self.rows["train"]).sort_values(["primary_label", "filename"]),
             "taxonomy": taxonomy.sort_values("primary_label")[_TAXONOMY_COLUMNS],
             "sample_submission": submission,
             "truth/soundscape_labels": windows.drop(columns="which"),
         }
-        for name, rows in (("individuals", self.individuals), ("speech", self.speech), ("video_tracks", self.tracks)):
+        for name, rows in (("individuals", self.rows["individuals"]), ("speech", self.rows["speech"]), ("video_tracks", self.rows["tracks"])):
             tables[f"truth/{name}"] = pd.DataFrame(rows, columns=_TRUTH_COLUMNS[name].split())
         for name, table in tables.items():
             runtime.write_table(table, self.folder / f"{name}.csv")
@@ -219,12 +219,11 @@ class SampleBuilder:
 
 
 def _write_file(builder, write, arguments):
-    """Do one job: {attribute of the builder: its rows}."""
+    """Do one job of a builder: the rows that it adds to tables, {name: rows}."""
     own = copy.copy(builder)
-    rows = {name: [] for name in _ROWS}
-    vars(own).update(rows)
+    own.rows = collections.defaultdict(list)
     getattr(own, write)(*arguments)
-    return rows
+    return own.rows
 
 
 def _speak_as(recordist, text):
